@@ -3,22 +3,103 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
+# A failed recipe leaves no half-written target behind.
+.DELETE_ON_ERROR:
 
 UV_VERSION := 0.13.9
+PYTHON ?= python3
 BIN := .venv/bin
 # Written last, so an interrupted `make venv` starts again.
 VENV := .venv/.made
-PYTHON ?= python3
+SOURCES := services gateway deploy tests
+WORK := .liandong/make
 
-.PHONY: help venv
+.PHONY: help venv lock protos protos-third-party fmt check test test-fast up down demo bench
+
 help: ## Show these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 venv: $(VENV) ## Make the virtual environment from the lock files
 
 $(VENV): requirements.lock requirements-dev.lock pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock -r requirements-dev.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
-	touch $@
+	@echo "making .venv (a minute the first time)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock -r requirements-dev.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Names, versions and hashes only: a lock file must not say where it was made.
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-annotate --no-header --python-version 3.11
+lock: | $(VENV) ## Resolve the dependencies of pyproject.toml again
+	$(LOCK) pyproject.toml -o requirements.lock
+	$(LOCK) --extra dev -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+# --- protos -----------------------------------------------------------------------------------------
+
+PROTOS = $(sort $(shell cd protos && find liandong -name '*.proto'))
+# A file without a service needs no gRPC stub.
+SERVICE_PROTOS = $(sort $(shell cd protos && grep -lrE --include='*.proto' '^service ' liandong))
+PROTOC := $(BIN)/python -m grpc_tools.protoc -I protos -I protos/third_party \
+	--plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
+# $(call generate,FOLDER): every stub, in a folder that holds nothing else.
+define generate
+rm -rf $(1) && mkdir -p $(1)
+$(PROTOC) --python_out=$(1) --mypy_out=quiet:$(1) $(PROTOS) buf/validate/validate.proto
+$(PROTOC) --grpc_python_out=$(1) --mypy_grpc_out=quiet:$(1) $(SERVICE_PROTOS)
+endef
+
+protos: $(VENV) ## Generate the stubs in protos/gen
+	@$(call generate,$(WORK)/gen)
+	@rm -rf protos/gen && mv $(WORK)/gen protos/gen
+
+# protovalidate 2.x knows validate.proto but does not carry it; the source archive of 1.2.0 does.
+protos-third-party: $(VENV) ## Copy the protos of others that ours import
+	rm -rf $(WORK)/sdist && mkdir -p $(WORK)/sdist
+	$(BIN)/pip download --quiet --no-deps --no-binary protovalidate -d $(WORK)/sdist protovalidate==1.2.0
+	tar -xzf $(WORK)/sdist/protovalidate-1.2.0.tar.gz -C $(WORK)/sdist
+	install -D -m 644 $(WORK)/sdist/protovalidate-1.2.0/upstream/proto/buf/validate/validate.proto \
+		protos/third_party/buf/validate/validate.proto
+	for name in $$(grep -rhoE 'google/(type|rpc|api)/[a-z_/]+\.proto' protos/liandong | sort -u); do \
+		install -D -m 644 $(BIN)/../lib/python3*/site-packages/$$name protos/third_party/$$name; done
+
+# --- checks: no servers -----------------------------------------------------------------------------
+
+fmt: $(VENV) ## Format the code and the protos
+	$(BIN)/ruff check --fix-only --quiet $(SOURCES)
+	$(BIN)/ruff format --quiet $(SOURCES)
+	cd protos && ../$(BIN)/buf format --write
+
+check: $(VENV) ## Everything static: format, lint, types, contracts, protos, tidiness
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/lint-imports --no-logo
+	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+	$(call generate,$(WORK)/gen)
+	diff -r $(WORK)/gen protos/gen --exclude=__pycache__ || { echo "protos/gen is stale: run make protos"; exit 1; }
+	$(BIN)/codespell
+	$(BIN)/mypy
+	$(BIN)/pytest --quiet tests/test_tidy.py
+
+# --- tests: real servers, started by the fixtures -----------------------------------------------------
+
+test: $(VENV) ## All tests
+	$(BIN)/pytest -m ""
+
+test-fast: $(VENV) ## Only the tests that need no server
+	$(BIN)/pytest
+
+# --- the platform on this machine -----------------------------------------------------------------------
+
+up: $(VENV) ## Start PostgreSQL, NATS, the services and the gateway, and stay
+	$(BIN)/liandong up
+
+down: $(VENV) ## Stop what `make up` started
+	$(BIN)/liandong down
+
+demo: $(VENV) ## Run a county's year through the gateway; empties its own data folder first
+	$(BIN)/liandong demo
+
+bench: $(VENV) ## Measure, beside this machine's own limits
+	$(BIN)/liandong bench
