@@ -1,0 +1,1 @@
+"""The demo: one example county, its people, its year."""
