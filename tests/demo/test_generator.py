@@ -91,7 +91,7 @@ def read_file(path: Path) -> Iterator[tuple[int, Row]]:
 
 
 def tripped_villages(plan: YearPlan) -> set[str]:
-    """Where more than 5 % of what is owed is lost, when the dead, the hit and the repaying owe nothing any more."""
+    """Over 5 % of the debt lost, once the dead, the hit and the repaying owe nothing."""
     gone = {each.household_number for each in plan.deaths}
     gone |= {each.household_number for each in plan.repayments}
     gone |= {loss.household_number for storm in plan.disasters for loss in storm.losses}
