@@ -11,6 +11,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Written last, so an interrupted `make venv` starts again.
 VENV := .venv/.made
+# A mirror that pip was told of serves uv too.
+ifdef PIP_INDEX_URL
+export UV_DEFAULT_INDEX ?= $(PIP_INDEX_URL)
+endif
 SOURCES := services gateway deploy tests
 WORK := .liandong/make
 
