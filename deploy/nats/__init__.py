@@ -1,0 +1,1 @@
+"""What NATS is told: the server's configuration, its users, the stream and the durables."""
