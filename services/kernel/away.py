@@ -1,0 +1,60 @@
+"""Faults of servers: is it away, may the transaction simply be done again?"""
+
+from collections.abc import Iterator
+
+import asyncpg
+import nats.errors
+from nats.js.errors import NoStreamResponseError, ServiceUnavailableError
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from services.kernel.errors import Unavailable
+
+_AWAY = (
+    OSError,
+    TimeoutError,
+    InterfaceError,
+    PoolTimeoutError,
+    Unavailable,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InterfaceError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.OperatorInterventionError,
+    nats.errors.Error,
+    NoStreamResponseError,
+    ServiceUnavailableError,
+)
+
+AGAIN_SQLSTATES = frozenset({"40001", "40P01", "55P03"})
+"""Serialisation failure, deadlock, lock timeout."""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = getattr(seen, "orig", None) or seen.__cause__
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether a database or the network is away, full or going down: nothing was written."""
+    for link in _chain(error):
+        if isinstance(link, _AWAY):
+            return True
+        if isinstance(link, DBAPIError) and link.connection_invalidated:
+            return True
+    return False
+
+
+def may_run_again(error: BaseException) -> bool:
+    """Whether the transaction lost a race and would do better the next time."""
+    return any(getattr(link, "sqlstate", None) in AGAIN_SQLSTATES for link in _chain(error))
+
+
+def broken_unique(error: BaseException) -> str:
+    """The name of the unique constraint that an error broke; empty for another error."""
+    for link in _chain(error):
+        if isinstance(link, asyncpg.UniqueViolationError):
+            return str(link.constraint_name)
+    return ""

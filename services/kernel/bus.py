@@ -1,0 +1,270 @@
+"""The bus: one JetStream connection a process, and the consumer of a service's durable."""
+
+import asyncio
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import nats
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js import JetStreamContext
+from opentelemetry import propagate, trace
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.kernel import cloudevents, inbox, parked, telemetry
+from services.kernel.away import is_away, may_run_again
+from services.kernel.database import Database
+from services.kernel.inbox import Delivery, Handlers, Incoming
+from services.kernel.outbox import STREAM
+
+ATTEMPTS_MAX = 5
+NAK_SECONDS_MAX = 30.0
+GAP_SECONDS_MAX = 60.0
+FETCH_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
+tracer = trace.get_tracer("liandong.kernel.bus")
+
+
+async def connect(
+    url: str, *, name: str, ca_path: Path, cert_path: Path, key_path: Path
+) -> Client:
+    """Connect over mTLS; the client reconnects for ever, at a bounded rate."""
+    tls = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(ca_path))
+    tls.load_cert_chain(cert_path, key_path)
+
+    async def on_error(error: Exception) -> None:
+        # A denied publish or subscribe shows up only here; everywhere else it is a time-out.
+        log.warning("nats_error", name=name, error=str(error)[:200])
+
+    return await nats.connect(
+        url,
+        name=name,
+        tls=tls,
+        inbox_prefix=f"_INBOX_{name}",
+        connect_timeout=5,
+        reconnect_time_wait=0.5,
+        max_reconnect_attempts=-1,
+        allow_reconnect=True,
+        error_cb=on_error,
+        pending_size=8 * 1024 * 1024,
+    )
+
+
+def _sync_interval(monitor_url: str) -> str:
+    with urllib.request.urlopen(f"{monitor_url}/jsz?config=true", timeout=5) as answer:
+        config = json.loads(answer.read())["config"]
+    if config.get("sync_always"):
+        return "always"
+    return str(config.get("sync_interval", "unset"))
+
+
+async def require_synced_streams(monitor_url: str) -> None:
+    """
+    Refuse to start on a NATS server that acknowledges what is not on disk yet.
+
+    With the default interval a power cut loses acknowledged events (faults.md, E1).
+    """
+    for wait in (0.2, 0.5, 1, 2, 4, 8):
+        try:
+            found = await asyncio.to_thread(_sync_interval, monitor_url)
+            break
+        except (urllib.error.URLError, OSError):
+            await asyncio.sleep(wait)
+    else:
+        found = await asyncio.to_thread(_sync_interval, monitor_url)
+    if found != "always":
+        raise SystemExit(f"NATS runs with sync_interval {found}; liandong needs `always`")
+
+
+class Consumer:
+    """Takes every event that a service hears, in batches, each batch in one transaction."""
+
+    def __init__(
+        self, db: Database, noun: str, handlers: Handlers, *, batch_size_max: int
+    ) -> None:
+        self._database = db
+        self._noun = noun
+        self._handlers = handlers
+        self._batch_size_max = batch_size_max
+        self._early_since: dict[tuple[str, str], float] = {}
+
+    async def run(self, client: Client) -> None:
+        """Consume until cancelled; a server that is away is tried again, ever more slowly."""
+        backoff = 0.1
+        while True:
+            began = asyncio.get_running_loop().time()
+            try:
+                async with self._database.connection() as connection:
+                    await self._take_turn(connection)
+                    await self._consume(connection, client)
+            except Exception as error:
+                if not is_away(error):
+                    raise
+                log.warning("consumer_waits", noun=self._noun, error=type(error).__name__)
+                if asyncio.get_running_loop().time() - began > NAK_SECONDS_MAX:
+                    backoff = 0.1
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 2, NAK_SECONDS_MAX)
+
+    async def _take_turn(self, connection: asyncpg.Connection[Any]) -> None:
+        """Wait for this durable's lock: one active consumer, replicas stand by."""
+        while not await connection.fetchval(
+            "SELECT pg_try_advisory_lock(hashtext('liandong-consumer'), hashtext($1))", self._noun
+        ):
+            await asyncio.sleep(1)
+
+    async def _consume(self, connection: asyncpg.Connection[Any], client: Client) -> None:
+        stream = client.jetstream(timeout=10)
+        subscription = await stream.pull_subscribe_bind(
+            durable=self._noun, stream=STREAM, inbox_prefix=f"_INBOX_{self._noun}.".encode()
+        )
+        try:
+            while True:
+                try:
+                    messages = await subscription.fetch(self._batch_size_max, FETCH_SECONDS)
+                except NatsTimeoutError:
+                    # Nothing came. Losing this connection would mean losing the lock.
+                    await connection.execute("SELECT 1")
+                    await self._check_durable(stream)
+                    continue
+                await self._take(client, messages)
+        finally:
+            if client.is_connected:
+                await subscription.unsubscribe()
+
+    async def _check_durable(self, stream: JetStreamContext) -> None:
+        """An emptied server has no durable: say so instead of waiting for ever."""
+        await stream.consumer_info(STREAM, self._noun)
+
+    async def _take(self, client: Client, messages: Sequence[Msg]) -> None:
+        deliveries = [read for message in messages if (read := await self._read(message))]
+        if not deliveries:
+            return
+        try:
+            await self._settle(client, await self._apply(deliveries))
+        except Exception as error:
+            if is_away(error):
+                await self._give_back(deliveries)
+                raise
+            log.warning("batch_fails", noun=self._noun, error=parked.reason_of(error))
+            for delivery in sorted(deliveries, key=lambda d: d.envelope.sequence):
+                await self._take_one(client, delivery)
+
+    async def _read(self, message: Msg) -> Delivery | None:
+        try:
+            return Delivery(cloudevents.read(message.headers or {}), message.data, message)
+        except (KeyError, ValueError) as error:
+            # Not an event of ours at all: no aggregate waits for it, nobody can apply it.
+            log.error("event_unreadable", subject=message.subject, error=type(error).__name__)
+            telemetry.count("liandong.events.unreadable", noun=self._noun)
+            await message.term()
+            return None
+
+    async def _apply(self, deliveries: Sequence[Delivery]) -> inbox.Sorted:
+        async with self._database.transaction() as session:
+            await inbox.lock(session)
+            found = await inbox.sort(session, deliveries)
+            for run in inbox.runs(found.take, self._handlers):
+                await self._handle(session, run)
+            await inbox.keep(session, [*found.take, *found.behind])
+            await parked.park(
+                session, found.behind, reason="BEHIND_A_PARKED_EVENT", attempts=0
+            )
+        return found
+
+    async def _handle(self, session: AsyncSession, run: Sequence[Delivery]) -> None:
+        event_type = run[0].envelope.event_type
+        handler = self._handlers[event_type]
+        events = [
+            Incoming(delivery.envelope, handler.message_type.FromString(delivery.payload))
+            for delivery in run
+        ]
+        context = propagate.extract({"traceparent": run[0].envelope.traceparent})
+        with tracer.start_as_current_span(
+            f"process {event_type}",
+            context=context if len(run) == 1 else None,
+            kind=trace.SpanKind.CONSUMER,
+            attributes={
+                "messaging.system": "nats",
+                "messaging.operation.type": "process",
+                "messaging.batch.message_count": len(run),
+                "liandong.county": run[0].envelope.county_code,
+            },
+        ):
+            await handler.handle(session, events)
+
+    async def _settle(self, client: Client, found: inbox.Sorted) -> None:
+        for delivery in (*found.take, *found.known, *found.behind):
+            self._early_since.pop(delivery.envelope.aggregate, None)
+            await delivery.msg.ack()
+        telemetry.count("liandong.events.taken", len(found.take), noun=self._noun)
+        if found.behind:
+            telemetry.count("liandong.events.parked", len(found.behind), noun=self._noun)
+        for delivery in found.early:
+            await self._give_back([delivery])
+            await self._ask_for_gap(client, delivery)
+
+    async def _give_back(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            tries = min(delivery.msg.metadata.num_delivered, 10)
+            await delivery.msg.nak(delay=min(0.1 * 2**tries, NAK_SECONDS_MAX))
+
+    async def _ask_for_gap(self, client: Client, delivery: Delivery) -> None:
+        """After a minute without the event before this one, ask its owner to say it again."""
+        now = asyncio.get_running_loop().time()
+        since = self._early_since.setdefault(delivery.envelope.aggregate, now)
+        if now - since < GAP_SECONDS_MAX:
+            return
+        self._early_since[delivery.envelope.aggregate] = now
+        kind, name = delivery.envelope.aggregate
+        log.error("event_gap", noun=self._noun, aggregate=name, before=delivery.envelope.sequence)
+        telemetry.count("liandong.events.gaps", noun=self._noun)
+        asked = {"aggregate_type": kind, "aggregate_id": name, "from_sequence": 1}
+        await client.publish(
+            f"liandong.control.{delivery.envelope.noun}.republish", json.dumps(asked).encode()
+        )
+
+    async def _take_one(self, client: Client, delivery: Delivery) -> None:
+        """One event alone: the one that keeps failing is parked, the others go on."""
+        try:
+            await self._settle(client, await self._apply([delivery]))
+        except Exception as error:
+            if is_away(error):
+                await self._give_back([delivery])
+                raise
+            if may_run_again(error):
+                await self._give_back([delivery])
+                return
+            await self._count_or_park(delivery, error)
+
+    async def _count_or_park(self, delivery: Delivery, error: Exception) -> None:
+        reason = parked.reason_of(error)
+        log.warning(
+            "event_fails",
+            noun=self._noun,
+            type=delivery.envelope.event_type,
+            event_id=str(delivery.envelope.event_id),
+            reason=reason,
+            exc_info=error,
+        )
+        async with self._database.transaction() as session:
+            await inbox.lock(session)
+            attempts = await parked.count_attempt(session, delivery.envelope.event_id, reason)
+            if attempts >= ATTEMPTS_MAX:
+                await inbox.keep(session, [delivery])
+                await parked.park(session, [delivery], reason=reason, attempts=attempts)
+        if attempts < ATTEMPTS_MAX:
+            await delivery.msg.nak(delay=0.2 * 2**attempts)
+            return
+        telemetry.count("liandong.events.parked", noun=self._noun)
+        log.error("event_parked", noun=self._noun, event_id=str(delivery.envelope.event_id))
+        await delivery.msg.ack()

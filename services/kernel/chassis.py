@@ -1,0 +1,75 @@
+"""The chassis: how every service is put together from its own parts and the kernel's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from liandong.common.v1 import operator_pb2, operator_pb2_grpc
+from services.kernel import bus, operator, outbox, process, rpc, telemetry
+from services.kernel.caller import Verifier
+from services.kernel.database import Database
+from services.kernel.inbox import Handlers
+from services.kernel.operator import Books, OperatorServicer
+from services.kernel.settings import PlatformSettings, ServiceSettings
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What is a service's own: its servicer, its handlers, its books."""
+
+    noun: str
+    proto_service: str
+    """Full name of the service in its proto, e.g. `liandong.loans.v1.LoansService`."""
+    add_to_server: Callable[[Any, Any], None]
+    """The generated `add_…Servicer_to_server`."""
+    servicer: Callable[[Database], Any]
+    handlers: Handlers
+    """Empty for a service that hears nobody."""
+    books: Books
+
+
+async def run(service: Service, settings: ServiceSettings, platform: PlatformSettings) -> None:
+    """Start a service's doors, consumer, relay and housekeeping; run until cancelled."""
+    telemetry.start_traces(service.noun, platform)
+    await bus.require_synced_streams(platform.nats_monitor_url)
+    db = Database(settings.database_url, service.noun, pool_size=settings.pool_size)
+    await db.wait_until_ready()
+    async with db.connection() as connection:
+        await outbox.ensure_partitions(connection)
+    client = await bus.connect(
+        platform.nats_url,
+        name=service.noun,
+        ca_path=platform.ca_path,
+        cert_path=settings.cert_path,
+        key_path=settings.key_path,
+    )
+    server = rpc.Server(
+        address=settings.grpc_address,
+        credentials=rpc.server_credentials(
+            platform.ca_path, settings.cert_path, settings.key_path
+        ),
+        interceptors=[rpc.guard(Verifier(platform.caller_public_key_path), env=platform.env)],
+        concurrent_rpcs_max=settings.concurrent_rpcs_max,
+    )
+    service.add_to_server(service.servicer(db), server.server)
+    operator_pb2_grpc.add_OperatorServiceServicer_to_server(
+        OperatorServicer(db, service.books, service.handlers), server.server
+    )
+    operator_name = operator_pb2.DESCRIPTOR.services_by_name["OperatorService"].full_name
+    server.offer(service.proto_service, operator_name)
+    size = settings.batch_size_max
+    parts = [server.run(), operator.keep_house(db)]
+    if service.handlers:
+        consumer = bus.Consumer(db, service.noun, service.handlers, batch_size_max=size)
+        parts.append(consumer.run(client))
+    parts.append(outbox.Relay(db, service.noun, batch_size_max=size).run(client))
+    log.info("service_runs", noun=service.noun, address=settings.grpc_address)
+    try:
+        await process.run(*parts)
+    finally:
+        await client.close()
+        await db.close()

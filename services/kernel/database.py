@@ -1,0 +1,144 @@
+"""Database: the engine, and the one transaction per request or batch of events."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+from opentelemetry import trace
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.kernel.away import is_away
+from services.kernel.errors import Unavailable
+
+STATEMENT_TIMEOUT_MS = 60_000
+
+tracer = trace.get_tracer("liandong.kernel.database")
+
+_DRIVER = "liandong.driver"
+_SAID = "liandong.said"
+_SCOPE = text("SELECT set_config('liandong.institution_id', :institution_id, true)")
+
+class Database:
+    """One service's database: its own schema, its own role."""
+
+    def __init__(self, url: str, schema: str, *, pool_size: int = 8) -> None:
+        self.schema = schema
+        self.said = asyncio.Event()
+        """Set after a commit that wrote events: the relay of this process wakes."""
+        self._engine = create_async_engine(
+            make_url(url).set(drivername="postgresql+asyncpg"),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=False,
+            connect_args={
+                "timeout": 5,
+                "server_settings": {
+                    "search_path": schema,
+                    "application_name": f"liandong-{schema}",
+                    "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+                    "lock_timeout": "10000",
+                    "idle_in_transaction_session_timeout": "60000",
+                },
+            },
+        )
+
+    @asynccontextmanager
+    async def transaction(self, *, institution_id: str = "") -> AsyncIterator[AsyncSession]:
+        """
+        Commit when the block ends; roll back when it raises.
+
+        The institution is told to the server for this transaction only: row-level security reads
+        it. Events and jobs run as the service itself and name none.
+        """
+        try:
+            async with AsyncSession(self._engine, expire_on_commit=False) as session:
+                async with session.begin():
+                    connection = await session.connection()
+                    # The first statement through SQLAlchemy also begins the transaction that the
+                    # statements on the driver's connection then share.
+                    await connection.execute(_SCOPE, {"institution_id": institution_id})
+                    raw = await connection.get_raw_connection()
+                    session.info[_DRIVER] = raw.driver_connection
+                    yield session
+                if session.info.get(_SAID):
+                    self.said.set()
+        except Exception as error:
+            if is_away(error):
+                raise Unavailable(
+                    "DATABASE_UNAVAILABLE",
+                    f"the database of {self.schema} does not answer",
+                    message_zh="数据库暂时不可用,请稍后重试",
+                ) from error
+            raise
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection[Any]]:
+        """A raw connection outside any transaction, for locks that outlive one."""
+        async with self._engine.connect() as held:
+            raw = await held.get_raw_connection()
+            driver = raw.driver_connection
+            assert driver is not None
+            yield driver
+
+    async def wait_until_ready(self, *, seconds_max: float = 60) -> None:
+        """Wait until the server answers; it may start after us."""
+        deadline = asyncio.get_running_loop().time() + seconds_max
+        while True:
+            try:
+                async with self.transaction() as session:
+                    await fetch(session, "SELECT 1 AS one")
+                return
+            except (Unavailable, DBAPIError):
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(0.2)
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        await self._engine.dispose()
+
+
+def _driver(session: AsyncSession) -> asyncpg.Connection[Any]:
+    driver: asyncpg.Connection[Any] = session.info[_DRIVER]
+    return driver
+
+
+def mark_said(session: AsyncSession) -> None:
+    """Note that this transaction wrote events, so that its commit wakes the relay."""
+    session.info[_SAID] = True
+
+
+def _span_name(sql: str) -> str:
+    return " ".join(sql.split(None, 4)[:3])[:60]
+
+
+async def fetch(session: AsyncSession, sql: str, *args: object) -> list[asyncpg.Record]:
+    """Run one prepared statement inside the session's transaction; the rows it gives."""
+    driver = _driver(session)
+    with tracer.start_as_current_span(
+        _span_name(sql), kind=trace.SpanKind.CLIENT, attributes={"db.system.name": "postgresql"}
+    ):
+        return await driver.fetch(sql, *args)
+
+
+async def execute(session: AsyncSession, sql: str, *args: object) -> int:
+    """Run one prepared statement; how many rows it touched."""
+    driver = _driver(session)
+    with tracer.start_as_current_span(
+        _span_name(sql), kind=trace.SpanKind.CLIENT, attributes={"db.system.name": "postgresql"}
+    ):
+        status = await driver.execute(sql, *args)
+    last = status.rsplit(" ", 1)[-1]
+    return int(last) if last.isdigit() else 0
+
+
+def columns(rows: Sequence[Sequence[object]], count: int) -> list[list[object]]:
+    """Turn rows into columns, for `unnest`: also when there are no rows."""
+    return [list(column) for column in zip(*rows, strict=True)] if rows else [[]] * count

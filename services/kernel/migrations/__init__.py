@@ -1,0 +1,1 @@
+"""The kernel's own tables, made in every service's schema by its first migration."""

@@ -1,0 +1,241 @@
+"""The operator's surface, written once and served by every service."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import structlog
+from google.protobuf.timestamp_pb2 import Timestamp
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from liandong.common.v1 import operator_pb2, operator_pb2_grpc
+from services.kernel import business_day, database, idempotency, inbox, journal, outbox, parked, wire
+from services.kernel.away import is_away
+from services.kernel.caller import require_role
+from services.kernel.database import Database
+from services.kernel.errors import LiandongError, Refused
+from services.kernel.idempotency import once
+from services.kernel.ids import parse_id
+from services.kernel.inbox import Handlers
+from services.kernel.parked import ParkedEvent
+from services.kernel.rpc import Context, caller_of
+
+SEAL_SECONDS = 60.0
+REPLAY_EVENTS_MAX = 500
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What a service hands to the operator's surface: its totals and what a day close does."""
+
+    totals: Callable[[AsyncSession, str], Awaitable[Mapping[str, int]]]
+    """County code to control totals by name."""
+    close_day: Callable[[AsyncSession, str, date], Awaitable[None]]
+    """Do what the end of the given day asks for; the day after it is the next one."""
+
+
+class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
+    """Control totals, business days, parked events, publishing again."""
+
+    def __init__(self, db: Database, books: Books, handlers: Handlers) -> None:
+        self._database = db
+        self._books = books
+        self._handlers = handlers
+
+    async def GetTotals(
+        self, request: operator_pb2.GetTotalsRequest, context: Context
+    ) -> operator_pb2.GetTotalsResponse:
+        """The figures of one county, read at one moment."""
+        require_role(caller_of(context), ("operator", "auditor"))
+        async with self._database.transaction() as session:
+            await database.execute(session, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            totals = dict(await self._books.totals(session, request.county_code))
+            for account, balance_fen in (await journal.balances(session, request.county_code)).items():
+                totals[f"journal.{account}_fen"] = balance_fen
+            position = await database.fetch(
+                session,
+                """SELECT (SELECT coalesce(max(position), 0) FROM outbox) AS last,
+                          (SELECT count(*) FROM outbox WHERE stream_sequence IS NULL) AS waiting,
+                          (SELECT count(*) FROM parked_event WHERE state = 'parked') AS parked""",
+            )
+            heard = await database.fetch(session, "SELECT noun, events FROM inbox_count ORDER BY noun")
+            day = await database.fetch(
+                session,
+                "SELECT business_date FROM business_day WHERE county_code = $1",
+                request.county_code,
+            )
+        return operator_pb2.GetTotalsResponse(
+            totals=[operator_pb2.Total(name=n, value=v) for n, v in sorted(totals.items())],
+            event_position=position[0]["last"],
+            unpublished_events=position[0]["waiting"],
+            parked_events=position[0]["parked"],
+            business_date=wire.date_to_proto(day[0]["business_date"]) if day else None,
+            heard=[operator_pb2.Heard(noun=r["noun"], events=r["events"]) for r in heard],
+        )
+
+    async def AdvanceDay(
+        self, request: operator_pb2.AdvanceDayRequest, context: Context
+    ) -> operator_pb2.AdvanceDayResponse:
+        """Close days in order; the first call opens a county."""
+        caller = caller_of(context)
+        require_role(caller, ("operator",))
+        target = wire.date_from_proto("business_date", request.business_date)
+
+        async def work(session: AsyncSession) -> operator_pb2.AdvanceDayResponse:
+            closed = await self._advance(session, request.county_code, target)
+            return operator_pb2.AdvanceDayResponse(
+                business_date=wire.date_to_proto(target), days_closed=closed
+            )
+
+        return await once(
+            self._database, caller, request, operator_pb2.AdvanceDayResponse, work
+        )
+
+    async def _advance(self, session: AsyncSession, county_code: str, target: date) -> int:
+        current = await business_day.find(session, county_code)
+        if current is None:
+            await business_day.open_day(session, county_code, target)
+            return 0
+        if target < current:
+            raise Refused(
+                "DAY_GOES_BACK",
+                f"the business date is {current}, {target} is before it",
+                message_zh="营业日不能倒退",
+            )
+        days = (target - current).days
+        if days > business_day.DAYS_MAX:
+            raise Refused("TOO_MANY_DAYS", f"{days} days, at most {business_day.DAYS_MAX} a call")
+        for ahead in range(days):
+            day = current + timedelta(days=ahead)
+            await self._books.close_day(session, county_code, day)
+            await business_day.open_day(session, county_code, day + timedelta(days=1))
+        return days
+
+    async def ListParkedEvents(
+        self, request: operator_pb2.ListParkedEventsRequest, context: Context
+    ) -> operator_pb2.ListParkedEventsResponse:
+        """What waits for a person."""
+        require_role(caller_of(context), ("operator", "auditor"))
+        size = wire.page_size(request.page_size)
+        start = int(wire.page_start(request.page_token) or "0")
+        async with self._database.transaction() as session:
+            found = await parked.waiting(
+                session, county_code=request.county_code, limit=start + size + 1
+            )
+        page = found[start : start + size]
+        more = len(found) > start + size
+        return operator_pb2.ListParkedEventsResponse(
+            events=[_to_proto(event) for event in page],
+            next_page_token=wire.page_token(str(start + size)) if more else "",
+        )
+
+    async def ReplayParkedEvents(
+        self, request: operator_pb2.ReplayParkedEventsRequest, context: Context
+    ) -> operator_pb2.ReplayParkedEventsResponse:
+        """Run parked events again, aggregate by aggregate, each event in its own transaction."""
+        require_role(caller_of(context), ("operator",))
+        async with self._database.transaction() as session:
+            waiting = await parked.waiting(
+                session, aggregate_id=request.aggregate_id, limit=REPLAY_EVENTS_MAX
+            )
+        stuck: set[tuple[str, str]] = set()
+        applied = 0
+        for event in waiting:
+            if event.envelope.aggregate in stuck:
+                continue
+            if await self._replay(event):
+                applied += 1
+            else:
+                stuck.add(event.envelope.aggregate)
+        return operator_pb2.ReplayParkedEventsResponse(
+            applied=applied, parked=len(waiting) - applied
+        )
+
+    async def _replay(self, event: ParkedEvent) -> bool:
+        try:
+            async with self._database.transaction() as session:
+                await inbox.lock(session)
+                await parked.run_again(session, event, self._handlers)
+        except Exception as error:
+            if is_away(error) or isinstance(error, asyncio.CancelledError):
+                raise
+            reason = error.reason if isinstance(error, LiandongError) else type(error).__name__
+            log.warning("replay_fails", event_id=str(event.envelope.event_id), reason=reason)
+            return False
+        return True
+
+    async def DropParkedEvent(
+        self, request: operator_pb2.DropParkedEventRequest, context: Context
+    ) -> operator_pb2.DropParkedEventResponse:
+        """Give up one event, with two persons and a reason."""
+        caller = caller_of(context)
+        require_role(caller, ("operator",))
+        person_id = caller.require_person()
+
+        async def work(session: AsyncSession) -> operator_pb2.DropParkedEventResponse:
+            event_id = parse_id("event_id", request.event_id)
+            dropped = await parked.drop(session, event_id, person_id)
+            log.warning(
+                "parked_event_drop",
+                event_id=request.event_id,
+                person=person_id,
+                reason=request.reason,
+                dropped=dropped,
+            )
+            return operator_pb2.DropParkedEventResponse(dropped=dropped)
+
+        return await once(
+            self._database, caller, request, operator_pb2.DropParkedEventResponse, work
+        )
+
+    async def RepublishEvents(
+        self, request: operator_pb2.RepublishEventsRequest, context: Context
+    ) -> operator_pb2.RepublishEventsResponse:
+        """Send a range of the event log out again."""
+        caller = caller_of(context)
+        require_role(caller, ("operator",))
+
+        async def work(session: AsyncSession) -> operator_pb2.RepublishEventsResponse:
+            events = await outbox.republish_range(
+                session, request.from_position, request.to_position
+            )
+            return operator_pb2.RepublishEventsResponse(events=events)
+
+        return await once(
+            self._database, caller, request, operator_pb2.RepublishEventsResponse, work, money=False
+        )
+
+
+def _to_proto(event: ParkedEvent) -> operator_pb2.ParkedEvent:
+    envelope = event.envelope
+    when = Timestamp()
+    when.FromDatetime(event.parked_at)
+    return operator_pb2.ParkedEvent(
+        event_id=str(envelope.event_id),
+        event_type=envelope.event_type,
+        aggregate_id=envelope.aggregate_id,
+        aggregate_type=envelope.aggregate_type,
+        sequence=envelope.sequence,
+        county_code=envelope.county_code,
+        reason=event.reason,
+        attempts=event.attempts,
+        parked_time=when,
+        drop_proposed_by=event.drop_proposed_by,
+    )
+
+
+async def keep_house(db: Database) -> None:
+    """Once a minute: seal the journal, forget answers past their retention."""
+    while True:
+        await asyncio.sleep(SEAL_SECONDS)
+        try:
+            async with db.transaction() as session:
+                await journal.seal(session)
+                await idempotency.forget_old(session)
+        except Exception as error:
+            if not is_away(error):
+                raise
+            log.warning("housekeeping_waits", schema=db.schema)

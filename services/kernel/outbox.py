@@ -1,0 +1,342 @@
+"""Outbox: events are written with the change that they tell of, then relayed to JetStream."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import structlog
+from google.protobuf.message import Message
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.errors import APIError, NotFoundError
+from opentelemetry import propagate
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.kernel import cloudevents, database, ids
+from services.kernel.away import is_away
+from services.kernel.database import Database
+
+STREAM = "EVENTS"
+PUBLISH_TIMEOUT_SECONDS = 10.0
+POLL_SECONDS = 0.2
+CHECK_SECONDS = 30.0
+BACKOFF_SECONDS_MAX = 30.0
+REPUBLISH_ROWS_MAX = 100_000
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingEvent:
+    """A fact to say: the message, the aggregate that it is about and its place in its history."""
+
+    event_type: str
+    """Proto package and message in snake case, e.g. `liandong.loans.v1.loan_repaid`."""
+    aggregate_type: str
+    aggregate_id: str
+    sequence: int
+    county_code: str
+    message: Message
+    business_date: date | None
+    programme: str = ""
+
+
+_RECORD = """
+INSERT INTO outbox (event_id, event_type, aggregate_type, aggregate_id, sequence, county_code,
+                    business_date, programme, payload, traceparent)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
+                     $7::date[], $8::text[], $9::bytea[], $10::text[])
+"""
+
+
+async def record(session: AsyncSession, events: Sequence[OutgoingEvent]) -> None:
+    """Write events in the caller's transaction, in the order given; the relay does the rest."""
+    if not events:
+        return
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    traceparent = carrier.get("traceparent", "")
+    rows = [
+        (
+            ids.new_id(),
+            event.event_type,
+            event.aggregate_type,
+            event.aggregate_id,
+            event.sequence,
+            event.county_code,
+            event.business_date,
+            event.programme,
+            event.message.SerializeToString(deterministic=True),
+            traceparent,
+        )
+        for event in events
+    ]
+    await database.execute(session, _RECORD, *database.columns(rows, 10))
+    database.mark_said(session)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    position: int
+    message_id: str
+    subject: str
+    headers: dict[str, str]
+    payload: bytes
+
+
+class Relay:
+    """
+    Publishes a service's outbox in order, in atomic batches, one relay at a time.
+
+    Every row keeps the position that the stream gave it. When the stream was wiped or cut, the rows
+    that it lacks are published again; consumers have an inbox, so doing it twice is safe.
+    """
+
+    def __init__(self, db: Database, noun: str, *, batch_size_max: int) -> None:
+        self._database = db
+        self._noun = noun
+        self._batch_size_max = batch_size_max
+
+    async def run(self, client: Client) -> None:
+        """Relay until cancelled; a server that is away is tried again, ever more slowly."""
+        backoff = 0.1
+        control = await client.subscribe(
+            f"liandong.control.{self._noun}.republish", cb=self._republish_asked
+        )
+        try:
+            while True:
+                began = asyncio.get_running_loop().time()
+                try:
+                    async with self._database.connection() as connection:
+                        await self._take_turn(connection)
+                        await self._relay(connection, client)
+                except Exception as error:
+                    if not is_away(error):
+                        raise
+                    log.warning("relay_waits", noun=self._noun, error=type(error).__name__)
+                    if asyncio.get_running_loop().time() - began > BACKOFF_SECONDS_MAX:
+                        backoff = 0.1
+                    await asyncio.sleep(backoff)
+                    backoff = min(backoff * 2, BACKOFF_SECONDS_MAX)
+        finally:
+            await control.unsubscribe()
+
+    async def _take_turn(self, connection: asyncpg.Connection[Any]) -> None:
+        """Wait for this service's relay lock; a replica stands by here."""
+        while not await connection.fetchval(
+            "SELECT pg_try_advisory_lock(hashtext('liandong-relay'), hashtext($1))", self._noun
+        ):
+            await asyncio.sleep(1)
+
+    async def _relay(self, connection: asyncpg.Connection[Any], client: Client) -> None:
+        stream = client.jetstream(timeout=PUBLISH_TIMEOUT_SECONDS)
+        loop = asyncio.get_running_loop()
+        next_check = 0.0
+        while True:
+            if loop.time() >= next_check:
+                await self._ensure_partitions(connection)
+                await self._compare_with_stream(connection, stream)
+                next_check = loop.time() + CHECK_SECONDS
+            self._database.said.clear()
+            rows = await self._unpublished(connection)
+            if rows:
+                await self._publish(connection, client, stream, rows)
+            if len(rows) < self._batch_size_max:
+                try:
+                    await asyncio.wait_for(self._database.said.wait(), POLL_SECONDS)
+                except TimeoutError:
+                    continue
+
+    async def _ensure_partitions(self, connection: asyncpg.Connection[Any]) -> None:
+        await ensure_partitions(connection)
+
+    async def _unpublished(self, connection: asyncpg.Connection[Any]) -> list[_Row]:
+        found = await connection.fetch(
+            """SELECT position, event_id, event_type, aggregate_type, aggregate_id, sequence,
+                      county_code, business_date, programme, payload, traceparent, recorded_at,
+                      publish_count
+               FROM outbox WHERE stream_sequence IS NULL ORDER BY position LIMIT $1""",
+            self._batch_size_max,
+        )
+        return [self._row(record) for record in found]
+
+    def _row(self, record: asyncpg.Record) -> _Row:
+        count = record["publish_count"]
+        event_id: UUID = record["event_id"]
+        # A repeated id would be swallowed by the stream's duplicate window.
+        message_id = f"{event_id}:{count}" if count else str(event_id)
+        headers = cloudevents.headers(
+            cloudevents.Envelope(
+                event_id=UUID(int=event_id.int),
+                event_type=record["event_type"],
+                aggregate_type=record["aggregate_type"],
+                aggregate_id=record["aggregate_id"],
+                sequence=record["sequence"],
+                county_code=record["county_code"],
+                business_date=record["business_date"],
+                programme=record["programme"],
+                traceparent=record["traceparent"],
+                recorded_at=record["recorded_at"],
+            ),
+            source=self._noun,
+        )
+        headers["Nats-Msg-Id"] = message_id
+        subject = f"{record['event_type']}.{record['county_code']}"
+        return _Row(record["position"], message_id, subject, headers, record["payload"])
+
+    async def _publish(
+        self,
+        connection: asyncpg.Connection[Any],
+        client: Client,
+        stream: JetStreamContext,
+        rows: Sequence[_Row],
+    ) -> None:
+        sequences = await _publish_batch(client, rows) if len(rows) > 1 else None
+        if sequences is None:
+            sequences = [await _publish_one(stream, row) for row in rows]
+        await connection.execute(
+            """UPDATE outbox SET stream_sequence = at.sequence
+               FROM unnest($1::bigint[], $2::bigint[]) AS at (position, sequence)
+               WHERE outbox.position = at.position AND outbox.stream_sequence IS NULL""",
+            [row.position for row in rows],
+            sequences,
+        )
+
+    async def _compare_with_stream(
+        self, connection: asyncpg.Connection[Any], stream: JetStreamContext
+    ) -> None:
+        """Mark for publishing again whatever the stream should hold and does not."""
+        info = await stream.stream_info(STREAM)
+        created = info.created.astimezone(UTC).isoformat() if info.created else ""
+        known = await connection.fetchval("SELECT stream_created FROM relay_state")
+        lost = 0
+        if known and known != created:
+            lost = await _forget_after(connection, 0)
+        else:
+            last_good = await _last_row_that_stands(connection, stream)
+            lost = await _forget_after(connection, last_good)
+        if known != created:
+            await connection.execute("UPDATE relay_state SET stream_created = $1", created)
+        if lost:
+            log.warning("stream_lost_events", noun=self._noun, republishing=lost)
+
+    async def _republish_asked(self, message: Msg) -> None:
+        """A consumer misses events of an aggregate: publish them again from a sequence on."""
+        asked = json.loads(message.data)
+        async with self._database.transaction() as session:
+            rows = await database.execute(
+                session,
+                """UPDATE outbox SET stream_sequence = NULL, publish_count = publish_count + 1
+                   WHERE aggregate_type = $1 AND aggregate_id = $2 AND sequence >= $3
+                     AND stream_sequence IS NOT NULL""",
+                str(asked["aggregate_type"]),
+                str(asked["aggregate_id"]),
+                int(asked["from_sequence"]),
+            )
+            database.mark_said(session)
+        log.warning("republish_asked", noun=self._noun, events=rows)
+
+
+async def ensure_partitions(connection: asyncpg.Connection[Any]) -> None:
+    """Make this month's and the next month's partition of the outbox."""
+    await connection.execute(
+        """SELECT ensure_outbox_partition((date_trunc('month', now() AT TIME ZONE 'UTC')
+                  + make_interval(months => ahead))::date) FROM generate_series(0, 1) AS ahead"""
+    )
+
+
+async def republish_range(session: AsyncSession, first: int, last: int) -> int:
+    """Mark a range of positions for the relay; how many events go out again."""
+    rows = await database.execute(
+        session,
+        """UPDATE outbox SET stream_sequence = NULL, publish_count = publish_count + 1
+           WHERE position BETWEEN $1 AND $2 AND stream_sequence IS NOT NULL""",
+        first,
+        min(last, first + REPUBLISH_ROWS_MAX - 1),
+    )
+    database.mark_said(session)
+    return rows
+
+
+async def _publish_batch(client: Client, rows: Sequence[_Row]) -> list[int] | None:
+    """
+    Publish rows as one atomic batch: one sync, all or nothing (limits.md).
+
+    The stream positions, or None when the stream refused the batch, which it does when an id in it
+    is stored already.
+    """
+    batch_id = ids.new_id().hex
+    last = len(rows)
+    for place, row in enumerate(rows[:-1], 1):
+        marks = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(place)}
+        await client.publish(row.subject, row.payload, headers=row.headers | marks)
+    end = rows[-1]
+    marks = {
+        "Nats-Batch-Id": batch_id,
+        "Nats-Batch-Sequence": str(last),
+        "Nats-Batch-Commit": "1",
+    }
+    answer = await client.request(
+        end.subject, end.payload, timeout=PUBLISH_TIMEOUT_SECONDS, headers=end.headers | marks
+    )
+    ack = json.loads(answer.data)
+    if "error" in ack:
+        log.info("batch_refused", code=ack["error"].get("err_code"), rows=last)
+        return None
+    assert ack["count"] == last, ack
+    return [ack["seq"] - last + place for place in range(1, last + 1)]
+
+
+async def _publish_one(stream: JetStreamContext, row: _Row) -> int:
+    ack = await stream.publish(
+        row.subject, row.payload, timeout=PUBLISH_TIMEOUT_SECONDS, headers=row.headers
+    )
+    return ack.seq
+
+
+async def _forget_after(connection: asyncpg.Connection[Any], stream_sequence: int) -> int:
+    status = await connection.execute(
+        """UPDATE outbox SET stream_sequence = NULL, publish_count = publish_count + 1
+           WHERE stream_sequence > $1 AND recorded_at > now() - interval '30 days'""",
+        stream_sequence,
+    )
+    return int(status.rsplit(" ", 1)[-1])
+
+
+async def _last_row_that_stands(
+    connection: asyncpg.Connection[Any], stream: JetStreamContext
+) -> int:
+    """The highest stream position at which the stream still holds our event; 0 for none."""
+    step = 1
+    below = 2**62
+    while True:
+        row = await connection.fetchrow(
+            """SELECT stream_sequence, event_id::text FROM outbox
+               WHERE stream_sequence < $1 ORDER BY stream_sequence DESC OFFSET $2 LIMIT 1""",
+            below,
+            step - 1,
+        )
+        if row is None:
+            return 0
+        below = row["stream_sequence"]
+        if await _holds(stream, row["stream_sequence"], row["event_id"]):
+            return int(row["stream_sequence"])
+        step = min(step * 4, 10_000)
+
+
+async def _holds(stream: JetStreamContext, sequence: int, event_id: str) -> bool:
+    try:
+        stored = await stream.get_msg(STREAM, sequence)
+    except NotFoundError:
+        return False
+    except APIError as error:
+        if error.code == 404:
+            return False
+        raise
+    return bool((stored.headers or {}).get("ce-id", "") == event_id)

@@ -1,0 +1,62 @@
+"""A process: start its parts together, stop them in order, lose nothing at SIGTERM."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Sequence
+
+import structlog
+
+from services.kernel import telemetry
+
+log = structlog.get_logger(__name__)
+
+
+async def run(*parts: Awaitable[None]) -> None:
+    """
+    Run parts until one fails or this is cancelled; then cancel the others and wait for them.
+
+    Give them in the order in which they should stop: doors before what stands behind them.
+    """
+    tasks = [asyncio.ensure_future(part) for part in parts]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+            raise RuntimeError("a part of the process ended by itself")
+    finally:
+        await _stop(tasks)
+
+
+async def _stop(tasks: Sequence["asyncio.Future[None]"]) -> None:
+    for task in tasks:
+        task.cancel()
+        try:
+            await task
+        except asyncio.CancelledError:
+            continue
+        except Exception as error:
+            log.error("part_fails_while_stopping", exc_info=error)
+
+
+async def until_signalled(work: Awaitable[None]) -> None:
+    """Run until SIGTERM or SIGINT, then stop gracefully."""
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        await task
+    except asyncio.CancelledError:
+        log.info("stopped")
+    finally:
+        await asyncio.to_thread(telemetry.flush_traces)
+
+
+def main(work: Awaitable[None]) -> None:
+    """The entry of every process: uvloop, until signalled."""
+    import uvloop
+
+    async def outer() -> None:
+        await until_signalled(work)
+
+    uvloop.run(outer())

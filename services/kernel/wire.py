@@ -1,0 +1,62 @@
+"""The wire: dates, pages and verdicts between protos and values."""
+
+import base64
+from datetime import date
+
+from google.type.date_pb2 import Date
+
+from liandong.common.v1 import common_pb2
+from services.kernel.errors import LiandongError, invalid_field
+
+
+def date_to_proto(day: date | None) -> Date | None:
+    """A calendar day for the wire; None stays unset."""
+    return None if day is None else Date(year=day.year, month=day.month, day=day.day)
+
+
+def date_from_proto(field: str, day: Date) -> date:
+    """A calendar day from the wire; refused by field when there is no such day."""
+    try:
+        return date(day.year, day.month, day.day)
+    except ValueError:
+        text = f"{day.year:04d}-{day.month:02d}-{day.day:02d}"
+        raise invalid_field("MALFORMED_DATE", field, text, "must be a calendar day") from None
+
+
+def page_size(asked: int, *, default: int = 50) -> int:
+    """How many items a page has when the caller left it open."""
+    return asked or default
+
+
+def page_token(last_key: str) -> str:
+    """An opaque token that says after which key the next page begins."""
+    return base64.urlsafe_b64encode(last_key.encode()).decode()
+
+
+def page_start(token: str) -> str:
+    """The key after which a page begins; empty for the first page."""
+    try:
+        return base64.urlsafe_b64decode(token.encode()).decode()
+    except ValueError:
+        rule = "must come from the answer before"
+        raise invalid_field("MALFORMED_PAGE_TOKEN", "page_token", token, rule) from None
+
+
+def accepted(index: int, made_id: object) -> common_pb2.Verdict:
+    """The verdict of an item that took effect."""
+    return common_pb2.Verdict(index=index, accepted=True, id=str(made_id))
+
+
+def refused(index: int, error: LiandongError) -> common_pb2.Verdict:
+    """The verdict of an item that was refused, with what a single call would have raised."""
+    return common_pb2.Verdict(
+        index=index,
+        accepted=False,
+        reason=error.reason,
+        message=error.message,
+        message_zh=error.message_zh,
+        violations=[
+            common_pb2.FieldViolation(field=v.field, value=v.value, rule=v.rule)
+            for v in error.violations
+        ],
+    )
