@@ -1,0 +1,135 @@
+"""Programmes: read packs and a deployment's files; say what holds for a county on a day."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from services.kernel.errors import NotFound
+from services.programmes.assemble import PackErrors, assemble
+from services.programmes.calendars import Calendar
+from services.programmes.schema.deployment import Adoption, AdoptionEntry, Institution
+from services.programmes.schema.pack import Pack, split_ref
+from services.programmes.terms import Terms
+from services.programmes.yaml_text import Problem, Text, parse
+
+HERE = Path(__file__).parent
+PACKAGED = (HERE / "packs", HERE / "calendars")
+FILES_MAX = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """Everything a deployment knows about programmes; a value, read once at start."""
+
+    packs: Mapping[str, Pack]
+    overlaid: Mapping[tuple[str, str], Pack]
+    adopted: Mapping[str, Adoption]
+    institutions: Mapping[str, Institution]
+    calendar: Calendar
+    origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def programme(self, ref: str) -> Pack:
+        """A pack with all that it inherits, without any county's overlay."""
+        programme_id, version, _ = split_ref(ref)
+        pack = self.packs.get(f"{programme_id}@{version}")
+        if pack is None:
+            raise NotFound("PROGRAMME_UNKNOWN", f"no programme {ref}", message_zh=f"无此方案 {ref}")
+        return pack
+
+    def terms(self, county_code: str, programme_ref: str) -> Terms:
+        """What a county lives under: the pack and, where the ref names one, its overlay."""
+        _, _, overlay = split_ref(programme_ref)
+        pack = self.programme(programme_ref)
+        if overlay is not None:
+            overlaid = self.overlaid.get((county_code, programme_ref))
+            if overlaid is None:
+                raise NotFound(
+                    "PROGRAMME_UNKNOWN", f"county {county_code} has no overlay {programme_ref}"
+                )
+            pack = overlaid
+        return Terms(county_code, programme_ref, pack, self.calendar)
+
+    def adoptions(self, county_code: str, on: date) -> tuple[AdoptionEntry, ...]:
+        """Every programme a county follows on a day."""
+        adoption = self.adopted.get(county_code)
+        entries = adoption.entries if adoption else ()
+        return tuple(entry for entry in entries if entry.holds_on(on))
+
+    def adoption(self, county_code: str, programme_id: str, on: date) -> AdoptionEntry:
+        """How a county follows one programme on a day; never more than one version."""
+        for entry in self.adoptions(county_code, on):
+            if split_ref(entry.programme)[0] == programme_id:
+                return entry
+        raise NotFound(
+            "PROGRAMME_NOT_ADOPTED",
+            f"county {county_code} does not follow {programme_id} on {on}",
+            message_zh=f"该县在{on}未采用方案 {programme_id}",
+        )
+
+    def in_force(self, county_code: str, programme_id: str, on: date) -> str:
+        """The ref (`id@version` or `id@version:overlay`) that holds for a county on a day."""
+        return self.adoption(county_code, programme_id, on).programme
+
+    def parties(self, county_code: str, programme_ref: str) -> Mapping[str, tuple[str, ...]]:
+        """Role → institutions, as the county's adoption of exactly this ref names them."""
+        adoption = self.adopted.get(county_code)
+        for entry in reversed(adoption.entries if adoption else ()):
+            if entry.programme == programme_ref:
+                return {party: entry.institutions(party) for party in entry.parties}
+        raise NotFound(
+            "PROGRAMME_NOT_ADOPTED", f"county {county_code} never adopted {programme_ref}"
+        )
+
+    def counties(self) -> tuple[str, ...]:
+        """Every county that has adopted anything."""
+        return tuple(self.adopted)
+
+
+def load(folders: Iterable[Path] = (), *, packaged: bool = True) -> Catalogue:
+    """Read all folders, the packaged ones first; raise `PackErrors` with all that is wrong."""
+    texts, problems = _read([*(PACKAGED if packaged else ()), *map(Path, folders)])
+    assembled = assemble(texts, problems)
+    return Catalogue(
+        packs=assembled.packs,
+        overlaid=assembled.overlaid,
+        adopted=assembled.adopted,
+        institutions=assembled.institutions,
+        calendar=assembled.calendar,
+        origins=assembled.origins,
+    )
+
+
+def load_texts(texts: Mapping[str, str]) -> Catalogue:
+    """The same from texts in memory, file name → YAML; no packaged folder."""
+    assembled = assemble([parse(file, text) for file, text in texts.items()], [])
+    return Catalogue(
+        packs=assembled.packs,
+        overlaid=assembled.overlaid,
+        adopted=assembled.adopted,
+        institutions=assembled.institutions,
+        calendar=assembled.calendar,
+        origins=assembled.origins,
+    )
+
+
+def _read(folders: Sequence[Path]) -> tuple[list[Text], list[Problem]]:
+    texts: list[Text] = []
+    problems: list[Problem] = []
+    for folder in folders:
+        if not folder.is_dir():
+            problems.append(Problem(str(folder), 1, "", "", "no such folder"))
+            continue
+        files = sorted(file for file in folder.iterdir() if file.suffix in (".yaml", ".yml"))
+        if len(files) > FILES_MAX:
+            problems.append(Problem(str(folder), 1, "", "", f"more than {FILES_MAX} files"))
+            continue
+        for file in files:
+            try:
+                texts.append(parse(str(file), file.read_text(encoding="utf-8")))
+            except (OSError, UnicodeDecodeError) as error:
+                problems.append(Problem(str(file), 1, "", "", f"cannot be read: {error}"))
+    return texts, problems
+
+
+__all__ = ["Catalogue", "PackErrors", "load", "load_texts"]

@@ -1,0 +1,1 @@
+"""Schema: what a pack, an overlay and an adoption may say; one module a section."""
