@@ -13,7 +13,7 @@ from deploy.local.ca import Credentials
 from deploy.local.places import DataFolder, Places, free_port, port_is_free, write_file
 from deploy.local.processes import Child, Launch, StartError, end_left_behind
 from deploy.nats import topology
-from deploy.nats.users import users_conf
+from deploy.nats.users import write_server_files
 
 _START_SECONDS_MAX = 60.0
 _PORT_TRIES_MAX = 5
@@ -36,14 +36,12 @@ class Nats:
         credentials: Credentials,
         env: str,
         streams: topology.Topology | None = None,
-        server_conf: Path = topology.SERVER_CONF,
     ) -> None:
         self._folder = folder
         self._program = places.nats_server()
         self._credentials = credentials
         self._env = env
         self._streams = streams or topology.load()
-        self._server_conf = server_conf
         self._lock = folder.lock(self.name)
         self._child: Child | None = None
         self._ports: tuple[int, int] | None = None
@@ -142,14 +140,11 @@ class Nats:
 
     def _write_files(self) -> None:
         owner = self._folder.user
-        texts = {
-            "nats-server.conf": self._server_conf.read_text(),
-            "users.conf": users_conf(self._streams, env=self._env),
-        }
-        paths = (self._credentials.cert, self._credentials.key, self._credentials.ca)
-        texts |= {name: path.read_text() for name, path in zip(_KEYS, paths, strict=True)}
-        for name, text in texts.items():
-            write_file(self._home() / name, text, mode=0o600, owner=owner)
+        home = self._home()
+        write_server_files(home, self._streams, env=self._env, mode=0o600, owner=owner)
+        sources = (self._credentials.cert, self._credentials.key, self._credentials.ca)
+        for name, source in zip(_KEYS, sources, strict=True):
+            write_file(home / name, source.read_text(), mode=0o600, owner=owner)
 
     async def _start_on_some_port(self) -> None:
         ports = [self._folder.port(self.name), self._folder.port("nats-monitor")]

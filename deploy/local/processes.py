@@ -21,6 +21,7 @@ SERVER_PROGRAMS = ("postgres", "nats-server")
 LOG_BYTES_MAX = 8 * 1024 * 1024
 
 _LOG_CHECK_SECONDS = 1.0
+_PROBE_SECONDS_MAX = 5.0
 _TAIL_LINES = 20
 _TAIL_BYTES_MAX = 16 * 1024
 
@@ -116,7 +117,10 @@ class Child:
             if self.returncode is not None:
                 raise StartError(self._report(f"ended with {self.returncode} while starting"))
             with suppress(OSError, TimeoutError):
-                if await asyncio.wait_for(probe(), seconds_max) and self.returncode is None:
+                if (
+                    await asyncio.wait_for(probe(), min(seconds_max, _PROBE_SECONDS_MAX))
+                    and self.returncode is None
+                ):
                     return
         raise StartError(self._report(f"not ready in {seconds_max:g} s"))
 

@@ -1,11 +1,21 @@
 """Who may say and hear what on NATS: the users file, from the topology."""
 
 import json
+from pathlib import Path
 
 from deploy.local.ca import service_id
-from deploy.nats.topology import Topology
+from deploy.local.places import ServerUser, write_file
+from deploy.nats.topology import SERVER_CONF, Topology
 
 OPERATOR = "operator"
+
+
+def write_server_files(
+    folder: Path, topology: Topology, *, env: str, mode: int, owner: ServerUser | None = None
+) -> None:
+    """Put nats-server.conf and the users.conf that it includes into one folder."""
+    write_file(folder / "nats-server.conf", SERVER_CONF.read_text(), mode=mode, owner=owner)
+    write_file(folder / "users.conf", users_conf(topology, env=env), mode=mode, owner=owner)
 
 
 def users_conf(topology: Topology, *, env: str) -> str:

@@ -21,8 +21,9 @@ from deploy.local.ca import Credentials, LocalCA
 from deploy.local.nats import Nats, connect
 from deploy.local.places import DataFolder, Places
 from deploy.local.processes import StartError
-from deploy.nats import topology
+from deploy.nats import topology, users
 from deploy.nats.topology import Topology, UnsafeServerError
+from tests.deploy.test_processes import eventually
 
 MIB = 1024 * 1024
 LOAN_REPAID = "liandong.loans.v1.loan_repaid.123456"
@@ -155,9 +156,7 @@ async def test_a_service_hears_neither_events_nor_inboxes_directly(loans: Peer) 
         await loans.client.subscribe(subject)
     await loans.client.flush()
 
-    async with asyncio.timeout(5):
-        while len(loans.denied) < 4:  # noqa: ASYNC110 - the client tells of errors by a list
-            await asyncio.sleep(0.02)
+    await eventually(lambda: len(loans.denied) == 4)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -288,18 +287,16 @@ async def test_ensuring_again_changes_nothing_and_new_data_updates(
 
 @pytest.mark.nats
 async def test_a_server_that_syncs_later_is_refused(
-    machine: Places, folder: DataFolder, authority: LocalCA, tmp_path: Path
+    machine: Places,
+    folder: DataFolder,
+    authority: LocalCA,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lazy = tmp_path / "nats-server.conf"
     lazy.write_text(topology.SERVER_CONF.read_text().replace("sync_interval: always", ""))
-    server = Nats(
-        machine,
-        folder,
-        credentials=authority.service("nats"),
-        env="local",
-        streams=SMALL,
-        server_conf=lazy,
-    )
+    monkeypatch.setattr(users, "SERVER_CONF", lazy)
+    server = a_server(machine, folder, authority)
     await server.start()
     try:
         with pytest.raises(UnsafeServerError, match="sync_interval: always"):
