@@ -22,7 +22,7 @@ from services.programmes.schema.insurance import HOUSEHOLD, groups_of
 from services.programmes.schema.pack import Header, Pack, split_ref
 from services.programmes.schema.values import Open
 from services.programmes.typed import Locate, Model, to_model
-from services.programmes.yaml_text import Problem, Text, child_path, item_path
+from services.programmes.yaml_text import Problem, Text, child_path, item_path, parent_of
 
 EXTENDS_MAX = 8
 KINDS = ("programme", "overlay", "adoption", "institutions", "calendar")
@@ -138,7 +138,7 @@ class _Assembly:
             text = self._headers[ref][0]
             self._say_at(text, path, "inherit", "there is nothing to inherit here")
             return
-        pack = self._typed_merged(Pack, whole, origins)
+        pack = self._typed_merged(Pack, whole, origins, self._headers[ref][0].file)
         if pack is not None:
             self.result.packs[ref] = pack
             self.result.origins[ref] = origins
@@ -186,7 +186,7 @@ class _Assembly:
             return None
         origins: Origins = dict(self.result.origins[ref])
         merged = _as_mapping(merge(base, values, origins=origins, file=text.file))
-        pack = self._typed_merged(Pack, merged, origins)
+        pack = self._typed_merged(Pack, merged, origins, text.file)
         if pack is not None:
             self.result.overlaid[key] = pack
             self.result.origins[f"{key[0]}/{key[1]}"] = origins
@@ -269,12 +269,19 @@ class _Assembly:
 
         return self._kept(model, value, locate, prefix)
 
-    def _typed_merged(self, model: type[Model], value: object, origins: Origins) -> Model | None:
+    def _typed_merged(
+        self, model: type[Model], value: object, origins: Origins, newest: str
+    ) -> Model | None:
         def locate(path: str) -> tuple[str, int]:
+            # What the newest file touched is most likely what broke.
+            touched = path and any(
+                file == newest and key.startswith((path + ".", path + "["))
+                for key, file in origins.items()
+            )
             here = path
             while here not in origins and here:
-                here = here[: max(here.rfind("."), here.rfind("["), 0)]
-            file = origins.get(here, "")
+                here = parent_of(here)
+            file = newest if touched else origins.get(here, newest)
             text = self._lines.get(file)
             return file, _line_in(text, path) if text else 1
 

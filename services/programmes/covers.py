@@ -50,10 +50,11 @@ class ClaimDeadline:
 
 
 def sum_insured_fen(
-    rule: SumInsured, *, loan_principal_fen: Fen = Fen(0), stated_fen: Fen | None = None
+    rule: SumInsured, *, loan_principal_fen: Fen | None = None, stated_fen: Fen | None = None
 ) -> Fen:
     """The sum insured of one borrower by the cover's rule."""
     if isinstance(rule, SumInsuredOfLoan):
+        assert loan_principal_fen is not None, "a sum insured of the loan needs the loan"
         return Fen(half_up(loan_principal_fen * rule.pct, 100))
     if isinstance(rule, SumInsuredFixed):
         return rule.amount_fen

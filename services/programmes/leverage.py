@@ -42,7 +42,7 @@ class VillageFund:
 
 
 def leverage(fund_fen: Fen, *, multiple: int, outstanding_fen: Fen) -> Leverage:
-    """Capacity is balance times multiple; headroom may be negative; exactly full is within (S26)."""
+    """Balance times multiple; headroom may be negative; exactly full is within (S26)."""
     capacity = Fen(fund_fen * multiple)
     required = Fen(ceil_div(outstanding_fen, multiple))
     headroom = Fen(capacity - outstanding_fen)

@@ -44,7 +44,7 @@ def amount_check(
     product_cap_fen: Fen | None,
     outstanding_fen: Fen,
 ) -> AmountCheck:
-    """The smaller of limit and product cap, less what is outstanding with all lenders (S13, S55)."""
+    """The smaller of limit and cap, less what is outstanding with all lenders (S13, S55)."""
     cap = credit_limit_fen if product_cap_fen is None else product_cap_fen
     binding = "credit_limit" if credit_limit_fen <= cap else "product_cap"
     bound = min(credit_limit_fen, cap)

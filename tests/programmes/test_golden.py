@@ -1,0 +1,34 @@
+"""The golden cases: every rule that is built decides every case of it as the case says."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.programmes.rules_by_name import NOT_BUILT, RULES
+
+GOLDEN = Path(__file__).parent / "cases" / "golden.json"
+CASES: list[dict[str, Any]] = json.loads(GOLDEN.read_text(encoding="utf-8"))["cases"]
+BUILT = [case for case in CASES if case["rule"] in RULES]
+
+
+@pytest.mark.parametrize("case", BUILT, ids=lambda case: f"{case['id']}-{case['rule']}")
+def test_the_rule_decides_as_the_case_says(case: dict[str, Any]) -> None:
+    assert RULES[case["rule"]](case["inputs"]) == case["expected"], case["working"]
+
+
+def test_every_rule_is_built_or_named_as_not_built() -> None:
+    rules = {case["rule"] for case in CASES}
+
+    assert not set(RULES) & set(NOT_BUILT)
+    assert rules == set(RULES) | set(NOT_BUILT)
+
+
+def test_no_case_is_lost() -> None:
+    left = Counter(case["rule"] for case in CASES if case["rule"] in NOT_BUILT)
+
+    assert len(CASES) == 158
+    assert len(BUILT) + sum(left.values()) == 158
+    assert len(BUILT) == 120
