@@ -89,7 +89,7 @@ class _Assembly:
 
     def _sort_in(self, text: Text) -> None:
         self.problems.extend(text.problems)
-        if text.value is None or text.problems:
+        if text.problems:
             return
         if not isinstance(text.value, dict):
             self._say(text.file, 1, "", "", "a file is a mapping")
@@ -122,7 +122,7 @@ class _Assembly:
         merged: object = None
         for ancestor in line:
             text, _ = self._headers[ancestor]
-            said = {**_mapping(text), "programme": _header_only(_mapping(text))}
+            said = _mapping(text)
             if merged is None:
                 stamp(said, origins=origins, file=text.file)
                 merged = said
@@ -403,7 +403,3 @@ def _mapping(text: Text) -> dict[str, object]:
 def _as_mapping(value: object) -> dict[str, object]:
     assert isinstance(value, dict)
     return value
-
-
-def _header_only(whole: Mapping[str, object]) -> object:
-    return whole["programme"]

@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from services.kernel.errors import NotFound
-from services.programmes.assemble import PackErrors, assemble
+from services.programmes.assemble import Assembled, PackErrors, assemble
 from services.programmes.calendars import Calendar
 from services.programmes.schema.deployment import Adoption, AdoptionEntry, Institution
 from services.programmes.schema.pack import Pack, split_ref
@@ -89,20 +89,15 @@ class Catalogue:
 def load(folders: Iterable[Path] = (), *, packaged: bool = True) -> Catalogue:
     """Read all folders, the packaged ones first; raise `PackErrors` with all that is wrong."""
     texts, problems = _read([*(PACKAGED if packaged else ()), *map(Path, folders)])
-    assembled = assemble(texts, problems)
-    return Catalogue(
-        packs=assembled.packs,
-        overlaid=assembled.overlaid,
-        adopted=assembled.adopted,
-        institutions=assembled.institutions,
-        calendar=assembled.calendar,
-        origins=assembled.origins,
-    )
+    return _catalogue(assemble(texts, problems))
 
 
 def load_texts(texts: Mapping[str, str]) -> Catalogue:
     """The same from texts in memory, file name → YAML; no packaged folder."""
-    assembled = assemble([parse(file, text) for file, text in texts.items()], [])
+    return _catalogue(assemble([parse(file, text) for file, text in texts.items()], []))
+
+
+def _catalogue(assembled: Assembled) -> Catalogue:
     return Catalogue(
         packs=assembled.packs,
         overlaid=assembled.overlaid,

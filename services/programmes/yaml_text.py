@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-BYTES_MAX = 1_000_000
+CHARACTERS_MAX = 1_000_000
 DEPTH_MAX = 20
 PROBLEMS_MAX = 200
 
@@ -73,8 +73,8 @@ def parent_of(path: str) -> str:
 def parse(file: str, text: str) -> Text:
     """Read one YAML document; every trap of YAML 1.1 is a problem, never a guess."""
     parsed = Text(file)
-    if len(text.encode()) > BYTES_MAX:
-        parsed.problems.append(Problem(file, 1, "", "", f"larger than {BYTES_MAX} bytes"))
+    if len(text) > CHARACTERS_MAX:
+        parsed.problems.append(Problem(file, 1, "", "", f"larger than {CHARACTERS_MAX} characters"))
         return parsed
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
@@ -137,8 +137,13 @@ class _Reader:
 
     def _sequence(self, node: yaml.SequenceNode, path: str, depth: int) -> list[object]:
         result: list[object] = []
+        names: set[str] = set()
         for index, item in enumerate(node.value):
-            peeked = {"id": _peek_id(item)}
+            name = _peek_id(item)
+            if name in names:
+                self._problem(item, path, name or "", "the id is given twice in this list")
+            names.update([name] if name else [])
+            peeked = {"id": name}
             result.append(self.read(item, item_path(path, index, peeked), depth + 1))
         return result
 
