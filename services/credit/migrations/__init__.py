@@ -1,0 +1,1 @@
+"""Credit: the schema, step by step."""

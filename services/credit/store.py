@@ -1,0 +1,336 @@
+"""Credit: the only module with SQL. Rows in, model out, and back."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import date
+from uuid import UUID
+
+import asyncpg
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.credit.model import CreditFile, Expired, Household, Indicator, Observed, Rating
+from services.kernel.database import columns, execute, fetch
+from services.kernel.money import Fen
+
+_FILE = """
+SELECT county_code, household_id, area_code, household_status, honour, delisted, version, rating_id,
+       programme, score_centi, grade, vetoes, limit_fen, valid_until, granted_on
+FROM credit_file
+"""
+
+# Area codes are digits: everything within an area sorts before its code and a colon.
+_WITH_WORKING = f"""
+SELECT f.*, coalesce(r.working, '') AS working FROM ({_FILE}) AS f
+LEFT JOIN rating AS r USING (county_code, rating_id)
+WHERE f.county_code = $1 AND f.household_id = $2
+"""  # noqa: S608 - put together from constants
+
+_CHUNK = f"""{_FILE}
+WHERE county_code = $1 AND household_id > $2 AND area_code >= $3 AND area_code < $3 || ':'
+"""
+
+
+def _file(row: asyncpg.Record) -> CreditFile:
+    household = Household(
+        row["household_id"], row["area_code"], row["household_status"], row["honour"]
+    )
+    return CreditFile(
+        county_code=row["county_code"],
+        household=household,
+        delisted=row["delisted"],
+        version=row["version"],
+        rating_id=row["rating_id"],
+        programme=row["programme"],
+        score_centi=row["score_centi"],
+        grade=row["grade"],
+        vetoes=tuple(row["vetoes"]),
+        limit_fen=Fen(row["limit_fen"]),
+        valid_until=row["valid_until"],
+        granted_on=row["granted_on"],
+    )
+
+
+async def put_households(
+    session: AsyncSession, county_code: str, households: Sequence[Household], *, relist: bool
+) -> None:
+    """Write what the registry says of households; a household that is new gets an empty file."""
+    rows = [(h.household_id, h.area_code, h.status, h.honour) for h in households]
+    await execute(
+        session,
+        """INSERT INTO credit_file AS f (county_code, household_id, area_code, household_status,
+                                         honour)
+           SELECT $1, h.* FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[]) AS h
+           ON CONFLICT (county_code, household_id) DO UPDATE
+           SET area_code = excluded.area_code, household_status = excluded.household_status,
+               honour = excluded.honour, delisted = f.delisted AND NOT $2""",
+        county_code,
+        relist,
+        *columns(rows, 4),
+    )
+
+
+async def delist(session: AsyncSession, county_code: str, household_ids: Sequence[UUID]) -> None:
+    """Mark households that the registry took off its file."""
+    await execute(
+        session,
+        """UPDATE credit_file SET delisted = true
+           WHERE county_code = $1 AND household_id = ANY($2::uuid[])""",
+        county_code,
+        household_ids,
+    )
+
+
+async def lock_files(
+    session: AsyncSession, county_code: str, household_ids: Sequence[UUID]
+) -> list[CreditFile]:
+    """Read files by household and hold them until the transaction ends."""
+    rows = await fetch(
+        session,
+        f"""{_FILE} WHERE county_code = $1 AND household_id = ANY($2::uuid[])
+            ORDER BY household_id FOR UPDATE""",
+        county_code,
+        household_ids,
+    )
+    return [_file(row) for row in rows]
+
+
+async def lock_chunk(
+    session: AsyncSession, county_code: str, within: str, *, after: UUID, limit: int
+) -> list[CreditFile]:
+    """The next files of an area that may be rated, in household order; they are held."""
+    rows = await fetch(
+        session,
+        f"""{_CHUNK} AND NOT delisted AND household_status <> 'deceased'
+            ORDER BY household_id LIMIT $4 FOR UPDATE""",
+        county_code,
+        after,
+        within,
+        limit,
+    )
+    return [_file(row) for row in rows]
+
+
+async def list_files(
+    session: AsyncSession, county_code: str, within: str, *, after: UUID, limit: int
+) -> list[CreditFile]:
+    """The next files of an area, in household order."""
+    rows = await fetch(
+        session,
+        f"{_CHUNK} ORDER BY household_id LIMIT $4",
+        county_code,
+        after,
+        within,
+        limit,
+    )
+    return [_file(row) for row in rows]
+
+
+async def find_file(
+    session: AsyncSession, county_code: str, household_id: UUID
+) -> tuple[CreditFile, str] | None:
+    """A household's file and the working of its last rating."""
+    rows = await fetch(session, _WITH_WORKING, county_code, household_id)
+    return (_file(rows[0]), rows[0]["working"]) if rows else None
+
+
+async def find_areas(
+    session: AsyncSession, county_code: str, household_ids: Sequence[UUID]
+) -> dict[UUID, str]:
+    """Where households live, of those that are known."""
+    rows = await fetch(
+        session,
+        """SELECT household_id, area_code FROM credit_file
+           WHERE county_code = $1 AND household_id = ANY($2::uuid[])""",
+        county_code,
+        household_ids,
+    )
+    return {row["household_id"]: row["area_code"] for row in rows}
+
+
+async def add_indicators(
+    session: AsyncSession,
+    county_code: str,
+    indicators: Sequence[Indicator],
+    *,
+    source_id: str,
+    person_id: str,
+) -> None:
+    """Write observations down, in the order given."""
+    rows = [(i.household_id, i.code, i.value, i.observed_on) for i in indicators]
+    await execute(
+        session,
+        """INSERT INTO indicator (county_code, source_id, person_id, household_id, code, value,
+                                  observed_on)
+           SELECT $1, $2, $3, household_id, code, value, observed_on
+           FROM unnest($4::uuid[], $5::text[], $6::bigint[], $7::date[]) WITH ORDINALITY
+                AS i (household_id, code, value, observed_on, place)
+           ORDER BY place""",
+        county_code,
+        source_id,
+        person_id,
+        *columns(rows, 4),
+    )
+
+
+async def find_inputs(
+    session: AsyncSession, county_code: str, household_ids: Sequence[UUID], *, on: date
+) -> dict[UUID, dict[str, Observed]]:
+    """What was observed last of each household up to a day; of one day the later entry counts."""
+    rows = await fetch(
+        session,
+        """SELECT DISTINCT ON (household_id, code) household_id, code, value, observed_on, entry
+           FROM indicator
+           WHERE county_code = $1 AND household_id = ANY($2::uuid[]) AND observed_on <= $3
+           ORDER BY household_id, code, observed_on DESC, entry DESC""",
+        county_code,
+        household_ids,
+        on,
+    )
+    found: defaultdict[UUID, dict[str, Observed]] = defaultdict(dict)
+    for row in rows:
+        observed = Observed(row["value"], row["observed_on"], row["entry"])
+        found[row["household_id"]][row["code"]] = observed
+    return found
+
+
+async def find_rated_inputs(
+    session: AsyncSession, county_code: str, rating_ids: Sequence[UUID]
+) -> dict[UUID, dict[str, Observed]]:
+    """The inputs that ratings have pinned, by rating."""
+    rows = await fetch(
+        session,
+        """SELECT rating_id, inputs::text AS inputs FROM rating
+           WHERE county_code = $1 AND rating_id = ANY($2::uuid[])""",
+        county_code,
+        rating_ids,
+    )
+    return {row["rating_id"]: _inputs_from_json(row["inputs"]) for row in rows}
+
+
+def _inputs_to_json(inputs: Mapping[str, Observed]) -> str:
+    return json.dumps(
+        {
+            code: {"value": o.value, "observed_on": o.observed_on.isoformat(), "entry": o.entry}
+            for code, o in inputs.items()
+        }
+    )
+
+
+def _inputs_from_json(text: str) -> dict[str, Observed]:
+    return {
+        code: Observed(o["value"], date.fromisoformat(o["observed_on"]), o["entry"])
+        for code, o in json.loads(text).items()
+    }
+
+
+_ADD_RATINGS = """
+INSERT INTO rating (county_code, rating_id, household_id, cause, programme, rated_on, inputs,
+                    honour, score_centi, grade, vetoes, base_limit_fen, uplift_fen, limit_fen,
+                    valid_until, working)
+SELECT county_code, rating_id, household_id, cause, programme, rated_on, inputs::jsonb, honour,
+       score_centi, grade, string_to_array(vetoes, ','), base_limit_fen, uplift_fen, limit_fen,
+       valid_until, working
+FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::date[], $7::text[],
+            $8::text[], $9::bigint[], $10::text[], $11::text[], $12::bigint[], $13::bigint[],
+            $14::bigint[], $15::date[], $16::text[])
+     AS r (county_code, rating_id, household_id, cause, programme, rated_on, inputs, honour,
+           score_centi, grade, vetoes, base_limit_fen, uplift_fen, limit_fen, valid_until, working)
+"""
+
+
+async def add_ratings(session: AsyncSession, ratings: Sequence[Rating]) -> None:
+    """Write ratings down with their inputs and their working."""
+    if not ratings:
+        return
+    rows = [
+        (
+            r.county_code,
+            r.rating_id,
+            r.household_id,
+            r.cause,
+            r.programme,
+            r.rated_on,
+            _inputs_to_json(r.inputs),
+            r.honour,
+            r.score_centi,
+            r.grade,
+            ",".join(r.vetoes),
+            r.base_limit_fen,
+            r.uplift_fen,
+            r.limit_fen,
+            r.valid_until,
+            r.working,
+        )
+        for r in ratings
+    ]
+    await execute(session, _ADD_RATINGS, *columns(rows, 16))
+
+
+_SAVE_FILES = """
+UPDATE credit_file AS f
+SET version = n.version, rating_id = n.rating_id, programme = n.programme,
+    score_centi = n.score_centi, grade = n.grade, vetoes = string_to_array(n.vetoes, ','),
+    limit_fen = n.limit_fen, valid_until = n.valid_until, granted_on = n.granted_on
+FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::bigint[], $7::text[],
+            $8::text[], $9::bigint[], $10::date[], $11::date[])
+     AS n (county_code, household_id, version, rating_id, programme, score_centi, grade, vetoes,
+           limit_fen, valid_until, granted_on)
+WHERE f.county_code = n.county_code AND f.household_id = n.household_id
+"""
+
+
+async def save_files(session: AsyncSession, files: Sequence[CreditFile]) -> None:
+    """Write what was decided of files that this transaction holds."""
+    if not files:
+        return
+    rows = [
+        (
+            f.county_code,
+            f.household_id,
+            f.version,
+            f.rating_id,
+            f.programme,
+            f.score_centi,
+            f.grade,
+            ",".join(f.vetoes),
+            f.limit_fen,
+            f.valid_until,
+            f.granted_on,
+        )
+        for f in files
+    ]
+    saved = await execute(session, _SAVE_FILES, *columns(rows, 11))
+    assert saved == len(files), "every file was locked, so it exists"
+
+
+async def expire_limits(
+    session: AsyncSession, county_code: str, day: date, *, limit: int
+) -> list[Expired]:
+    """End limits whose last day is the given one, a bounded number at a time."""
+    rows = await fetch(
+        session,
+        """UPDATE credit_file AS f SET limit_fen = 0, valid_until = NULL, version = f.version + 1
+           FROM (SELECT household_id FROM credit_file
+                 WHERE county_code = $1 AND limit_fen > 0 AND valid_until <= $2
+                 ORDER BY household_id LIMIT $3 FOR UPDATE) AS due
+           WHERE f.county_code = $1 AND f.household_id = due.household_id
+           RETURNING f.household_id, f.version, f.programme""",
+        county_code,
+        day,
+        limit,
+    )
+    return [Expired(row["household_id"], row["version"], row["programme"]) for row in rows]
+
+
+async def totals(session: AsyncSession, county_code: str) -> dict[str, int]:
+    """The county's figures, by name."""
+    rows = await fetch(
+        session,
+        """SELECT count(*) AS "credit.households_count",
+                  count(*) FILTER (WHERE grade <> '') AS "credit.files_graded_count",
+                  coalesce(sum(limit_fen), 0)::bigint AS "credit.limit_fen"
+           FROM credit_file WHERE county_code = $1""",
+        county_code,
+    )
+    return dict(rows[0])
