@@ -11,7 +11,8 @@ from services.kernel.money import Fen
 RATE_CHUNK = 2_000
 """Households rated in one call, unless the caller says otherwise."""
 
-DECEASED = "deceased"
+GONE = ("deceased", "delisted")
+"""Standings on the registry with which a household is not rated and holds no limit."""
 
 
 class Cause(StrEnum):
@@ -71,7 +72,7 @@ class CreditFile:
     @property
     def may_hold_limit(self) -> bool:
         """Whether the household is still on the registry's file and alive."""
-        return not self.delisted and self.household.status != DECEASED
+        return not self.delisted and self.household.status not in GONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from uuid import UUID
 import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.credit.model import CreditFile, Expired, Household, Indicator, Observed, Rating
+from services.credit.model import GONE, CreditFile, Expired, Household, Indicator, Observed, Rating
 from services.kernel.database import columns, execute, fetch
 from services.kernel.money import Fen
 
@@ -101,12 +101,13 @@ async def lock_chunk(
     """The next files of an area that may be rated, in household order; they are held."""
     rows = await fetch(
         session,
-        f"""{_CHUNK} AND NOT delisted AND household_status <> 'deceased'
+        f"""{_CHUNK} AND NOT delisted AND household_status <> ALL ($5::text[])
             ORDER BY household_id LIMIT $4 FOR UPDATE""",
         county_code,
         after,
         within,
         limit,
+        GONE,
     )
     return [_file(row) for row in rows]
 
