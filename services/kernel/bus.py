@@ -29,14 +29,13 @@ ATTEMPTS_MAX = 5
 NAK_SECONDS_MAX = 30.0
 GAP_SECONDS_MAX = 60.0
 FETCH_SECONDS = 1.0
+TURN_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
 tracer = trace.get_tracer("liandong.kernel.bus")
 
 
-async def connect(
-    url: str, *, name: str, ca_path: Path, cert_path: Path, key_path: Path
-) -> Client:
+async def connect(url: str, *, name: str, ca_path: Path, cert_path: Path, key_path: Path) -> Client:
     """Connect over mTLS; the client reconnects for ever, at a bounded rate."""
     tls = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(ca_path))
     tls.load_cert_chain(cert_path, key_path)
@@ -59,12 +58,10 @@ async def connect(
     )
 
 
-def _sync_interval(monitor_url: str) -> str:
-    with urllib.request.urlopen(f"{monitor_url}/jsz?config=true", timeout=5) as answer:
-        config = json.loads(answer.read())["config"]
-    if config.get("sync_always"):
-        return "always"
-    return str(config.get("sync_interval", "unset"))
+def _syncs_always(monitor_url: str) -> bool:
+    with urllib.request.urlopen(f"{monitor_url}/varz", timeout=5) as answer:  # noqa: S310 - our own settings say http
+        found = json.loads(answer.read())
+    return found["jetstream"]["config"].get("sync_always") is True
 
 
 async def require_synced_streams(monitor_url: str) -> None:
@@ -75,22 +72,20 @@ async def require_synced_streams(monitor_url: str) -> None:
     """
     for wait in (0.2, 0.5, 1, 2, 4, 8):
         try:
-            found = await asyncio.to_thread(_sync_interval, monitor_url)
+            synced = await asyncio.to_thread(_syncs_always, monitor_url)
             break
         except (urllib.error.URLError, OSError):
             await asyncio.sleep(wait)
     else:
-        found = await asyncio.to_thread(_sync_interval, monitor_url)
-    if found != "always":
-        raise SystemExit(f"NATS runs with sync_interval {found}; liandong needs `always`")
+        synced = await asyncio.to_thread(_syncs_always, monitor_url)
+    if not synced:
+        raise SystemExit("NATS does not run with sync_interval `always`; liandong needs it")
 
 
 class Consumer:
     """Takes every event that a service hears, in batches, each batch in one transaction."""
 
-    def __init__(
-        self, db: Database, noun: str, handlers: Handlers, *, batch_size_max: int
-    ) -> None:
+    def __init__(self, db: Database, noun: str, handlers: Handlers, *, batch_size_max: int) -> None:
         self._database = db
         self._noun = noun
         self._handlers = handlers
@@ -120,7 +115,7 @@ class Consumer:
         while not await connection.fetchval(
             "SELECT pg_try_advisory_lock(hashtext('liandong-consumer'), hashtext($1))", self._noun
         ):
-            await asyncio.sleep(1)
+            await asyncio.sleep(TURN_SECONDS)
 
     async def _consume(self, connection: asyncpg.Connection[Any], client: Client) -> None:
         stream = client.jetstream(timeout=10)
@@ -164,7 +159,7 @@ class Consumer:
             return Delivery(cloudevents.read(message.headers or {}), message.data, message)
         except (KeyError, ValueError) as error:
             # Not an event of ours at all: no aggregate waits for it, nobody can apply it.
-            log.error("event_unreadable", subject=message.subject, error=type(error).__name__)
+            log.warning("event_unreadable", subject=message.subject, error=type(error).__name__)
             telemetry.count("liandong.events.unreadable", noun=self._noun)
             await message.term()
             return None
@@ -176,9 +171,7 @@ class Consumer:
             for run in inbox.runs(found.take, self._handlers):
                 await self._handle(session, run)
             await inbox.keep(session, [*found.take, *found.behind])
-            await parked.park(
-                session, found.behind, reason="BEHIND_A_PARKED_EVENT", attempts=0
-            )
+            await parked.park(session, found.behind, reason="BEHIND_A_PARKED_EVENT", attempts=0)
         return found
 
     async def _handle(self, session: AsyncSession, run: Sequence[Delivery]) -> None:

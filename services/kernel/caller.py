@@ -55,7 +55,9 @@ class Caller:
     def require_person(self) -> str:
         """The person who acts; refused when the call names none."""
         if not self.person_id:
-            raise Denied("PERSON_NEEDED", "this call must name the person", message_zh="须指明经办人")
+            raise Denied(
+                "PERSON_NEEDED", "this call must name the person", message_zh="须指明经办人"
+            )
         return self.person_id
 
 

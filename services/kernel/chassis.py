@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
-
 from liandong.common.v1 import operator_pb2, operator_pb2_grpc
+
 from services.kernel import bus, operator, outbox, process, rpc, telemetry
 from services.kernel.caller import Verifier
 from services.kernel.database import Database
@@ -49,9 +49,7 @@ async def run(service: Service, settings: ServiceSettings, platform: PlatformSet
     )
     server = rpc.Server(
         address=settings.grpc_address,
-        credentials=rpc.server_credentials(
-            platform.ca_path, settings.cert_path, settings.key_path
-        ),
+        credentials=rpc.server_credentials(platform.ca_path, settings.cert_path, settings.key_path),
         interceptors=[rpc.guard(Verifier(platform.caller_public_key_path), env=platform.env)],
         concurrent_rpcs_max=settings.concurrent_rpcs_max,
     )

@@ -24,6 +24,7 @@ _DRIVER = "liandong.driver"
 _SAID = "liandong.said"
 _SCOPE = text("SELECT set_config('liandong.institution_id', :institution_id, true)")
 
+
 class Database:
     """One service's database: its own schema, its own role."""
 

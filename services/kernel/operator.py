@@ -7,10 +7,19 @@ from datetime import date, timedelta
 
 import structlog
 from google.protobuf.timestamp_pb2 import Timestamp
+from liandong.common.v1 import operator_pb2, operator_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from liandong.common.v1 import operator_pb2, operator_pb2_grpc
-from services.kernel import business_day, database, idempotency, inbox, journal, outbox, parked, wire
+from services.kernel import (
+    business_day,
+    database,
+    idempotency,
+    inbox,
+    journal,
+    outbox,
+    parked,
+    wire,
+)
 from services.kernel.away import is_away
 from services.kernel.caller import require_role
 from services.kernel.database import Database
@@ -53,7 +62,9 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         async with self._database.transaction() as session:
             await database.execute(session, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
             totals = dict(await self._books.totals(session, request.county_code))
-            for account, balance_fen in (await journal.balances(session, request.county_code)).items():
+            for account, balance_fen in (
+                await journal.balances(session, request.county_code)
+            ).items():
                 totals[f"journal.{account}_fen"] = balance_fen
             position = await database.fetch(
                 session,
@@ -61,7 +72,9 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
                           (SELECT count(*) FROM outbox WHERE stream_sequence IS NULL) AS waiting,
                           (SELECT count(*) FROM parked_event WHERE state = 'parked') AS parked""",
             )
-            heard = await database.fetch(session, "SELECT noun, events FROM inbox_count ORDER BY noun")
+            heard = await database.fetch(
+                session, "SELECT noun, events FROM inbox_count ORDER BY noun"
+            )
             day = await database.fetch(
                 session,
                 "SELECT business_date FROM business_day WHERE county_code = $1",
@@ -90,9 +103,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
                 business_date=wire.date_to_proto(target), days_closed=closed
             )
 
-        return await once(
-            self._database, caller, request, operator_pb2.AdvanceDayResponse, work
-        )
+        return await once(self._database, caller, request, operator_pb2.AdvanceDayResponse, work)
 
     async def _advance(self, session: AsyncSession, county_code: str, target: date) -> int:
         current = await business_day.find(session, county_code)

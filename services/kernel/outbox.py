@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import NotFoundError
 from opentelemetry import propagate
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -25,6 +25,7 @@ from services.kernel.database import Database
 STREAM = "EVENTS"
 PUBLISH_TIMEOUT_SECONDS = 10.0
 POLL_SECONDS = 0.2
+TURN_SECONDS = 0.5
 CHECK_SECONDS = 30.0
 BACKOFF_SECONDS_MAX = 30.0
 REPUBLISH_ROWS_MAX = 100_000
@@ -132,7 +133,7 @@ class Relay:
         while not await connection.fetchval(
             "SELECT pg_try_advisory_lock(hashtext('liandong-relay'), hashtext($1))", self._noun
         ):
-            await asyncio.sleep(1)
+            await asyncio.sleep(TURN_SECONDS)
 
     async def _relay(self, connection: asyncpg.Connection[Any], client: Client) -> None:
         stream = client.jetstream(timeout=PUBLISH_TIMEOUT_SECONDS)
@@ -219,7 +220,7 @@ class Relay:
         if known and known != created:
             lost = await _forget_after(connection, 0)
         else:
-            last_good = await _last_row_that_stands(connection, stream)
+            last_good = await _last_row_that_stands(connection, stream, self._noun)
             lost = await _forget_after(connection, last_good)
         if known != created:
             await connection.execute("UPDATE relay_state SET stream_created = $1", created)
@@ -310,33 +311,25 @@ async def _forget_after(connection: asyncpg.Connection[Any], stream_sequence: in
 
 
 async def _last_row_that_stands(
-    connection: asyncpg.Connection[Any], stream: JetStreamContext
+    connection: asyncpg.Connection[Any], stream: JetStreamContext, noun: str
 ) -> int:
-    """The highest stream position at which the stream still holds our event; 0 for none."""
-    step = 1
-    below = 2**62
-    while True:
-        row = await connection.fetchrow(
-            """SELECT stream_sequence, event_id::text FROM outbox
-               WHERE stream_sequence < $1 ORDER BY stream_sequence DESC OFFSET $2 LIMIT 1""",
-            below,
-            step - 1,
-        )
-        if row is None:
-            return 0
-        below = row["stream_sequence"]
-        if await _holds(stream, row["stream_sequence"], row["event_id"]):
-            return int(row["stream_sequence"])
-        step = min(step * 4, 10_000)
-
-
-async def _holds(stream: JetStreamContext, sequence: int, event_id: str) -> bool:
+    """The highest stream position at which the stream holds our event; 0 for none."""
     try:
-        stored = await stream.get_msg(STREAM, sequence)
+        last = await stream.get_last_msg(STREAM, f"liandong.{noun}.>", direct=True)
     except NotFoundError:
-        return False
-    except APIError as error:
-        if error.code == 404:
-            return False
-        raise
-    return bool((stored.headers or {}).get("ce-id", "") == event_id)
+        return 0
+    assert last.seq is not None
+    stands = await connection.fetchval(
+        "SELECT true FROM outbox WHERE stream_sequence = $1 AND event_id = $2::uuid",
+        last.seq,
+        (last.headers or {}).get("ce-id", ""),
+    )
+    # One that is in the stream and not noted yet was published just before a crash.
+    return last.seq if stands else await _highest_before(connection, last.seq)
+
+
+async def _highest_before(connection: asyncpg.Connection[Any], stream_sequence: int) -> int:
+    found = await connection.fetchval(
+        "SELECT max(stream_sequence) FROM outbox WHERE stream_sequence < $1", stream_sequence
+    )
+    return int(found or 0)

@@ -34,8 +34,8 @@ async def _stop(tasks: Sequence["asyncio.Future[None]"]) -> None:
             await task
         except asyncio.CancelledError:
             continue
-        except Exception as error:
-            log.error("part_fails_while_stopping", exc_info=error)
+        except Exception:
+            log.exception("part_fails_while_stopping")
 
 
 async def until_signalled(work: Awaitable[None]) -> None:

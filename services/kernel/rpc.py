@@ -131,17 +131,13 @@ class Guard(grpc.aio.ServerInterceptor):
 
         return serve
 
-    def _stream(
-        self, handler: Any, method: str
-    ) -> Callable[..., AsyncIterator[Any]]:
+    def _stream(self, handler: Any, method: str) -> Callable[..., AsyncIterator[Any]]:
         async def checked(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
             async for request in requests:
                 check(request)
                 yield request
 
-        async def serve(
-            requests: AsyncIterator[Message], context: Context
-        ) -> AsyncIterator[Any]:
+        async def serve(requests: AsyncIterator[Message], context: Context) -> AsyncIterator[Any]:
             async def begin() -> AsyncIterator[Any]:
                 caller = self._caller(context, method, None)
                 answers: AsyncIterator[Any] = handler.stream_stream(
@@ -188,9 +184,9 @@ async def _answer(work: Callable[[], Awaitable[Any]], context: Context, method: 
         await status.abort(context, error)
     except (asyncio.CancelledError, grpc.aio.AbortError):
         raise
-    except Exception as error:
+    except Exception:
         opaque = uuid.uuid4().hex
-        log.error("rpc_fails", method=method, error_id=opaque, exc_info=error)
+        log.exception("rpc_fails", method=method, error_id=opaque)
         telemetry.count("liandong.rpc.failed", method=method)
         await context.abort(grpc.StatusCode.INTERNAL, f"internal error {opaque}")
     else:
@@ -220,9 +216,7 @@ class Server:
     ) -> None:
         tracing = aio_server_interceptor(  # type: ignore[no-untyped-call]
             filter_=filters.negate(
-                filters.any_of(
-                    filters.health_check(), filters.service_prefix("grpc.reflection")
-                )
+                filters.any_of(filters.health_check(), filters.service_prefix("grpc.reflection"))
             )
         )
         self.server = grpc.aio.server(
@@ -255,4 +249,3 @@ class Server:
 def guard(verifier: Verifier, *, env: str) -> Guard:
     """The interceptor of a service that accepts only the gateway of its environment."""
     return Guard(verifier, peer=f"spiffe://liandong/{env}/svc/gateway")
-

@@ -56,9 +56,7 @@ def to_status(error: errors.LiandongError) -> status_pb2.Status:
             )
         )
     if error.message_zh:
-        details.append(
-            error_details_pb2.LocalizedMessage(locale="zh-CN", message=error.message_zh)
-        )
+        details.append(error_details_pb2.LocalizedMessage(locale="zh-CN", message=error.message_zh))
     return status_pb2.Status(
         code=code, message=error.message, details=[_packed(detail) for detail in details]
     )

@@ -22,9 +22,7 @@ _meter = metrics.get_meter("liandong")
 _counters: dict[str, metrics.Counter] = {}
 
 
-def _trace_ids(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> Mapping[str, Any]:
+def _trace_ids(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     context = trace.get_current_span().get_span_context()
     if context.is_valid:
         event["trace_id"] = trace.format_trace_id(context.trace_id)

@@ -4,8 +4,8 @@ import base64
 from datetime import date
 
 from google.type.date_pb2 import Date
-
 from liandong.common.v1 import common_pb2
+
 from services.kernel.errors import LiandongError, invalid_field
 
 

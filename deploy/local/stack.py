@@ -1,0 +1,205 @@
+"""The whole platform on one machine: servers, certificates, migrations, services, gateway."""
+
+import asyncio
+import os
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import grpc
+import structlog
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from deploy.local.ca import Credentials, LocalCA
+from deploy.local.nats import Nats
+from deploy.local.places import DataFolder, Places
+from deploy.local.postgres import Postgres
+from deploy.local.processes import Program, Supervisor
+from deploy.local.spans import SpanSink, SpanStore
+from deploy.nats.topology import Topology
+from services.kernel.migrate import upgrade
+
+SERVICES = ("households", "credit", "loans", "claims", "funds")
+NOUNS = (*SERVICES, "gateway")
+PACKAGES = {noun: f"services.{noun}" for noun in SERVICES} | {"gateway": "gateway"}
+POOL_SIZE = 10
+STREAM_CHECK_SECONDS = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is to run: which counties, in how many processes, with which bounds."""
+
+    programme_folders: tuple[Path, ...]
+    institutions_path: Path | None
+    processes: bool = False
+    """One process per service instead of one for all of them."""
+    env: str = "local"
+    trace_ratio_ppm: int = 2_000
+    streams: Topology | None = None
+    gateway_address: str = "127.0.0.1"
+
+
+class Stack:
+    """Start it, use the gateway at `gateway_address`, stop it; data stays in its folder."""
+
+    def __init__(self, places: Places, folder: DataFolder, shape: Shape) -> None:
+        self.folder = folder
+        self.shape = shape
+        self.ca = LocalCA(folder.private("certs"), shape.env)
+        self.postgres = Postgres(places, folder)
+        self.nats = Nats(
+            places,
+            folder,
+            credentials=self.ca.service("nats"),
+            env=shape.env,
+            streams=shape.streams,
+        )
+        self.supervisor = Supervisor()
+        self.spans = SpanStore(folder.private("spans") / "spans.sqlite")
+        self._sink = SpanSink(self.spans)
+        self._watching: asyncio.Task[None] | None = None
+        # Read once: a port that we listen on ourselves would look taken.
+        self._ports = {noun: folder.port(noun) for noun in NOUNS}
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    @property
+    def gateway_address(self) -> str:
+        """Host and port that institutions call."""
+        return f"{self.shape.gateway_address}:{self._ports['gateway']}"
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """Names of the platform's own processes, for pid files and the fault harness."""
+        return NOUNS if self.shape.processes else ("platform",)
+
+    def institution(self, institution_id: str) -> Credentials:
+        """The certificate of an institution, issued on demand."""
+        return self.ca.institution(institution_id)
+
+    async def start(self) -> None:
+        """Servers, schemas, streams, then the platform; return when it serves."""
+        try:
+            await self.supervisor.start(self.postgres, self.nats)
+            await self.postgres.prepare(NOUNS)
+            for noun in NOUNS:
+                await upgrade(PACKAGES[noun], noun, self.postgres.dsn(noun, "owner"))
+            await self.nats.ensure_streams(self.ca.service("operator"))
+            self._watching = asyncio.create_task(self._keep_streams())
+            await self._sink.start()
+            await self.supervisor.start(*self._programs())
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Stop everything in reverse order; nothing is lost."""
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+            self._watching = None
+        await self.supervisor.stop()
+        await self._sink.stop()
+
+    async def _keep_streams(self) -> None:
+        """A server that came up empty gets its stream back; the relays then fill it again."""
+        while True:
+            await asyncio.sleep(STREAM_CHECK_SECONDS)
+            try:
+                await self.nats.ensure_streams(self.ca.service("operator"))
+            except (OSError, TimeoutError) as error:
+                log.info("streams_wait", error=type(error).__name__)
+
+    def _programs(self) -> Sequence[Program]:
+        env = self.environment()
+        if not self.shape.processes:
+            return [self._program("platform", "deploy.local.platform", env, NOUNS)]
+        return [self._program(noun, PACKAGES[noun], env, (noun,)) for noun in NOUNS]
+
+    def _program(
+        self, name: str, module: str, env: Mapping[str, str], nouns: Sequence[str]
+    ) -> Program:
+        async def ready() -> bool:
+            answers = [await self._serves(noun) for noun in nouns]
+            return all(answers)
+
+        return Program(
+            name=name,
+            argv=[sys.executable, "-m", module],
+            env=env,
+            folder=self.folder,
+            ready=ready,
+            start_seconds_max=60.0,
+        )
+
+    async def _serves(self, noun: str) -> bool:
+        operator = self.ca.service("operator")
+        credentials = grpc.ssl_channel_credentials(
+            operator.ca.read_bytes(), operator.key.read_bytes(), operator.cert.read_bytes()
+        )
+        address = f"127.0.0.1:{self._ports[noun]}"
+        async with grpc.aio.secure_channel(address, credentials) as channel:
+            try:
+                answer = await health_pb2_grpc.HealthStub(channel).Check(
+                    health_pb2.HealthCheckRequest(), timeout=2
+                )
+            except grpc.aio.AioRpcError:
+                return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    def environment(self) -> dict[str, str]:
+        """What the platform's processes are told, in one environment for all of them."""
+        keys = self.ca.caller_keys()
+        env = {name: value for name, value in os.environ.items() if name in _PASSED_ON}
+        env |= {
+            "LIANDONG_ENV": self.shape.env,
+            "LIANDONG_NATS_URL": self.nats.url,
+            "LIANDONG_NATS_MONITOR_URL": self.nats.monitor_url,
+            "LIANDONG_CA_PATH": str(self.ca.ca_path),
+            "LIANDONG_CALLER_PUBLIC_KEY_PATH": str(keys.public),
+            "LIANDONG_OTLP_ENDPOINT": self._sink.endpoint,
+            "LIANDONG_TRACE_RATIO_PPM": str(self.shape.trace_ratio_ppm),
+            "LIANDONG_PROGRAMMES_DIRS": ":".join(map(str, self.shape.programme_folders)),
+            "GATEWAY_CALLER_PRIVATE_KEY_PATH": str(keys.private),
+            "HOUSEHOLDS_DATA_KEY_PATH": str(self._key("households-data")),
+            "HOUSEHOLDS_LOOKUP_KEY_PATH": str(self._key("households-lookup")),
+        }
+        if self.shape.institutions_path is not None:
+            env["GATEWAY_INSTITUTIONS_PATH"] = str(self.shape.institutions_path)
+        for noun in NOUNS:
+            made = self.ca.service(noun)
+            host = self.shape.gateway_address if noun == "gateway" else "127.0.0.1"
+            prefix = noun.upper()
+            env |= {
+                f"{prefix}_DATABASE_URL": self.postgres.dsn(noun, "app"),
+                f"{prefix}_GRPC_ADDRESS": f"{host}:{self._ports[noun]}",
+                f"{prefix}_CERT_PATH": str(made.cert),
+                f"{prefix}_KEY_PATH": str(made.key),
+                f"{prefix}_POOL_SIZE": str(POOL_SIZE),
+            }
+            if noun != "gateway":
+                env[f"GATEWAY_{prefix}_ADDRESS"] = f"127.0.0.1:{self._ports[noun]}"
+        return env
+
+    def _key(self, name: str) -> Path:
+        """A key of 32 bytes that is made once and stays with the data."""
+        path = self.folder.private("keys") / f"{name}.key"
+        if not path.exists():
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(32))
+        return path
+
+
+_PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")

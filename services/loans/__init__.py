@@ -1,0 +1,7 @@
+"""
+Loans to registered households: applications and their chain, balances, repayment, breakers.
+
+Owns: loans, borrowers' exposure, breakers.
+Hears: households; credit's limits; claims' insured and payouts; funds' cover and compensation.
+Says: loan_applied, cover_requested, loan_approved, loan_disbursed, payout_allocated and more.
+"""

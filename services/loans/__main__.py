@@ -1,0 +1,34 @@
+"""Start the loans service: the only module that builds things."""
+
+from liandong.loans.v1 import loans_pb2_grpc
+
+from services.kernel import chassis, process, telemetry
+from services.kernel.chassis import Service
+from services.kernel.operator import Books
+from services.kernel.settings import PlatformSettings
+from services.loans import store
+from services.loans.events_in import handlers
+from services.loans.jobs import close_day
+from services.loans.servicer import LoansServicer
+from services.loans.settings import LoansSettings
+from services.programmes.loader import load
+
+
+async def serve(settings: LoansSettings, platform: PlatformSettings) -> None:
+    """Run the service until cancelled; a wrong pack ends it with the path of the key."""
+    catalogue = load(platform.programme_folders())
+    service = Service(
+        noun="loans",
+        proto_service="liandong.loans.v1.LoansService",
+        add_to_server=loans_pb2_grpc.add_LoansServiceServicer_to_server,
+        servicer=lambda db: LoansServicer(db, catalogue),
+        handlers=handlers(catalogue),
+        books=Books(totals=store.totals, close_day=close_day(catalogue)),
+    )
+    await chassis.run(service, settings, platform)
+
+
+if __name__ == "__main__":
+    _platform = PlatformSettings()
+    telemetry.start_logs(_platform.log_level)
+    process.main(serve(LoansSettings(), _platform))

@@ -1,0 +1,209 @@
+"""Loans: what this service hears. The table at the end is the whole list."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TypeVar
+from uuid import UUID
+
+from google.protobuf.message import Message
+from liandong.claims.v1 import events_pb2 as claims
+from liandong.credit.v1 import events_pb2 as credit
+from liandong.funds.v1 import events_pb2 as funds
+from liandong.households.v1 import events_pb2 as households
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.kernel import wire
+from services.kernel.inbox import Handler, Handlers, Incoming
+from services.kernel.money import Fen
+from services.loans import store
+from services.loans.model import Compensation, Payout
+from services.loans.operations import lending, money
+from services.loans.rules import lending as lending_rules
+from services.programmes.loader import Catalogue
+
+M = TypeVar("M", bound=Message)
+
+
+def by_county(events: Sequence[Incoming[M]]) -> Iterator[tuple[str, list[Incoming[M]]]]:
+    """The events county by county, each county's in order."""
+    for county in sorted({event.envelope.county_code for event in events}):
+        yield county, [event for event in events if event.envelope.county_code == county]
+
+
+async def household_registered(
+    session: AsyncSession, events: Sequence[Incoming[households.HouseholdRegistered]]
+) -> None:
+    """A household may borrow once it has a limit."""
+    rows = [
+        (
+            e.envelope.county_code,
+            UUID(e.message.household_id),
+            e.message.area_code,
+            e.message.status,
+        )
+        for e in events
+    ]
+    await store.save_households(session, rows)
+
+
+async def household_changed(
+    session: AsyncSession, events: Sequence[Incoming[households.HouseholdChanged]]
+) -> None:
+    """Where a household is and how it stands decides what it may borrow."""
+    rows = [
+        (
+            e.envelope.county_code,
+            UUID(e.message.household_id),
+            e.message.area_code,
+            e.message.status,
+        )
+        for e in events
+    ]
+    await store.save_households(session, rows)
+
+
+async def household_delisted(
+    session: AsyncSession, events: Sequence[Incoming[households.HouseholdDelisted]]
+) -> None:
+    """A delisted household borrows no more; what it owes goes on."""
+    rows = [(e.envelope.county_code, UUID(e.message.household_id), "", "delisted") for e in events]
+    await store.save_households(session, rows)
+
+
+async def limit_granted(
+    session: AsyncSession,
+    events: Sequence[Incoming[credit.LimitGranted]] | Sequence[Incoming[credit.LimitChanged]],
+) -> None:
+    """A household's limit over all lenders is this from now on."""
+    rows = [
+        (
+            e.envelope.county_code,
+            UUID(e.message.household_id),
+            e.message.limit_fen,
+            e.message.grade,
+            wire.date_from_proto("valid_until", e.message.valid_until)
+            if e.message.HasField("valid_until")
+            else None,
+        )
+        for e in events
+    ]
+    await store.save_limits(session, rows)
+
+
+async def limit_expired(
+    session: AsyncSession, events: Sequence[Incoming[credit.LimitExpired]]
+) -> None:
+    """A household has no limit until it is rated again."""
+    rows = [(e.envelope.county_code, UUID(e.message.household_id), 0, "", None) for e in events]
+    await store.save_limits(session, rows)
+
+
+async def household_insured(
+    session: AsyncSession, events: Sequence[Incoming[claims.HouseholdInsured]]
+) -> None:
+    """A cover that the loan waits for is in force."""
+    for county, own in by_county(events):
+        changes = [
+            (
+                UUID(e.message.loan_id),
+                partial(lending_rules.insured, cover_id=e.message.cover_id),
+            )
+            for e in own
+        ]
+        await lending.note(session, county, changes)
+
+
+async def cover_reserved(
+    session: AsyncSession, events: Sequence[Incoming[funds.CoverReserved]]
+) -> None:
+    """The fund stands behind the loan: the last step may be decided."""
+    for county, own in by_county(events):
+        answers = [(UUID(e.message.loan_id), "") for e in own]
+        await lending.take_cover_answers(session, county, answers, own[0].envelope.day)
+
+
+async def cover_refused(
+    session: AsyncSession, events: Sequence[Incoming[funds.CoverRefused]]
+) -> None:
+    """The fund cannot stand behind the loan."""
+    for county, own in by_county(events):
+        answers = [(UUID(e.message.loan_id), e.message.reason) for e in own]
+        await lending.take_cover_answers(session, county, answers, own[0].envelope.day)
+
+
+async def cover_released(
+    session: AsyncSession, events: Sequence[Incoming[funds.CoverReleased]]
+) -> None:
+    """The fund gave cover back; a loan that is not paid out yet cannot be."""
+    for county, own in by_county(events):
+        changes = [(UUID(e.message.loan_id), lending_rules.cover_released) for e in own]
+        await lending.note(session, county, changes)
+
+
+async def payout_authorised(
+    session: AsyncSession,
+    events: Sequence[Incoming[claims.PayoutAuthorised]],
+    *,
+    catalogue: Catalogue,
+) -> None:
+    """A claim will be paid: its payout goes toward the loans first."""
+    for county, own in by_county(events):
+        payouts = [
+            Payout(
+                payout_id=UUID(e.message.payout_id),
+                household_id=UUID(e.message.household_id),
+                amount_fen=Fen(e.message.amount_fen),
+                value_date=wire.date_from_proto("value_date", e.message.value_date),
+                groups=tuple(
+                    tuple(UUID(loan_id) for loan_id in group.loan_ids) for group in e.message.groups
+                ),
+            )
+            for e in own
+        ]
+        today = max(e.envelope.day for e in own)
+        await money.settle_payouts(session, county, payouts, catalogue, today)
+
+
+async def compensation_paid(
+    session: AsyncSession, events: Sequence[Incoming[funds.CompensationPaid]]
+) -> None:
+    """A lender was compensated: what is owed belongs to those who paid."""
+    for county, own in by_county(events):
+        compensations = [
+            Compensation(
+                case_id=UUID(e.message.case_id),
+                loan_id=UUID(e.message.loan_id),
+                loss_fen=Fen(e.message.loss_fen),
+                parts=tuple(
+                    (part.party, part.institution_id, Fen(part.amount_fen))
+                    for part in e.message.parts
+                ),
+            )
+            for e in own
+        ]
+        await money.post_compensations(session, county, compensations, own[0].envelope.day)
+
+
+def handlers(catalogue: Catalogue) -> Handlers:
+    """Event type to handler."""
+    allocate = partial(payout_authorised, catalogue=catalogue)
+    return {
+        "liandong.households.v1.household_registered": Handler(
+            households.HouseholdRegistered, household_registered
+        ),
+        "liandong.households.v1.household_changed": Handler(
+            households.HouseholdChanged, household_changed
+        ),
+        "liandong.households.v1.household_delisted": Handler(
+            households.HouseholdDelisted, household_delisted
+        ),
+        "liandong.credit.v1.limit_granted": Handler(credit.LimitGranted, limit_granted),
+        "liandong.credit.v1.limit_changed": Handler(credit.LimitChanged, limit_granted),
+        "liandong.credit.v1.limit_expired": Handler(credit.LimitExpired, limit_expired),
+        "liandong.claims.v1.household_insured": Handler(claims.HouseholdInsured, household_insured),
+        "liandong.claims.v1.payout_authorised": Handler(claims.PayoutAuthorised, allocate),
+        "liandong.funds.v1.cover_reserved": Handler(funds.CoverReserved, cover_reserved),
+        "liandong.funds.v1.cover_refused": Handler(funds.CoverRefused, cover_refused),
+        "liandong.funds.v1.cover_released": Handler(funds.CoverReleased, cover_released),
+        "liandong.funds.v1.compensation_paid": Handler(funds.CompensationPaid, compensation_paid),
+    }

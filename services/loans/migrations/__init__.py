@@ -1,0 +1,1 @@
+"""Loans: the schema, step by step."""

@@ -1,0 +1,75 @@
+"""Loans: what the use cases share: outcomes, the next event of a loan, breakers of an area."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import date
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.kernel.errors import LiandongError, NotFound
+from services.kernel.outbox import OutgoingEvent
+from services.loans import events_out, store
+from services.loans.model import Breaker, Loan, LoanState
+from services.loans.rules import lending
+from services.programmes.loader import Catalogue
+from services.programmes.terms import Terms
+
+Outcome = Loan | LiandongError
+"""What became of one item: the loan, or why it was refused."""
+
+
+def said(loan: Loan) -> Loan:
+    """The loan with one more event said of it."""
+    return replace(loan, version=loan.version + 1)
+
+
+def breakers_of(loan_area: str, breakers: Mapping[tuple[str, str], Breaker]) -> list[Breaker]:
+    """The breakers that may stop lending in an area."""
+    scopes = (
+        ("village", lending.village_of(loan_area)),
+        ("township", lending.township_of(loan_area)),
+    )
+    return [breakers[scope] for scope in scopes if scope in breakers]
+
+
+async def share_breakers(
+    session: AsyncSession, county_code: str, areas: Iterable[str]
+) -> dict[tuple[str, str], Breaker]:
+    """Hold the breakers of all scopes of some areas against a trip."""
+    scopes: set[tuple[str, str]] = set()
+    for area in areas:
+        scopes.add(("village", lending.village_of(area)))
+        scopes.add(("township", lending.township_of(area)))
+    return await store.share_breakers(session, county_code, sorted(scopes))
+
+
+def terms_by_ref(catalogue: Catalogue, county_code: str) -> Callable[[str], Terms]:
+    """Terms by ref, each looked up once for a batch."""
+    found: dict[str, Terms] = {}
+
+    def look_up(ref: str) -> Terms:
+        if ref not in found:
+            found[ref] = catalogue.terms(county_code, ref)
+        return found[ref]
+
+    return look_up
+
+
+def found(loans: Mapping[UUID, Loan], loan_id: UUID) -> Loan:
+    """A loan of those that were locked, or a refusal."""
+    loan = loans.get(loan_id)
+    if loan is None:
+        raise NotFound("LOAN_NOT_FOUND", f"no loan {loan_id}", message_zh="无此贷款")
+    return loan
+
+
+def close_if_settled(
+    loan: Loan, settled_on: date, today: date, events: list[OutgoingEvent]
+) -> Loan:
+    """Say that a loan is settled when it is."""
+    if loan.state is not LoanState.SETTLED:
+        return loan
+    loan = said(loan)
+    events.append(events_out.loan_settled(loan, settled_on, today))
+    return loan

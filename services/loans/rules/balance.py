@@ -1,0 +1,150 @@
+"""Loans: what is owed, and what money does to it. Pure decisions."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
+from uuid import UUID
+
+from services.kernel.errors import Refused
+from services.kernel.money import Fen
+from services.loans.model import (
+    AllocatedPart,
+    Allocation,
+    Compensation,
+    Interest,
+    Loan,
+    LoanState,
+    Payout,
+    Repayment,
+)
+from services.programmes import interest, settlement
+from services.programmes.terms import Terms
+
+
+def accrue(loan: Loan, through: date, day_basis: int) -> Loan:
+    """
+    Charge interest up to a day; the treasury bears it while the loan is subsidised (S08, S29).
+
+    A day before the last one accrued changes nothing.
+    """
+    held = loan.interest
+    assert held is not None
+    days = (through - held.accrued_through).days
+    if days <= 0:
+        return loan
+    grown = interest.day_numerator(loan.outstanding_fen, loan.rate_ppm, days)
+    by_treasury = loan.subsidised and loan.non_performing_on is None
+    household = held.household_numerator + (0 if by_treasury else grown)
+    treasury = held.treasury_numerator + (grown if by_treasury else 0)
+    household_fen = interest.numerator_to_fen(household, day_basis)
+    treasury_fen = interest.numerator_to_fen(treasury, day_basis)
+    return replace(
+        loan,
+        interest=Interest(
+            accrued_through=through,
+            household_numerator=household,
+            household_posted_fen=household_fen,
+            treasury_numerator=treasury,
+            treasury_posted_fen=treasury_fen,
+            owed_fen=Fen(held.owed_fen + household_fen - held.household_posted_fen),
+        ),
+    )
+
+
+def take(loan: Loan, taken: settlement.Amounts) -> Loan:
+    """Put money toward a loan; what was compensated goes back to those who paid first."""
+    held = loan.interest
+    assert held is not None
+    outstanding = Fen(loan.outstanding_fen - taken.principal_fen)
+    owed = Fen(held.owed_fen - taken.interest_fen)
+    assert outstanding >= 0
+    assert owed >= 0
+    settled = outstanding == 0 and owed == 0
+    return replace(
+        loan,
+        outstanding_fen=outstanding,
+        interest=replace(held, owed_fen=owed),
+        state=LoanState.SETTLED if settled else loan.state,
+        subrogated_fen=Fen(loan.subrogated_fen - subrogated_part(loan, taken.total_fen)),
+        overdue_days=0 if settled else loan.overdue_days,
+    )
+
+
+def subrogated_part(loan: Loan, amount_fen: int) -> Fen:
+    """Of money taken for a loan, what belongs to those who compensated the lender (S21)."""
+    return Fen(min(amount_fen, loan.subrogated_fen))
+
+
+def debt(loan: Loan) -> settlement.Amounts:
+    """What the household owes on a loan, as posted."""
+    if loan.state is not LoanState.ACTIVE or loan.interest is None:
+        return settlement.Amounts()
+    return settlement.Amounts(
+        interest_fen=loan.interest.owed_fen, principal_fen=loan.outstanding_fen
+    )
+
+
+def repay(loan: Loan, repayment: Repayment, *, terms: Terms, today: date) -> tuple[Loan, Loan]:
+    """Post a repayment: the loan accrued to its value date, and the loan after it."""
+    if loan.state is not LoanState.ACTIVE or loan.interest is None:
+        raise Refused("LOAN_NOT_ACTIVE", f"the loan is {loan.state}", message_zh="贷款未在还款期")
+    earliest = loan.interest.accrued_through
+    if not earliest <= repayment.value_date <= today:
+        raise Refused(
+            "VALUE_DATE_OUT_OF_RANGE",
+            f"{repayment.value_date} is not between {earliest} and {today}",
+            message_zh="起息日超出范围",
+            facts={"earliest": str(earliest), "latest": str(today)},
+        )
+    accrued = accrue(loan, repayment.value_date, terms.loans.day_basis)
+    owed = debt(accrued)
+    if repayment.amount_fen > owed.total_fen:
+        raise Refused(
+            "REPAYMENT_ABOVE_BALANCE",
+            f"{repayment.amount_fen} fen paid, {owed.total_fen} fen owed",
+            message_zh="还款金额超过欠款",
+            facts={"owed_fen": str(owed.total_fen)},
+        )
+    order = settlement.appropriation(terms.loans.appropriation_order)
+    return accrued, take(accrued, settlement.appropriate(repayment.amount_fen, owed, order))
+
+
+def allocate(
+    payout: Payout, loans: Mapping[UUID, Loan], order: settlement.AppropriationOrder
+) -> tuple[Allocation, dict[UUID, Loan]]:
+    """
+    Put a payout toward the loans of its groups, the rest to the household.
+
+    The loans are accrued to the value date by the caller; unknown and settled ones owe nothing.
+    """
+    groups = [[str(each) for each in group if each in loans] for group in payout.groups]
+    debts = {str(loan_id): debt(loan) for loan_id, loan in loans.items()}
+    divided = settlement.settle(payout.amount_fen, groups, debts, order)
+    after: dict[UUID, Loan] = {}
+    parts: list[AllocatedPart] = []
+    for part in divided.parts:
+        before = loans[UUID(part.debt_id)]
+        now = take(before, part.taken)
+        after[before.loan_id] = now
+        parts.append(
+            AllocatedPart(
+                loan_id=before.loan_id,
+                lender_id=before.lender_id,
+                interest_fen=part.taken.interest_fen,
+                principal_fen=part.taken.principal_fen,
+                subrogated_fen=subrogated_part(before, part.taken.total_fen),
+                outstanding_fen=now.outstanding_fen,
+            )
+        )
+    allocation = Allocation(payout, tuple(parts), divided.household_fen)
+    assert sum(part.amount_fen for part in parts) + divided.household_fen == payout.amount_fen
+    return allocation, after
+
+
+def compensate(loan: Loan, compensation: Compensation) -> Loan:
+    """The lender has been compensated; what is owed now belongs to those who paid."""
+    return replace(
+        loan,
+        compensated=True,
+        subrogated_fen=Fen(min(compensation.loss_fen, loan.owed_fen)),
+    )

@@ -1,0 +1,113 @@
+"""Loans: what a day close sees: overdue loans, their class, breakers. Pure decisions."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+
+from services.loans.model import AreaBalance, Breaker, BreakerScope, Loan
+from services.loans.rules import balance
+from services.loans.rules.lending import township_of
+from services.programmes import breakers, delinquency
+from services.programmes.schema.loans import Npl
+from services.programmes.schema.values import known
+from services.programmes.terms import Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Aged:
+    """A loan after a day close, and what is new about it."""
+
+    loan: Loan
+    reclassified: bool
+    newly_non_performing: bool
+
+
+def age(loan: Loan, *, terms: Terms, day: date) -> Aged:
+    """
+    Count overdue days, classify, and stop the subsidy on the day a loan becomes non-performing.
+
+    Classes follow the days alone (S14); the non-performing trigger is the pack's own (LS18.fun.1).
+    """
+    assert loan.matures_on is not None
+    days = delinquency.overdue_days(loan.matures_on, day)
+    classified = delinquency.five_tier(days, known(terms.monitoring.five_tier))
+    npl: Npl = known(terms.loans.npl)
+    bad = delinquency.is_non_performing(npl, days=days, tier=classified.tier)
+    newly_bad = bad and loan.non_performing_on is None
+    accrued = balance.accrue(loan, day, terms.loans.day_basis)
+    aged = replace(
+        accrued,
+        overdue_days=days,
+        five_tier_class=str(classified.tier),
+        non_performing_on=day if newly_bad else loan.non_performing_on,
+    )
+    return Aged(aged, aged.five_tier_class != loan.five_tier_class, newly_bad)
+
+
+def trip(
+    balances: Sequence[AreaBalance],
+    closed: Collection[str],
+    villages: Sequence[str],
+    *,
+    terms: Terms,
+    county_code: str,
+) -> list[Breaker]:
+    """
+    The breakers that trip now: villages by their ratio, then townships by their villages.
+
+    `closed` names the scopes that are tripped already, `villages` all villages of the county,
+    those without loans included (S17).
+    """
+    tripped: list[Breaker] = []
+    found = known(terms.monitoring.breakers)
+    ratio = breakers.ratio_breaker(found, "village")
+    stopped = {scope_id for scope_id in closed if len(scope_id) == 12}
+    if ratio is not None:
+        for each in balances:
+            if each.area_code in closed:
+                continue
+            judged = breakers.npl_ratio(
+                each.non_performing_fen,
+                each.outstanding_fen,
+                more_than_ppm=ratio.more_than_ppm,
+            )
+            if judged.tripped:
+                stopped.add(each.area_code)
+                tripped.append(
+                    Breaker(
+                        county_code,
+                        BreakerScope.VILLAGE,
+                        each.area_code,
+                        True,
+                        0,
+                        tuple(str(effect) for effect in ratio.effects),
+                        each.non_performing_fen,
+                        each.outstanding_fen,
+                        0,
+                    )
+                )
+    return [*tripped, *_townships(stopped, closed, villages, terms, county_code)]
+
+
+def _townships(
+    stopped: Collection[str],
+    closed: Collection[str],
+    villages: Sequence[str],
+    terms: Terms,
+    county_code: str,
+) -> list[Breaker]:
+    rule = breakers.villages_breaker(known(terms.monitoring.breakers))
+    if rule is None:
+        return []
+    tripped = []
+    for township in sorted({township_of(village) for village in stopped} - set(closed)):
+        bad = sum(township_of(village) == township for village in stopped)
+        whole = sum(township_of(village) == township for village in villages)
+        if breakers.township(bad, whole, at_least_pct=rule.at_least_pct).tripped:
+            effects = tuple(str(effect) for effect in rule.effects)
+            tripped.append(
+                Breaker(
+                    county_code, BreakerScope.TOWNSHIP, township, True, 0, effects, bad, whole, 0
+                )
+            )
+    return tripped

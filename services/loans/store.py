@@ -1,0 +1,588 @@
+"""Loans: the only module with SQL. Rows in, model out, and back."""
+
+from collections.abc import Collection, Sequence
+from datetime import date
+from uuid import UUID
+
+import asyncpg
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.kernel import database
+from services.kernel.money import Fen
+from services.loans.model import (
+    Allocation,
+    AreaBalance,
+    Borrower,
+    Breaker,
+    BreakerScope,
+    Compensation,
+    Interest,
+    Loan,
+    LoanState,
+)
+
+# Column and type of every field, in the order of `_loan_values`.
+_LOAN_COLUMNS = (
+    ("county_code", "text"),
+    ("loan_id", "uuid"),
+    ("version", "bigint"),
+    ("household_id", "uuid"),
+    ("area_code", "text"),
+    ("lender_id", "text"),
+    ("programme", "text"),
+    ("product_id", "text"),
+    ("borrower_class", "text"),
+    ("state", "text"),
+    ("next_step", "text"),
+    ("decided", "text"),
+    ("refusal_reasons", "text"),
+    ("principal_fen", "bigint"),
+    ("term_months", "int"),
+    ("purpose", "text"),
+    ("used_in_area", "text"),
+    ("assignment_evidence", "text"),
+    ("required_covers", "text"),
+    ("covers_in_force", "text"),
+    ("applied_on", "date"),
+    ("sla_due_on", "date"),
+    ("rate_ppm", "bigint"),
+    ("subsidised", "bool"),
+    ("disbursed_on", "date"),
+    ("matures_on", "date"),
+    ("notice_on", "date"),
+    ("outstanding_fen", "bigint"),
+    ("accrued_through", "date"),
+    ("household_numerator", "bigint"),
+    ("household_posted_fen", "bigint"),
+    ("treasury_numerator", "bigint"),
+    ("treasury_posted_fen", "bigint"),
+    ("interest_owed_fen", "bigint"),
+    ("overdue_days", "int"),
+    ("five_tier_class", "text"),
+    ("non_performing_on", "date"),
+    ("subrogated_fen", "bigint"),
+    ("compensated", "bool"),
+    ("covered", "bool"),
+)
+_NAMES = [name for name, _ in _LOAN_COLUMNS]
+_ARRAYS = ", ".join(f"${i}::{kind}[]" for i, (_, kind) in enumerate(_LOAN_COLUMNS, 1))
+# Column names are our own constants; values always travel as parameters.
+_INSERT_LOANS = f"INSERT INTO loan ({', '.join(_NAMES)}) SELECT * FROM unnest({_ARRAYS})"  # noqa: S608
+# What an application fixed is never written again: the update stays in the page (HOT).
+_FIXED = {"county_code", "loan_id", "household_id", "area_code", "lender_id", "programme",
+          "product_id", "borrower_class", "principal_fen", "term_months", "purpose",
+          "used_in_area", "assignment_evidence", "applied_on", "sla_due_on"}  # fmt: skip
+_UPDATE_LOANS = (
+    "UPDATE loan SET "  # noqa: S608
+    + ", ".join(f"{name} = now_.{name}" for name in _NAMES if name not in _FIXED)
+    + f" FROM unnest({_ARRAYS}) AS now_ ({', '.join(_NAMES)})"
+    + " WHERE loan.county_code = now_.county_code AND loan.loan_id = now_.loan_id"
+)
+
+
+def _joined(values: Sequence[str]) -> str:
+    return ",".join(values)
+
+
+def _parted(text: str) -> tuple[str, ...]:
+    return tuple(text.split(",")) if text else ()
+
+
+def _loan_values(loan: Loan) -> tuple[object, ...]:
+    held = loan.interest
+    return (
+        loan.county_code,
+        loan.loan_id,
+        loan.version,
+        loan.household_id,
+        loan.area_code,
+        loan.lender_id,
+        loan.programme,
+        loan.product_id,
+        loan.borrower_class,
+        loan.state,
+        loan.next_step,
+        _joined([f"{step}={person}" for step, person in loan.decided]),
+        _joined(loan.refusal_reasons),
+        loan.principal_fen,
+        loan.term_months,
+        loan.purpose,
+        loan.used_in_area,
+        loan.assignment_evidence,
+        _joined(loan.required_covers),
+        _joined(loan.covers_in_force),
+        loan.applied_on,
+        loan.sla_due_on,
+        loan.rate_ppm,
+        loan.subsidised,
+        loan.disbursed_on,
+        loan.matures_on,
+        loan.notice_on,
+        loan.outstanding_fen,
+        held.accrued_through if held else None,
+        held.household_numerator if held else 0,
+        held.household_posted_fen if held else 0,
+        held.treasury_numerator if held else 0,
+        held.treasury_posted_fen if held else 0,
+        held.owed_fen if held else 0,
+        loan.overdue_days,
+        loan.five_tier_class,
+        loan.non_performing_on,
+        loan.subrogated_fen,
+        loan.compensated,
+        loan.covered,
+    )
+
+
+def _loan(row: asyncpg.Record) -> Loan:
+    interest = None
+    if row["accrued_through"] is not None:
+        interest = Interest(
+            accrued_through=row["accrued_through"],
+            household_numerator=row["household_numerator"],
+            household_posted_fen=Fen(row["household_posted_fen"]),
+            treasury_numerator=row["treasury_numerator"],
+            treasury_posted_fen=Fen(row["treasury_posted_fen"]),
+            owed_fen=Fen(row["interest_owed_fen"]),
+        )
+    steps = [step.partition("=") for step in _parted(row["decided"])]
+    return Loan(
+        county_code=row["county_code"],
+        loan_id=row["loan_id"],
+        version=row["version"],
+        household_id=row["household_id"],
+        area_code=row["area_code"],
+        lender_id=row["lender_id"],
+        programme=row["programme"],
+        product_id=row["product_id"],
+        borrower_class=row["borrower_class"],
+        state=LoanState(row["state"]),
+        next_step=row["next_step"],
+        decided=tuple((step, person) for step, _, person in steps),
+        refusal_reasons=_parted(row["refusal_reasons"]),
+        principal_fen=Fen(row["principal_fen"]),
+        term_months=row["term_months"],
+        purpose=row["purpose"],
+        used_in_area=row["used_in_area"],
+        assignment_evidence=row["assignment_evidence"],
+        required_covers=_parted(row["required_covers"]),
+        covers_in_force=_parted(row["covers_in_force"]),
+        applied_on=row["applied_on"],
+        sla_due_on=row["sla_due_on"],
+        rate_ppm=row["rate_ppm"],
+        subsidised=row["subsidised"],
+        disbursed_on=row["disbursed_on"],
+        matures_on=row["matures_on"],
+        notice_on=row["notice_on"],
+        outstanding_fen=Fen(row["outstanding_fen"]),
+        interest=interest,
+        overdue_days=row["overdue_days"],
+        five_tier_class=row["five_tier_class"],
+        non_performing_on=row["non_performing_on"],
+        subrogated_fen=Fen(row["subrogated_fen"]),
+        compensated=row["compensated"],
+        covered=row["covered"],
+    )
+
+
+async def insert_loans(session: AsyncSession, loans: Sequence[Loan]) -> None:
+    """Write new loans."""
+    if loans:
+        values = [_loan_values(loan) for loan in loans]
+        await database.execute(
+            session, _INSERT_LOANS, *database.columns(values, len(_LOAN_COLUMNS))
+        )
+
+
+async def save_loans(session: AsyncSession, loans: Sequence[Loan]) -> None:
+    """Write what has changed of loans that are locked."""
+    if loans:
+        values = [_loan_values(loan) for loan in loans]
+        touched = await database.execute(
+            session, _UPDATE_LOANS, *database.columns(values, len(_LOAN_COLUMNS))
+        )
+        assert touched == len(loans), "a loan that is saved exists"
+
+
+async def lock_loans(
+    session: AsyncSession, county_code: str, loan_ids: Collection[UUID]
+) -> dict[UUID, Loan]:
+    """Read loans in id order and hold their rows until the transaction ends."""
+    rows = await database.fetch(
+        session,
+        """SELECT * FROM loan WHERE county_code = $1 AND loan_id = ANY($2::uuid[])
+           ORDER BY loan_id FOR UPDATE""",
+        county_code,
+        list(loan_ids),
+    )
+    return {row["loan_id"]: _loan(row) for row in rows}
+
+
+async def find_loan(session: AsyncSession, county_code: str, loan_id: UUID) -> Loan | None:
+    """One loan, not locked."""
+    rows = await database.fetch(
+        session,
+        "SELECT * FROM loan WHERE county_code = $1 AND loan_id = $2",
+        county_code,
+        loan_id,
+    )
+    return _loan(rows[0]) if rows else None
+
+
+async def list_loans(
+    session: AsyncSession,
+    county_code: str,
+    *,
+    areas: Sequence[str],
+    lender_id: str,
+    household_id: UUID | None,
+    state: LoanState | None,
+    after: UUID | None,
+    limit: int,
+) -> list[Loan]:
+    """Loans within any of some areas, of one lender or all, in id order."""
+    rows = await database.fetch(
+        session,
+        """SELECT * FROM loan WHERE county_code = $1
+             AND EXISTS (SELECT FROM unnest($2::text[]) AS a (code)
+                         WHERE starts_with(loan.area_code, a.code))
+             AND ($3 = '' OR lender_id = $3)
+             AND ($4::uuid IS NULL OR household_id = $4)
+             AND ($5::text IS NULL OR state = $5)
+             AND ($6::uuid IS NULL OR loan_id > $6)
+           ORDER BY loan_id LIMIT $7""",
+        county_code,
+        list(areas),
+        lender_id,
+        household_id,
+        state,
+        after,
+        limit,
+    )
+    return [_loan(row) for row in rows]
+
+
+async def lock_due(
+    session: AsyncSession, county_code: str, day: date, limit: int, after: UUID | None
+) -> list[Loan]:
+    """Active loans that were due before the end of a day, in id order, held."""
+    rows = await database.fetch(
+        session,
+        """SELECT * FROM loan WHERE county_code = $1 AND state = 'active' AND matures_on < $2
+             AND ($4::uuid IS NULL OR loan_id > $4)
+           ORDER BY loan_id LIMIT $3 FOR UPDATE""",
+        county_code,
+        day,
+        limit,
+        after,
+    )
+    return [_loan(row) for row in rows]
+
+
+async def lock_noticed(session: AsyncSession, county_code: str, day: date) -> list[Loan]:
+    """Active loans whose coming maturity is told on a day, held."""
+    rows = await database.fetch(
+        session,
+        """SELECT * FROM loan WHERE county_code = $1 AND state = 'active' AND notice_on = $2
+           ORDER BY loan_id FOR UPDATE""",
+        county_code,
+        day,
+    )
+    return [_loan(row) for row in rows]
+
+
+def _borrower(row: asyncpg.Record) -> Borrower:
+    return Borrower(
+        county_code=row["county_code"],
+        household_id=row["household_id"],
+        area_code=row["area_code"],
+        status=row["status"],
+        limit_fen=Fen(row["limit_fen"]),
+        grade=row["grade"],
+        limit_valid_until=row["limit_valid_until"],
+        exposure_fen=Fen(row["exposure_fen"]),
+    )
+
+
+async def lock_borrowers(
+    session: AsyncSession, county_code: str, household_ids: Collection[UUID]
+) -> dict[UUID, Borrower]:
+    """Read borrowers in id order and hold them: their exposure is about to change."""
+    rows = await database.fetch(
+        session,
+        """SELECT * FROM borrower WHERE county_code = $1 AND household_id = ANY($2::uuid[])
+           ORDER BY household_id FOR UPDATE""",
+        county_code,
+        list(household_ids),
+    )
+    return {row["household_id"]: _borrower(row) for row in rows}
+
+
+async def add_exposure(
+    session: AsyncSession, county_code: str, changes: Sequence[tuple[UUID, int]]
+) -> None:
+    """Change what households are exposed to; several changes of one household are summed."""
+    moved = [(household, change) for household, change in changes if change]
+    if moved:
+        await database.execute(
+            session,
+            """UPDATE borrower SET exposure_fen = exposure_fen + by.change
+               FROM (SELECT household_id, sum(change)::bigint AS change
+                     FROM unnest($2::uuid[], $3::bigint[]) AS each (household_id, change)
+                     GROUP BY household_id) AS by
+               WHERE county_code = $1 AND borrower.household_id = by.household_id""",
+            county_code,
+            [household for household, _ in moved],
+            [change for _, change in moved],
+        )
+
+
+async def save_households(
+    session: AsyncSession, rows: Sequence[tuple[str, UUID, str, str]]
+) -> None:
+    """Write where households are and how they stand (county, id, area or '', status)."""
+    await database.execute(
+        session,
+        """INSERT INTO borrower (county_code, household_id, area_code, status)
+           SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[])
+           ON CONFLICT (county_code, household_id) DO UPDATE SET
+             area_code = coalesce(nullif(excluded.area_code, ''), borrower.area_code),
+             status = excluded.status""",
+        *database.columns(rows, 4),
+    )
+
+
+async def save_limits(
+    session: AsyncSession, rows: Sequence[tuple[str, UUID, int, str, date | None]]
+) -> None:
+    """Write limits as credit granted them (county, household, limit, grade, last day)."""
+    await database.execute(
+        session,
+        """INSERT INTO borrower (county_code, household_id, limit_fen, grade, limit_valid_until)
+           SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::date[])
+           ON CONFLICT (county_code, household_id) DO UPDATE SET
+             limit_fen = excluded.limit_fen, grade = excluded.grade,
+             limit_valid_until = excluded.limit_valid_until""",
+        *database.columns(rows, 5),
+    )
+
+
+def _breaker(row: asyncpg.Record) -> Breaker:
+    return Breaker(
+        county_code=row["county_code"],
+        scope=BreakerScope(row["scope"]),
+        scope_id=row["scope_id"],
+        tripped=row["tripped"],
+        epoch=row["epoch"],
+        effects=_parted(row["effects"]),
+        numerator=row["numerator"],
+        denominator=row["denominator"],
+        version=row["version"],
+    )
+
+
+async def share_breakers(
+    session: AsyncSession, county_code: str, scopes: Collection[tuple[str, str]]
+) -> dict[tuple[str, str], Breaker]:
+    """
+    Read the breakers of scopes so that none can trip before this transaction ends.
+
+    A scope without a row gets one first: a trip must have something to wait for.
+    """
+    kinds = [scope for scope, _ in scopes]
+    names = [name for _, name in scopes]
+    await database.execute(
+        session,
+        """INSERT INTO breaker (county_code, scope, scope_id)
+           SELECT $1, s.scope, s.scope_id
+           FROM unnest($2::text[], $3::text[]) AS s (scope, scope_id)
+           WHERE NOT EXISTS (SELECT FROM breaker AS b WHERE b.county_code = $1
+                             AND b.scope = s.scope AND b.scope_id = s.scope_id)
+           ORDER BY s.scope, s.scope_id
+           ON CONFLICT DO NOTHING""",
+        county_code,
+        kinds,
+        names,
+    )
+    rows = await database.fetch(
+        session,
+        """SELECT b.* FROM breaker AS b
+           JOIN unnest($2::text[], $3::text[]) AS s (scope, scope_id) USING (scope, scope_id)
+           WHERE county_code = $1 ORDER BY scope, scope_id FOR SHARE OF b""",
+        county_code,
+        kinds,
+        names,
+    )
+    return {(row["scope"], row["scope_id"]): _breaker(row) for row in rows}
+
+
+async def tripped_breakers(session: AsyncSession, county_code: str) -> list[Breaker]:
+    """Breakers that are tripped now."""
+    rows = await database.fetch(
+        session,
+        "SELECT * FROM breaker WHERE county_code = $1 AND tripped ORDER BY scope, scope_id",
+        county_code,
+    )
+    return [_breaker(row) for row in rows]
+
+
+async def trip_breakers(session: AsyncSession, breakers: Sequence[Breaker]) -> list[Breaker]:
+    """Trip scopes: their rows are taken for update and their epoch is raised."""
+    values = [
+        (b.county_code, b.scope, b.scope_id, _joined(b.effects), b.numerator, b.denominator)
+        for b in sorted(breakers, key=lambda b: (b.scope, b.scope_id))
+    ]
+    rows = await database.fetch(
+        session,
+        """INSERT INTO breaker (county_code, scope, scope_id, effects, numerator, denominator,
+                                tripped, epoch, version)
+           SELECT t.*, true, 1, 1 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[],
+                                              $5::bigint[], $6::bigint[]) AS t
+           ON CONFLICT (county_code, scope, scope_id) DO UPDATE SET
+             tripped = true, epoch = breaker.epoch + 1, version = breaker.version + 1,
+             effects = excluded.effects, numerator = excluded.numerator,
+             denominator = excluded.denominator
+           RETURNING *""",
+        *database.columns(values, 6),
+    )
+    return [_breaker(row) for row in rows]
+
+
+async def area_balances(
+    session: AsyncSession, county_code: str, programme_id: str
+) -> list[AreaBalance]:
+    """Principal owed by village under a programme, and the bad part of it (S16)."""
+    rows = await database.fetch(
+        session,
+        """SELECT left(area_code, 12) AS village, sum(outstanding_fen)::bigint AS owed,
+                  coalesce(sum(outstanding_fen) FILTER (WHERE non_performing_on IS NOT NULL), 0)
+                      ::bigint AS bad
+           FROM loan WHERE county_code = $1 AND state = 'active'
+             AND split_part(programme, '@', 1) = $2
+           GROUP BY village ORDER BY village""",
+        county_code,
+        programme_id,
+    )
+    return [AreaBalance(row["village"], Fen(row["owed"]), Fen(row["bad"])) for row in rows]
+
+
+async def villages(session: AsyncSession, county_code: str) -> list[str]:
+    """Every village of the county that has a household, with loans or without."""
+    rows = await database.fetch(
+        session,
+        """SELECT DISTINCT left(area_code, 12) AS village FROM borrower
+           WHERE county_code = $1 AND area_code <> '' ORDER BY village""",
+        county_code,
+    )
+    return [row["village"] for row in rows]
+
+
+async def save_allocations(
+    session: AsyncSession, county_code: str, allocations: Sequence[Allocation]
+) -> None:
+    """Write what payouts came to; a payout is allocated once."""
+    heads = [
+        (
+            county_code,
+            a.payout.payout_id,
+            a.payout.household_id,
+            a.payout.amount_fen,
+            a.payout.amount_fen - a.household_fen,
+            a.household_fen,
+            a.payout.value_date,
+        )
+        for a in allocations
+    ]
+    await database.execute(
+        session,
+        """INSERT INTO allocation (county_code, payout_id, household_id, amount_fen, lenders_fen,
+                                   household_fen, value_date)
+           SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[],
+                                $6::bigint[], $7::date[])""",
+        *database.columns(heads, 7),
+    )
+    parts = [
+        (
+            county_code,
+            a.payout.payout_id,
+            part.loan_id,
+            part.lender_id,
+            part.interest_fen,
+            part.principal_fen,
+            part.subrogated_fen,
+        )
+        for a in allocations
+        for part in a.parts
+    ]
+    if parts:
+        await database.execute(
+            session,
+            """INSERT INTO allocation_part (county_code, payout_id, loan_id, lender_id,
+                                            interest_fen, principal_fen, subrogated_fen)
+               SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[],
+                                    $6::bigint[], $7::bigint[])""",
+            *database.columns(parts, 7),
+        )
+
+
+async def save_compensations(
+    session: AsyncSession, county_code: str, rows: Sequence[tuple[Compensation, int]]
+) -> None:
+    """Write compensations, each with what others than the lender bear."""
+    values = [(county_code, c.case_id, c.loan_id, c.loss_fen, others) for c, others in rows]
+    await database.execute(
+        session,
+        """INSERT INTO compensation (county_code, case_id, loan_id, loss_fen, others_fen)
+           SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::bigint[], $5::bigint[])""",
+        *database.columns(values, 5),
+    )
+
+
+_TOTALS = """
+WITH book AS (
+    SELECT owner, sum(amount) AS balance FROM (
+        SELECT debit_id AS owner, amount_fen AS amount FROM journal
+        WHERE county_code = $1 AND debit_account IN ('loan_principal', 'loan_interest')
+        UNION ALL
+        SELECT credit_id, -amount_fen FROM journal
+        WHERE county_code = $1 AND credit_account IN ('loan_principal', 'loan_interest')
+    ) AS sides GROUP BY owner
+), loans AS (
+    SELECT * FROM loan WHERE county_code = $1
+)
+SELECT
+    (SELECT count(*) FROM borrower WHERE county_code = $1 AND status <> '') AS borrowers_count,
+    (SELECT coalesce(sum(limit_fen), 0) FROM borrower WHERE county_code = $1) AS limit_fen,
+    (SELECT count(*) FROM loans) AS applications_count,
+    (SELECT count(*) FROM loans WHERE disbursed_on IS NOT NULL) AS disbursed_count,
+    (SELECT coalesce(sum(principal_fen), 0) FROM loans WHERE disbursed_on IS NOT NULL)
+        AS disbursed_fen,
+    (SELECT coalesce(sum(outstanding_fen), 0) FROM loans) AS outstanding_principal_fen,
+    (SELECT coalesce(sum(interest_owed_fen), 0) FROM loans) AS interest_owed_fen,
+    (SELECT coalesce(sum(principal_fen), 0) FROM loans WHERE covered AND NOT compensated
+        AND state IN ('in_review', 'approved', 'active')) AS covered_principal_fen,
+    (SELECT count(*) FROM allocation WHERE county_code = $1) AS payouts_allocated_count,
+    (SELECT coalesce(sum(amount_fen), 0) FROM allocation WHERE county_code = $1)
+        AS payout_amount_fen,
+    (SELECT coalesce(sum(lenders_fen), 0) FROM allocation WHERE county_code = $1)
+        AS payout_lenders_fen,
+    (SELECT coalesce(sum(household_fen), 0) FROM allocation WHERE county_code = $1)
+        AS payout_household_fen,
+    (SELECT coalesce(sum(others_fen), 0) FROM compensation WHERE county_code = $1)
+        AS compensated_fen,
+    (SELECT count(*) FROM compensation WHERE county_code = $1) AS compensations_count,
+    (SELECT coalesce(sum(abs(outstanding_fen + interest_owed_fen - coalesce(balance, 0))), 0)
+     FROM loans LEFT JOIN book ON owner = loan_id::text) AS book_difference_fen,
+    (SELECT coalesce(sum(abs(b.exposure_fen - coalesce(l.exposure, 0))), 0)
+     FROM (SELECT * FROM borrower WHERE county_code = $1) AS b
+     LEFT JOIN (SELECT household_id, sum(CASE WHEN disbursed_on IS NULL THEN principal_fen
+                                              ELSE outstanding_fen END) AS exposure
+                FROM loans WHERE state NOT IN ('refused', 'settled') GROUP BY household_id) AS l
+       USING (household_id)) AS exposure_difference_fen
+"""
+
+
+async def totals(session: AsyncSession, county_code: str) -> dict[str, int]:
+    """The control totals of a county, by name."""
+    rows = await database.fetch(session, _TOTALS, county_code)
+    return {f"loans.{name}": int(value) for name, value in rows[0].items()}
