@@ -1,0 +1,32 @@
+"""Start the claims service: the only module that builds things."""
+
+from liandong.claims.v1.claims_pb2_grpc import add_ClaimsServiceServicer_to_server
+
+from services.claims.events_in import handlers
+from services.claims.reports import books
+from services.claims.servicer import ClaimsServicer
+from services.claims.settings import ClaimsSettings
+from services.kernel import chassis, process, telemetry
+from services.kernel.chassis import Service
+from services.kernel.settings import PlatformSettings
+from services.programmes.loader import load
+
+
+async def serve(settings: ClaimsSettings, platform: PlatformSettings) -> None:
+    """Build the service and run it until cancelled."""
+    catalogue = load(platform.programme_folders())
+    service = Service(
+        noun="claims",
+        proto_service="liandong.claims.v1.ClaimsService",
+        add_to_server=add_ClaimsServiceServicer_to_server,
+        servicer=lambda db: ClaimsServicer(db, catalogue),
+        handlers=handlers(catalogue),
+        books=books(catalogue),
+    )
+    await chassis.run(service, settings, platform)
+
+
+if __name__ == "__main__":
+    platform_settings = PlatformSettings()
+    telemetry.start_logs(platform_settings.log_level)
+    process.main(serve(ClaimsSettings(), platform_settings))

@@ -1,0 +1,177 @@
+"""Claims: what this service hears. The table at the end is the whole list."""
+
+from collections.abc import Sequence
+from functools import partial
+from uuid import UUID
+
+from liandong.households.v1 import events_pb2 as households
+from liandong.loans.v1 import events_pb2 as loans
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.claims import operations
+from services.claims.model import (
+    Allocation,
+    ApprovedLoan,
+    ClosedLoan,
+    Household,
+    LoanState,
+    Part,
+)
+from services.kernel.inbox import Handler, Handlers, Incoming
+from services.kernel.money import Fen
+from services.programmes.loader import Catalogue
+
+
+async def household_registered(
+    session: AsyncSession, events: Sequence[Incoming[households.HouseholdRegistered]]
+) -> None:
+    """Keep where a new household is."""
+    await operations.keep_households(
+        session,
+        [
+            Household(
+                county_code=event.envelope.county_code,
+                household_id=UUID(event.message.household_id),
+                area_code=event.message.area_code,
+                status=event.message.status,
+            )
+            for event in events
+        ],
+    )
+
+
+async def household_changed(
+    session: AsyncSession, events: Sequence[Incoming[households.HouseholdChanged]]
+) -> None:
+    """Keep where a household is now."""
+    await operations.keep_households(
+        session,
+        [
+            Household(
+                county_code=event.envelope.county_code,
+                household_id=UUID(event.message.household_id),
+                area_code=event.message.area_code,
+                status=event.message.status,
+            )
+            for event in events
+        ],
+    )
+
+
+async def household_delisted(
+    session: AsyncSession, events: Sequence[Incoming[households.HouseholdDelisted]]
+) -> None:
+    """Note that a household is off the file; its covers go on with its loans."""
+    await operations.delist_households(
+        session,
+        [(event.envelope.county_code, UUID(event.message.household_id)) for event in events],
+    )
+
+
+async def loan_approved(
+    catalogue: Catalogue, session: AsyncSession, events: Sequence[Incoming[loans.LoanApproved]]
+) -> None:
+    """The household joins the insured list of every cover that the loan requires."""
+    await operations.enrol(session, catalogue, [_approved_loan(event) for event in events])
+
+
+def _approved_loan(event: Incoming[loans.LoanApproved]) -> ApprovedLoan:
+    message = event.message
+    return ApprovedLoan(
+        county_code=event.envelope.county_code,
+        loan_id=UUID(message.loan_id),
+        household_id=UUID(message.household_id),
+        area_code=message.area_code,
+        lender_id=message.lender_id,
+        principal_fen=Fen(message.principal_fen),
+        programme=event.envelope.programme,
+        assignment_evidence=message.assignment_evidence,
+        required_covers=tuple(dict.fromkeys(message.required_covers)),
+        approved_on=event.envelope.day,
+    )
+
+
+async def loan_refused(
+    session: AsyncSession, events: Sequence[Incoming[loans.LoanRefused]]
+) -> None:
+    """Note that a loan is closed; one that was never approved is not known here."""
+    await operations.close_loans(
+        session,
+        [
+            ClosedLoan(
+                county_code=event.envelope.county_code,
+                loan_id=UUID(event.message.loan_id),
+                state=LoanState.REFUSED,
+                closed_on=event.envelope.day,
+            )
+            for event in events
+        ],
+    )
+
+
+async def loan_settled(
+    session: AsyncSession, events: Sequence[Incoming[loans.LoanSettled]]
+) -> None:
+    """Note that a loan is owed nothing: it is no payee of later payouts."""
+    await operations.close_loans(
+        session,
+        [
+            ClosedLoan(
+                county_code=event.envelope.county_code,
+                loan_id=UUID(event.message.loan_id),
+                state=LoanState.SETTLED,
+                closed_on=event.envelope.day,
+            )
+            for event in events
+        ],
+    )
+
+
+async def payout_allocated(
+    session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocated]]
+) -> None:
+    """Loans divided a payout: the lenders are instructed, then the household."""
+    await operations.instruct_payouts(session, [_allocation(event) for event in events])
+
+
+def _allocation(event: Incoming[loans.PayoutAllocated]) -> Allocation:
+    message = event.message
+    return Allocation(
+        county_code=event.envelope.county_code,
+        payout_id=UUID(message.payout_id),
+        amount_fen=Fen(message.amount_fen),
+        household_fen=Fen(message.household_fen),
+        parts=tuple(
+            Part(
+                loan_id=UUID(part.loan_id),
+                lender_id=part.lender_id,
+                amount_fen=Fen(part.amount_fen),
+                interest_fen=Fen(part.interest_fen),
+                principal_fen=Fen(part.principal_fen),
+                subrogated_fen=Fen(part.subrogated_fen),
+                outstanding_fen=Fen(part.outstanding_fen),
+            )
+            for part in message.parts
+        ),
+    )
+
+
+def handlers(catalogue: Catalogue) -> Handlers:
+    """Event type to handler: all that this service hears."""
+    return {
+        "liandong.households.v1.household_registered": Handler(
+            households.HouseholdRegistered, household_registered
+        ),
+        "liandong.households.v1.household_changed": Handler(
+            households.HouseholdChanged, household_changed
+        ),
+        "liandong.households.v1.household_delisted": Handler(
+            households.HouseholdDelisted, household_delisted
+        ),
+        "liandong.loans.v1.loan_approved": Handler(
+            loans.LoanApproved, partial(loan_approved, catalogue)
+        ),
+        "liandong.loans.v1.loan_refused": Handler(loans.LoanRefused, loan_refused),
+        "liandong.loans.v1.loan_settled": Handler(loans.LoanSettled, loan_settled),
+        "liandong.loans.v1.payout_allocated": Handler(loans.PayoutAllocated, payout_allocated),
+    }

@@ -1,0 +1,135 @@
+"""Claims: what this service says. One function per event."""
+
+from datetime import date
+
+from liandong.claims.v1 import events_pb2
+
+from services.claims.model import Authorisation, Claim, InsuredEntry, Payout
+from services.kernel import wire
+from services.kernel.outbox import OutgoingEvent
+
+
+def household_insured(entry: InsuredEntry, *, programme: str, on: date) -> OutgoingEvent:
+    """A loan's household joined an insured list."""
+    return OutgoingEvent(
+        event_type="liandong.claims.v1.household_insured",
+        aggregate_type="claims.insured",
+        aggregate_id=str(entry.insured_id),
+        sequence=1,
+        county_code=entry.county_code,
+        message=events_pb2.HouseholdInsured(
+            insured_id=str(entry.insured_id),
+            household_id=str(entry.household_id),
+            loan_id=str(entry.loan_id),
+            cover_id=entry.cover_id,
+            sum_insured_fen=entry.sum_insured_fen,
+            from_date=wire.date_to_proto(entry.from_date),
+            until_date=wire.date_to_proto(entry.until_date),
+        ),
+        business_date=on,
+        programme=programme,
+    )
+
+
+def claim_reported(claim: Claim) -> OutgoingEvent:
+    """A claim was taken in."""
+    return OutgoingEvent(
+        event_type="liandong.claims.v1.claim_reported",
+        aggregate_type="claims.claim",
+        aggregate_id=str(claim.claim_id),
+        sequence=claim.version,
+        county_code=claim.county_code,
+        message=events_pb2.ClaimReported(
+            claim_id=str(claim.claim_id),
+            household_id=str(claim.household_id),
+            cover_id=claim.cover_id,
+            loss_date=wire.date_to_proto(claim.loss_date),
+        ),
+        business_date=claim.reported_on,
+        programme=claim.programme,
+    )
+
+
+def claim_approved(claim: Claim) -> OutgoingEvent:
+    """A claim was approved; its payout follows."""
+    return OutgoingEvent(
+        event_type="liandong.claims.v1.claim_approved",
+        aggregate_type="claims.claim",
+        aggregate_id=str(claim.claim_id),
+        sequence=claim.version,
+        county_code=claim.county_code,
+        message=events_pb2.ClaimApproved(
+            claim_id=str(claim.claim_id),
+            payout_id=str(claim.payout_id),
+            payable_fen=claim.payable_fen,
+        ),
+        business_date=claim.decided_on,
+        programme=claim.programme,
+    )
+
+
+def claim_refused(claim: Claim) -> OutgoingEvent:
+    """A claim was refused."""
+    return OutgoingEvent(
+        event_type="liandong.claims.v1.claim_refused",
+        aggregate_type="claims.claim",
+        aggregate_id=str(claim.claim_id),
+        sequence=claim.version,
+        county_code=claim.county_code,
+        message=events_pb2.ClaimRefused(claim_id=str(claim.claim_id), reason=claim.reason),
+        business_date=claim.decided_on,
+        programme=claim.programme,
+    )
+
+
+def payout_authorised(authorisation: Authorisation, *, on: date) -> OutgoingEvent:
+    """Loans may allocate a payout, the bank first."""
+    payout = authorisation.payout
+    return OutgoingEvent(
+        event_type="liandong.claims.v1.payout_authorised",
+        aggregate_type="claims.payout",
+        aggregate_id=str(payout.payout_id),
+        sequence=payout.version,
+        county_code=payout.county_code,
+        message=events_pb2.PayoutAuthorised(
+            payout_id=str(payout.payout_id),
+            household_id=str(payout.household_id),
+            amount_fen=payout.amount_fen,
+            value_date=wire.date_to_proto(payout.value_date),
+            groups=[
+                events_pb2.PayeeGroup(loan_ids=[str(loan_id) for loan_id in group])
+                for group in authorisation.groups
+            ],
+            insurer_id=payout.insurer_id,
+            loss_date=wire.date_to_proto(payout.loss_date),
+        ),
+        business_date=on,
+        programme=payout.programme,
+    )
+
+
+def payout_settled(payout: Payout, *, on: date) -> OutgoingEvent:
+    """Every lender and the household have what is theirs."""
+    return OutgoingEvent(
+        event_type="liandong.claims.v1.payout_settled",
+        aggregate_type="claims.payout",
+        aggregate_id=str(payout.payout_id),
+        sequence=payout.version,
+        county_code=payout.county_code,
+        message=events_pb2.PayoutSettled(
+            payout_id=str(payout.payout_id),
+            lenders_fen=payout.lenders_fen,
+            household_fen=payout.household_fen,
+            parts=[
+                events_pb2.SettledPart(
+                    loan_id=str(part.loan_id),
+                    lender_id=part.lender_id,
+                    amount_fen=part.amount_fen,
+                    subrogated_fen=part.subrogated_fen,
+                )
+                for part in payout.parts
+            ],
+        ),
+        business_date=on,
+        programme=payout.programme,
+    )

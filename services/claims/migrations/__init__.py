@@ -1,0 +1,1 @@
+"""Claims: the schema, step by step."""

@@ -1,0 +1,317 @@
+"""Claims: the nouns. Values only; nothing here acts."""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from uuid import UUID
+
+from services.kernel.money import Fen
+
+NOTHING = Fen(0)
+
+
+class LoanState(StrEnum):
+    """What claims knows of a loan; all but APPROVED are closed."""
+
+    APPROVED = "approved"
+    REFUSED = "refused"
+    SETTLED = "settled"
+
+
+class ClaimState(StrEnum):
+    """Where a claim is."""
+
+    REPORTED = "reported"
+    APPROVED = "approved"
+    REFUSED = "refused"
+
+
+class PayoutState(StrEnum):
+    """Where a payout is on its way."""
+
+    AUTHORISED = "authorised"
+    INSTRUCTED = "instructed"
+    HOUSEHOLD_INSTRUCTED = "household_instructed"
+    SETTLED = "settled"
+
+
+class InstructionState(StrEnum):
+    """Where a payment instruction is."""
+
+    OPEN = "open"
+    CONFIRMED = "confirmed"
+
+
+class PayeeKind(StrEnum):
+    """Whom an instruction pays."""
+
+    LENDER = "lender"
+    HOUSEHOLD = "household"
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A person behind an institution."""
+
+    institution_id: str
+    person_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Household:
+    """What claims knows of a household: where it is, and its status."""
+
+    county_code: str
+    household_id: UUID
+    area_code: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovedLoan:
+    """A loan whose household joins the insured lists of the covers that it requires."""
+
+    county_code: str
+    loan_id: UUID
+    household_id: UUID
+    area_code: str
+    lender_id: str
+    principal_fen: Fen
+    programme: str
+    assignment_evidence: str
+    """Hash of the household's authorisation; empty when it gave none."""
+    required_covers: tuple[str, ...]
+    approved_on: date
+
+    @property
+    def programme_id(self) -> str:
+        """The programme without version: policies of it insure this loan."""
+        return self.programme.split("@", 1)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedLoan:
+    """A loan that is refused or owed nothing any more."""
+
+    county_code: str
+    loan_id: UUID
+    state: LoanState
+    closed_on: date
+
+
+@dataclass(frozen=True, slots=True)
+class MasterPolicy:
+    """One policy of a county for one cover, in place of one for each household."""
+
+    county_code: str
+    policy_id: UUID
+    insurer_id: str
+    programme_id: str
+    programme: str
+    """Pack version that it was issued under, for life."""
+    cover_id: str
+    from_date: date
+    until_date: date
+
+
+@dataclass(frozen=True, slots=True)
+class InsuredEntry:
+    """A loan's household on the insured list of a master policy."""
+
+    county_code: str
+    insured_id: UUID
+    policy_id: UUID
+    household_id: UUID
+    loan_id: UUID
+    cover_id: str
+    sum_insured_fen: Fen
+    premium_fen: Fen
+    premium_payer_id: str
+    from_date: date
+    until_date: date
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An insured entry with what stands around it: its policy, its loan, its household's place."""
+
+    entry: InsuredEntry
+    insurer_id: str
+    programme: str
+    lender_id: str
+    area_code: str
+    loan_open: bool
+    loan_approved_on: date
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """The household's authorisation that payouts of a cover settle one loan first."""
+
+    county_code: str
+    assignment_id: UUID
+    household_id: UUID
+    cover_id: str
+    loan_id: UUID
+    lender_id: str
+    evidence: str
+    from_date: date
+
+
+@dataclass(frozen=True, slots=True)
+class AssignedLoan:
+    """An open loan with an assignment in force, as a payee of a payout."""
+
+    loan_id: UUID
+    lender_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A loss, as somebody reports it."""
+
+    household_id: UUID
+    cover_id: str
+    loss_date: date
+    cause: str
+    assessed_fen: Fen
+    documents: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A reported loss and what became of it."""
+
+    county_code: str
+    claim_id: UUID
+    version: int
+    household_id: UUID
+    area_code: str
+    cover_id: str
+    policy_id: UUID
+    insured_id: UUID
+    loan_id: UUID
+    insurer_id: str
+    lender_id: str
+    programme: str
+    loss_date: date
+    cause: str
+    assessed_fen: Fen
+    documents: tuple[str, ...]
+    reported_by: Actor
+    reported_on: date
+    state: ClaimState = ClaimState.REPORTED
+    reason: str = ""
+    payable_fen: Fen = NOTHING
+    payout_id: UUID | None = None
+    due_on: date | None = None
+    decided_by: Actor | None = None
+    decided_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What an insurer decides about a claim."""
+
+    claim_id: UUID
+    approve: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one lender takes of a payout for one loan, as loans allocated it."""
+
+    loan_id: UUID
+    lender_id: str
+    amount_fen: Fen
+    interest_fen: Fen
+    principal_fen: Fen
+    subrogated_fen: Fen
+    outstanding_fen: Fen
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """A payout, divided by loans; parts and household sum to the amount."""
+
+    county_code: str
+    payout_id: UUID
+    amount_fen: Fen
+    household_fen: Fen
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """An instruction to pay one payee of a payout."""
+
+    instruction_id: UUID
+    payout_id: UUID
+    payee_kind: PayeeKind
+    payee_id: str
+    insurer_id: str
+    loan_id: UUID | None
+    amount_fen: Fen
+    state: InstructionState = InstructionState.OPEN
+    confirmed_by: Actor | None = None
+    confirmed_value_date: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Payout:
+    """Money that an insurer owes on a claim, and its way to the lenders and the household."""
+
+    county_code: str
+    payout_id: UUID
+    version: int
+    claim_id: UUID
+    household_id: UUID
+    area_code: str
+    insurer_id: str
+    programme: str
+    amount_fen: Fen
+    value_date: date
+    loss_date: date
+    household_at_once: bool
+    """The programme pays the household without waiting for the lenders."""
+    state: PayoutState = PayoutState.AUTHORISED
+    lenders_fen: Fen = NOTHING
+    household_fen: Fen = NOTHING
+    parts: tuple[Part, ...] = ()
+    instructions: tuple[Instruction, ...] = ()
+
+    @property
+    def household_instruction(self) -> Instruction | None:
+        """The instruction to the household, once it is made."""
+        for instruction in self.instructions:
+            if instruction.payee_kind is PayeeKind.HOUSEHOLD:
+                return instruction
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Authorisation:
+    """An approved claim's payout, with the payees before the household."""
+
+    payout: Payout
+    groups: tuple[tuple[UUID, ...], ...]
+    """Loans in order; those of one group are of equal rank (S07)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """A payee's or payer's word that the money of an instruction arrived."""
+
+    instruction_id: UUID
+    confirmed_fen: Fen
+    value_date: date
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a caller may see of claims and payouts; empty fields do not narrow it."""
+
+    insurer_id: str = ""
+    lender_id: str = ""
+    areas: tuple[str, ...] = ()

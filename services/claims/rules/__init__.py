@@ -1,0 +1,1 @@
+"""Claims: the decisions. Pure: no clock, no database, no network."""

@@ -1,0 +1,203 @@
+"""Claims: the rows. Shape only; `store` reads and writes them."""
+
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import ARRAY, BigInteger, String
+from sqlmodel import Field, SQLModel
+
+
+class HouseholdRow(SQLModel, table=True):
+    """A household as claims knows it."""
+
+    __tablename__ = "household"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    household_id: UUID = Field(primary_key=True)
+    area_code: str
+    status: str
+
+
+class LoanRow(SQLModel, table=True):
+    """An approved loan as claims knows it."""
+
+    __tablename__ = "loan"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    household_id: UUID
+    area_code: str
+    lender_id: str
+    principal_fen: int = Field(sa_type=BigInteger)
+    programme_id: str
+    programme: str
+    assignment_evidence: str
+    required_covers: list[str] = Field(sa_type=ARRAY(String))
+    approved_on: date
+    state: str
+    closed_on: date | None
+
+
+class MasterPolicyRow(SQLModel, table=True):
+    """A policy of a county for one cover."""
+
+    __tablename__ = "master_policy"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    policy_id: UUID = Field(primary_key=True)
+    insurer_id: str
+    programme_id: str
+    programme: str
+    cover_id: str
+    from_date: date
+    until_date: date
+    issued_by: str
+    issued_person: str
+    issued_on: date
+
+
+class AwaitedCoverRow(SQLModel, table=True):
+    """A cover that an approved loan requires and no policy gives yet."""
+
+    __tablename__ = "awaited_cover"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    programme_id: str
+    cover_id: str = Field(primary_key=True)
+
+
+class InsuredRow(SQLModel, table=True):
+    """A loan's household on the insured list of a policy."""
+
+    __tablename__ = "insured"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    insured_id: UUID = Field(primary_key=True)
+    policy_id: UUID
+    household_id: UUID
+    loan_id: UUID
+    cover_id: str
+    sum_insured_fen: int = Field(sa_type=BigInteger)
+    premium_fen: int = Field(sa_type=BigInteger)
+    premium_payer_id: str
+    from_date: date
+    until_date: date
+
+
+class AssignmentRow(SQLModel, table=True):
+    """The household's word that payouts of a cover settle a loan first."""
+
+    __tablename__ = "assignment"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    assignment_id: UUID = Field(primary_key=True)
+    household_id: UUID
+    cover_id: str
+    loan_id: UUID
+    lender_id: str
+    evidence: str
+    from_date: date
+    until_date: date | None
+
+
+class ClaimRow(SQLModel, table=True):
+    """A reported loss."""
+
+    __tablename__ = "claim"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    claim_id: UUID = Field(primary_key=True)
+    version: int = Field(sa_type=BigInteger)
+    household_id: UUID
+    area_code: str
+    cover_id: str
+    policy_id: UUID
+    insured_id: UUID
+    loan_id: UUID
+    insurer_id: str
+    lender_id: str
+    programme: str
+    loss_date: date
+    cause: str
+    assessed_fen: int = Field(sa_type=BigInteger)
+    documents: list[str] = Field(sa_type=ARRAY(String))
+    reported_by: str
+    reported_person: str
+    reported_on: date
+    state: str
+    reason: str
+    payable_fen: int = Field(sa_type=BigInteger)
+    payout_id: UUID | None
+    due_on: date | None
+    decided_by: str
+    decided_person: str
+    decided_on: date | None
+
+
+class PayoutRow(SQLModel, table=True):
+    """Money that an insurer owes on a claim."""
+
+    __tablename__ = "payout"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    payout_id: UUID = Field(primary_key=True)
+    version: int = Field(sa_type=BigInteger)
+    claim_id: UUID
+    household_id: UUID
+    area_code: str
+    insurer_id: str
+    programme: str
+    amount_fen: int = Field(sa_type=BigInteger)
+    value_date: date
+    loss_date: date
+    household_at_once: bool
+    state: str
+    lenders_fen: int = Field(sa_type=BigInteger)
+    household_fen: int = Field(sa_type=BigInteger)
+
+
+class PayoutPartRow(SQLModel, table=True):
+    """What one lender takes of a payout for one loan."""
+
+    __tablename__ = "payout_part"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    payout_id: UUID = Field(primary_key=True)
+    loan_id: UUID = Field(primary_key=True)
+    place: int
+    lender_id: str
+    amount_fen: int = Field(sa_type=BigInteger)
+    interest_fen: int = Field(sa_type=BigInteger)
+    principal_fen: int = Field(sa_type=BigInteger)
+    subrogated_fen: int = Field(sa_type=BigInteger)
+    outstanding_fen: int = Field(sa_type=BigInteger)
+
+
+class InstructionRow(SQLModel, table=True):
+    """An instruction to pay one payee of a payout."""
+
+    __tablename__ = "instruction"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    instruction_id: UUID = Field(primary_key=True)
+    payout_id: UUID
+    payee_kind: str
+    payee_id: str
+    insurer_id: str
+    loan_id: UUID | None
+    amount_fen: int = Field(sa_type=BigInteger)
+    state: str
+    confirmed_by: str
+    confirmed_person: str
+    confirmed_value_date: date | None
