@@ -76,7 +76,14 @@ class SpanStore:
                FROM span WHERE trace_id = ? ORDER BY start_ns""",
             (trace_id,),
         )
-        return [StoredSpan(*row[:8], failed=bool(row[8])) for row in rows]
+        return [_stored(row) for row in rows]
+
+
+def _stored(row: tuple[str, str, str, str, str, int, int, int, int]) -> StoredSpan:
+    trace_id, span_id, parent_id, service, name, kind, start_ns, end_ns, failed = row
+    return StoredSpan(
+        trace_id, span_id, parent_id, service, name, kind, start_ns, end_ns, bool(failed)
+    )
 
 
 def _service(attributes: Sequence[KeyValue]) -> str:
@@ -121,7 +128,9 @@ class SpanSink(trace_service_pb2_grpc.TraceServiceServicer):
     async def start(self) -> None:
         """Listen on a free port."""
         self._server = grpc.aio.server()
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(self, self._server)
+        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(  # type: ignore[no-untyped-call]
+            self, self._server
+        )
         self._port = self._server.add_insecure_port("127.0.0.1:0")
         await self._server.start()
 
@@ -131,7 +140,7 @@ class SpanSink(trace_service_pb2_grpc.TraceServiceServicer):
             await self._server.stop(1)
             self._server = None
 
-    async def Export(
+    async def Export(  # noqa: N802 - the method's name in its proto
         self,
         request: trace_service_pb2.ExportTraceServiceRequest,
         context: "grpc.aio.ServicerContext[object, object]",

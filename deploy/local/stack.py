@@ -151,7 +151,7 @@ class Stack:
         address = f"127.0.0.1:{self._ports[noun]}"
         async with grpc.aio.secure_channel(address, credentials) as channel:
             try:
-                answer = await health_pb2_grpc.HealthStub(channel).Check(
+                answer = await health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[attr-defined]
                     health_pb2.HealthCheckRequest(), timeout=2
                 )
             except grpc.aio.AioRpcError:

@@ -112,7 +112,7 @@ class Consumer:
 
     async def _take_turn(self, connection: asyncpg.Connection[Any]) -> None:
         """Wait for this durable's lock: one active consumer, replicas stand by."""
-        while not await connection.fetchval(
+        while not await connection.fetchval(  # noqa: ASYNC110 - another process holds the lock
             "SELECT pg_try_advisory_lock(hashtext('liandong-consumer'), hashtext($1))", self._noun
         ):
             await asyncio.sleep(TURN_SECONDS)

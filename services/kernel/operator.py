@@ -69,6 +69,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
             position = await database.fetch(
                 session,
                 """SELECT (SELECT coalesce(max(position), 0) FROM outbox) AS last,
+                          (SELECT count(*) FROM outbox) AS events,
                           (SELECT count(*) FROM outbox WHERE stream_sequence IS NULL) AS waiting,
                           (SELECT count(*) FROM parked_event WHERE state = 'parked') AS parked""",
             )
@@ -83,6 +84,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         return operator_pb2.GetTotalsResponse(
             totals=[operator_pb2.Total(name=n, value=v) for n, v in sorted(totals.items())],
             event_position=position[0]["last"],
+            events=position[0]["events"],
             unpublished_events=position[0]["waiting"],
             parked_events=position[0]["parked"],
             business_date=wire.date_to_proto(day[0]["business_date"]) if day else None,

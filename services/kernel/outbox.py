@@ -130,7 +130,7 @@ class Relay:
 
     async def _take_turn(self, connection: asyncpg.Connection[Any]) -> None:
         """Wait for this service's relay lock; a replica stands by here."""
-        while not await connection.fetchval(
+        while not await connection.fetchval(  # noqa: ASYNC110 - another process holds the lock
             "SELECT pg_try_advisory_lock(hashtext('liandong-relay'), hashtext($1))", self._noun
         ):
             await asyncio.sleep(TURN_SECONDS)

@@ -80,12 +80,15 @@ class GetTotalsResponse(_message.Message):
     PARKED_EVENTS_FIELD_NUMBER: _builtins.int
     BUSINESS_DATE_FIELD_NUMBER: _builtins.int
     HEARD_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
     event_position: _builtins.int
     """Largest outbox position that was committed when the figures were read."""
     unpublished_events: _builtins.int
     """Events of the outbox that the stream does not hold yet."""
     parked_events: _builtins.int
     """Events parked, waiting for a person."""
+    events: _builtins.int
+    """Events that this service has said since its beginning; each that hears it must have heard as many."""
     @_builtins.property
     def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Total]:
         """The figures, by name."""
@@ -107,10 +110,11 @@ class GetTotalsResponse(_message.Message):
         parked_events: _builtins.int = ...,
         business_date: _date_pb2.Date | None = ...,
         heard: _abc.Iterable[Global___Heard] | None = ...,
+        events: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["business_date", b"business_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_date", b"business_date", "event_position", b"event_position", "heard", b"heard", "parked_events", b"parked_events", "totals", b"totals", "unpublished_events", b"unpublished_events"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_date", b"business_date", "event_position", b"event_position", "events", b"events", "heard", b"heard", "parked_events", b"parked_events", "totals", b"totals", "unpublished_events", b"unpublished_events"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
