@@ -1,0 +1,110 @@
+"""Start the gateway: the only module that builds things."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import structlog
+
+from gateway import operations
+from gateway.access_log import AccessLog
+from gateway.door import Door
+from gateway.forward import Backends
+from gateway.identity import Directory
+from gateway.routes import SERVICE_NAMES
+from gateway.servicer import GatewayServicer
+from gateway.settings import GatewaySettings
+from services.kernel import bus, outbox, process, rpc, telemetry
+from services.kernel.caller import Signer
+from services.kernel.database import Database
+from services.kernel.settings import PlatformSettings
+from services.programmes import loader
+
+NOUN = "gateway"
+
+log = structlog.get_logger(__name__)
+
+
+async def enter(db: Database, path: Path) -> None:
+    """Enter the institutions of a file; a wrong file ends the process with the path of the key."""
+    text = await asyncio.to_thread(path.read_text, encoding="utf-8")
+    found = loader.load_texts({str(path): text}).institutions
+    async with db.transaction() as session:
+        changed = await operations.enter_institutions(session, found.values())
+    log.info("institutions_entered", institutions=len(found), changed=changed)
+
+
+async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
+    """Start the door, its log, its directory and its relay; run until cancelled."""
+    telemetry.start_traces(NOUN, platform)
+    await bus.require_synced_streams(platform.nats_monitor_url)
+    db = Database(settings.database_url, NOUN, pool_size=settings.pool_size)
+    await db.wait_until_ready()
+    async with db.connection() as connection:
+        await outbox.ensure_partitions(connection)
+    if settings.institutions_path is not None:
+        await enter(db, settings.institutions_path)
+    directory = Directory(env=platform.env, clock=time.monotonic)
+    await operations.refresh(db, directory)
+    client = await bus.connect(
+        platform.nats_url,
+        name=NOUN,
+        ca_path=platform.ca_path,
+        cert_path=settings.cert_path,
+        key_path=settings.key_path,
+    )
+    backends = Backends(
+        settings.addresses(),
+        ca_path=platform.ca_path,
+        cert_path=settings.cert_path,
+        key_path=settings.key_path,
+    )
+    access_log = AccessLog(db)
+    server = build_server(settings, platform, directory, backends, access_log)
+    relay = outbox.Relay(db, NOUN, batch_size_max=settings.batch_size_max)
+    log.info("gateway_runs", address=settings.grpc_address)
+    try:
+        # In the order in which they stop: the log is written out after the last call has ended.
+        await process.run(
+            server.run(),
+            access_log.run(),
+            operations.keep_fresh(db, directory),
+            relay.run(client),
+        )
+    finally:
+        await backends.close()
+        await client.close()
+        await db.close()
+
+
+def build_server(
+    settings: GatewaySettings,
+    platform: PlatformSettings,
+    directory: Directory,
+    backends: Backends,
+    access_log: AccessLog,
+) -> rpc.Server:
+    """The gateway's gRPC server, with all services' descriptors for reflection."""
+    server = rpc.Server(
+        address=settings.grpc_address,
+        credentials=rpc.server_credentials(platform.ca_path, settings.cert_path, settings.key_path),
+        interceptors=[],
+        concurrent_rpcs_max=settings.concurrent_rpcs_max,
+    )
+    door = Door(
+        directory=directory,
+        signer=Signer(settings.caller_private_key_path),
+        backends=backends,
+        access_log=access_log,
+        own=GatewayServicer(directory).methods(),
+        settings=settings,
+    )
+    server.server.add_generic_rpc_handlers((door,))
+    server.offer(*SERVICE_NAMES)
+    return server
+
+
+if __name__ == "__main__":
+    shared = PlatformSettings()
+    telemetry.start_logs(shared.log_level)
+    process.main(serve(GatewaySettings(), shared))

@@ -1,0 +1,256 @@
+"""The door: every call is identified, allowed, passed on and recorded, or refused and recorded."""
+
+import asyncio
+import hashlib
+import re
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NoReturn
+from uuid import UUID
+
+import grpc
+import structlog
+from google.protobuf import message_factory
+from google.protobuf.message import DecodeError
+from opentelemetry import trace
+
+from gateway import access
+from gateway.access_log import AccessLog, Entry, body_digest
+from gateway.forward import Backends, Failure, digested, passed_on, refusal
+from gateway.identity import (
+    ABOVE_COUNTIES,
+    Claim,
+    Directory,
+    Institution,
+    caller_for,
+    read_claim,
+)
+from gateway.routes import OWN, ROUTES, Route
+from gateway.servicer import OwnMethod
+from gateway.settings import GatewaySettings
+from services.kernel import ids, telemetry
+from services.kernel.caller import STREAM_HASH, Signer, body_hash
+from services.kernel.clock import recorded_time
+from services.kernel.errors import Exhausted, LiandongError
+from services.kernel.rpc import Context
+
+_COUNTY = re.compile("[0-9]{6}")
+INSTITUTION_ATTRIBUTE = "liandong.institution"
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Visit:
+    """One call on its way through the door, as the access log will tell it."""
+
+    route: Route
+    claim: Claim
+    called_at: datetime = field(default_factory=recorded_time)
+    call_id: UUID = field(default_factory=ids.new_id)
+    institution_id: str = ""
+    county_code: str = ""
+    service: str = ""
+    body_hash: str = ""
+    allowed: bool = False
+    recorded: bool = False
+
+    def entry(self, outcome: grpc.StatusCode, reason: str = "") -> Entry:
+        """The row that tells how it ended."""
+        span = trace.get_current_span().get_span_context()
+        return Entry(
+            call_id=self.call_id,
+            called_at=self.called_at,
+            peer=self.claim.peer,
+            institution_id=self.institution_id,
+            person_id=self.claim.person_id,
+            method=self.route.method,
+            service=self.service or self.claim.service,
+            county_code=self.county_code,
+            purpose=self.claim.purpose,
+            decision="allowed" if self.allowed else "refused",
+            reason=reason,
+            outcome=outcome.name,
+            body_hash=self.body_hash,
+            trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else "",
+        )
+
+
+class Door(grpc.GenericRpcHandler):
+    """All methods of all services at one address, as bytes; a method it does not know is none."""
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        signer: Signer,
+        backends: Backends,
+        access_log: AccessLog,
+        own: Mapping[str, OwnMethod],
+        settings: GatewaySettings,
+    ) -> None:
+        self._directory = directory
+        self._signer = signer
+        self._backends = backends
+        self._log = access_log
+        self._own = own
+        self._settings = settings
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+            route.path: self._handler(route) for route in ROUTES
+        }
+
+    def service(
+        self, handler_call_details: grpc.HandlerCallDetails
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """The handler of a method, made once at the start."""
+        return self._handlers.get(handler_call_details.method)
+
+    def _handler(self, route: Route) -> "grpc.RpcMethodHandler[Any, Any]":
+        # Without serializers the bodies stay the bytes they came as.
+        if route.streams:
+            return grpc.stream_stream_rpc_method_handler(self._stream(route))
+        return grpc.unary_unary_rpc_method_handler(self._unary(route))
+
+    def _unary(self, route: Route) -> Any:
+        county_of = _county_reader(route)
+        own = self._own[route.path] if route.noun == OWN else None
+
+        async def serve(body: bytes, context: Context) -> bytes:
+            visit = Visit(route, read_claim(context))
+            try:
+                visit.body_hash = body_hash(body)
+                institution = self._admit(visit, county_of, body)
+                if own is not None:
+                    answer = await own(institution, visit.claim, body)
+                else:
+                    answer = await self._backends.unary(
+                        route,
+                        visit.service,
+                        body,
+                        token=self._token(institution, visit),
+                        seconds=self._seconds(context, route),
+                    )
+                await self._record(visit)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told and recorded
+                await self._end(visit, context, error)
+            return answer
+
+        return serve
+
+    def _stream(self, route: Route) -> Any:
+        async def serve(bodies: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
+            visit = Visit(route, read_claim(context))
+            digest = hashlib.sha256()
+            try:
+                visit.body_hash = STREAM_HASH
+                institution = self._admit(visit, None, b"")
+                answers = self._backends.stream(
+                    route,
+                    visit.service,
+                    digested(bodies, digest),
+                    token=self._token(institution, visit),
+                    seconds=self._seconds(context, route),
+                )
+                async with aclosing(answers):
+                    async for answer in answers:
+                        yield answer
+                visit.body_hash = body_digest(digest.digest())
+                await self._record(visit)
+            except (Exception, asyncio.CancelledError, GeneratorExit) as error:  # noqa: BLE001 - as above
+                visit.body_hash = body_digest(digest.digest())
+                await self._end(visit, context, error)
+
+        return serve
+
+    def _admit(
+        self, visit: Visit, county_of: Callable[[bytes], str] | None, body: bytes
+    ) -> Institution:
+        """Who it is, whether the table allows it and whether it can be recorded."""
+        if len(body) > self._settings.body_bytes_max:
+            raise Exhausted(
+                "BODY_TOO_LARGE",
+                f"{len(body)} bytes, at most {self._settings.body_bytes_max}",
+                message_zh="请求过大",
+            )
+        institution = self._directory.admit(visit.claim)
+        visit.institution_id = institution.institution_id
+        trace.get_current_span().set_attribute(INSTITUTION_ATTRIBUTE, institution.institution_id)
+        visit.county_code = institution.county_code
+        if institution.county_code == ABOVE_COUNTIES and county_of is not None:
+            visit.county_code = county_of(body) or ABOVE_COUNTIES
+        access.require(institution.role, visit.route.method)
+        visit.service = self._backends.noun(visit.route, visit.claim.service)
+        self._log.require_room()
+        visit.allowed = True
+        return institution
+
+    def _token(self, institution: Institution, visit: Visit) -> bytes:
+        return self._signer.sign(
+            caller_for(institution, visit.claim, method=visit.route.path, body_hash=visit.body_hash)
+        )
+
+    def _seconds(self, context: Context, route: Route) -> float:
+        """How long the service may take: what the client left, within bounds."""
+        bound = (
+            self._settings.stream_seconds_max
+            if route.streams
+            else self._settings.deadline_seconds_max
+        )
+        left = context.time_remaining()
+        if left is None:
+            return float(bound if route.streams else min(self._settings.deadline_seconds, bound))
+        return min(left, bound)
+
+    async def _record(self, visit: Visit) -> None:
+        """Record a call that ended well; what was read is handed out once that is on disk."""
+        telemetry.count("liandong.gateway.calls", method=visit.route.method, outcome="OK")
+        entry = visit.entry(grpc.StatusCode.OK)
+        visit.recorded = True
+        if visit.route.command:
+            self._log.add(entry)
+        else:
+            await self._log.add_and_wait(entry)
+
+    async def _end(self, visit: Visit, context: Context, error: BaseException) -> NoReturn:
+        """Record a call that did not end well, and tell the client."""
+        failure = _failure(visit, error)
+        telemetry.count(
+            "liandong.gateway.calls", method=visit.route.method, outcome=failure.code.name
+        )
+        if not visit.recorded:
+            self._log.add(visit.entry(failure.code, failure.reason))
+        if not isinstance(error, Exception):
+            raise error
+        await context.abort(failure.code, failure.details, failure.trailers)
+
+
+def _county_reader(route: Route) -> Callable[[bytes], str]:
+    """How the county stands in a request; only callers above counties may name any."""
+    if "county_code" not in route.descriptor.input_type.fields_by_name:
+        return lambda _body: ""
+    request_type: Any = message_factory.GetMessageClass(route.descriptor.input_type)
+
+    def read(body: bytes) -> str:
+        try:
+            county_code: str = request_type.FromString(body).county_code
+        except DecodeError:
+            return ""
+        return county_code if _COUNTY.fullmatch(county_code) else ""
+
+    return read
+
+
+def _failure(visit: Visit, error: BaseException) -> Failure:
+    match error:
+        case grpc.aio.AioRpcError():
+            return passed_on(error, visit.service)
+        case LiandongError():
+            return refusal(error)
+        case asyncio.CancelledError() | GeneratorExit():
+            return Failure(grpc.StatusCode.CANCELLED, "", ())
+    opaque = uuid.uuid4().hex
+    log.error("call_fails", method=visit.route.method, error_id=opaque, exc_info=error)
+    return Failure(grpc.StatusCode.INTERNAL, f"internal error {opaque}", (), "INTERNAL")

@@ -1,0 +1,190 @@
+"""Forward: pass a call on as bytes, with its signed caller, deadline and trace."""
+
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import grpc
+from grpc_status import rpc_status
+from opentelemetry import propagate, trace
+
+from gateway.identity import SERVICE_KEY
+from gateway.routes import NAMED_BY_CALLER, OWN, ROUTES, Route
+from services.kernel import caller as callers
+from services.kernel import status
+from services.kernel.errors import LiandongError, Unavailable, invalid_field
+from services.kernel.rpc import MESSAGE_BYTES_MAX, METADATA_BYTES_MAX
+
+DETAILS_KEY = "grpc-status-details-bin"
+
+OPTIONS: Sequence[tuple[str, Any]] = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+    # A service that comes back is found again within a second.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.lb_policy_name", "round_robin"),
+    # A command is never sent twice by us: the client asks again with the same request id.
+    ("grpc.enable_retries", 0),
+)
+
+_AWAY = (
+    grpc.StatusCode.UNAVAILABLE,
+    # Without details these are a connection that broke under the call, not a service's word.
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.CANCELLED,
+)
+
+tracer = trace.get_tracer("liandong.gateway")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a call ends when it does not end well."""
+
+    code: grpc.StatusCode
+    details: str
+    trailers: tuple[tuple[str, str | bytes], ...]
+    reason: str = ""
+    """Of a refusal of ours."""
+
+
+def refusal(error: LiandongError) -> Failure:
+    """A refusal of the gateway itself."""
+    rich = rpc_status.to_status(status.to_status(error))
+    return Failure(rich.code, rich.details, tuple(rich.trailing_metadata), error.reason)
+
+
+def passed_on(error: grpc.aio.AioRpcError, noun: str) -> Failure:
+    """A service's refusal, its rich details unchanged; or that the service is away."""
+    for key, value in error.trailing_metadata() or ():
+        if key == DETAILS_KEY:
+            return Failure(error.code(), error.details() or "", ((DETAILS_KEY, value),))
+    if error.code() in _AWAY:
+        return refusal(
+            Unavailable(
+                "SERVICE_UNAVAILABLE",
+                f"the service {noun} does not answer",
+                message_zh="业务服务暂时不可用,请稍后用同一请求编号重试",
+                facts={"service": noun},
+            )
+        )
+    return Failure(error.code(), error.details() or "", ())
+
+
+class Backends:
+    """The channels to the services, and per method one multicallable that is made once."""
+
+    def __init__(
+        self, addresses: Mapping[str, str], *, ca_path: Path, cert_path: Path, key_path: Path
+    ) -> None:
+        credentials = grpc.ssl_channel_credentials(
+            ca_path.read_bytes(), key_path.read_bytes(), cert_path.read_bytes()
+        )
+        self._channels = {
+            noun: grpc.aio.secure_channel(address, credentials, options=OPTIONS)
+            for noun, address in addresses.items()
+        }
+        self._callables: dict[tuple[str, str], Any] = {}
+        for route in ROUTES:
+            if route.noun == OWN:
+                continue
+            for noun in self._channels if route.noun == NAMED_BY_CALLER else (route.noun,):
+                channel = self._channels[noun]
+                make = channel.stream_stream if route.streams else channel.unary_unary
+                self._callables[noun, route.path] = make(route.path)
+
+    def noun(self, route: Route, named: str) -> str:
+        """Whose the call is; refused when the caller had to name a service and did not."""
+        if route.noun != NAMED_BY_CALLER:
+            return route.noun
+        if named not in self._channels:
+            rule = f"must be one of {', '.join(self._channels)}"
+            raise invalid_field("SERVICE_NOT_NAMED", SERVICE_KEY, named[:60], rule)
+        return named
+
+    async def unary(
+        self, route: Route, noun: str, body: bytes, *, token: bytes, seconds: float
+    ) -> bytes:
+        """Pass one request on and wait for its answer."""
+        with ClientSpan(route) as span:
+            call = self._callables[noun, route.path]
+            try:
+                answer: bytes = await call(body, timeout=seconds, metadata=span.metadata(token))
+            except grpc.aio.AioRpcError as error:
+                span.failed(error.code())
+                raise
+            return answer
+
+    async def stream(
+        self,
+        route: Route,
+        noun: str,
+        bodies: AsyncIterator[bytes],
+        *,
+        token: bytes,
+        seconds: float,
+    ) -> AsyncGenerator[bytes]:
+        """Pass a stream on, message by message, both ways; neither side runs ahead of the other."""
+        with ClientSpan(route) as span:
+            call = self._callables[noun, route.path](
+                bodies, timeout=seconds, metadata=span.metadata(token)
+            )
+            try:
+                async for answer in call:
+                    yield answer
+            except grpc.aio.AioRpcError as error:
+                span.failed(error.code())
+                raise
+            finally:
+                # A client that is gone must not leave the service at work.
+                call.cancel()
+
+    async def close(self) -> None:
+        """Give the connections back."""
+        for channel in self._channels.values():
+            await channel.close()
+
+
+class ClientSpan:
+    """
+    The span of a call to a service.
+
+    By hand: the instrumentation's client interceptor makes grpc.aio start three tasks a call.
+    """
+
+    def __init__(self, route: Route) -> None:
+        service, method = route.method.rsplit("/", 1)
+        self._span = tracer.start_span(
+            route.path,
+            kind=trace.SpanKind.CLIENT,
+            attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": method},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._span.end()
+
+    def metadata(self, token: bytes) -> tuple[tuple[str, str | bytes], ...]:
+        """What goes with the call: the signed caller and this span; nothing of the client's."""
+        carrier: dict[str, str] = {}
+        propagate.inject(carrier, context=trace.set_span_in_context(self._span))
+        return ((callers.METADATA_KEY, token), *carrier.items())
+
+    def failed(self, code: grpc.StatusCode) -> None:
+        """Note how the call ended."""
+        self._span.set_attribute("rpc.grpc.status_code", code.value[0])
+        self._span.set_status(trace.Status(trace.StatusCode.ERROR, code.name))
+
+
+async def digested(bodies: AsyncIterator[bytes], digest: "hashlib._Hash") -> AsyncIterator[bytes]:
+    """Let a stream pass, taking its hash on the way."""
+    async for body in bodies:
+        digest.update(body)
+        yield body
