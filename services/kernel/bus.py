@@ -1,5 +1,7 @@
 """The bus: one JetStream connection a process, and the consumer of a service's durable."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import ssl

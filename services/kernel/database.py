@@ -1,5 +1,7 @@
 """Database: the engine, and the one transaction per request or batch of events."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager

@@ -1,5 +1,7 @@
 """Outbox: events are written with the change that they tell of, then relayed to JetStream."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from collections.abc import Sequence

@@ -66,7 +66,7 @@ def _path(violation: Any) -> str:
     """The path of the field that a violation is about, e.g. `items[3].loan_id`."""
     steps = []
     for element in violation.field.elements:
-        place = f"[{element.index}]" if element.HasField("index") else ""
+        place = "" if element.subscript is None else f"[{element.subscript.value}]"
         steps.append(f"{element.field_name}{place}")
     return ".".join(steps)
 

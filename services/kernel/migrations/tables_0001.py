@@ -1,6 +1,7 @@
 """The kernel's tables, version 1: outbox, inbox, parked, idempotency, journal, business day."""
 
 from alembic import op
+from sqlalchemy.util import await_only
 
 OUTBOX = """
 CREATE SEQUENCE outbox_position AS bigint;
@@ -149,12 +150,17 @@ GRANT DELETE ON idempotency TO {app};
 """
 
 
+def run_script(sql: str) -> None:
+    """Run several statements at once: a prepared statement, as the driver makes it, holds one."""
+    await_only(op.get_bind().connection.driver_connection.execute(sql))
+
+
 def create() -> None:
     """Make the kernel's tables in the schema of the service that is being migrated."""
     for part in (OUTBOX, INBOX, IDEMPOTENCY, JOURNAL, BUSINESS_DAY):
-        op.execute(part)
+        run_script(part)
 
 
 def grant(schema: str) -> None:
     """Give the app role what it needs and nothing more; call it after the service's own tables."""
-    op.execute(GRANTS.format(schema=schema, app=f"{schema}_app"))
+    run_script(GRANTS.format(schema=schema, app=f"{schema}_app"))

@@ -1,7 +1,5 @@
 """Loans: the kernel's tables, loans, borrowers, breakers, allocations and compensations."""
 
-from alembic import op
-
 from services.kernel.migrations import tables_0001
 
 revision = "loans_0001"
@@ -132,5 +130,5 @@ def upgrade() -> None:
     """Make the tables."""
     tables_0001.create()
     for part in (LOAN, BORROWER, BREAKER, ALLOCATION, COMPENSATION):
-        op.execute(part)
+        tables_0001.run_script(part)
     tables_0001.grant("loans")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import cast
 from uuid import UUID
 
 from services.kernel.errors import Denied, Refused
@@ -241,7 +242,7 @@ def _approve(loan: Loan, terms: Terms, today: date) -> Loan:
     benchmark = pricing.benchmark_rate_ppm(
         known(terms.loans.benchmark), term_months=loan.term_months, on=today
     )
-    how: Pricing = known(product.pricing)
+    how = cast("Pricing", known(product.pricing))
     rate = pricing.loan_rate_ppm(how, benchmark_ppm=benchmark)
     subsidised = pricing.subsidised_rate_ppm(
         known(product.subsidy), loan_rate_ppm=rate, benchmark_ppm=benchmark

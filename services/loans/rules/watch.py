@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import cast
 
 from services.loans.model import AreaBalance, Breaker, BreakerScope, Loan
 from services.loans.rules import balance
@@ -31,7 +32,7 @@ def age(loan: Loan, *, terms: Terms, day: date) -> Aged:
     assert loan.matures_on is not None
     days = delinquency.overdue_days(loan.matures_on, day)
     classified = delinquency.five_tier(days, known(terms.monitoring.five_tier))
-    npl: Npl = known(terms.loans.npl)
+    npl = cast("Npl", known(terms.loans.npl))
     bad = delinquency.is_non_performing(npl, days=days, tier=classified.tier)
     newly_bad = bad and loan.non_performing_on is None
     accrued = balance.accrue(loan, day, terms.loans.day_basis)
