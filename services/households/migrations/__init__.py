@@ -1,0 +1,1 @@
+"""Migrations of the households schema, in the order of their numbers."""

@@ -1,0 +1,290 @@
+"""Households: the only module with SQL. Values in, values out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.households.model import (
+    Area,
+    AreaLevel,
+    Honour,
+    Household,
+    Labour,
+    RegistrationStatus,
+    Relation,
+)
+from services.kernel import database
+
+ID_ZERO = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the registry has of the codes, numbers and keyed hashes that were asked for."""
+
+    areas: frozenset[str]
+    household_numbers: frozenset[str]
+    identity_keys: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class SealedMember:
+    """A person's place, with who it is still sealed."""
+
+    person_id: UUID
+    sealed: bytes
+    relation: Relation
+    labour: Labour | None
+
+
+async def lock_registry(session: AsyncSession, county_code: str) -> None:
+    """
+    Let registrations of one county take turns until the transaction ends.
+
+    So what `find` says stays true, and two files cannot both claim a person.
+    """
+    await database.fetch(
+        session,
+        "SELECT pg_advisory_xact_lock(hashtext('liandong-registry'), hashtext($1))",
+        county_code,
+    )
+
+
+async def find(
+    session: AsyncSession,
+    county_code: str,
+    *,
+    areas: Sequence[str],
+    household_numbers: Sequence[str],
+    identity_keys: Sequence[bytes],
+) -> Found:
+    """Look up everything that a chunk names, in one statement."""
+    rows = await database.fetch(
+        session,
+        """SELECT 'a' AS kind, area_code AS code, NULL::bytea AS key FROM area
+           WHERE county_code = $1 AND area_code = ANY ($2::text[])
+             AND level IN ('village', 'villager_group')
+           UNION ALL
+           SELECT 'h', household_number, NULL FROM household
+           WHERE county_code = $1 AND household_number = ANY ($3::text[])
+           UNION ALL
+           SELECT 'p', NULL, identity_key FROM person
+           WHERE county_code = $1 AND identity_key = ANY ($4::bytea[])""",
+        county_code,
+        areas,
+        household_numbers,
+        identity_keys,
+    )
+    return Found(
+        areas=frozenset(row["code"] for row in rows if row["kind"] == "a"),
+        household_numbers=frozenset(row["code"] for row in rows if row["kind"] == "h"),
+        identity_keys=frozenset(row["key"] for row in rows if row["kind"] == "p"),
+    )
+
+
+async def insert_households(
+    session: AsyncSession,
+    rows: Sequence[tuple[Household, date]],
+    *,
+    source_id: str,
+    business_date: date,
+) -> None:
+    """Write households, each with the day it was put on the registry."""
+    await _copy(
+        session,
+        "household",
+        (
+            *("county_code", "household_id", "version", "household_number", "area_code"),
+            *("status", "honour", "member_count", "registered_on", "source_id", "business_date"),
+        ),
+        [
+            (
+                household.county_code,
+                household.household_id,
+                household.version,
+                household.household_number,
+                household.area_code,
+                household.status,
+                household.honour or "",
+                household.member_count,
+                registered_on,
+                source_id,
+                business_date,
+            )
+            for household, registered_on in rows
+        ],
+    )
+
+
+async def insert_people(
+    session: AsyncSession, rows: Sequence[tuple[str, UUID, bytes, bytes]]
+) -> None:
+    """Write people: county, id, key by which the identity number is found, sealed record."""
+    columns = ("county_code", "person_id", "identity_key", "sealed")
+    await _copy(session, "person", columns, rows)
+
+
+async def insert_members(
+    session: AsyncSession,
+    rows: Sequence[tuple[str, UUID, UUID, int, Relation, str, date]],
+) -> None:
+    """Write people's places: county, person, household, position, relation, labour, since when."""
+    columns = (
+        *("county_code", "person_id", "household_id", "position", "relation", "labour"),
+        "registered_on",
+    )
+    await _copy(session, "member", columns, rows)
+
+
+async def _copy(
+    session: AsyncSession, table: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]
+) -> None:
+    # Binary COPY costs half of unnested arrays here: the driver looks at every element of those.
+    connection = await (await session.connection()).get_raw_connection()
+    driver = connection.driver_connection
+    assert driver is not None
+    await driver.copy_records_to_table(table, records=rows, columns=columns)
+
+
+# --- areas ----------------------------------------------------------------------------------------
+
+
+async def known_areas(
+    session: AsyncSession, county_code: str, codes: Sequence[str]
+) -> frozenset[str]:
+    """Those of the codes that are registered."""
+    rows = await database.fetch(
+        session,
+        "SELECT area_code FROM area WHERE county_code = $1 AND area_code = ANY ($2::text[])",
+        county_code,
+        codes,
+    )
+    return frozenset(row["area_code"] for row in rows)
+
+
+async def save_areas(session: AsyncSession, county_code: str, areas: Sequence[Area]) -> int:
+    """Enter or rename areas; how many were new."""
+    ordered = sorted(areas, key=lambda area: area.area_code)
+    rows = await database.fetch(
+        session,
+        """INSERT INTO area (county_code, area_code, name, level)
+           SELECT $1, * FROM unnest($2::text[], $3::text[], $4::text[])
+           ON CONFLICT (county_code, area_code) DO UPDATE SET name = excluded.name
+           RETURNING xmax = 0 AS created""",
+        county_code,
+        [area.area_code for area in ordered],
+        [area.name for area in ordered],
+        [area.level.value for area in ordered],
+    )
+    return sum(row["created"] for row in rows)
+
+
+async def list_areas(
+    session: AsyncSession, county_code: str, *, within: str, after: str, limit: int
+) -> list[Area]:
+    """Areas within one (empty: all), in code order."""
+    rows = await database.fetch(
+        session,
+        """SELECT area_code, name, level FROM area
+           WHERE county_code = $1 AND area_code >= $2 AND area_code < $2 || ':' AND area_code > $3
+           ORDER BY area_code LIMIT $4""",
+        county_code,
+        within,
+        after,
+        limit,
+    )
+    return [Area(row["area_code"], row["name"], AreaLevel(row["level"])) for row in rows]
+
+
+# --- households -----------------------------------------------------------------------------------
+
+_COLUMNS = """household.county_code, household_id, version, household_number, area_code, status,
+              honour, member_count"""
+
+
+def _household(row: Any) -> Household:
+    return Household(
+        county_code=row["county_code"],
+        household_id=row["household_id"],
+        version=row["version"],
+        household_number=row["household_number"],
+        area_code=row["area_code"],
+        status=RegistrationStatus(row["status"]),
+        honour=Honour(row["honour"]) if row["honour"] else None,
+        member_count=row["member_count"],
+    )
+
+
+async def load_household(
+    session: AsyncSession, county_code: str, household_id: UUID
+) -> Household | None:
+    """One household, or None."""
+    rows = await database.fetch(
+        session,
+        f"SELECT {_COLUMNS} FROM household WHERE county_code = $1 AND household_id = $2",  # noqa: S608 - own constant
+        county_code,
+        household_id,
+    )
+    return _household(rows[0]) if rows else None
+
+
+async def load_members(
+    session: AsyncSession, county_code: str, household_id: UUID
+) -> list[SealedMember]:
+    """The people of a household, head first."""
+    rows = await database.fetch(
+        session,
+        """SELECT person_id, sealed, relation, labour
+           FROM member JOIN person USING (county_code, person_id)
+           WHERE county_code = $1 AND household_id = $2 ORDER BY position""",
+        county_code,
+        household_id,
+    )
+    return [
+        SealedMember(
+            person_id=row["person_id"],
+            sealed=row["sealed"],
+            relation=Relation(row["relation"]),
+            labour=Labour(row["labour"]) if row["labour"] else None,
+        )
+        for row in rows
+    ]
+
+
+# All of a county is read along the primary key; a part of it along the areas.
+_LIST_ALL = f"""
+SELECT {_COLUMNS} FROM household
+WHERE county_code = $1 AND household_id > $2 ORDER BY household_id LIMIT $3
+"""  # noqa: S608 - own constant
+_LIST_WITHIN = f"""
+SELECT {_COLUMNS} FROM unnest($4::text[]) AS seen (prefix)
+JOIN household ON county_code = $1 AND area_code >= prefix COLLATE "C"
+     AND area_code < (prefix || ':') COLLATE "C"
+WHERE household_id > $2 ORDER BY household_id LIMIT $3
+"""  # noqa: S608 - own constant
+
+
+async def list_households(
+    session: AsyncSession, county_code: str, *, prefixes: Sequence[str], after: UUID, limit: int
+) -> list[Household]:
+    """Households of the areas (disjoint prefixes), in id order."""
+    if county_code in prefixes:
+        rows = await database.fetch(session, _LIST_ALL, county_code, after, limit)
+    else:
+        rows = await database.fetch(session, _LIST_WITHIN, county_code, after, limit, prefixes)
+    return [_household(row) for row in rows]
+
+
+async def totals(session: AsyncSession, county_code: str) -> tuple[int, int]:
+    """Households and people of a county."""
+    rows = await database.fetch(
+        session,
+        """SELECT (SELECT count(*) FROM household WHERE county_code = $1) AS households,
+                  (SELECT count(*) FROM member WHERE county_code = $1) AS people""",
+        county_code,
+    )
+    return rows[0]["households"], rows[0]["people"]
