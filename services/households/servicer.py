@@ -1,7 +1,9 @@
 """Households over gRPC: translate, call one operation, translate back. No decisions."""
 
-from collections.abc import AsyncIterator, Sequence
-from typing import Final
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from typing import Final, TypeVar
 
 from liandong.households.v1 import households_pb2, households_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -23,6 +25,8 @@ from services.kernel.database import Database
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
 from services.kernel.rpc import Context, caller_of
+
+R = TypeVar("R")
 
 REGISTRAR_ROLES: Final = (*sorted(operations.IDENTITY_ROLES), "operator")
 
@@ -120,14 +124,15 @@ class HouseholdsServicer(households_pb2_grpc.HouseholdsServiceServicer):
         requests: AsyncIterator[households_pb2.ImportHouseholdsRequest],
         context: Context,
     ) -> AsyncIterator[households_pb2.ImportHouseholdsResponse]:
-        """Register households from a file; each chunk is answered before the next is read."""
+        """Register households from a file; one chunk is read ahead while one is written."""
         trial = Trial(set(), set())
-        async for request in requests:
-            caller = self._registrar(context, request.county_code)
-            if request.dry_run:
-                yield await self._try_chunk(caller, request, trial)
-            else:
-                yield await self._import_chunk(caller, request)
+        async with aclosing(_read_ahead(requests)) as read:
+            async for request in read:
+                caller = self._registrar(context, request.county_code)
+                if request.dry_run:
+                    yield await self._try_chunk(caller, request, trial)
+                else:
+                    yield await self._import_chunk(caller, request)
 
     async def _import_chunk(
         self, caller: Caller, request: households_pb2.ImportHouseholdsRequest
@@ -193,6 +198,18 @@ class HouseholdsServicer(households_pb2_grpc.HouseholdsServiceServicer):
         require_role(caller, REGISTRAR_ROLES)
         operations.require_county(caller, county_code)
         return caller
+
+
+async def _read_ahead(requests: AsyncIterator[R]) -> AsyncGenerator[R, None]:
+    """The same requests; each is read, and held against its proto's rules, before it is needed."""
+    ahead = asyncio.ensure_future(anext(requests, None))
+    try:
+        while (request := await ahead) is not None:
+            ahead = asyncio.ensure_future(anext(requests, None))
+            yield request
+    finally:
+        ahead.cancel()
+        await asyncio.gather(ahead, return_exceptions=True)
 
 
 def _lines(request: households_pb2.ImportHouseholdsRequest) -> list[Line]:
