@@ -30,6 +30,16 @@ PEOPLE_MAX: Final = 30
 HOUSEHOLD_NUMBER_MAX: Final = 40
 NAME_MAX: Final = 60
 FIRST_YEAR: Final = 1900
+NEEDED: Final = (
+    "household_number",
+    "village_code",
+    "relation",
+    "name",
+    "identity_number",
+    "registration_status",
+    "registered_on",
+)
+"""Columns that no line may leave empty (a member's status is its head's when it does)."""
 AREA_LEVELS: Final = MappingProxyType(
     {
         6: AreaLevel.COUNTY,
@@ -200,7 +210,9 @@ def _name_fault(name: str) -> str:
 def read_line(line: Line, today: date) -> Entry | Refusal:
     """Hold a line against what can be said of it alone; the first wrong column counts."""
     if line.unreadable:
-        return Refusal(line.line_number, "", "", "LINE_UNREADABLE")
+        # A line cut short lacks its last columns; one with too many has none to blame.
+        lacking = next((column for column in NEEDED if not getattr(line, column)), "")
+        return Refusal(line.line_number, lacking, "", "LINE_UNREADABLE")
     number = line.household_number.strip()
     if reason := _number_fault(number, today):
         return refuse(line, "household_number", reason)

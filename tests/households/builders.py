@@ -60,10 +60,11 @@ def to_proto(line: Line) -> pb.HouseholdLine:
 
 
 def file_lines(seed: int = SEED, scale: float = SCALE) -> Iterator[pb.HouseholdLine]:
-    """The demo's file as its reader sends it; a column that is missing stays empty."""
+    """The demo's file as its reader sends it; a line that is cut short says so."""
     number = 2
     for row in generator.generate_households(seed, scale):
-        yield pb.HouseholdLine(line_number=number, **row)
+        cut = "" if len(row) == len(generator.COLUMNS) else f"{len(row)} columns"
+        yield pb.HouseholdLine(line_number=number, unreadable=cut, **row)
         number += 1 + sum(value.count("\n") for value in row.values())
 
 

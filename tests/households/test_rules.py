@@ -140,8 +140,10 @@ def test_a_wrong_column_is_named(column: str, value: str, reason: str) -> None:
 
 def test_a_line_that_could_not_be_read_is_refused_without_its_text() -> None:
     refusal = rules.read_line(a_line(unreadable="王芳 has nine fields"), TODAY)
+    short = a_line(identity_number="", registered_on="", unreadable="4 columns")
 
     assert refusal == Refusal(2, "", "", "LINE_UNREADABLE")
+    assert rules.read_line(short, TODAY) == Refusal(2, "identity_number", "", "LINE_UNREADABLE")
 
 
 def test_every_word_of_the_registry_is_read() -> None:
