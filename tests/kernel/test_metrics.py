@@ -1,0 +1,33 @@
+"""The endpoint that Prometheus scrapes: what was counted is told, and one process has one."""
+
+import urllib.request
+
+from deploy.local.places import free_port
+from services.kernel import metrics, telemetry
+
+
+def scraped(port: int) -> list[str]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text: str = answer.read().decode()
+    return text.splitlines()
+
+
+def test_what_is_counted_is_told() -> None:
+    port = free_port()
+    # A counter that was made before the endpoint, and the second service of one process.
+    telemetry.count("liandong.test.before", noun="loans")
+    metrics.start(port)
+    metrics.start(port)
+    telemetry.count("liandong.test.counted", 3, noun="loans")
+    telemetry.count("liandong.test.counted", noun="loans")
+    telemetry.count("liandong.test.before", 2, noun="loans")
+
+    told = scraped(port)
+
+    assert 'liandong_test_counted_total{noun="loans"} 4.0' in told
+    assert 'liandong_test_before_total{noun="loans"} 2.0' in told
+    assert any(line.startswith("process_resident_memory_bytes ") for line in told)
+
+
+def test_no_port_is_no_endpoint() -> None:
+    metrics.start(0)
