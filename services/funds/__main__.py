@@ -1,0 +1,40 @@
+"""Start the funds service: the only module that builds things."""
+
+from datetime import date
+
+from liandong.funds.v1 import funds_pb2, funds_pb2_grpc
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.funds import reports
+from services.funds.events_in import handlers
+from services.funds.servicer import FundsServicer
+from services.funds.settings import FundsSettings
+from services.kernel import chassis, process, telemetry
+from services.kernel.chassis import Service
+from services.kernel.operator import Books
+from services.kernel.settings import PlatformSettings
+from services.programmes.loader import load
+
+
+async def close_day(_session: AsyncSession, _county_code: str, _day: date) -> None:
+    """Nothing of funds ends with a day yet: cover and debts have no term in the programmes."""
+
+
+async def serve(settings: FundsSettings, platform: PlatformSettings) -> None:
+    """Run the service until cancelled; a wrong pack ends it with the path of the key."""
+    catalogue = load(platform.programme_folders())
+    service = Service(
+        noun="funds",
+        proto_service=funds_pb2.DESCRIPTOR.services_by_name["FundsService"].full_name,
+        add_to_server=funds_pb2_grpc.add_FundsServiceServicer_to_server,
+        servicer=lambda db: FundsServicer(db, catalogue),
+        handlers=handlers(catalogue),
+        books=Books(totals=reports.totals, close_day=close_day),
+    )
+    await chassis.run(service, settings, platform)
+
+
+if __name__ == "__main__":
+    shared = PlatformSettings()
+    telemetry.start_logs(shared.log_level)
+    process.main(serve(FundsSettings(), shared))

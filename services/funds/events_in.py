@@ -1,0 +1,181 @@
+"""Funds: what this service hears. The table at the end is the whole list."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from liandong.claims.v1 import events_pb2 as claims
+from liandong.loans.v1 import events_pb2 as loans
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.funds import operations
+from services.funds.model import (
+    Amounts,
+    Cover,
+    CoverState,
+    Key,
+    LoanPayment,
+    Recovered,
+    Statement,
+)
+from services.kernel.inbox import Handler, Handlers, Incoming
+from services.kernel.money import Fen
+from services.programmes.loader import Catalogue
+
+
+async def _days(session: AsyncSession, events: Sequence[Incoming[Any]]) -> dict[str, date]:
+    said_on = {event.envelope.county_code: event.envelope.day for event in events}
+    return await operations.days(session, said_on)
+
+
+def _loans(events: Sequence[Incoming[Any]]) -> list[Key]:
+    return [(event.envelope.county_code, UUID(event.message.loan_id)) for event in events]
+
+
+async def _released(session: AsyncSession, events: Sequence[Incoming[Any]]) -> None:
+    """A loan was refused or settled: its cover, if it had any, goes back."""
+    await operations.release_covers(session, _loans(events), await _days(session, events))
+
+
+async def _loan_overdue(
+    session: AsyncSession, events: Sequence[Incoming[loans.LoanOverdue]]
+) -> None:
+    statements = [
+        Statement(
+            county_code=event.envelope.county_code,
+            loan_id=UUID(event.message.loan_id),
+            loan_sequence=event.envelope.sequence,
+            stated_on=event.envelope.day,
+            overdue_days=event.message.overdue_days,
+            non_performing=event.message.non_performing,
+            owed=Amounts(Fen(event.message.principal_fen), Fen(event.message.interest_fen)),
+        )
+        for event in events
+    ]
+    await operations.keep_statements(session, statements)
+
+
+async def _loan_repaid(session: AsyncSession, events: Sequence[Incoming[loans.LoanRepaid]]) -> None:
+    payments = [
+        LoanPayment(
+            county_code=event.envelope.county_code,
+            loan_id=UUID(event.message.loan_id),
+            event_id=event.envelope.event_id,
+            payout_id="",
+            business_date=event.envelope.day,
+            paid=Amounts(Fen(event.message.principal_fen), Fen(event.message.interest_fen)),
+        )
+        for event in events
+    ]
+    await operations.keep_payments(session, payments)
+
+
+async def _payout_allocated(
+    session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocated]]
+) -> None:
+    payments = [
+        LoanPayment(
+            county_code=event.envelope.county_code,
+            loan_id=UUID(part.loan_id),
+            event_id=event.envelope.event_id,
+            payout_id=event.message.payout_id,
+            business_date=event.envelope.day,
+            paid=Amounts(Fen(part.principal_fen), Fen(part.interest_fen)),
+        )
+        for event in events
+        for part in event.message.parts
+    ]
+    await operations.keep_payments(session, payments)
+
+
+async def _payout_allocation_reversed(
+    session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocationReversed]]
+) -> None:
+    for event in events:
+        await operations.undo_payout(
+            session,
+            event.envelope.county_code,
+            event.message.payout_id,
+            event_id=event.envelope.event_id,
+            on=event.envelope.day,
+        )
+
+
+async def _breaker_tripped(
+    session: AsyncSession, events: Sequence[Incoming[loans.BreakerTripped]]
+) -> None:
+    on = await _days(session, events)
+    for event in events:
+        await operations.void_unused(
+            session,
+            event.envelope.county_code,
+            scope=event.message.scope,
+            scope_id=event.message.scope_id,
+            on=on[event.envelope.county_code],
+        )
+
+
+async def _payout_settled(
+    session: AsyncSession, events: Sequence[Incoming[claims.PayoutSettled]]
+) -> None:
+    recovered = [
+        Recovered(
+            county_code=event.envelope.county_code,
+            loan_id=UUID(part.loan_id),
+            payout_id=event.message.payout_id,
+            amount_fen=Fen(part.subrogated_fen),
+        )
+        for event in events
+        for part in event.message.parts
+        if part.subrogated_fen > 0
+    ]
+    await operations.share_recoveries(session, recovered, await _days(session, events))
+
+
+def handlers(catalogue: Catalogue) -> Handlers:
+    """What is heard, and by which function."""
+
+    async def cover_requested(
+        session: AsyncSession, events: Sequence[Incoming[loans.CoverRequested]]
+    ) -> None:
+        wanted = [
+            Cover(
+                county_code=event.envelope.county_code,
+                loan_id=UUID(event.message.loan_id),
+                lender_id=event.message.lender_id,
+                borrower_class=event.message.borrower_class,
+                area_code=event.message.area_code,
+                programme=event.envelope.programme,
+                principal_fen=Fen(event.message.principal_fen),
+                model_id="",
+                fund_id=None,
+                state=CoverState.ASKED,
+                disbursed=False,
+                version=0,
+            )
+            for event in events
+        ]
+        on = await _days(session, events)
+        await operations.reserve_covers(session, catalogue, wanted, on)
+
+    async def loan_disbursed(
+        session: AsyncSession, events: Sequence[Incoming[loans.LoanDisbursed]]
+    ) -> None:
+        on = await _days(session, events)
+        await operations.mark_disbursed(session, catalogue, _loans(events), on)
+
+    return {
+        "liandong.loans.v1.cover_requested": Handler(loans.CoverRequested, cover_requested),
+        "liandong.loans.v1.loan_refused": Handler(loans.LoanRefused, _released),
+        "liandong.loans.v1.loan_disbursed": Handler(loans.LoanDisbursed, loan_disbursed),
+        "liandong.loans.v1.loan_overdue": Handler(loans.LoanOverdue, _loan_overdue),
+        "liandong.loans.v1.loan_repaid": Handler(loans.LoanRepaid, _loan_repaid),
+        "liandong.loans.v1.payout_allocated": Handler(loans.PayoutAllocated, _payout_allocated),
+        "liandong.loans.v1.payout_allocation_reversed": Handler(
+            loans.PayoutAllocationReversed, _payout_allocation_reversed
+        ),
+        "liandong.loans.v1.loan_settled": Handler(loans.LoanSettled, _released),
+        "liandong.loans.v1.breaker_tripped": Handler(loans.BreakerTripped, _breaker_tripped),
+        "liandong.claims.v1.payout_settled": Handler(claims.PayoutSettled, _payout_settled),
+    }

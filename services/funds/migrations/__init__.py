@@ -1,0 +1,1 @@
+"""Migrations of the funds schema, run by its owner role."""

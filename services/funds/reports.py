@@ -1,0 +1,122 @@
+"""Funds: what may be read, by whom, and the books as one row of figures."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.funds import store
+from services.funds.model import CaseFile, CaseState, Fund
+from services.kernel import business_day
+from services.kernel.caller import Caller, require_role
+from services.kernel.errors import NotFound, Refused
+from services.kernel.money import Fen
+from services.programmes.leverage import leverage
+from services.programmes.loader import Catalogue
+from services.programmes.schema.values import known
+
+OVERSEERS = ("county_centre", "finance_bureau", "regulator", "auditor", "operator")
+"""Roles that see every fund and case of their county."""
+READERS = (*OVERSEERS, "bank", "mutual_aid_society", "insurer", "guarantor")
+"""The others see funds, and the cases in which they have a part."""
+
+FIRST = UUID(int=0)
+
+
+@dataclass(frozen=True, slots=True)
+class FundView:
+    """A fund with what the programme of the day makes of it."""
+
+    fund: Fund
+    programme: str
+    capacity_fen: Fen
+
+
+def _seen_by(caller: Caller) -> str:
+    return "" if caller.role in OVERSEERS else caller.institution_id
+
+
+def _require_reader(caller: Caller, county_code: str) -> None:
+    require_role(caller, READERS)
+    caller.require_area(county_code)
+
+
+def view(catalogue: Catalogue, fund: Fund, on: date) -> FundView:
+    """A fund's capacity under the version in force; none while the programme leaves it open."""
+    try:
+        ref = catalogue.in_force(fund.county_code, fund.programme_id, on)
+        multiple = known(catalogue.terms(fund.county_code, ref).fund.multiple)
+    except (NotFound, Refused):
+        return FundView(fund, fund.programme_id, Fen(0))
+    now = leverage(fund.balance_fen, multiple=multiple, outstanding_fen=fund.covered_fen)
+    return FundView(fund, ref, now.capacity_fen)
+
+
+async def fund_view(session: AsyncSession, catalogue: Catalogue, fund: Fund) -> FundView:
+    """The same on the county's business date."""
+    return view(catalogue, fund, await business_day.today(session, fund.county_code))
+
+
+async def get_fund(
+    session: AsyncSession, catalogue: Catalogue, caller: Caller, county_code: str, fund_id: UUID
+) -> FundView:
+    """One fund."""
+    _require_reader(caller, county_code)
+    fund = await store.get_fund(session, county_code, fund_id)
+    if fund is None:
+        raise NotFound("FUND_NOT_FOUND", f"no fund {fund_id}", message_zh="无此基金")
+    return await fund_view(session, catalogue, fund)
+
+
+async def list_funds(
+    session: AsyncSession,
+    catalogue: Catalogue,
+    caller: Caller,
+    county_code: str,
+    *,
+    after: UUID,
+    limit: int,
+) -> list[FundView]:
+    """A page of a county's funds."""
+    _require_reader(caller, county_code)
+    funds = await store.list_funds(session, county_code, after=after, limit=limit)
+    if not funds:
+        return []
+    today = await business_day.today(session, county_code)
+    return [view(catalogue, fund, today) for fund in funds]
+
+
+async def get_case(
+    session: AsyncSession, caller: Caller, county_code: str, case_id: UUID
+) -> CaseFile:
+    """One case; another's case is not there."""
+    _require_reader(caller, county_code)
+    case = await store.get_case(session, county_code, case_id, seen_by=_seen_by(caller))
+    if case is None:
+        raise NotFound("CASE_NOT_FOUND", f"no case {case_id}", message_zh="无此案件")
+    return store.files([case], await store.parts_of(session, [case.key]))[0]
+
+
+async def list_cases(
+    session: AsyncSession,
+    caller: Caller,
+    county_code: str,
+    *,
+    state: CaseState | None,
+    after: UUID,
+    limit: int,
+) -> list[CaseFile]:
+    """A page of a county's cases."""
+    _require_reader(caller, county_code)
+    cases = await store.list_cases(
+        session, county_code, state=state, seen_by=_seen_by(caller), after=after, limit=limit
+    )
+    return store.files(cases, await store.parts_of(session, [case.key for case in cases]))
+
+
+async def totals(session: AsyncSession, county_code: str) -> Mapping[str, int]:
+    """The control totals by name."""
+    found = await store.totals(session, county_code)
+    return {f"funds.{name}": value for name, value in found.items()}

@@ -1,0 +1,1 @@
+"""Funds: the decisions, one file a subject. Pure: no clock, no database, no network."""

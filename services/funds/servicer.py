@@ -1,0 +1,284 @@
+"""Funds over gRPC: translate, call one operation, translate back. No decisions."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from liandong.common.v1 import common_pb2
+from liandong.funds.v1 import funds_pb2, funds_pb2_grpc
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.funds import operations, reports
+from services.funds.model import CaseFile, CaseState, Decision, Filing, Part
+from services.funds.operations import Outcome
+from services.funds.reports import FundView
+from services.kernel import wire
+from services.kernel.database import Database
+from services.kernel.errors import LiandongError
+from services.kernel.idempotency import once
+from services.kernel.ids import parse_id
+from services.kernel.money import Fen
+from services.kernel.rpc import Context, caller_of
+from services.programmes.loader import Catalogue
+
+_STATES = {
+    CaseState.FILED: funds_pb2.CASE_STATE_FILED,
+    CaseState.PAID: funds_pb2.CASE_STATE_PAID,
+    CaseState.DENIED: funds_pb2.CASE_STATE_DENIED,
+}
+_ASKED = {wire_state: state for state, wire_state in _STATES.items()}
+
+
+def _fund(seen: FundView) -> funds_pb2.Fund:
+    fund = seen.fund
+    return funds_pb2.Fund(
+        fund_id=str(fund.fund_id),
+        county_code=fund.county_code,
+        programme=seen.programme,
+        kind=fund.kind,
+        balance_fen=fund.balance_fen,
+        covered_fen=fund.covered_fen,
+        capacity_fen=seen.capacity_fen,
+        owed_fen=fund.owed_fen,
+    )
+
+
+def _part(part: Part) -> funds_pb2.CasePart:
+    return funds_pb2.CasePart(
+        layer=part.layer,
+        party=part.party,
+        institution_id=part.institution_id,
+        amount_fen=part.amount_fen,
+        paid_fen=part.paid_fen,
+    )
+
+
+def _case(found: CaseFile) -> funds_pb2.CompensationCase:
+    case = found.case
+    return funds_pb2.CompensationCase(
+        case_id=str(case.case_id),
+        county_code=case.county_code,
+        loan_id=str(case.loan_id),
+        lender_id=case.lender_id,
+        state=_STATES[case.state],
+        loss_fen=case.loss_fen,
+        cause=case.cause,
+        parts=[_part(part) for part in found.parts],
+        reason=case.reason,
+        programme=case.programme,
+        working=case.working,
+    )
+
+
+def _filing(item: funds_pb2.FileCompensationCaseRequest | funds_pb2.CompensationFiling) -> Filing:
+    return Filing(parse_id("loan_id", item.loan_id), item.cause, tuple(item.evidence))
+
+
+def _decision(item: funds_pb2.DecideCompensationCaseRequest | funds_pb2.CaseDecision) -> Decision:
+    return Decision(parse_id("case_id", item.case_id), item.approve, item.reason)
+
+
+def _only(outcomes: Sequence[Outcome]) -> CaseFile:
+    """The outcome of a single command: a refusal is the call's own error."""
+    (outcome,) = outcomes
+    if isinstance(outcome, LiandongError):
+        raise outcome
+    return outcome
+
+
+def _verdicts(outcomes: Sequence[Outcome]) -> list[common_pb2.Verdict]:
+    return [
+        wire.refused(index, outcome)
+        if isinstance(outcome, LiandongError)
+        else wire.accepted(index, outcome.case.case_id)
+        for index, outcome in enumerate(outcomes)
+    ]
+
+
+def _start(token: str) -> UUID:
+    last = wire.page_start(token)
+    return parse_id("page_token", last) if last else reports.FIRST
+
+
+class FundsServicer(funds_pb2_grpc.FundsServiceServicer):
+    """The county's compensation funds."""
+
+    def __init__(self, database: Database, catalogue: Catalogue) -> None:
+        self._database = database
+        self._catalogue = catalogue
+
+    async def OpenFund(
+        self, request: funds_pb2.OpenFundRequest, context: Context
+    ) -> funds_pb2.OpenFundResponse:
+        """Open a fund for a county."""
+        caller = caller_of(context)
+
+        async def work(session: AsyncSession) -> funds_pb2.OpenFundResponse:
+            fund = await operations.open_fund(
+                session,
+                self._catalogue,
+                caller,
+                county_code=request.county_code,
+                programme_id=request.programme_id,
+                kind=request.kind,
+            )
+            seen = await reports.fund_view(session, self._catalogue, fund)
+            return funds_pb2.OpenFundResponse(fund=_fund(seen))
+
+        return await once(self._database, caller, request, funds_pb2.OpenFundResponse, work)
+
+    async def RecordContribution(
+        self, request: funds_pb2.RecordContributionRequest, context: Context
+    ) -> funds_pb2.RecordContributionResponse:
+        """Post a contribution."""
+        caller = caller_of(context)
+
+        async def work(session: AsyncSession) -> funds_pb2.RecordContributionResponse:
+            fund = await operations.record_contribution(
+                session,
+                caller,
+                county_code=request.county_code,
+                fund_id=parse_id("fund_id", request.fund_id),
+                source=request.source,
+                amount_fen=Fen(request.amount_fen),
+                value_date=wire.date_from_proto("value_date", request.value_date),
+            )
+            seen = await reports.fund_view(session, self._catalogue, fund)
+            return funds_pb2.RecordContributionResponse(fund=_fund(seen))
+
+        return await once(
+            self._database, caller, request, funds_pb2.RecordContributionResponse, work
+        )
+
+    async def GetFund(
+        self, request: funds_pb2.GetFundRequest, context: Context
+    ) -> funds_pb2.GetFundResponse:
+        """One fund."""
+        caller = caller_of(context)
+        fund_id = parse_id("fund_id", request.fund_id)
+        async with self._database.transaction(institution_id=caller.institution_id) as session:
+            seen = await reports.get_fund(
+                session, self._catalogue, caller, request.county_code, fund_id
+            )
+        return funds_pb2.GetFundResponse(fund=_fund(seen))
+
+    async def ListFunds(
+        self, request: funds_pb2.ListFundsRequest, context: Context
+    ) -> funds_pb2.ListFundsResponse:
+        """Funds of a county."""
+        caller = caller_of(context)
+        size = wire.page_size(request.page_size)
+        async with self._database.transaction(institution_id=caller.institution_id) as session:
+            found = await reports.list_funds(
+                session,
+                self._catalogue,
+                caller,
+                request.county_code,
+                after=_start(request.page_token),
+                limit=size + 1,
+            )
+        page = found[:size]
+        more = len(found) > size
+        return funds_pb2.ListFundsResponse(
+            funds=[_fund(seen) for seen in page],
+            next_page_token=wire.page_token(str(page[-1].fund.fund_id)) if more else "",
+        )
+
+    async def FileCompensationCase(
+        self, request: funds_pb2.FileCompensationCaseRequest, context: Context
+    ) -> funds_pb2.FileCompensationCaseResponse:
+        """File a case."""
+        caller = caller_of(context)
+
+        async def work(session: AsyncSession) -> funds_pb2.FileCompensationCaseResponse:
+            outcomes = await operations.file_cases(
+                session, self._catalogue, caller, request.county_code, [_filing(request)]
+            )
+            made = _case(_only(outcomes))
+            return funds_pb2.FileCompensationCaseResponse(compensation_case=made)
+
+        return await once(
+            self._database, caller, request, funds_pb2.FileCompensationCaseResponse, work
+        )
+
+    async def BatchFileCompensationCases(
+        self, request: funds_pb2.BatchFileCompensationCasesRequest, context: Context
+    ) -> funds_pb2.BatchFileCompensationCasesResponse:
+        """File many cases."""
+        caller = caller_of(context)
+
+        async def work(session: AsyncSession) -> funds_pb2.BatchFileCompensationCasesResponse:
+            filings = [_filing(item) for item in request.items]
+            outcomes = await operations.file_cases(
+                session, self._catalogue, caller, request.county_code, filings
+            )
+            return funds_pb2.BatchFileCompensationCasesResponse(verdicts=_verdicts(outcomes))
+
+        return await once(
+            self._database, caller, request, funds_pb2.BatchFileCompensationCasesResponse, work
+        )
+
+    async def DecideCompensationCase(
+        self, request: funds_pb2.DecideCompensationCaseRequest, context: Context
+    ) -> funds_pb2.DecideCompensationCaseResponse:
+        """Decide a case."""
+        caller = caller_of(context)
+
+        async def work(session: AsyncSession) -> funds_pb2.DecideCompensationCaseResponse:
+            outcomes = await operations.decide_cases(
+                session, self._catalogue, caller, request.county_code, [_decision(request)]
+            )
+            decided = _case(_only(outcomes))
+            return funds_pb2.DecideCompensationCaseResponse(compensation_case=decided)
+
+        return await once(
+            self._database, caller, request, funds_pb2.DecideCompensationCaseResponse, work
+        )
+
+    async def BatchDecideCompensationCases(
+        self, request: funds_pb2.BatchDecideCompensationCasesRequest, context: Context
+    ) -> funds_pb2.BatchDecideCompensationCasesResponse:
+        """Decide many cases."""
+        caller = caller_of(context)
+
+        async def work(session: AsyncSession) -> funds_pb2.BatchDecideCompensationCasesResponse:
+            decisions = [_decision(item) for item in request.items]
+            outcomes = await operations.decide_cases(
+                session, self._catalogue, caller, request.county_code, decisions
+            )
+            return funds_pb2.BatchDecideCompensationCasesResponse(verdicts=_verdicts(outcomes))
+
+        return await once(
+            self._database, caller, request, funds_pb2.BatchDecideCompensationCasesResponse, work
+        )
+
+    async def GetCompensationCase(
+        self, request: funds_pb2.GetCompensationCaseRequest, context: Context
+    ) -> funds_pb2.GetCompensationCaseResponse:
+        """One case."""
+        caller = caller_of(context)
+        case_id = parse_id("case_id", request.case_id)
+        async with self._database.transaction(institution_id=caller.institution_id) as session:
+            found = await reports.get_case(session, caller, request.county_code, case_id)
+        return funds_pb2.GetCompensationCaseResponse(compensation_case=_case(found))
+
+    async def ListCompensationCases(
+        self, request: funds_pb2.ListCompensationCasesRequest, context: Context
+    ) -> funds_pb2.ListCompensationCasesResponse:
+        """Cases of a county."""
+        caller = caller_of(context)
+        size = wire.page_size(request.page_size)
+        async with self._database.transaction(institution_id=caller.institution_id) as session:
+            found = await reports.list_cases(
+                session,
+                caller,
+                request.county_code,
+                state=_ASKED.get(request.state),
+                after=_start(request.page_token),
+                limit=size + 1,
+            )
+        page = found[:size]
+        more = len(found) > size
+        return funds_pb2.ListCompensationCasesResponse(
+            cases=[_case(each) for each in page],
+            next_page_token=wire.page_token(str(page[-1].case.case_id)) if more else "",
+        )

@@ -1,0 +1,167 @@
+"""Funds: the rows. Shape only; `store` reads and writes them."""
+
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import BigInteger
+from sqlmodel import Field, SQLModel
+
+
+class FundRow(SQLModel, table=True):
+    """A fund of a county."""
+
+    __tablename__ = "fund"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    fund_id: UUID = Field(primary_key=True)
+    programme_id: str
+    kind: str
+    institution_id: str
+    state: str
+    balance_fen: int = Field(sa_type=BigInteger)
+    covered_fen: int = Field(sa_type=BigInteger)
+    owed_fen: int = Field(sa_type=BigInteger)
+    leverage_reached: bool
+    version: int = Field(sa_type=BigInteger)
+
+
+class ContributionRow(SQLModel, table=True):
+    """Money that was paid into a fund."""
+
+    __tablename__ = "contribution"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    contribution_id: UUID = Field(primary_key=True)
+    fund_id: UUID
+    source: str
+    amount_fen: int = Field(sa_type=BigInteger)
+    value_date: date
+    business_date: date
+
+
+class CoverRow(SQLModel, table=True):
+    """The cover of a loan."""
+
+    __tablename__ = "cover"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    lender_id: str
+    borrower_class: str
+    area_code: str
+    programme: str
+    principal_fen: int = Field(sa_type=BigInteger)
+    model_id: str
+    fund_id: UUID | None
+    state: str
+    disbursed: bool
+    version: int = Field(sa_type=BigInteger)
+
+
+class LoanStatementRow(SQLModel, table=True):
+    """What was said last of an overdue loan; changes daily."""
+
+    __tablename__ = "loan_statement"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    loan_sequence: int = Field(sa_type=BigInteger)
+    stated_on: date
+    overdue_days: int
+    non_performing: bool
+    principal_fen: int = Field(sa_type=BigInteger)
+    interest_fen: int = Field(sa_type=BigInteger)
+
+
+class LoanPaymentRow(SQLModel, table=True):
+    """Money that lowered a covered loan."""
+
+    __tablename__ = "loan_payment"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    event_id: UUID = Field(primary_key=True)
+    payout_id: str
+    business_date: date
+    principal_fen: int = Field(sa_type=BigInteger)
+    interest_fen: int = Field(sa_type=BigInteger)
+
+
+class CompensationCaseRow(SQLModel, table=True):
+    """A compensation case."""
+
+    __tablename__ = "compensation_case"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    case_id: UUID = Field(primary_key=True)
+    loan_id: UUID
+    lender_id: str
+    state: str
+    loss_fen: int = Field(sa_type=BigInteger)
+    cause: str
+    evidence: str
+    """A JSON list of hashes."""
+    programme: str
+    model_id: str
+    overdue_days: int
+    stated_on: date
+    paid_counted_fen: int = Field(sa_type=BigInteger)
+    filed_by: str
+    filed_on: date
+    decided_by: str
+    decided_on: date | None
+    reason: str
+    working: str
+    version: int = Field(sa_type=BigInteger)
+
+
+class CasePartRow(SQLModel, table=True):
+    """What one party bears of a case's loss."""
+
+    __tablename__ = "case_part"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    case_id: UUID = Field(primary_key=True)
+    position: int = Field(primary_key=True)
+    layer: str
+    party: str
+    institution_id: str
+    fund_id: UUID | None
+    own_loss: bool
+    amount_fen: int = Field(sa_type=BigInteger)
+    paid_fen: int = Field(sa_type=BigInteger)
+    recovered_fen: int = Field(sa_type=BigInteger)
+
+
+class RecoveryRow(SQLModel, table=True):
+    """Money that came back after a compensation."""
+
+    __tablename__ = "recovery"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    recovery_id: UUID = Field(primary_key=True)
+    case_id: UUID
+    payout_id: str
+    amount_fen: int = Field(sa_type=BigInteger)
+    household_fen: int = Field(sa_type=BigInteger)
+    business_date: date
+
+
+class RecoveryShareRow(SQLModel, table=True):
+    """What one party gets of a recovery."""
+
+    __tablename__ = "recovery_share"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    recovery_id: UUID = Field(primary_key=True)
+    position: int = Field(primary_key=True)
+    amount_fen: int = Field(sa_type=BigInteger)
