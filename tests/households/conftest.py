@@ -1,12 +1,10 @@
-"""A PostgreSQL with the households schema, and the service's own door on it."""
+"""An empty registry, and the service's own door on it."""
 
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import asyncpg
 import grpc
 import pytest_asyncio
 from google.protobuf.message import Message
@@ -14,82 +12,46 @@ from liandong.common.v1 import operator_pb2_grpc
 from liandong.households.v1 import households_pb2 as pb
 from liandong.households.v1 import households_pb2_grpc
 
-from deploy.local import places, processes
 from deploy.local.ca import LocalCA
-from deploy.local.postgres import Postgres
 from services.households.operations import BOOKS, Keys
 from services.households.servicer import HouseholdsServicer
-from services.kernel import business_day, caller, migrate, outbox, rpc
+from services.kernel import business_day, caller, outbox, rpc
 from services.kernel.caller import Caller, Signer, Verifier
-from services.kernel.database import Database
 from services.kernel.operator import OperatorServicer
 from services.kernel.sealing import Finder, Sealer
+from tests.conftest import MakeSchema
 from tests.households.builders import COUNTY, TODAY
+from tests.servers import ENV, Schema
 
-ENV = "test"
 Who = Callable[[str, str], Caller]
 SERVICE = "/liandong.households.v1.HouseholdsService"
-EMPTY = """
-DO $$ DECLARE name text; BEGIN
-    FOR name IN SELECT quote_ident(relname) FROM pg_class
-        WHERE relnamespace = 'households'::regnamespace AND relkind IN ('r', 'p')
-          AND NOT relispartition AND relname NOT IN ('alembic_version', 'relay_state')
-    LOOP EXECUTE 'TRUNCATE households.' || name; END LOOP;
-END $$
-"""
-
-
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def server() -> AsyncIterator[Postgres]:
-    folder = places.find().folder(f"test-{secrets.token_hex(6)}")
-    postgres = Postgres(places.find(), folder)
-    await postgres.start()
-    await postgres.prepare(["households"])
-    await migrate.upgrade("services.households", "households", postgres.dsn("households", "owner"))
-    yield postgres
-    await postgres.stop()
-    await processes.remove_folder(folder)
 
 
 @dataclass(frozen=True)
 class Registry:
     """The service's database as a test may look into it."""
 
-    db: Database
+    schema: Schema
     keys: Keys
-    superuser_dsn: str
 
     async def ask(self, query: str, *args: object) -> list[tuple[Any, ...]]:
         """Rows as a superuser sees them."""
-        connection = await asyncpg.connect(
-            self.superuser_dsn, server_settings={"search_path": "households"}
-        )
-        try:
-            return [tuple(row) for row in await connection.fetch(query, *args)]
-        finally:
-            await connection.close()
+        return [tuple(row) for row in await self.schema.ask(query, *args)]
 
     async def count(self, table: str) -> int:
-        (row,) = await self.ask(f"SELECT count(*) FROM {table}")
-        return int(row[0])
-
-    async def open_county(self) -> None:
-        async with self.db.transaction() as session:
-            await business_day.open_day(session, COUNTY, TODAY)
+        return int(await self.schema.one(f"SELECT count(*) FROM {table}"))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def registry(server: Postgres) -> AsyncIterator[Registry]:
+async def registry(schema: MakeSchema) -> Registry:
     """An empty registry whose county is open."""
-    db = Database(server.dsn("households", "app"), "households", pool_size=4)
-    async with db.connection() as connection:
+    made = await schema("households")
+    async with made.db.connection() as connection:
         await outbox.ensure_partitions(connection)
+    async with made.db.transaction() as session:
+        await business_day.open_day(session, COUNTY, TODAY)
     keys = Keys(Sealer([secrets.token_bytes(32)]), Finder(secrets.token_bytes(32)))
-    made = Registry(db, keys, server.superuser_dsn())
-    await made.ask(EMPTY)
-    await made.open_county()
-    yield made
-    await db.close()
+    return Registry(made, keys)
 
 
 @dataclass(frozen=True)
@@ -147,11 +109,10 @@ def institution(role: str, *areas: str, county: str = COUNTY, name: str = "") ->
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def door(registry: Registry, tmp_path: Path) -> AsyncIterator[Door]:
+async def door(registry: Registry, certificates: LocalCA) -> AsyncIterator[Door]:
     """The service's real server, with mTLS, and the gateway's side of the connection."""
-    authority = LocalCA(tmp_path / "ca", ENV)
-    own, gateway = authority.service("households"), authority.service("gateway")
-    callers = authority.caller_keys()
+    own, gateway = certificates.service("households"), certificates.service("gateway")
+    callers = certificates.caller_keys()
     serving = rpc.Server(
         address="127.0.0.1:0",
         credentials=rpc.server_credentials(own.ca, own.cert, own.key),
@@ -159,10 +120,10 @@ async def door(registry: Registry, tmp_path: Path) -> AsyncIterator[Door]:
         concurrent_rpcs_max=64,
     )
     households_pb2_grpc.add_HouseholdsServiceServicer_to_server(
-        HouseholdsServicer(registry.db, registry.keys), serving.server
+        HouseholdsServicer(registry.schema.db, registry.keys), serving.server
     )
     operator_pb2_grpc.add_OperatorServiceServicer_to_server(
-        OperatorServicer(registry.db, BOOKS, {}), serving.server
+        OperatorServicer(registry.schema.db, BOOKS, {}), serving.server
     )
     await serving.server.start()
     credentials = grpc.ssl_channel_credentials(
