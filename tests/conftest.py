@@ -1,0 +1,89 @@
+"""Fixtures on real servers, for every folder of tests."""
+
+from collections.abc import AsyncIterator, Awaitable
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client
+
+from deploy.local.ca import LocalCA
+from tests import servers
+from tests.servers import ENV, NatsServer, PostgresServer, Schema, Schemas
+
+
+class MakeSchema(Protocol):
+    """`await schema("loans")`: a fresh, migrated database of a noun."""
+
+    def __call__(
+        self, noun: str, *, package: str = "", pool_size: int = 4
+    ) -> Awaitable[Schema]: ...
+
+
+class Connect(Protocol):
+    """`await connect("loans")`: a NATS connection as that noun, closed after the test."""
+
+    def __call__(self, noun: str) -> Awaitable[Client]: ...
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> LocalCA:
+    """One authority for the session: `certificates.service("loans")`, `.institution("bank-1")`."""
+    return LocalCA(tmp_path_factory.mktemp("certificates"), ENV)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def postgres() -> AsyncIterator[PostgresServer]:
+    """The session's PostgreSQL."""
+    async with servers.any_postgres() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def schemas(postgres: PostgresServer) -> AsyncIterator[Schemas]:
+    """The migrated originals."""
+    made = Schemas(postgres)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def schema(schemas: Schemas) -> AsyncIterator[MakeSchema]:
+    """Makes databases for one test; they are gone after it."""
+    yield schemas.fresh
+    await schemas.empty()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def nats(
+    certificates: LocalCA, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[NatsServer]:
+    """The session's NATS, with the stream and the durables of all nouns."""
+    folder: Path = tmp_path_factory.mktemp("nats")
+    streams = servers.small_topology()
+    async with servers.any_nats(certificates, streams, folder) as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def stream(nats: NatsServer) -> NatsServer:
+    """The session's NATS with an empty stream."""
+    await nats.empty()
+    return nats
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def connect(nats: NatsServer) -> AsyncIterator[Connect]:
+    """Makes connections for one test; they are closed after it."""
+    made: list[Client] = []
+
+    async def connect_as(noun: str) -> Client:
+        made.append(await nats.connect(noun))
+        return made[-1]
+
+    yield connect_as
+    for client in made:
+        await client.close()
