@@ -776,9 +776,11 @@ WITH side AS (
         WHERE p.fund_id = f.fund_id), 0)
     FROM fund AS f WHERE f.county_code = $1
     UNION ALL
-    SELECT c.loss_fen - coalesce((SELECT sum(p.amount_fen) FROM part AS p
-        WHERE p.case_id = c.case_id), 0)
-    FROM compensation_case AS c WHERE c.county_code = $1 AND c.state = 'paid'
+    SELECT c.loss_fen - coalesce(p.amount_fen, 0)
+    FROM compensation_case AS c
+    LEFT JOIN (SELECT case_id, sum(amount_fen) AS amount_fen FROM part GROUP BY case_id) AS p
+        USING (case_id)
+    WHERE c.county_code = $1 AND c.state = 'paid'
     UNION ALL
     SELECT c.loss_fen - coalesce(b.amount, 0)
     FROM compensation_case AS c
