@@ -87,10 +87,10 @@ async def add_loans(session: AsyncSession, loans: Sequence[ApprovedLoan]) -> set
                              required_covers, approved_on, state)
            SELECT said.county_code, said.loan_id, said.household_id, said.area_code,
                   said.lender_id, said.principal_fen, said.programme_id, said.programme,
-                  said.evidence, ARRAY(SELECT json_array_elements_text(said.covers)),
+                  said.evidence, ARRAY(SELECT json_array_elements_text(said.covers::json)),
                   said.approved_on, 'approved'
            FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::bigint[],
-                       $7::text[], $8::text[], $9::text[], $10::json[], $11::date[])
+                       $7::text[], $8::text[], $9::text[], $10::text[], $11::date[])
                 AS said (county_code, loan_id, household_id, area_code, lender_id, principal_fen,
                          programme_id, programme, evidence, covers, approved_on)
            ON CONFLICT DO NOTHING RETURNING loan_id""",
@@ -420,11 +420,11 @@ async def add_claims(session: AsyncSession, claims: Sequence[Claim]) -> set[UUID
            SELECT s.county_code, s.claim_id, s.version, s.household_id, s.area_code, s.cover_id,
                   s.policy_id, s.insured_id, s.loan_id, s.insurer_id, s.lender_id, s.programme,
                   s.loss_date, s.cause, s.assessed_fen,
-                  ARRAY(SELECT json_array_elements_text(s.documents)), s.reported_by,
+                  ARRAY(SELECT json_array_elements_text(s.documents::json)), s.reported_by,
                   s.reported_person, s.reported_on, 'reported', '', 0, '', ''
            FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::text[],
                        $7::uuid[], $8::uuid[], $9::uuid[], $10::text[], $11::text[], $12::text[],
-                       $13::date[], $14::text[], $15::bigint[], $16::json[], $17::text[],
+                       $13::date[], $14::text[], $15::bigint[], $16::text[], $17::text[],
                        $18::text[], $19::date[])
                 AS s (county_code, claim_id, version, household_id, area_code, cover_id, policy_id,
                       insured_id, loan_id, insurer_id, lender_id, programme, loss_date, cause,
@@ -701,7 +701,8 @@ async def _with_parts(
         """SELECT i.* FROM instruction AS i
            JOIN unnest($1::text[], $2::uuid[]) AS asked (county_code, payout_id)
                 USING (county_code, payout_id)
-           ORDER BY i.payee_kind DESC, i.instruction_id""",
+           LEFT JOIN payout_part AS t USING (county_code, payout_id, loan_id)
+           ORDER BY i.payee_kind DESC, t.place""",
         *keys,
     )
     parts_of: dict[UUID, list[Part]] = {}

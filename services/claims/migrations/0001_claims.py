@@ -1,7 +1,5 @@
 """Claims: the kernel's tables, facts, policies, insured lists, claims, payouts, instructions."""
 
-from alembic import op
-
 from services.kernel.migrations import tables_0001
 
 revision = "claims_0001"
@@ -202,7 +200,7 @@ def upgrade() -> None:
     """Make the tables."""
     tables_0001.create()
     for part in (FACTS, POLICIES, CLAIMS):
-        op.execute(part)
+        tables_0001.run_script(part)
     tables_0001.grant("claims")
 
 
