@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,14 @@ class Stack:
             self._watching = None
         await self.supervisor.stop()
         await self._sink.stop()
+
+    async def until_asked_to_stop(self) -> None:
+        """Stay up until SIGTERM or SIGINT."""
+        asked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, asked.set)
+        await asked.wait()
 
     async def _keep_streams(self) -> None:
         """A server that came up empty gets its stream back; the relays then fill it again."""

@@ -16,7 +16,6 @@ import nats
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
 from opentelemetry import propagate, trace
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -128,7 +127,7 @@ class Consumer:
             while True:
                 try:
                     messages = await subscription.fetch(self._batch_size_max, FETCH_SECONDS)
-                except NatsTimeoutError:
+                except TimeoutError:
                     # Nothing came. Losing this connection would mean losing the lock.
                     await connection.execute("SELECT 1")
                     await self._check_durable(stream)

@@ -2,10 +2,11 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from joserfc import jwt
 from joserfc.errors import JoseError
@@ -109,22 +110,26 @@ class Verifier:
         try:
             decoded = jwt.decode(token.decode(), self._key, algorithms=[ALGORITHM])
             self._claims.validate(decoded.claims)
-        except (JoseError, ValueError) as error:
+            caller = _read(decoded.claims)
+        except (JoseError, ValueError, KeyError, TypeError) as error:
             raise Unauthenticated("CALLER_INVALID", "the caller's token is not valid") from error
-        claims = decoded.claims
         expected = STREAM_HASH if body is None else body_hash(body)
-        if claims["method"] != method or claims["body"] != expected:
+        if caller.method != method or caller.body_hash != expected:
             raise Unauthenticated("CALLER_OF_ANOTHER_CALL", "the token was signed for another call")
-        return Caller(
-            institution_id=claims["sub"],
-            role=claims["role"],
-            person_id=claims["person"],
-            county_code=claims["county"],
-            areas=tuple(claims["areas"]),
-            purpose=claims["purpose"],
-            method=claims["method"],
-            body_hash=claims["body"],
-        )
+        return caller
+
+
+def _read(claims: Mapping[str, Any]) -> Caller:
+    return Caller(
+        institution_id=claims["sub"],
+        role=claims["role"],
+        person_id=claims["person"],
+        county_code=claims["county"],
+        areas=tuple(claims["areas"]),
+        purpose=claims["purpose"],
+        method=claims["method"],
+        body_hash=claims["body"],
+    )
 
 
 def require_role(caller: Caller, roles: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """CloudEvents on NATS: an event's envelope as binary-mode headers, and back."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -7,6 +8,9 @@ from urllib.parse import quote, unquote
 from uuid import UUID
 
 TRACE_SAMPLED = "-01"
+SEQUENCE_MAX = 2**63 - 1
+
+_TYPE = re.compile(r"liandong\.[a-z_]+\.v[0-9]+\.[a-z0-9_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +69,22 @@ def headers(envelope: Envelope, *, source: str) -> dict[str, str]:
         found["businessdate"] = envelope.business_date.isoformat()
     if envelope.traceparent:
         found["traceparent"] = envelope.traceparent
-    return {name: quote(value, safe=":/+@.,-_ ") for name, value in found.items()}
+    return {name: quote(value, safe=":/+@.,-_") for name, value in found.items()}
 
 
 def read(found: Mapping[str, str]) -> Envelope:
-    """Read an envelope from headers; KeyError or ValueError when one is missing or malformed."""
+    """
+    Read an envelope from headers; KeyError or ValueError when one is missing or malformed.
+
+    What no database could take is malformed too: such an event could not even be parked.
+    """
     plain = {name: unquote(value) for name, value in found.items()}
+    if any("\0" in value for value in plain.values()):
+        raise ValueError("a header holds a NUL")
+    if not _TYPE.fullmatch(plain["ce-type"]):
+        raise ValueError("not a type of ours")
+    if not 0 < int(plain["sequence"]) <= SEQUENCE_MAX:
+        raise ValueError("not a sequence")
     day = plain.get("businessdate", "")
     return Envelope(
         event_id=UUID(plain["ce-id"]),

@@ -53,17 +53,22 @@ class Database:
         )
 
     @asynccontextmanager
-    async def transaction(self, *, institution_id: str = "") -> AsyncIterator[AsyncSession]:
+    async def transaction(
+        self, *, institution_id: str = "", snapshot: bool = False
+    ) -> AsyncIterator[AsyncSession]:
         """
         Commit when the block ends; roll back when it raises.
 
         The institution is told to the server for this transaction only: row-level security reads
-        it. Events and jobs run as the service itself and name none.
+        it. Events and jobs run as the service itself and name none. A snapshot shows all its
+        statements the same moment.
         """
         try:
             async with AsyncSession(self._engine, expire_on_commit=False) as session:
                 async with session.begin():
-                    connection = await session.connection()
+                    connection = await session.connection(
+                        execution_options={"isolation_level": "REPEATABLE READ"} if snapshot else {}
+                    )
                     # The first statement through SQLAlchemy also begins the transaction that the
                     # statements on the driver's connection then share.
                     await connection.execute(_SCOPE, {"institution_id": institution_id})
@@ -88,7 +93,11 @@ class Database:
             raw = await held.get_raw_connection()
             driver = raw.driver_connection
             assert driver is not None
-            yield driver
+            try:
+                yield driver
+            finally:
+                # Its locks end with it: a pooled connection would go on holding them.
+                await held.invalidate()
 
     async def wait_until_ready(self, *, seconds_max: float = 60) -> None:
         """Wait until the server answers; it may start after us."""

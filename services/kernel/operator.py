@@ -59,8 +59,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
     ) -> operator_pb2.GetTotalsResponse:
         """The figures of one county, read at one moment."""
         require_role(caller_of(context), ("operator", "auditor"))
-        async with self._database.transaction() as session:
-            await database.execute(session, "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        async with self._database.transaction(snapshot=True) as session:
             totals = dict(await self._books.totals(session, request.county_code))
             for account, balance_fen in (
                 await journal.balances(session, request.county_code)

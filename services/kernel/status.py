@@ -1,5 +1,7 @@
 """Status: an error as a rich gRPC status, and an interceptor that lets nothing else out."""
 
+from collections.abc import Sequence
+
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message
@@ -9,6 +11,9 @@ from grpc_status import rpc_status
 from services.kernel import errors
 
 DOMAIN = "liandong"
+TEXT_CHARACTERS_MAX = 200
+VIOLATIONS_BYTES_MAX = 1_536
+"""Bounds of what a refusal tells: a client drops a call whose trailing metadata is over 8 KiB."""
 
 _CODES: dict[type[errors.LiandongError], int] = {
     errors.Invalid: code_pb2.INVALID_ARGUMENT,
@@ -28,37 +33,48 @@ def _packed(message: Message) -> AnyMessage:
     return packed
 
 
+def _cut(text: str) -> str:
+    return text if len(text) <= TEXT_CHARACTERS_MAX else f"{text[: TEXT_CHARACTERS_MAX - 1]}…"
+
+
+def _bad_request(violations: Sequence[errors.Violation]) -> error_details_pb2.BadRequest:
+    """The violations, the first of them in a long list."""
+    bad = error_details_pb2.BadRequest()
+    for v in violations:
+        description = _cut(f"{_cut(v.rule)} (value: {v.value[:100]})")
+        bad.field_violations.add(field=_cut(v.field), description=description)
+        if bad.ByteSize() > VIOLATIONS_BYTES_MAX:
+            del bad.field_violations[max(1, len(bad.field_violations) - 1) :]
+            break
+    return bad
+
+
 def to_status(error: errors.LiandongError) -> status_pb2.Status:
-    """The error as `google.rpc.Status` with its details."""
+    """The error as `google.rpc.Status` with its details, never too large to arrive."""
     code = _CODES[type(error)]
+    facts = {name: _cut(value) for name, value in error.facts.items()}
+    message = _cut(error.message)
     details: list[Message] = [
-        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.facts)
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=facts)
     ]
     if error.violations:
-        details.append(
-            error_details_pb2.BadRequest(
-                field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(
-                        field=v.field, description=f"{v.rule} (value: {v.value[:100]})"
-                    )
-                    for v in error.violations
-                ]
-            )
-        )
+        details.append(_bad_request(error.violations))
     if code == code_pb2.FAILED_PRECONDITION:
         details.append(
             error_details_pb2.PreconditionFailure(
                 violations=[
                     error_details_pb2.PreconditionFailure.Violation(
-                        type=error.reason, description=error.message
+                        type=error.reason, description=message
                     )
                 ]
             )
         )
     if error.message_zh:
-        details.append(error_details_pb2.LocalizedMessage(locale="zh-CN", message=error.message_zh))
+        details.append(
+            error_details_pb2.LocalizedMessage(locale="zh-CN", message=_cut(error.message_zh))
+        )
     return status_pb2.Status(
-        code=code, message=error.message, details=[_packed(detail) for detail in details]
+        code=code, message=message, details=[_packed(detail) for detail in details]
     )
 
 

@@ -1,0 +1,145 @@
+"""An institution's client: its certificate, its persons, and patience with a platform that restarts."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from deploy.local.ca import Credentials
+
+R = TypeVar("R", bound=Message)
+
+CALL_SECONDS = 60.0
+PATIENCE_SECONDS = 180.0
+PAUSE_SECONDS_MAX = 2.0
+MESSAGE_BYTES_MAX = 2 * 1024 * 1024
+
+AGAIN = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+)
+"""Asked again with the same request id: what took effect is answered, not done twice."""
+
+_OPTIONS = (
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+
+
+def credentials_in(folder: Path, institution_id: str, env: str) -> Credentials:
+    """The certificate of an institution in a folder that the local CA laid out."""
+    own = folder / "inst" / institution_id
+    return Credentials(
+        spiffe_id=f"spiffe://liandong/{env}/inst/{institution_id}",
+        cert=own / "cert.pem",
+        key=own / "key.pem",
+        ca=folder / "ca.pem",
+    )
+
+
+def new_trace() -> tuple[str, str]:
+    """A trace id, and the `traceparent` of a call whose trace is kept."""
+    trace_id = secrets.token_hex(16)
+    return trace_id, f"00-{trace_id}-{secrets.token_hex(8)}-01"
+
+
+class Institution:
+    """Calls the gateway as one institution, a person of it at a time."""
+
+    def __init__(self, address: str, credentials: Credentials, institution_id: str) -> None:
+        self.institution_id = institution_id
+        self.calls = 0
+        self.retries = 0
+        self._channel = grpc.aio.secure_channel(
+            address,
+            grpc.ssl_channel_credentials(
+                credentials.ca.read_bytes(),
+                credentials.key.read_bytes(),
+                credentials.cert.read_bytes(),
+            ),
+            options=_OPTIONS,
+        )
+        self._stubs: dict[type[Any], Any] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._channel.close()
+
+    def stub(self, stub_type: type[Any]) -> Any:
+        """A service's stub over this institution's connection."""
+        if stub_type not in self._stubs:
+            self._stubs[stub_type] = stub_type(self._channel)
+        return self._stubs[stub_type]
+
+    def metadata(self, post: int, extra: Mapping[str, str]) -> list[tuple[str, str]]:
+        """Who acts: the institution's first, second or third post."""
+        named = {"liandong-person": f"{self.institution_id}-p{post}", **extra}
+        return list(named.items())
+
+    async def call(
+        self,
+        stub_type: type[Any],
+        method: str,
+        request: Message,
+        *,
+        post: int = 1,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Any:
+        """One call; asked again while the platform is away, for a bounded time."""
+        call = getattr(self.stub(stub_type), method)
+        headers = self.metadata(post, metadata or {})
+
+        async def once() -> Any:
+            return await call(request, timeout=CALL_SECONDS, metadata=headers)
+
+        return await self.patiently(once)
+
+    async def patiently(self, once: Callable[[], Awaitable[Any]]) -> Any:
+        """Try again while the answer is that the platform is away."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        pause = 0.05
+        while True:
+            self.calls += 1
+            try:
+                return await once()
+            except grpc.aio.AioRpcError as error:
+                if error.code() not in AGAIN or time.monotonic() > deadline:
+                    raise
+            self.retries += 1
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, PAUSE_SECONDS_MAX)
+
+    async def exchange(
+        self,
+        stub_type: type[Any],
+        method: str,
+        requests: Callable[[], AsyncIterator[Message]],
+        *,
+        post: int = 1,
+    ) -> AsyncIterator[Any]:
+        """A stream of requests and answers; the caller starts it over when it breaks."""
+        call = getattr(self.stub(stub_type), method)
+        self.calls += 1
+        async for answer in call(requests(), metadata=self.metadata(post, {})):
+            yield answer
