@@ -77,7 +77,7 @@ async def _running(container: "DockerContainer") -> AsyncIterator[None]:
         await asyncio.to_thread(container.stop)
 
 
-# --- PostgreSQL ------------------------------------------------------------------------------------
+# --- PostgreSQL -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ class Schemas:
         return name
 
 
-# --- NATS ------------------------------------------------------------------------------------------
+# --- NATS -----------------------------------------------------------------------------------------
 
 
 def small_topology() -> Topology:
