@@ -37,7 +37,7 @@ MADE_UP: Mapping[str, tuple[str, ...]] = {"barns": ("fields",)}
 """Who hears whom among the nouns of tests/kernel, which knows no service."""
 MIB = 1024 * 1024
 POSTGRES_IMAGES = ("postgres:18", "postgres:18-alpine", "postgres:18-bookworm")
-NATS_IMAGES = ("nats:2.15", "nats:2.15-alpine", "nats:2", "nats:latest")
+NATS_IMAGES = ("nats:2.15", "nats:2.15-alpine", "nats:2.15.1", "nats:2.15.1-alpine")
 
 _PASSWORD = "only-for-tests"
 _DAEMON_SECONDS_MAX = 2

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import asyncpg
 import nats.errors
 from nats.js.errors import NoStreamResponseError, ServiceUnavailableError
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from services.kernel.errors import Unavailable
@@ -13,12 +13,10 @@ from services.kernel.errors import Unavailable
 _AWAY = (
     OSError,
     TimeoutError,
-    InterfaceError,
     PoolTimeoutError,
     Unavailable,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
-    asyncpg.InterfaceError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
     nats.errors.Error,
@@ -43,6 +41,9 @@ def is_away(error: BaseException) -> bool:
         if isinstance(link, _AWAY):
             return True
         if isinstance(link, DBAPIError) and link.connection_invalidated:
+            return True
+        # The driver raises the same type for a statement that is given too few arguments.
+        if isinstance(link, asyncpg.InterfaceError) and "connection is closed" in str(link):
             return True
     return False
 

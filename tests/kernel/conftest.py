@@ -1,13 +1,21 @@
 """The farm's two nouns on real servers, and their parts as a process would run them."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Protocol
 
+import pytest
 import pytest_asyncio
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from deploy.local.postgres import Postgres
+from services.kernel import telemetry
+from services.kernel.settings import PlatformSettings
+from tests import servers
 from tests.conftest import MakeSchema
-from tests.servers import Schema
+from tests.servers import PostgresServer, Schema, Schemas
 
 FARM = "tests.kernel.farm"
 
@@ -22,6 +30,40 @@ async def fields(schema: MakeSchema) -> Schema:
 async def barns(schema: MakeSchema) -> Schema:
     """Who hears."""
     return await schema("barns", package=FARM)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def mortal_postgres() -> AsyncIterator[Postgres]:
+    """A PostgreSQL that a test may kill; it has to start it again."""
+    async with servers.postgres_from_wheel() as server:
+        yield server
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def mortal_schemas(mortal_postgres: Postgres) -> AsyncIterator[Schemas]:
+    """The migrated originals on it."""
+    made = Schemas(PostgresServer(mortal_postgres.superuser_dsn("postgres")))
+    yield made
+    await made.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def mortal_barns(mortal_postgres: Postgres, mortal_schemas: Schemas) -> AsyncIterator[Schema]:
+    """Who hears, on a server that may be killed."""
+    yield await mortal_schemas.fresh("barns", package=FARM)
+    if mortal_postgres.pid is None:
+        await mortal_postgres.start()
+    await mortal_schemas.empty()
+
+
+@pytest.fixture
+def spans() -> InMemorySpanExporter:
+    """What is traced in this test, every span of it."""
+    exporter = InMemorySpanExporter()
+    name = f"test-{secrets.token_hex(4)}"
+    telemetry.start_traces(name, PlatformSettings(trace_ratio_ppm=1_000_000))
+    telemetry._providers[name].add_span_processor(SimpleSpanProcessor(exporter))
+    return exporter
 
 
 class Start(Protocol):
