@@ -61,8 +61,6 @@ async def run(options: Options, console: Console) -> int:
     console.print("starting PostgreSQL, NATS, five services and the gateway …")
     stack = Stack(found, folder, shape(processes=options.processes))
     async with stack:
-        for institution_id in load([COUNTY_FOLDER]).institutions:
-            stack.institution(institution_id)
         console.print(f"the platform serves at {stack.gateway_address}")
         certificates = folder.private("certs")
         code = await _live(options, console, stack.gateway_address, certificates, stack.spans)

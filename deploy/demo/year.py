@@ -12,6 +12,12 @@ from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 from google.type.date_pb2 import Date
+from liandong.claims.v1 import claims_pb2, claims_pb2_grpc
+from liandong.common.v1 import operator_pb2, operator_pb2_grpc
+from liandong.credit.v1 import credit_pb2, credit_pb2_grpc
+from liandong.funds.v1 import funds_pb2, funds_pb2_grpc
+from liandong.households.v1 import households_pb2, households_pb2_grpc
+from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 
 from deploy.demo import generator, year_plan
 from deploy.demo.indicators import Codes, indicators
@@ -20,12 +26,6 @@ from deploy.local import audit
 from deploy.local.client import Institution, new_trace
 from deploy.local.household_file import Report, import_file
 from deploy.nats.topology import Topology
-from liandong.claims.v1 import claims_pb2, claims_pb2_grpc
-from liandong.common.v1 import operator_pb2, operator_pb2_grpc
-from liandong.credit.v1 import credit_pb2, credit_pb2_grpc
-from liandong.funds.v1 import funds_pb2, funds_pb2_grpc
-from liandong.households.v1 import households_pb2, households_pb2_grpc
-from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 from services.programmes.loader import Catalogue
 from services.programmes.schema.pack import split_ref
 from services.programmes.schema.scoring import BasePointsScoring
@@ -696,7 +696,8 @@ class Year:
         totals = {t.name: t.value for t in (await self.get_totals("funds")).totals}
         self._say(
             f"compensation: {totals['funds.cases_paid_count']} losses of "
-            f"{totals['funds.loss_fen'] // 100:,} yuan shared: fund {totals['funds.paid_fen'] // 100:,}, "
+            f"{totals['funds.loss_fen'] // 100:,} yuan shared: "
+            f"fund {totals['funds.paid_fen'] // 100:,}, "
             f"guarantors {totals['funds.owed_fen'] // 100:,}, "
             f"banks {totals['funds.lender_own_fen'] // 100:,}"
         )

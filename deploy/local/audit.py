@@ -5,8 +5,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from deploy.nats.topology import Topology
 from liandong.common.v1 import operator_pb2
+
+from deploy.nats.topology import Topology
 
 SERVICES = ("households", "credit", "loans", "claims", "funds")
 QUIET_SECONDS_MAX = 180.0

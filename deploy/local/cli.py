@@ -1,27 +1,248 @@
-"""The `liandong` command."""
+"""The `liandong` command: the platform on one machine, and an operator's tools for any."""
 
 import asyncio
-import json
+import hashlib
 import os
 import signal
+import sys
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, TypeVar
 
 import grpc
 import typer
+from google.type.date_pb2 import Date
+from liandong.common.v1 import operator_pb2
 from rich.console import Console
-from rich.table import Table
 
-from deploy.demo import run as demo_run
+from deploy.demo import run as demo
 from deploy.local import audit as audits
-from deploy.local import places
-from deploy.local.client import Institution, credentials_in
+from deploy.local import cli_events, places
 from deploy.local.household_file import FileError, Report, import_file
+from deploy.local.places import FolderInUseError, PlaceError
 from deploy.local.processes import StartError, read_pid, ticks
-from deploy.local.stack import Stack
-from liandong.common.v1 import operator_pb2, operator_pb2_grpc
+from deploy.local.remote import Operator, Remote
+from deploy.local.stack import Shape, Stack
+from deploy.nats import topology
 from services.kernel import wire
-from services.kernel.status import reason_of
-from services.programmes.loader import PackErrors, load
+from services.kernel.status import explain
+from services.programmes.loader import PackErrors
+
+T = TypeVar("T")
+
+STOP_SECONDS_MAX = 60.0
+
+app = typer.Typer(no_args_is_help=True, help="Liandong: registry, credit, loans, claims, funds.")
+app.add_typer(cli_events.events, name="events")
+app.add_typer(cli_events.parked, name="parked")
+console = Console()
+errors = Console(stderr=True)
+
+Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
+County = Annotated[str, typer.Option("--county", help="Six digits; needed with several counties.")]
+
+
+@app.command()
+def up(
+    *,
+    folder: Folder = "main",
+    processes: Annotated[bool, typer.Option(help="One process per service.")] = False,
+    county_folder: Annotated[
+        Path, typer.Option(help="Overlays, adoptions and institutions.yaml of the counties.")
+    ] = demo.COUNTY_FOLDER,
+) -> None:
+    """Start the platform and stay until Ctrl-C or `liandong down`."""
+    institutions = county_folder / "institutions.yaml"
+    shape = Shape(
+        programme_folders=(county_folder.resolve(),),
+        institutions_path=institutions.resolve() if institutions.exists() else None,
+        processes=processes,
+    )
+
+    async def stay() -> None:
+        found = places.find()
+        own = found.folder(folder)
+        async with Stack(found, own, shape) as stack:
+            console.print(f"the platform serves at {stack.gateway_address} (mTLS)")
+            console.print(f"certificates and data: {own.path}")
+            await stack.until_asked_to_stop()
+            console.print("stopping …")
+
+    _run(stay())
+
+
+@app.command()
+def down(*, folder: Folder = "main") -> None:
+    """Stop the platform of a folder; its data stays."""
+
+    async def stop() -> None:
+        own = places.find().folder(folder)
+        pid = read_pid(own.path / "run" / "stack.pid")
+        if pid is None:
+            console.print(f"nothing runs in {own.path}")
+            return
+        os.kill(pid, signal.SIGTERM)
+        async for _ in ticks(STOP_SECONDS_MAX, pause=0.1):
+            if read_pid(own.path / "run" / "stack.pid") is None:
+                console.print("stopped")
+                return
+        raise StartError(f"process {pid} does not stop")
+
+    _run(stop())
+
+
+@app.command(name="demo")
+def demo_command(
+    *,
+    resume: Annotated[bool, typer.Option(help="Go on with the data that is there.")] = False,
+    processes: Annotated[bool, typer.Option(help="One process per service.")] = False,
+    keep: Annotated[bool, typer.Option(help="Stay up when the year is over.")] = False,
+    scale: Annotated[float, typer.Option(help="Size of the county, 1 as published.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of everything that is invented.")] = demo.SEED,
+    gateway: Annotated[str, typer.Option(help="Use a platform that runs, HOST:PORT.")] = "",
+    certs: Annotated[Path | None, typer.Option(help="Its institutions' certificates.")] = None,
+    env: Annotated[str, typer.Option(help="Its environment's name.")] = "local",
+) -> None:
+    """Run an example county's year through the gateway, then hold its books to the fen."""
+    if bool(gateway) != (certs is not None):
+        raise typer.BadParameter("--gateway and --certs go together")
+    options = demo.Options(
+        seed=seed,
+        scale=scale,
+        resume=resume,
+        processes=processes,
+        keep=keep,
+        gateway=gateway,
+        certificates=certs,
+        env=env,
+    )
+    raise typer.Exit(_run(demo.run(options, console)))
+
+
+@app.command(name="import-households")
+def import_households(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, UTF-8.")],
+    *,
+    folder: Folder = "main",
+    county: County = "",
+    dry_run: Annotated[bool, typer.Option(help="Check everything, write nothing.")] = False,
+    institution: Annotated[str, typer.Option("--as", help="The institution that imports.")] = "",
+) -> None:
+    """Import a household file: good lines land, bad ones come back with their reasons."""
+
+    async def work() -> int:
+        remote = Remote.read(places.find().folder(folder))
+        code = remote.county(county)
+        # The same file is the same import, however often it is sent.
+        file_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{code}:{_digest(file)}")
+        async with remote.institution(institution or remote.with_role("county_centre")) as client:
+            report = await import_file(
+                client, file, code, file_id=file_id, dry_run=dry_run, progress=_show
+            )
+        for line in report.refused:
+            console.print(
+                f"line {line.line_number}, {line.column} = {line.value}: {line.reason}, "
+                f"{line.message} ({line.message_zh})",
+                markup=False,
+                highlight=False,
+            )
+        word = "would be registered" if dry_run else "registered"
+        console.print(
+            f"{report.households} households with {report.people} people {word}, "
+            f"{report.refused_lines} lines refused"
+        )
+        return 0
+
+    raise typer.Exit(_run(work()))
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _show(report: Report) -> None:
+    if sys.stderr.isatty():
+        errors.print(f"{report.people} people, {report.refused_lines} refused", end="\r")
+
+
+@app.command(name="advance-day")
+def advance_day(
+    day: Annotated[str, typer.Argument(help="The business date to come, YYYY-MM-DD.")],
+    *,
+    folder: Folder = "main",
+    county: County = "",
+) -> None:
+    """Close business days in every service, in order."""
+
+    async def work() -> int:
+        target = date.fromisoformat(day)
+        remote = Remote.read(places.find().folder(folder))
+        code = remote.county(county)
+        async with remote.institution(remote.with_role("operator")) as client:
+            for noun in audits.SERVICES:
+                request = operator_pb2.AdvanceDayRequest(
+                    request_id=str(uuid.uuid5(uuid.NAMESPACE_URL, f"{code}:{noun}:{day}")),
+                    county_code=code,
+                    business_date=Date(year=target.year, month=target.month, day=target.day),
+                )
+                answer = await Operator(client).ask(noun, "AdvanceDay", request)
+                now = wire.date_from_proto("business_date", answer.business_date)
+                console.print(f"{noun}: {now}, {answer.days_closed} days closed")
+        return 0
+
+    raise typer.Exit(_run(work()))
+
+
+@app.command()
+def audit(*, folder: Folder = "main", county: County = "") -> None:
+    """Hold every ledger, hold and payout of the services against one another."""
+
+    async def work() -> int:
+        remote = Remote.read(places.find().folder(folder))
+        code = remote.county(county)
+        async with remote.institution(remote.with_role("operator")) as client:
+            operator = Operator(client)
+
+            async def totals(noun: str) -> operator_pb2.GetTotalsResponse:
+                return await operator.totals(noun, code)
+
+            rested = await audits.quiet(totals, topology.load(), seconds_max=30)
+            books = await audits.audit(totals)
+        demo.print_books(books, console)
+        if not rested:
+            console.print("events are still on their way; the figures may differ for that reason")
+        print(f"audit: unbalanced_fen={books.unbalanced_fen} parked_events={books.parked_events}")
+        return 0 if books.unbalanced_fen == 0 and books.parked_events == 0 else 1
+
+    raise typer.Exit(_run(work()))
+
+
+def _run(work: Awaitable[T]) -> T:
+    """Run to the end; what is expected to go wrong is said in one line."""
+
+    async def whole() -> T:
+        return await work
+
+    try:
+        return asyncio.run(whole())
+    except PackErrors as error:
+        errors.print(str(error), markup=False, highlight=False)
+        raise typer.Exit(2) from None
+    except grpc.aio.AioRpcError as error:
+        errors.print(explain(error), markup=False, highlight=False)
+        raise typer.Exit(1) from None
+    except (StartError, PlaceError, FolderInUseError, FileError, LookupError, ValueError) as error:
+        errors.print(str(error), markup=False, highlight=False)
+        raise typer.Exit(1) from None
+
+
+def main() -> None:
+    """The entry point of the installed command."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""An institution's client: its certificate, its persons, and patience with a platform that restarts."""
+"""An institution's client: its certificate, its persons, patience while the platform restarts."""
 
 import asyncio
 import secrets

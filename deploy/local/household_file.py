@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
+from liandong.households.v1 import households_pb2, households_pb2_grpc
 
 from deploy.local.client import AGAIN, Institution
-from liandong.households.v1 import households_pb2, households_pb2_grpc
 
 CHUNK_LINES = 1_000
 HOUSEHOLD_LINES_MAX = 500
@@ -114,7 +114,9 @@ async def import_file(
     done = 0
     for attempt in range(TRIES_MAX):
         try:
-            async for answer in _send(institution, path, county_code, file_id, dry_run, done):
+            async for answer in _send(
+                institution, path, county_code, file_id=file_id, dry_run=dry_run, skip=done
+            ):
                 done += 1
                 _add(report, answer)
                 progress(report)
@@ -131,6 +133,7 @@ async def _send(
     institution: Institution,
     path: Path,
     county_code: str,
+    *,
     file_id: uuid.UUID,
     dry_run: bool,
     skip: int,

@@ -16,12 +16,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from deploy.local.ca import Credentials, LocalCA
 from deploy.local.nats import Nats
-from deploy.local.places import DataFolder, Places
+from deploy.local.places import DataFolder, Places, write_file
 from deploy.local.postgres import Postgres
 from deploy.local.processes import Program, Supervisor
+from deploy.local.remote import Remote
 from deploy.local.spans import SpanSink, SpanStore
 from deploy.nats.topology import Topology
 from services.kernel.migrate import upgrade
+from services.programmes.loader import load
 
 SERVICES = ("households", "credit", "loans", "claims", "funds")
 NOUNS = (*SERVICES, "gateway")
@@ -100,6 +102,7 @@ class Stack:
             self._watching = asyncio.create_task(self._keep_streams())
             await self._sink.start()
             await self.supervisor.start(*self._programs())
+            self._announce()
         except BaseException:
             await self.stop()
             raise
@@ -112,6 +115,26 @@ class Stack:
             self._watching = None
         await self.supervisor.stop()
         await self._sink.stop()
+        self._pid_path.unlink(missing_ok=True)
+
+    @property
+    def _pid_path(self) -> Path:
+        return self.folder.private("run") / "stack.pid"
+
+    def _announce(self) -> None:
+        """Issue the institutions' certificates and say where the platform is."""
+        catalogue = load(self.shape.programme_folders)
+        for institution_id in catalogue.institutions:
+            self.institution(institution_id)
+        Remote(
+            gateway=self.gateway_address,
+            nats_url=self.nats.url,
+            certificates=str(self.folder.private("certs")),
+            env=self.shape.env,
+            counties=catalogue.counties(),
+            institutions={key: str(each.role) for key, each in catalogue.institutions.items()},
+        ).save(self.folder)
+        write_file(self._pid_path, f"{os.getpid()}\n", mode=0o600)
 
     async def until_asked_to_stop(self) -> None:
         """Stay up until SIGTERM or SIGINT."""

@@ -95,3 +95,14 @@ def reason_of(error: grpc.aio.AioRpcError) -> str:
             if detail.Is(info.DESCRIPTOR) and detail.Unpack(info):
                 return info.reason
     return str(error.code().name)
+
+
+def explain(error: grpc.aio.AioRpcError) -> str:
+    """A received error in a line a person: reason, message, and each field that was wrong."""
+    lines = [f"{reason_of(error)}: {error.details()}"]
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    for detail in status.details if status is not None else ():
+        request = error_details_pb2.BadRequest()
+        if detail.Is(request.DESCRIPTOR) and detail.Unpack(request):
+            lines.extend(f"  {v.field}: {v.description}" for v in request.field_violations)
+    return "\n".join(lines)

@@ -152,7 +152,9 @@ GRANT DELETE ON idempotency TO {app};
 
 def run_script(sql: str) -> None:
     """Run several statements at once: a prepared statement, as the driver makes it, holds one."""
-    await_only(op.get_bind().connection.driver_connection.execute(sql))
+    driver = op.get_bind().connection.driver_connection
+    assert driver is not None
+    await_only(driver.execute(sql))
 
 
 def create() -> None:
