@@ -17,7 +17,7 @@ DOORS = {
     "__main__.py",
     "servicer.py",
     "events_in.py",
-    "operations.py",
+    "operations",
     "store.py",
     "events_out.py",
     "tables.py",
@@ -26,6 +26,7 @@ DOORS = {
     "settings.py",
     "migrations",
 }
+GROWING = {"rules.py", "operations.py"}
 DOORS_OPTIONAL = {"jobs.py", "reports.py"}
 # Letters in brackets, or this file would find itself.
 UNFINISHED = re.compile(r"\b(?:T[O]DO|F[I]XME|X[X]X|H[A]CK)\b")
@@ -76,7 +77,8 @@ def tree(path: Path) -> ast.Module:
 def test_every_room_has_the_same_doors(noun: str) -> None:
     room = ROOT / "services" / noun
     names = {path.name for path in room.iterdir() if path.name != "__pycache__"}
-    doors = {"rules" if name == "rules.py" else name for name in names}
+    # A door that outgrew one file is a folder of the same name, one file a subject.
+    doors = {name.removesuffix(".py") if name in GROWING else name for name in names}
 
     assert doors - DOORS_OPTIONAL == DOORS
     assert (ROOT / "tests" / noun).is_dir(), f"tests/{noun} is missing"
