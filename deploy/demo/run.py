@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deploy.demo.year import Story, Year
+from deploy.demo.counter import Story
+from deploy.demo.year import Year
 from deploy.local import audit, places
 from deploy.local.audit import Audit
 from deploy.local.client import Institution, credentials_in
