@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import database
-from services.kernel.away import broken_unique, may_run_again
+from services.kernel.away import broken_unique, is_away, may_run_again
 from services.kernel.caller import Caller
 from services.kernel.database import Database
 from services.kernel.errors import Conflict, Unavailable
@@ -82,7 +82,7 @@ async def once(
     Do a command in one transaction, once per request id, and give the same answer ever after.
 
     A lost race (deadlock, or the same request at the same moment) is run again; then the answer of
-    the one that won is given.
+    the one that won is given. So it is when this one is refused because of what that one did.
     """
     key = RequestKey(
         institution_id=caller.institution_id,
@@ -100,9 +100,15 @@ async def once(
                 await _keep(session, key, response.SerializeToString(), money=money)
                 return response
         except Exception as error:
+            if is_away(error):
+                raise
             again = may_run_again(error) or broken_unique(error) == "idempotency_pkey"
             if not again:
-                raise
+                async with db.transaction(institution_id=caller.institution_id) as session:
+                    stored = await _recall(session, key)
+                if stored is None:
+                    raise
+                return response_type.FromString(stored)
             if attempt == ATTEMPTS_MAX:
                 raise Unavailable("TOO_BUSY", "others hold what this needs") from error
             await asyncio.sleep(0.02 * 2**attempt)

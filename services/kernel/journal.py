@@ -101,8 +101,9 @@ async def seal(session: AsyncSession) -> int:
     Seal the rows committed since the last checkpoint, in commit order; how many there were.
 
     Rows of transactions that are older than every running one can never be joined by a late
-    commit: that is the order, and a seal covers exactly those.
+    commit: that is the order, and a seal covers exactly those. Sealers of two processes take turns.
     """
+    await database.fetch(session, "SELECT pg_advisory_xact_lock(hashtext('liandong-journal-seal'))")
     rows = await database.fetch(
         session,
         """WITH last AS (

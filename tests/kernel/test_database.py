@@ -42,7 +42,7 @@ async def fail() -> None:
 async def test_both_ways_of_asking_share_one_transaction(barns: Schema) -> None:
     async with barns.db.transaction() as session:
         await database.execute(session, "INSERT INTO bin VALUES ('a', 1)")
-        await session.execute(text("UPDATE bin SET sacks = sacks + 1"))
+        await (await session.connection()).execute(text("UPDATE bin SET sacks = sacks + 1"))
         (row,) = await database.fetch(session, "SELECT sacks FROM bin")
         assert row["sacks"] == 2
         assert await sacks(barns) == 0, "nobody else sees it yet"
@@ -53,7 +53,7 @@ async def test_both_ways_of_asking_share_one_transaction(barns: Schema) -> None:
 async def test_a_block_that_raises_leaves_nothing_however_it_was_written(barns: Schema) -> None:
     async def write_and_fail() -> None:
         async with barns.db.transaction() as session:
-            await session.execute(text("INSERT INTO bin VALUES ('a', 1)"))
+            await (await session.connection()).execute(text("INSERT INTO bin VALUES ('a', 1)"))
             await database.execute(session, FILL, "b")
             await fail()
 
