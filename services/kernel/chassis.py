@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 from liandong.common.v1 import operator_pb2, operator_pb2_grpc
 
-from services.kernel import bus, operator, outbox, process, rpc, telemetry
+from services.kernel import bus, metrics, operator, outbox, process, rpc, telemetry
 from services.kernel.caller import Verifier
 from services.kernel.database import Database
 from services.kernel.inbox import Handlers
@@ -35,6 +35,7 @@ class Service:
 async def run(service: Service, settings: ServiceSettings, platform: PlatformSettings) -> None:
     """Start a service's doors, consumer, relay and housekeeping; run until cancelled."""
     telemetry.start_traces(service.noun, platform)
+    metrics.start(platform.metrics_port, host=platform.metrics_host)
     await bus.require_synced_streams(platform.nats_monitor_url)
     db = Database(settings.database_url, service.noun, pool_size=settings.pool_size)
     await db.wait_until_ready()

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import protovalidate
 import structlog
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -71,6 +72,18 @@ def _path(violation: Any) -> str:
     return ".".join(steps)
 
 
+def _is_personal(descriptor: Descriptor | None, violation: Any) -> bool:
+    """Whether a violation is about a field whose value never leaves in an error."""
+    for element in violation.field.elements:
+        if descriptor is None or element.field_name not in descriptor.fields_by_name:
+            return True
+        field = descriptor.fields_by_name[element.field_name]
+        if field.GetOptions().debug_redact:
+            return True
+        descriptor = field.message_type
+    return False
+
+
 def check(request: Message) -> None:
     """Hold a request against the rules in its proto; every violation is named at once."""
     found = _validator.collect_violations(request)
@@ -80,6 +93,8 @@ def check(request: Message) -> None:
     for violation in found:
         path = _path(violation.proto)
         value = "" if violation.field_value is None else str(violation.field_value)
+        if _is_personal(request.DESCRIPTOR, violation.proto):
+            value = "***"
         violations.append(Violation(path, value[:100], violation.proto.message))
     text = "; ".join(f"{v.field}: {v.rule}" for v in violations[:10])
     raise Invalid("FIELD_RULE_BROKEN", text, message_zh="字段不符合要求", violations=violations)

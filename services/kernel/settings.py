@@ -24,7 +24,8 @@ class PlatformSettings(BaseSettings):
     trace_ratio_ppm: int = Field(default=10_000, ge=0, le=1_000_000)
     """Share of new traces that are kept; one that the caller samples is always kept."""
     metrics_port: int = 0
-    """Port of the Prometheus endpoint on loopback; 0 for none."""
+    """Port of the Prometheus endpoint; 0 for none."""
+    metrics_host: str = "127.0.0.1"
     log_level: str = "info"
     programmes_dirs: str = ""
     """Folders of county overlays and adoptions, separated by `:`, after the packaged packs."""

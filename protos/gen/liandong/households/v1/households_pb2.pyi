@@ -399,7 +399,9 @@ Global___RegisterHouseholdResponse: _TypeAlias = RegisterHouseholdResponse  # no
 
 @_typing.final
 class HouseholdLine(_message.Message):
-    """One line of a household file: one person. All as text, as the file has it; the service checks."""
+    """One line of a household file: one person. All as text, as the file has it; the service checks,
+    also the lengths, so that one overlong cell is one refused line and not a refused chunk.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
