@@ -9,7 +9,6 @@ from typing import Any
 import grpc
 import protovalidate
 import structlog
-from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -72,7 +71,7 @@ def _path(violation: Any) -> str:
     return ".".join(steps)
 
 
-def _is_personal(descriptor: Descriptor | None, violation: Any) -> bool:
+def _is_personal(descriptor: Any, violation: Any) -> bool:
     """Whether a violation is about a field whose value never leaves in an error."""
     for element in violation.field.elements:
         if descriptor is None or element.field_name not in descriptor.fields_by_name:
