@@ -152,8 +152,14 @@ class Consumer:
                 await self._give_back(deliveries)
                 raise
             log.warning("batch_fails", noun=self._noun, error=parked.reason_of(error))
-            for delivery in sorted(deliveries, key=lambda d: d.envelope.sequence):
-                await self._take_one(client, delivery)
+            left = sorted(deliveries, key=lambda d: d.envelope.sequence)
+            while left:
+                try:
+                    await self._take_one(client, left[0])
+                except Exception:
+                    await self._give_back(left)
+                    raise
+                left.pop(0)
 
     async def _read(self, message: Msg) -> Delivery | None:
         try:
@@ -209,6 +215,8 @@ class Consumer:
 
     async def _give_back(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
+            if delivery.msg.is_acked:
+                continue
             tries = min(delivery.msg.metadata.num_delivered, 10)
             await delivery.msg.nak(delay=min(0.1 * 2**tries, NAK_SECONDS_MAX))
 
@@ -233,7 +241,6 @@ class Consumer:
             await self._settle(client, await self._apply([delivery]))
         except Exception as error:
             if is_away(error):
-                await self._give_back([delivery])
                 raise
             if may_run_again(error):
                 await self._give_back([delivery])

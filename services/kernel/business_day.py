@@ -26,6 +26,14 @@ async def today(session: AsyncSession, county_code: str) -> date:
     return day
 
 
+async def today_or(session: AsyncSession, county_code: str, otherwise: date) -> date:
+    """The county's business date here; before its first day, the one that an event was said on."""
+    rows = await database.fetch(
+        session, "SELECT business_date FROM business_day WHERE county_code = $1", county_code
+    )
+    return rows[0]["business_date"] if rows else otherwise
+
+
 async def find(session: AsyncSession, county_code: str) -> date | None:
     """The county's business date, or None before its first day; the row is locked."""
     rows = await database.fetch(

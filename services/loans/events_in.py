@@ -12,7 +12,7 @@ from liandong.funds.v1 import events_pb2 as funds
 from liandong.households.v1 import events_pb2 as households
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import wire
+from services.kernel import business_day, wire
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
 from services.loans import store
@@ -119,7 +119,8 @@ async def cover_reserved(
     """The fund stands behind the loan: the last step may be decided."""
     for county, own in by_county(events):
         answers = [(UUID(e.message.loan_id), "") for e in own]
-        await lending.take_cover_answers(session, county, answers, own[0].envelope.day)
+        today = await business_day.today_or(session, county, own[0].envelope.day)
+        await lending.take_cover_answers(session, county, answers, today)
 
 
 async def cover_refused(
@@ -128,7 +129,8 @@ async def cover_refused(
     """The fund cannot stand behind the loan."""
     for county, own in by_county(events):
         answers = [(UUID(e.message.loan_id), e.message.reason) for e in own]
-        await lending.take_cover_answers(session, county, answers, own[0].envelope.day)
+        today = await business_day.today_or(session, county, own[0].envelope.day)
+        await lending.take_cover_answers(session, county, answers, today)
 
 
 async def cover_released(
@@ -160,7 +162,7 @@ async def payout_authorised(
             )
             for e in own
         ]
-        today = max(e.envelope.day for e in own)
+        today = await business_day.today_or(session, county, own[0].envelope.day)
         await money.settle_payouts(session, county, payouts, catalogue, today)
 
 
@@ -181,7 +183,8 @@ async def compensation_paid(
             )
             for e in own
         ]
-        await money.post_compensations(session, county, compensations, own[0].envelope.day)
+        today = await business_day.today_or(session, county, own[0].envelope.day)
+        await money.post_compensations(session, county, compensations, today)
 
 
 def handlers(catalogue: Catalogue) -> Handlers:
