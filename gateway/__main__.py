@@ -12,6 +12,7 @@ from gateway.door import Door
 from gateway.forward import Backends
 from gateway.identity import Directory
 from gateway.routes import SERVICE_NAMES
+from gateway.server import Server
 from gateway.servicer import GatewayServicer
 from gateway.settings import GatewaySettings
 from services.kernel import bus, outbox, process, rpc, telemetry
@@ -83,12 +84,11 @@ def build_server(
     directory: Directory,
     backends: Backends,
     access_log: AccessLog,
-) -> rpc.Server:
+) -> Server:
     """The gateway's gRPC server, with all services' descriptors for reflection."""
-    server = rpc.Server(
+    server = Server(
         address=settings.grpc_address,
         credentials=rpc.server_credentials(platform.ca_path, settings.cert_path, settings.key_path),
-        interceptors=[],
         concurrent_rpcs_max=settings.concurrent_rpcs_max,
     )
     door = Door(

@@ -16,6 +16,8 @@ writer computes it under an advisory lock, so that several gateways append to on
 was kept elsewhere.
 """
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import hashlib
@@ -25,8 +27,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
+from typing import Any
 from uuid import UUID
 
+import asyncpg
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -128,26 +132,25 @@ SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::timestamptz[], $4::text[], $5
 
 async def head(session: AsyncSession) -> Head:
     """The end of the chain now."""
-    rows = await database.fetch(
-        session, "SELECT position, digest FROM access_log ORDER BY position DESC LIMIT 1"
-    )
+    rows = await database.fetch(session, _HEAD)
     return Head(rows[0]["position"], rows[0]["digest"]) if rows else Head(0, GENESIS)
 
 
-async def _take_turn(session: AsyncSession) -> None:
-    await database.fetch(session, "SELECT pg_advisory_xact_lock(hashtext('liandong-access-log'))")
+_TAKE_TURN = "SELECT pg_advisory_xact_lock(hashtext('liandong-access-log'))"
+_HEAD = "SELECT position, digest FROM access_log ORDER BY position DESC LIMIT 1"
 
 
-async def append(session: AsyncSession, entries: Sequence[Entry]) -> None:
-    """Add rows at the end of the chain; one writer at a time."""
-    await _take_turn(session)
-    end = await head(session)
+async def append(connection: asyncpg.Connection[Any], entries: Sequence[Entry]) -> None:
+    """Add rows at the end of the chain, within a transaction; one writer at a time."""
+    await connection.fetchval(_TAKE_TURN)
+    last = await connection.fetchrow(_HEAD)
+    end = Head(last["position"], last["digest"]) if last else Head(0, GENESIS)
     digest = end.digest
     rows = []
     for position, entry in enumerate(entries, end.position + 1):
         digest = chain(digest, position, entry)
         rows.append((position, *_values(entry), digest))
-    await database.execute(session, _INSERT, *database.columns(rows, 16))
+    await connection.execute(_INSERT, *database.columns(rows, 16))
 
 
 async def verify(session: AsyncSession, *, kept: Sequence[Head] = ()) -> Verification:
@@ -226,10 +229,13 @@ class AccessLog:
         backoff = 0.1
         try:
             while True:
-                await self._wait_for_rows()
+                await self._some.wait()
                 try:
-                    await self._write()
-                    backoff = 0.1
+                    async with self._database.connection() as connection:
+                        while True:
+                            await self._wait_for_rows()
+                            await self._write(connection)
+                            backoff = 0.1
                 except Exception as error:
                     if not is_away(error):
                         raise
@@ -250,16 +256,15 @@ class AccessLog:
         except TimeoutError:
             return
 
-    async def _write(self) -> None:
+    async def _write(self, connection: asyncpg.Connection[Any]) -> None:
         count = self._unsure or min(len(self._rows), BATCH_ROWS_MAX)
         batch = [self._rows[place] for place in range(count)]
         if batch:
-            async with self._database.transaction() as session:
-                await _take_turn(session)
+            async with connection.transaction():
                 # The attempt before may have been committed although its connection broke.
-                if not (self._unsure and await _has(session, batch[0][0])):
+                if not (self._unsure and await _has(connection, batch[0][0])):
                     self._unsure = count
-                    await append(session, [entry for entry, _ in batch])
+                    await append(connection, [entry for entry, _ in batch])
             self._unsure = 0
         for _, written in batch:
             self._rows.popleft()
@@ -273,16 +278,17 @@ class AccessLog:
     async def _flush(self) -> None:
         try:
             async with asyncio.timeout(FLUSH_SECONDS_MAX):
-                while self._rows:
-                    await self._write()
+                if self._rows:
+                    async with self._database.connection() as connection:
+                        while self._rows:
+                            await self._write(connection)
         except Exception as error:
             if not (is_away(error) or isinstance(error, TimeoutError)):
                 raise
             log.exception("access_log_cut", rows=len(self._rows))
 
 
-async def _has(session: AsyncSession, entry: Entry) -> bool:
-    rows = await database.fetch(
-        session, "SELECT 1 FROM access_log WHERE call_id = $1", entry.call_id
-    )
-    return bool(rows)
+async def _has(connection: asyncpg.Connection[Any], entry: Entry) -> bool:
+    await connection.fetchval(_TAKE_TURN)
+    sql = "SELECT count(*) FROM access_log WHERE call_id = $1"
+    return bool(await connection.fetchval(sql, entry.call_id))

@@ -15,7 +15,6 @@ import grpc
 import structlog
 from google.protobuf import message_factory
 from google.protobuf.message import DecodeError
-from opentelemetry import trace
 
 from gateway import access
 from gateway.access_log import AccessLog, Entry, body_digest
@@ -31,6 +30,7 @@ from gateway.identity import (
 from gateway.routes import OWN, ROUTES, Route
 from gateway.servicer import OwnMethod
 from gateway.settings import GatewaySettings
+from gateway.spans import Span
 from services.kernel import ids, telemetry
 from services.kernel.caller import STREAM_HASH, Signer, body_hash
 from services.kernel.clock import recorded_time
@@ -49,6 +49,7 @@ class Visit:
 
     route: Route
     claim: Claim
+    span: Span
     called_at: datetime = field(default_factory=recorded_time)
     call_id: UUID = field(default_factory=ids.new_id)
     institution_id: str = ""
@@ -60,7 +61,6 @@ class Visit:
 
     def entry(self, outcome: grpc.StatusCode, reason: str = "") -> Entry:
         """The row that tells how it ended."""
-        span = trace.get_current_span().get_span_context()
         return Entry(
             call_id=self.call_id,
             called_at=self.called_at,
@@ -75,7 +75,7 @@ class Visit:
             reason=reason,
             outcome=outcome.name,
             body_hash=self.body_hash,
-            trace_id=trace.format_trace_id(span.trace_id) if span.is_valid else "",
+            trace_id=self.span.trace_id(),
         )
 
 
@@ -119,7 +119,7 @@ class Door(grpc.GenericRpcHandler):
         own = self._own[route.path] if route.noun == OWN else None
 
         async def serve(body: bytes, context: Context) -> bytes:
-            visit = Visit(route, read_claim(context))
+            visit = _visit(route, context)
             try:
                 visit.body_hash = body_hash(body)
                 institution = self._admit(visit, county_of, body)
@@ -132,6 +132,7 @@ class Door(grpc.GenericRpcHandler):
                         body,
                         token=self._token(institution, visit),
                         seconds=self._seconds(context, route),
+                        span=visit.span.to_service(route.path),
                     )
                 await self._record(visit)
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told and recorded
@@ -142,7 +143,7 @@ class Door(grpc.GenericRpcHandler):
 
     def _stream(self, route: Route) -> Any:
         async def serve(bodies: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-            visit = Visit(route, read_claim(context))
+            visit = _visit(route, context)
             digest = hashlib.sha256()
             try:
                 visit.body_hash = STREAM_HASH
@@ -153,6 +154,7 @@ class Door(grpc.GenericRpcHandler):
                     digested(bodies, digest),
                     token=self._token(institution, visit),
                     seconds=self._seconds(context, route),
+                    span=visit.span.to_service(route.path),
                 )
                 async with aclosing(answers):
                     async for answer in answers:
@@ -177,7 +179,7 @@ class Door(grpc.GenericRpcHandler):
             )
         institution = self._directory.admit(visit.claim)
         visit.institution_id = institution.institution_id
-        trace.get_current_span().set_attribute(INSTITUTION_ATTRIBUTE, institution.institution_id)
+        visit.span.note(INSTITUTION_ATTRIBUTE, institution.institution_id)
         visit.county_code = institution.county_code
         if institution.county_code == ABOVE_COUNTIES and county_of is not None:
             visit.county_code = county_of(body) or ABOVE_COUNTIES
@@ -213,6 +215,7 @@ class Door(grpc.GenericRpcHandler):
             self._log.add(entry)
         else:
             await self._log.add_and_wait(entry)
+        visit.span.end()
 
     async def _end(self, visit: Visit, context: Context, error: BaseException) -> NoReturn:
         """Record a call that did not end well, and tell the client."""
@@ -222,6 +225,8 @@ class Door(grpc.GenericRpcHandler):
         )
         if not visit.recorded:
             self._log.add(visit.entry(failure.code, failure.reason))
+        visit.span.failed(failure.code)
+        visit.span.end()
         if not isinstance(error, Exception):
             raise error
         await context.abort(failure.code, failure.details, failure.trailers)
@@ -243,6 +248,11 @@ def _county_reader(route: Route) -> Callable[[bytes], str]:
     return read
 
 
+def _visit(route: Route, context: Context) -> Visit:
+    claim = read_claim(context)
+    return Visit(route, claim, Span.of_client(route.path, claim.traceparent))
+
+
 def _failure(visit: Visit, error: BaseException) -> Failure:
     match error:
         case grpc.aio.AioRpcError():
@@ -252,5 +262,11 @@ def _failure(visit: Visit, error: BaseException) -> Failure:
         case asyncio.CancelledError() | GeneratorExit():
             return Failure(grpc.StatusCode.CANCELLED, "", ())
     opaque = uuid.uuid4().hex
-    log.error("call_fails", method=visit.route.method, error_id=opaque, exc_info=error)
+    log.error(
+        "call_fails",
+        method=visit.route.method,
+        error_id=opaque,
+        trace_id=visit.span.trace_id(),
+        exc_info=error,
+    )
     return Failure(grpc.StatusCode.INTERNAL, f"internal error {opaque}", (), "INTERNAL")

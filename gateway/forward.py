@@ -4,14 +4,14 @@ import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import grpc
 from grpc_status import rpc_status
-from opentelemetry import propagate, trace
 
 from gateway.identity import SERVICE_KEY
 from gateway.routes import NAMED_BY_CALLER, OWN, ROUTES, Route
+from gateway.spans import TRACEPARENT, Span
 from services.kernel import caller as callers
 from services.kernel import status
 from services.kernel.errors import LiandongError, Unavailable, invalid_field
@@ -38,8 +38,6 @@ _AWAY = (
     grpc.StatusCode.UNKNOWN,
     grpc.StatusCode.CANCELLED,
 )
-
-tracer = trace.get_tracer("liandong.gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +106,18 @@ class Backends:
         return named
 
     async def unary(
-        self, route: Route, noun: str, body: bytes, *, token: bytes, seconds: float
+        self, route: Route, noun: str, body: bytes, *, token: bytes, seconds: float, span: Span
     ) -> bytes:
         """Pass one request on and wait for its answer."""
-        with ClientSpan(route) as span:
-            call = self._callables[noun, route.path]
-            try:
-                answer: bytes = await call(body, timeout=seconds, metadata=span.metadata(token))
-            except grpc.aio.AioRpcError as error:
-                span.failed(error.code())
-                raise
-            return answer
+        call = self._callables[noun, route.path]
+        try:
+            answer: bytes = await call(body, timeout=seconds, metadata=_metadata(token, span))
+        except grpc.aio.AioRpcError as error:
+            span.failed(error.code())
+            raise
+        finally:
+            span.end()
+        return answer
 
     async def stream(
         self,
@@ -128,21 +127,22 @@ class Backends:
         *,
         token: bytes,
         seconds: float,
+        span: Span,
     ) -> AsyncGenerator[bytes]:
         """Pass a stream on, message by message, both ways; neither side runs ahead of the other."""
-        with ClientSpan(route) as span:
-            call = self._callables[noun, route.path](
-                bodies, timeout=seconds, metadata=span.metadata(token)
-            )
-            try:
-                async for answer in call:
-                    yield answer
-            except grpc.aio.AioRpcError as error:
-                span.failed(error.code())
-                raise
-            finally:
-                # A client that is gone must not leave the service at work.
-                call.cancel()
+        call = self._callables[noun, route.path](
+            bodies, timeout=seconds, metadata=_metadata(token, span)
+        )
+        try:
+            async for answer in call:
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            span.failed(error.code())
+            raise
+        finally:
+            # A client that is gone must not leave the service at work.
+            call.cancel()
+            span.end()
 
     async def close(self) -> None:
         """Give the connections back."""
@@ -150,37 +150,12 @@ class Backends:
             await channel.close()
 
 
-class ClientSpan:
-    """
-    The span of a call to a service.
-
-    By hand: the instrumentation's client interceptor makes grpc.aio start three tasks a call.
-    """
-
-    def __init__(self, route: Route) -> None:
-        service, method = route.method.rsplit("/", 1)
-        self._span = tracer.start_span(
-            route.path,
-            kind=trace.SpanKind.CLIENT,
-            attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": method},
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._span.end()
-
-    def metadata(self, token: bytes) -> tuple[tuple[str, str | bytes], ...]:
-        """What goes with the call: the signed caller and this span; nothing of the client's."""
-        carrier: dict[str, str] = {}
-        propagate.inject(carrier, context=trace.set_span_in_context(self._span))
-        return ((callers.METADATA_KEY, token), *carrier.items())
-
-    def failed(self, code: grpc.StatusCode) -> None:
-        """Note how the call ended."""
-        self._span.set_attribute("rpc.grpc.status_code", code.value[0])
-        self._span.set_status(trace.Status(trace.StatusCode.ERROR, code.name))
+def _metadata(token: bytes, span: Span) -> tuple[tuple[str, str | bytes], ...]:
+    """What goes with a call: the signed caller and the trace; nothing of the client's own."""
+    traceparent = span.traceparent()
+    if not traceparent:
+        return ((callers.METADATA_KEY, token),)
+    return ((callers.METADATA_KEY, token), (TRACEPARENT, traceparent))
 
 
 async def digested(bodies: AsyncIterator[bytes], digest: "hashlib._Hash") -> AsyncIterator[bytes]:

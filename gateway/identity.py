@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from gateway.spans import TRACEPARENT
 from services.kernel.caller import Caller
 from services.kernel.errors import Denied, Unauthenticated, Unavailable, invalid_field
 from services.kernel.rpc import Context
@@ -47,12 +48,13 @@ class Claim:
     purpose: str
     service: str
     """The noun that the call names; only the operator's surface asks for it."""
+    traceparent: str
 
 
 def read_claim(context: Context) -> Claim:
     """Take what a call brings; refuses nothing, so that a refusal can be recorded with it."""
     peers = list(context.auth_context().get("peer_spiffe_id", ()))
-    person_id = purpose = service = ""
+    person_id = purpose = service = traceparent = ""
     for key, value in context.invocation_metadata() or ():
         if key == PERSON_KEY:
             person_id = str(value)[:_SHOWN_MAX]
@@ -60,8 +62,10 @@ def read_claim(context: Context) -> Claim:
             purpose = str(value)[:_SHOWN_MAX]
         elif key == SERVICE_KEY:
             service = str(value)[:_SHOWN_MAX]
+        elif key == TRACEPARENT:
+            traceparent = str(value)
     peer = peers[0].decode("ascii", "replace")[:_SHOWN_MAX] if len(peers) == 1 else ""
-    return Claim(peer, person_id, purpose, service)
+    return Claim(peer, person_id, purpose, service, traceparent)
 
 
 class Directory:

@@ -133,6 +133,23 @@ def a_target(
 
 
 @asynccontextmanager
+async def an_operators_target(
+    authority: LocalCA, seen: Seen, noun: str, *, address: str
+) -> AsyncIterator[Target]:
+    """A service with nothing but the operator's surface."""
+
+    def add(server: Any) -> None:
+        operator = Operator(seen, noun)  # type: ignore[abstract]
+        operator_pb2_grpc.add_OperatorServiceServicer_to_server(operator, server)
+
+    target = a_target(authority, noun, add, address=address)
+    try:
+        yield target
+    finally:
+        await target.stop()
+
+
+@asynccontextmanager
 async def targets(authority: LocalCA, seen: Seen) -> AsyncIterator[dict[str, Target]]:
     """
     The services loans and households; nothing listens for the other three.

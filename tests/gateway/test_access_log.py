@@ -14,13 +14,13 @@ from liandong.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from deploy.local.processes import ticks
 from gateway import access_log
 from gateway.access_log import AccessLog, Entry, Head
 from services.kernel import database, ids
 from services.kernel.caller import body_hash
 from services.kernel.database import Database
 from services.kernel.errors import Unavailable
+from tests.eventually import eventually
 from tests.gateway.conftest import House
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
@@ -55,7 +55,7 @@ class Undone(Exception):
 @asynccontextmanager
 async def as_superuser(house: House) -> AsyncIterator[AsyncSession]:
     """A session that may do anything to the log, and whose doing is undone."""
-    db = Database(house.postgres.superuser_dsn(), "gateway", pool_size=2)
+    db = Database(house.schema.server.dsn_of(house.schema.name), "gateway", pool_size=2)
     try:
         async with db.transaction() as session:
             yield session
@@ -64,6 +64,14 @@ async def as_superuser(house: House) -> AsyncIterator[AsyncSession]:
         return
     finally:
         await db.close()
+
+
+async def append(session: AsyncSession, entries: list[Entry]) -> None:
+    """Append within a session's transaction."""
+    connection = await session.connection()
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert driver is not None
+    await access_log.append(driver, entries)
 
 
 async def test_every_call_leaves_a_row_and_a_read_is_on_disk_before_its_answer(
@@ -106,10 +114,10 @@ async def test_what_a_service_refused_was_allowed_here_and_tells_the_outcome(hou
     with pytest.raises(grpc.aio.AioRpcError):
         await stub.GetLoan(loans_pb2.GetLoanRequest())
 
-    async for _ in ticks(5.0, pause=0.02):
-        row = (await house.logged("bank-1"))[-1]
-        if row["outcome"] == "INVALID_ARGUMENT":
-            break
+    rows = await eventually(
+        lambda: house.logged("bank-1"), lambda rows: rows[-1]["outcome"] == "INVALID_ARGUMENT"
+    )
+    row = rows[-1]
     assert (row["decision"], row["reason"]) == ("allowed", "")
 
 
@@ -122,17 +130,13 @@ async def test_one_above_counties_is_recorded_with_the_county_it_asked_about(hou
 
 
 async def test_the_app_role_may_only_add(house: House) -> None:
-    connection = await asyncpg.connect(house.postgres.dsn("gateway", "app"))
-    try:
-        for statement in (
-            "UPDATE access_log SET purpose = 'other'",
-            "DELETE FROM access_log",
-            "TRUNCATE access_log",
-        ):
-            with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await connection.execute(statement)
-    finally:
-        await connection.close()
+    for statement in (
+        "UPDATE access_log SET purpose = 'other'",
+        "DELETE FROM access_log",
+        "TRUNCATE access_log",
+    ):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await house.schema.ask_as_app(statement)
 
 
 _COLUMNS = [name for name in Entry.__slots__ if name not in ("call_id", "called_at", "decision")]
@@ -179,7 +183,7 @@ async def test_every_tampering_is_found(house: House) -> None:
     missed = []
     async with as_superuser(house) as session:
         first = (await access_log.head(session)).position + 1
-        await access_log.append(session, [an_entry() for _ in range(ROWS)])
+        await append(session, [an_entry() for _ in range(ROWS)])
         kept = await access_log.head(session)
         assert (await access_log.verify(session, kept=[kept])).intact
         for _ in range(TAMPERINGS):
@@ -194,7 +198,7 @@ async def test_every_tampering_is_found(house: House) -> None:
 
 async def test_a_cut_tail_is_found_against_a_head_kept_elsewhere(house: House) -> None:
     async with as_superuser(house) as session:
-        await access_log.append(session, [an_entry() for _ in range(5)])
+        await append(session, [an_entry() for _ in range(5)])
         kept = await access_log.head(session)
         whole = await access_log.verify(session, kept=[kept])
         await database.execute(
@@ -202,7 +206,7 @@ async def test_a_cut_tail_is_found_against_a_head_kept_elsewhere(house: House) -
         )
         alone = await access_log.verify(session)
         cut = await access_log.verify(session, kept=[kept])
-        await access_log.append(session, [an_entry() for _ in range(4)])
+        await append(session, [an_entry() for _ in range(4)])
         rewritten = await access_log.verify(session, kept=[kept])
 
     assert whole.intact
@@ -215,7 +219,7 @@ async def test_a_cut_tail_is_found_against_a_head_kept_elsewhere(house: House) -
 async def test_two_gateways_append_to_one_chain(house: House) -> None:
     async def write(rows: int) -> None:
         async with house.db.transaction() as session:
-            await access_log.append(session, [an_entry("two/Gateways") for _ in range(rows)])
+            await append(session, [an_entry("two/Gateways") for _ in range(rows)])
 
     await asyncio.gather(*(write(rows) for rows in (7, 1, 30, 2, 11)))
 
@@ -224,10 +228,10 @@ async def test_two_gateways_append_to_one_chain(house: House) -> None:
 
 
 async def test_rows_are_written_once_each_though_connections_break(house: House) -> None:
-    db = Database(house.postgres.dsn("gateway", "app"), "gateway", pool_size=2)
+    db = await house.schema.another_database(pool_size=2)
     log = AccessLog(db)
     running = asyncio.create_task(log.run())
-    breaker = await asyncpg.connect(house.postgres.superuser_dsn())
+    breaker = await asyncpg.connect(house.schema.server.dsn_of(house.schema.name))
     entries = [an_entry("broken/Connections") for _ in range(2_000)]
     try:
         for count, entry in enumerate(entries):
@@ -235,7 +239,7 @@ async def test_rows_are_written_once_each_though_connections_break(house: House)
             if count % 100 == 0:
                 await breaker.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE application_name = 'liandong-gateway'"
+                    " WHERE application_name = 'liandong-gateway' AND datname = current_database()"
                 )
         await log.add_and_wait(an_entry("broken/Connections"))
     finally:
@@ -259,7 +263,7 @@ async def test_rows_are_written_once_each_though_connections_break(house: House)
 async def test_a_stop_writes_what_waits(house: House) -> None:
     log = AccessLog(house.db)
     running = asyncio.create_task(log.run())
-    await asyncio.sleep(0)
+    await log.add_and_wait(an_entry())
     entries = [an_entry("stopped/Gateway") for _ in range(450)]
     for entry in entries:
         log.add(entry)

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Awaitable
+from contextlib import suppress
 from typing import Any
 
 import grpc
@@ -17,13 +18,14 @@ from liandong.households.v1 import households_pb2, households_pb2_grpc
 from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 
 from deploy.local.ca import Credentials, LocalCA
-from deploy.local.processes import ticks
 from gateway import access, operations
 from gateway.forward import DETAILS_KEY
 from gateway.routes import NAMED_BY_CALLER, OWN, ROUTES, SERVICE_NAMES, Route
 from services.kernel import status
 from services.kernel.caller import STREAM_HASH, body_hash
+from tests.eventually import eventually
 from tests.gateway.conftest import House, channel
+from tests.gateway.fakes import an_operators_target
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
 
@@ -64,6 +66,15 @@ async def refused(call: Awaitable[object]) -> grpc.aio.AioRpcError:
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await call
     return refusal.value
+
+
+async def refused_or_cancelled(call: Awaitable[object]) -> None:
+    with suppress(grpc.aio.AioRpcError, asyncio.CancelledError):
+        await call
+
+
+async def of(value: bool) -> bool:
+    return value
 
 
 async def test_a_call_goes_through_with_a_caller_signed_for_it(house: House) -> None:
@@ -218,6 +229,46 @@ async def test_a_service_that_is_away_is_named_and_nothing_hangs(house: House) -
     assert (info.reason, info.metadata["service"]) == ("SERVICE_UNAVAILABLE", "funds")
 
 
+async def test_a_service_that_comes_back_is_found_again(house: House) -> None:
+    stub = operator_pb2_grpc.OperatorServiceStub(house.as_institution("operator-1"))
+
+    async def answered() -> str:
+        try:
+            answer = await stub.GetTotals(
+                operator_pb2.GetTotalsRequest(county_code="123456"),
+                metadata=(("liandong-service", "credit"),),
+            )
+        except grpc.aio.AioRpcError as error:
+            return status.reason_of(error)
+        return answer.totals[0].name
+
+    assert await answered() == "SERVICE_UNAVAILABLE"
+    address = house.settings.credit_address
+    async with an_operators_target(house.authority, house.seen, "credit", address=address):
+        assert await eventually(answered, lambda name: name == "credit")
+    assert await eventually(answered, lambda name: name != "credit") == "SERVICE_UNAVAILABLE"
+
+
+async def test_a_client_that_gives_up_is_recorded_and_the_service_is_told(house: House) -> None:
+    house.seen.cancelled.clear()
+    asked = len(house.seen.callers)
+    call = loans(house).GetPayoffQuote(
+        loans_pb2.GetPayoffQuoteRequest(
+            county_code="123456", loan_id=LOAN_ID, value_date=Date(year=2019, month=5, day=6)
+        )
+    )
+    waiting = asyncio.ensure_future(refused_or_cancelled(call))
+    await eventually(lambda: of(len(house.seen.callers) > asked))
+
+    call.cancel()
+
+    await asyncio.wait_for(house.seen.cancelled.wait(), 10)
+    await waiting
+    await eventually(
+        lambda: house.logged("bank-1"), lambda rows: rows[-1]["outcome"] == "CANCELLED"
+    )
+
+
 async def test_the_clients_deadline_goes_on_capped_and_one_is_given_where_there_is_none(
     house: House,
 ) -> None:
@@ -343,15 +394,18 @@ async def test_a_suspended_institution_is_out_within_seconds_and_its_change_is_s
     async with house.db.transaction() as session:
         assert await operations.set_active(session, "bank-2", active=False)
 
-    reason = ""
-    async for _ in ticks(10.0, pause=0.1):
+    async def reason() -> str:
         try:
             await loans(house, "bank-2").GetLoan(a_question())
         except grpc.aio.AioRpcError as error:
-            reason = status.reason_of(error)
-            break
+            return status.reason_of(error)
+        return ""
 
-    assert reason == "INSTITUTION_UNKNOWN"
+    assert await eventually(reason) == "INSTITUTION_UNKNOWN"
+    said = "SELECT * FROM outbox WHERE aggregate_id = 'bank-2' AND stream_sequence IS NOT NULL"
+    rows = await eventually(lambda: house.schema.ask(said), lambda rows: len(rows) >= 2)
+    assert [row["sequence"] for row in rows][:2] == [1, 2]
+    assert {row["event_type"] for row in rows} == {"liandong.gateway.v1.institution_changed"}
     async with house.db.transaction() as session:
         assert await operations.set_active(session, "bank-2", active=True)
 

@@ -5,12 +5,13 @@ import uuid
 import pytest
 from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from deploy.local.processes import ticks
 from gateway.door import INSTITUTION_ATTRIBUTE
 from services.kernel import telemetry
+from tests.eventually import eventually
 from tests.gateway.conftest import House
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
@@ -27,14 +28,14 @@ async def test_the_clients_trace_goes_on_to_the_service(house: House) -> None:
         metadata=(("traceparent", f"00-{trace_id}-{'1' * 16}-01"),),
     )
 
-    async for _ in ticks(5.0, pause=0.02):
-        spans = {
+    async def of_the_call() -> dict[trace.SpanKind, ReadableSpan]:
+        return {
             span.kind: span
             for span in kept.get_finished_spans()
-            if span.name.startswith("/") and format(span.context.trace_id, "032x") == trace_id
+            if format(span.context.trace_id, "032x") == trace_id
         }
-        if len(spans) == 2:
-            break
+
+    spans = await eventually(of_the_call, lambda found: len(found) == 2)
     server, client = spans[trace.SpanKind.SERVER], spans[trace.SpanKind.CLIENT]
     assert client.parent is not None
     assert client.parent.span_id == server.context.span_id
