@@ -1,6 +1,5 @@
 """The `liandong` command: the platform on one machine, and an operator's tools for any."""
 
-import asyncio
 import hashlib
 import os
 import signal
@@ -13,6 +12,7 @@ from typing import Annotated, TypeVar
 
 import grpc
 import typer
+import uvloop
 from google.type.date_pb2 import Date
 from liandong.common.v1 import operator_pb2
 from rich.console import Console
@@ -227,7 +227,7 @@ def _run(work: Awaitable[T]) -> T:
         return await work
 
     try:
-        return asyncio.run(whole())
+        return uvloop.run(whole())
     except PackErrors as error:
         errors.print(str(error), markup=False, highlight=False)
         raise typer.Exit(2) from None

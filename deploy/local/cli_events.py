@@ -1,6 +1,5 @@
 """The `liandong events` and `liandong parked` commands."""
 
-import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable
@@ -9,6 +8,7 @@ from typing import Annotated
 
 import grpc
 import typer
+import uvloop
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from liandong.claims.v1 import events_pb2 as claims_events
@@ -64,7 +64,7 @@ def _run(work: Awaitable[None]) -> None:
         await work
 
     try:
-        asyncio.run(whole())
+        uvloop.run(whole())
     except grpc.aio.AioRpcError as error:
         errors.print(explain(error), markup=False, highlight=False)
         raise typer.Exit(1) from None

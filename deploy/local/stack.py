@@ -13,9 +13,11 @@ from typing import Self
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
 
 from deploy.local.ca import Credentials, LocalCA
-from deploy.local.nats import Nats
+from deploy.local.nats import Nats, connect
 from deploy.local.places import DataFolder, Places, write_file
 from deploy.local.postgres import Postgres
 from deploy.local.processes import Program, Supervisor
@@ -23,6 +25,7 @@ from deploy.local.remote import Remote
 from deploy.local.spans import SpanSink, SpanStore
 from deploy.nats.topology import Topology
 from services.kernel.migrate import upgrade
+from services.kernel.outbox import STREAM
 from services.programmes.loader import load
 
 SERVICES = ("households", "credit", "loans", "claims", "funds")
@@ -146,12 +149,20 @@ class Stack:
 
     async def _keep_streams(self) -> None:
         """A server that came up empty gets its stream back; the relays then fill it again."""
-        while True:
-            await asyncio.sleep(STREAM_CHECK_SECONDS)
-            try:
-                await self.nats.ensure_streams(self.ca.service("operator"))
-            except (OSError, TimeoutError) as error:
-                log.info("streams_wait", error=type(error).__name__)
+        operator = self.ca.service("operator")
+        client = await connect(self.nats.url, operator, "operator", max_reconnect_attempts=-1)
+        try:
+            while True:
+                await asyncio.sleep(STREAM_CHECK_SECONDS)
+                try:
+                    await client.jetstream().stream_info(STREAM)
+                except NotFoundError:
+                    log.warning("stream_missing")
+                    await self.nats.ensure_streams(operator)
+                except (OSError, TimeoutError, NatsError) as error:
+                    log.info("streams_wait", error=type(error).__name__)
+        finally:
+            await client.close()
 
     def _programs(self) -> Sequence[Program]:
         env = self.environment()
