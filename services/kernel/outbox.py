@@ -16,7 +16,8 @@ from google.protobuf.message import Message
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.errors import NotFoundError
+from nats.js.api import RawStreamMsg
+from nats.js.errors import APIError, NotFoundError
 from opentelemetry import propagate
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -31,6 +32,10 @@ TURN_SECONDS = 0.5
 CHECK_SECONDS = 30.0
 BACKOFF_SECONDS_MAX = 30.0
 REPUBLISH_ROWS_MAX = 100_000
+EVENT_BYTES_MAX = 512 * 1024
+"""What the stream takes for certain: half of the server's `max_payload`."""
+
+_WRONG_LAST_SEQUENCE = 10071
 
 log = structlog.get_logger(__name__)
 
@@ -80,6 +85,7 @@ async def record(session: AsyncSession, events: Sequence[OutgoingEvent]) -> None
         )
         for event in events
     ]
+    assert all(len(row[8]) <= EVENT_BYTES_MAX for row in rows), "an event that no stream takes"
     await database.execute(session, _RECORD, *database.columns(rows, 10))
     database.mark_said(session)
 
@@ -93,18 +99,25 @@ class _Row:
     payload: bytes
 
 
+class _StreamMoved(Exception):
+    """The last event of ours in the stream is not the one that we know."""
+
+
 class Relay:
     """
     Publishes a service's outbox in order, in atomic batches, one relay at a time.
 
     Every row keeps the position that the stream gave it. When the stream was wiped or cut, the rows
-    that it lacks are published again; consumers have an inbox, so doing it twice is safe.
+    that it lacks are published again; consumers have an inbox, so doing it twice is safe. Nothing
+    new goes in before that: each publish names our last position, and the stream refuses another.
     """
 
     def __init__(self, db: Database, noun: str, *, batch_size_max: int) -> None:
         self._database = db
         self._noun = noun
         self._batch_size_max = batch_size_max
+        self._last = 0
+        """Position of the last event of ours that the stream holds, as we know it."""
 
     async def run(self, client: Client) -> None:
         """Relay until cancelled; a server that is away is tried again, ever more slowly."""
@@ -148,8 +161,10 @@ class Relay:
                 next_check = loop.time() + CHECK_SECONDS
             self._database.said.clear()
             rows = await self._unpublished(connection)
-            if rows:
-                await self._publish(connection, client, stream, rows)
+            if rows and not await self._publish(connection, client, stream, rows):
+                next_check = 0.0
+                await asyncio.sleep(POLL_SECONDS)
+                continue
             if len(rows) < self._batch_size_max:
                 try:
                     await asyncio.wait_for(self._database.said.wait(), POLL_SECONDS)
@@ -199,10 +214,15 @@ class Relay:
         client: Client,
         stream: JetStreamContext,
         rows: Sequence[_Row],
-    ) -> None:
-        sequences = await _publish_batch(client, rows) if len(rows) > 1 else None
-        if sequences is None:
-            sequences = [await _publish_one(stream, row) for row in rows]
+    ) -> bool:
+        """Publish rows and note their positions; False when the stream is not as we left it."""
+        try:
+            sequences = await self._publish_batch(client, rows) if len(rows) > 1 else None
+            if sequences is None:
+                sequences = [await self._publish_one(stream, row) for row in rows]
+        except _StreamMoved:
+            log.warning("stream_moved", noun=self._noun, last=self._last)
+            return False
         await connection.execute(
             """UPDATE outbox SET stream_sequence = at.sequence
                FROM unnest($1::bigint[], $2::bigint[]) AS at (position, sequence)
@@ -210,11 +230,67 @@ class Relay:
             [row.position for row in rows],
             sequences,
         )
+        return True
+
+    def _fence(self) -> dict[str, str]:
+        return {
+            "Nats-Expected-Last-Subject-Sequence": str(self._last),
+            "Nats-Expected-Last-Subject-Sequence-Subject": f"liandong.{self._noun}.>",
+        }
+
+    async def _publish_batch(self, client: Client, rows: Sequence[_Row]) -> list[int] | None:
+        """
+        Publish rows as one atomic batch: one sync, all or nothing (limits.md).
+
+        The stream positions, or None when the stream refused the batch, which it does when an id in
+        it is stored already.
+        """
+        batch_id = ids.new_id().hex
+        last = len(rows)
+        for place, row in enumerate(rows[:-1], 1):
+            marks = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(place)}
+            fence = self._fence() if place == 1 else {}
+            await client.publish(row.subject, row.payload, headers=row.headers | marks | fence)
+        end = rows[-1]
+        marks = {
+            "Nats-Batch-Id": batch_id,
+            "Nats-Batch-Sequence": str(last),
+            "Nats-Batch-Commit": "1",
+        }
+        answer = await client.request(
+            end.subject, end.payload, timeout=PUBLISH_TIMEOUT_SECONDS, headers=end.headers | marks
+        )
+        ack = json.loads(answer.data)
+        if "error" in ack:
+            code = ack["error"].get("err_code")
+            if code == _WRONG_LAST_SEQUENCE:
+                raise _StreamMoved
+            log.info("batch_refused", code=code, rows=last)
+            return None
+        assert ack["count"] == last, ack
+        self._last = ack["seq"]
+        return [ack["seq"] - last + place for place in range(1, last + 1)]
+
+    async def _publish_one(self, stream: JetStreamContext, row: _Row) -> int:
+        headers = row.headers | self._fence()
+        try:
+            ack = await stream.publish(
+                row.subject, row.payload, timeout=PUBLISH_TIMEOUT_SECONDS, headers=headers
+            )
+        except APIError as error:
+            if error.err_code == _WRONG_LAST_SEQUENCE:
+                raise _StreamMoved from error
+            raise
+        if not ack.duplicate:
+            self._last = ack.seq
+        return ack.seq
 
     async def _compare_with_stream(
         self, connection: asyncpg.Connection[Any], stream: JetStreamContext
     ) -> None:
         """Mark for publishing again whatever the stream should hold and does not."""
+        last = await _last_of(stream, self._noun)
+        self._last = last.seq or 0 if last else 0
         info = await stream.stream_info(STREAM)
         created = info.created.astimezone(UTC).isoformat() if info.created else ""
         known = await connection.fetchval("SELECT stream_created FROM relay_state")
@@ -222,7 +298,7 @@ class Relay:
         if known and known != created:
             lost = await _forget_after(connection, 0)
         else:
-            last_good = await _last_row_that_stands(connection, stream, self._noun)
+            last_good = await _last_row_that_stands(connection, last)
             lost = await _forget_after(connection, last_good)
         if known != created:
             await connection.execute("UPDATE relay_state SET stream_created = $1", created)
@@ -267,42 +343,6 @@ async def republish_range(session: AsyncSession, first: int, last: int) -> int:
     return rows
 
 
-async def _publish_batch(client: Client, rows: Sequence[_Row]) -> list[int] | None:
-    """
-    Publish rows as one atomic batch: one sync, all or nothing (limits.md).
-
-    The stream positions, or None when the stream refused the batch, which it does when an id in it
-    is stored already.
-    """
-    batch_id = ids.new_id().hex
-    last = len(rows)
-    for place, row in enumerate(rows[:-1], 1):
-        marks = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(place)}
-        await client.publish(row.subject, row.payload, headers=row.headers | marks)
-    end = rows[-1]
-    marks = {
-        "Nats-Batch-Id": batch_id,
-        "Nats-Batch-Sequence": str(last),
-        "Nats-Batch-Commit": "1",
-    }
-    answer = await client.request(
-        end.subject, end.payload, timeout=PUBLISH_TIMEOUT_SECONDS, headers=end.headers | marks
-    )
-    ack = json.loads(answer.data)
-    if "error" in ack:
-        log.info("batch_refused", code=ack["error"].get("err_code"), rows=last)
-        return None
-    assert ack["count"] == last, ack
-    return [ack["seq"] - last + place for place in range(1, last + 1)]
-
-
-async def _publish_one(stream: JetStreamContext, row: _Row) -> int:
-    ack = await stream.publish(
-        row.subject, row.payload, timeout=PUBLISH_TIMEOUT_SECONDS, headers=row.headers
-    )
-    return ack.seq
-
-
 async def _forget_after(connection: asyncpg.Connection[Any], stream_sequence: int) -> int:
     status = await connection.execute(
         """UPDATE outbox SET stream_sequence = NULL, publish_count = publish_count + 1
@@ -312,13 +352,19 @@ async def _forget_after(connection: asyncpg.Connection[Any], stream_sequence: in
     return int(status.rsplit(" ", 1)[-1])
 
 
+async def _last_of(stream: JetStreamContext, noun: str) -> RawStreamMsg | None:
+    """The last event of a noun that the stream holds."""
+    try:
+        return await stream.get_last_msg(STREAM, f"liandong.{noun}.>", direct=True)
+    except NotFoundError:
+        return None
+
+
 async def _last_row_that_stands(
-    connection: asyncpg.Connection[Any], stream: JetStreamContext, noun: str
+    connection: asyncpg.Connection[Any], last: RawStreamMsg | None
 ) -> int:
     """The highest stream position at which the stream holds our event; 0 for none."""
-    try:
-        last = await stream.get_last_msg(STREAM, f"liandong.{noun}.>", direct=True)
-    except NotFoundError:
+    if last is None:
         return 0
     assert last.seq is not None
     stands = await connection.fetchval(

@@ -1,21 +1,29 @@
 """The farm's two nouns on real servers, and their parts as a process would run them."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
 import pytest_asyncio
+from nats.aio.client import Client
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from deploy.local.ca import LocalCA
+from deploy.local.nats import Nats
+from deploy.local.places import server_user
 from deploy.local.postgres import Postgres
 from services.kernel import telemetry
 from services.kernel.settings import PlatformSettings
 from tests import servers
 from tests.conftest import MakeSchema
-from tests.servers import PostgresServer, Schema, Schemas
+from tests.kernel.farm.handling import COUNTY
+from tests.servers import NatsServer, PostgresServer, Schema, Schemas
 
 FARM = "tests.kernel.farm"
 
@@ -54,6 +62,44 @@ async def mortal_barns(mortal_postgres: Postgres, mortal_schemas: Schemas) -> As
     if mortal_postgres.pid is None:
         await mortal_postgres.start()
     await mortal_schemas.empty()
+
+
+@dataclass(slots=True)
+class Mortal:
+    """A NATS that a test may kill, wipe or set back; it has to start it again."""
+
+    wheel: Nats
+    server: NatsServer
+    clients: list[Client] = field(default_factory=list)
+
+    async def connect(self, noun: str) -> Client:
+        """A connection that is closed after the test."""
+        self.clients.append(await self.server.connect(noun))
+        return self.clients[-1]
+
+    async def fill(self, noun: str, count: int) -> None:
+        """Messages of another noun, as they come in between."""
+        client = await self.connect(noun)
+        for _ in range(count):
+            await client.jetstream().publish(f"liandong.{noun}.v1.noise.{COUNTY}", b"")
+
+    def give_to_server(self, path: Path) -> None:
+        """What we put back belongs to the account that the server runs as."""
+        user = server_user()
+        if user is not None:
+            for one in (path, *path.rglob("*")):
+                os.chown(one, user.uid, user.gid)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def mortal_nats(certificates: LocalCA) -> AsyncIterator[Mortal]:
+    """A NATS of the test's own."""
+    streams = servers.small_topology()
+    async with servers.nats_from_wheel(certificates, streams) as wheel:
+        made = Mortal(wheel, servers.as_server(wheel, certificates, streams))
+        yield made
+        for client in made.clients:
+            await client.close()
 
 
 @pytest.fixture
