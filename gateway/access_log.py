@@ -104,8 +104,7 @@ class Verification:
         return self.broken_at is None
 
 
-_NAMES = tuple(Entry.__slots__)
-_values = attrgetter(*_NAMES)
+_values = attrgetter(*Entry.__slots__)
 
 
 def body_digest(digest: bytes) -> str:
@@ -115,7 +114,11 @@ def body_digest(digest: bytes) -> str:
 
 def chain(previous: bytes, position: int, entry: Entry) -> bytes:
     """The digest of a row after the one before it."""
-    call_id, called_at, *texts = _values(entry)
+    return _link(previous, position, _values(entry))
+
+
+def _link(previous: bytes, position: int, values: Sequence[Any]) -> bytes:
+    call_id, called_at, *texts = values
     row = [position, call_id.hex, (called_at - _EPOCH) // _MICROSECOND, *texts]
     return hashlib.sha256(previous + json.dumps(row, separators=(",", ":")).encode()).digest()
 
@@ -127,6 +130,13 @@ INSERT INTO access_log (position, call_id, called_at, peer, institution_id, pers
 SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[],
                      $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
                      $12::text[], $13::text[], $14::text[], $15::text[], $16::bytea[])
+"""
+
+
+_READ = """
+SELECT position, call_id, called_at, peer, institution_id, person_id, method, service, county_code,
+       purpose, decision, reason, outcome, body_hash, trace_id, digest
+FROM access_log WHERE position > $1 ORDER BY position LIMIT $2
 """
 
 
@@ -161,15 +171,13 @@ async def verify(session: AsyncSession, *, kept: Sequence[Head] = ()) -> Verific
     while True:
         found = await database.fetch(
             session,
-            "SELECT * FROM access_log WHERE position > $1 ORDER BY position LIMIT $2",
+            _READ,
             last.position,
             VERIFY_ROWS,
         )
-        for row in found:
-            position = row["position"]
-            values = {name: row[name] for name in _NAMES}
-            digest = chain(last.digest, position, Entry(**values))
-            follows = position == last.position + 1 and digest == row["digest"]
+        for position, *values, written in found:
+            digest = _link(last.digest, position, values)
+            follows = position == last.position + 1 and digest == written
             if not follows or expected.pop(position, digest) != digest:
                 return Verification(rows, last, last.position + 1)
             last = Head(position, digest)
