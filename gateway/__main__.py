@@ -15,7 +15,7 @@ from gateway.routes import SERVICE_NAMES
 from gateway.server import Server
 from gateway.servicer import GatewayServicer
 from gateway.settings import GatewaySettings
-from services.kernel import bus, outbox, process, rpc, telemetry
+from services.kernel import bus, metrics, outbox, process, rpc, telemetry
 from services.kernel.caller import Signer
 from services.kernel.database import Database
 from services.kernel.settings import PlatformSettings
@@ -38,6 +38,7 @@ async def enter(db: Database, path: Path) -> None:
 async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     """Start the door, its log, its directory and its relay; run until cancelled."""
     telemetry.start_traces(NOUN, platform)
+    metrics.start(platform.metrics_port, host=platform.metrics_host)
     await bus.require_synced_streams(platform.nats_monitor_url)
     db = Database(settings.database_url, NOUN, pool_size=settings.pool_size)
     await db.wait_until_ready()

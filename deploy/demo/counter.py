@@ -31,7 +31,8 @@ INDICATORS_A_BATCH = 2_000
 RATED_A_CHUNK = 2_000
 AT_ONCE = 4
 WAIT_SECONDS_MAX = 180.0
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.02
+PAUSE_SECONDS_MAX = 0.5
 COVERS = {"death": "personal_accident", "storm": "natural_disaster"}
 
 Say = Callable[[str], None]
@@ -163,12 +164,14 @@ class Counter:
                 return
             request.page_token = answer.next_page_token
 
-    async def get_totals(self, noun: str) -> operator_pb2.GetTotalsResponse:
+    async def get_totals(
+        self, noun: str, positions_only: bool = False
+    ) -> operator_pb2.GetTotalsResponse:
         """A service's control totals, asked as the operator."""
         answer: operator_pb2.GetTotalsResponse = await self._client(self._operator()).call(
             operator_pb2_grpc.OperatorServiceStub,
             "GetTotals",
-            operator_pb2.GetTotalsRequest(county_code=COUNTY),
+            operator_pb2.GetTotalsRequest(county_code=COUNTY, positions_only=positions_only),
             metadata={"liandong-service": noun},
         )
         return answer
@@ -186,10 +189,12 @@ class Counter:
 
     async def _until(self, truth: Callable[[], Awaitable[bool]], what: str) -> None:
         deadline = asyncio.get_running_loop().time() + WAIT_SECONDS_MAX
+        pause = PAUSE_SECONDS
         while not await truth():
             if asyncio.get_running_loop().time() > deadline:
                 raise TimeoutError(f"waited too long until {what}")
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, PAUSE_SECONDS_MAX)
 
     async def _each(self, work: Sequence[Callable[[], Awaitable[None]]]) -> None:
         """Do things at once, a bounded number at a time."""

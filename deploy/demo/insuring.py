@@ -128,7 +128,7 @@ class Insuring(Counter):
             )
             if each.payee_kind == kind
         ]
-        today = (await self.get_totals("claims")).business_date
+        today = (await self.get_totals("claims", positions_only=True)).business_date
         for part in parts(open_, BATCH_ITEMS):
             request = claims_pb2.BatchConfirmPaymentsRequest(
                 county_code=COUNTY,

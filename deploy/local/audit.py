@@ -11,10 +11,11 @@ from deploy.nats.topology import Topology
 
 SERVICES = ("households", "credit", "loans", "claims", "funds")
 QUIET_SECONDS_MAX = 180.0
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.05
+PAUSE_SECONDS_MAX = 0.5
 
-GetTotals = Callable[[str], Awaitable[operator_pb2.GetTotalsResponse]]
-"""A service's noun to its control totals."""
+GetTotals = Callable[[str, bool], Awaitable[operator_pb2.GetTotalsResponse]]
+"""A service's noun, and whether positions are enough, to its control totals."""
 
 # What one service holds another must hold too: left = right.
 EQUALITIES = (
@@ -63,16 +64,18 @@ class Audit:
 async def quiet(get_totals: GetTotals, topology: Topology, *, seconds_max: float) -> bool:
     """Wait until every event that was said has been heard by all that hear it, or parked."""
     deadline = time.monotonic() + seconds_max
+    pause = PAUSE_SECONDS
     while time.monotonic() < deadline:
-        found = {noun: await get_totals(noun) for noun in SERVICES}
+        found = {noun: await get_totals(noun, True) for noun in SERVICES}
         if _is_quiet(found, topology):
             # Twice, because a service may have said more between two questions.
-            again = {noun: await get_totals(noun) for noun in SERVICES}
+            again = {noun: await get_totals(noun, True) for noun in SERVICES}
             if _is_quiet(again, topology) and all(
                 again[noun].events == found[noun].events for noun in SERVICES
             ):
                 return True
-        await asyncio.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, PAUSE_SECONDS_MAX)
     return False
 
 
@@ -88,7 +91,7 @@ def _is_quiet(found: Mapping[str, operator_pb2.GetTotalsResponse], topology: Top
 
 async def audit(get_totals: GetTotals) -> Audit:
     """Read all control totals and hold them against one another."""
-    found = {noun: await get_totals(noun) for noun in SERVICES}
+    found = {noun: await get_totals(noun, False) for noun in SERVICES}
     totals: dict[str, int] = {}
     lines: list[Line] = []
     for noun, answer in found.items():

@@ -206,8 +206,11 @@ def audit(*, folder: Folder = "main", county: County = "") -> None:
         async with remote.institution(remote.with_role("operator")) as client:
             operator = Operator(client)
 
-            async def totals(noun: str) -> operator_pb2.GetTotalsResponse:
-                return await operator.totals(noun, code)
+            async def totals(
+                noun: str,
+                positions_only: bool,
+            ) -> operator_pb2.GetTotalsResponse:
+                return await operator.totals(noun, code, positions_only=positions_only)
 
             rested = await audits.quiet(totals, topology.load(), seconds_max=30)
             books = await audits.audit(totals)

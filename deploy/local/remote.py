@@ -89,8 +89,12 @@ class Operator:
             metadata={"liandong-service": noun},
         )
 
-    async def totals(self, noun: str, county_code: str) -> operator_pb2.GetTotalsResponse:
-        """A service's control totals."""
-        request = operator_pb2.GetTotalsRequest(county_code=county_code)
+    async def totals(
+        self, noun: str, county_code: str, *, positions_only: bool
+    ) -> operator_pb2.GetTotalsResponse:
+        """A service's control totals, or only how far it has said and heard."""
+        request = operator_pb2.GetTotalsRequest(
+            county_code=county_code, positions_only=positions_only
+        )
         answer: operator_pb2.GetTotalsResponse = await self.ask(noun, "GetTotals", request)
         return answer

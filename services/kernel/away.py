@@ -19,6 +19,8 @@ _AWAY = (
     asyncpg.CannotConnectNowError,
     asyncpg.InsufficientResourcesError,
     asyncpg.OperatorInterventionError,
+    # What the driver says when its connection was lost between two of its own states.
+    asyncpg.InternalClientError,
     nats.errors.Error,
     NoStreamResponseError,
     ServiceUnavailableError,

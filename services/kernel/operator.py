@@ -60,11 +60,11 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         """The figures of one county, read at one moment."""
         require_role(caller_of(context), ("operator", "auditor"))
         async with self._database.transaction(snapshot=True) as session:
-            totals = dict(await self._books.totals(session, request.county_code))
-            for account, balance_fen in (
-                await journal.balances(session, request.county_code)
-            ).items():
-                totals[f"journal.{account}_fen"] = balance_fen
+            totals = {}
+            if not request.positions_only:
+                totals = dict(await self._books.totals(session, request.county_code))
+                balances = await journal.balances(session, request.county_code)
+                totals |= {f"journal.{name}_fen": value for name, value in balances.items()}
             position = await database.fetch(
                 session,
                 """SELECT (SELECT coalesce(max(position), 0) FROM outbox) AS last,

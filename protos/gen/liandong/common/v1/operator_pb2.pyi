@@ -27,16 +27,20 @@ class GetTotalsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    POSITIONS_ONLY_FIELD_NUMBER: _builtins.int
     county_code: _builtins.str
     """Six digits of the county."""
+    positions_only: _builtins.bool
+    """True to leave the figures out: only positions, what is heard and what waits. Cheap to ask often."""
     def __init__(
         self,
         *,
         county_code: _builtins.str = ...,
+        positions_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "positions_only", b"positions_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
