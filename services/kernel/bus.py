@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import nats
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -24,6 +23,7 @@ from services.kernel import cloudevents, inbox, parked, telemetry
 from services.kernel.away import is_away, may_run_again
 from services.kernel.database import Database
 from services.kernel.inbox import Delivery, Handlers, Incoming
+from services.kernel.nats_client import LeanClient
 from services.kernel.outbox import STREAM
 
 ATTEMPTS_MAX = 5
@@ -45,18 +45,20 @@ async def connect(url: str, *, name: str, ca_path: Path, cert_path: Path, key_pa
         # A denied publish or subscribe shows up only here; everywhere else it is a time-out.
         log.warning("nats_error", name=name, error=str(error)[:200])
 
-    return await nats.connect(
+    client = LeanClient()
+    await client.connect(
         url,
         name=name,
         tls=tls,
         inbox_prefix=f"_INBOX_{name}",
         connect_timeout=5,
-        reconnect_time_wait=0.5,
+        reconnect_time_wait=0.5,  # type: ignore[arg-type]
         max_reconnect_attempts=-1,
         allow_reconnect=True,
         error_cb=on_error,
         pending_size=8 * 1024 * 1024,
     )
+    return client
 
 
 def _syncs_always(monitor_url: str) -> bool:
