@@ -37,7 +37,7 @@ class Institution(_message.Message):
     name_zh: _builtins.str
     """Its Chinese name."""
     role: _builtins.str
-    """Its role, e.g. `lender`, `insurer`, `township_station`."""
+    """Its role, e.g. `bank`, `insurer`, `township_station`."""
     county_code: _builtins.str
     """Its county, six digits; `000000` above counties."""
     @_builtins.property
