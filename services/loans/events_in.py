@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -22,6 +22,7 @@ from services.loans.rules import lending as lending_rules
 from services.programmes.loader import Catalogue
 
 M = TypeVar("M", bound=Message)
+Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
 def by_county(events: Sequence[Incoming[M]]) -> Iterator[tuple[str, list[Incoming[M]]]]:
@@ -30,24 +31,15 @@ def by_county(events: Sequence[Incoming[M]]) -> Iterator[tuple[str, list[Incomin
         yield county, [event for event in events if event.envelope.county_code == county]
 
 
-async def household_registered(
-    session: AsyncSession, events: Sequence[Incoming[households.HouseholdRegistered]]
-) -> None:
-    """A household may borrow once it has a limit."""
-    rows = [
-        (
-            e.envelope.county_code,
-            UUID(e.message.household_id),
-            e.message.area_code,
-            e.message.status,
-        )
-        for e in events
-    ]
-    await store.save_households(session, rows)
+def last_of_each(rows: Sequence[Row]) -> list[Row]:
+    """The last row of each household, by county and id: one statement writes a row once only."""
+    return list({row[:2]: row for row in rows}.values())
 
 
-async def household_changed(
-    session: AsyncSession, events: Sequence[Incoming[households.HouseholdChanged]]
+async def household_told(
+    session: AsyncSession,
+    events: Sequence[Incoming[households.HouseholdRegistered]]
+    | Sequence[Incoming[households.HouseholdChanged]],
 ) -> None:
     """Where a household is and how it stands decides what it may borrow."""
     rows = [
@@ -59,7 +51,7 @@ async def household_changed(
         )
         for e in events
     ]
-    await store.save_households(session, rows)
+    await store.save_households(session, last_of_each(rows))
 
 
 async def household_delisted(
@@ -67,7 +59,7 @@ async def household_delisted(
 ) -> None:
     """A delisted household borrows no more; what it owes goes on."""
     rows = [(e.envelope.county_code, UUID(e.message.household_id), "", "delisted") for e in events]
-    await store.save_households(session, rows)
+    await store.save_households(session, last_of_each(rows))
 
 
 async def limit_granted(
@@ -87,7 +79,7 @@ async def limit_granted(
         )
         for e in events
     ]
-    await store.save_limits(session, rows)
+    await store.save_limits(session, last_of_each(rows))
 
 
 async def limit_expired(
@@ -95,7 +87,7 @@ async def limit_expired(
 ) -> None:
     """A household has no limit until it is rated again."""
     rows = [(e.envelope.county_code, UUID(e.message.household_id), 0, "", None) for e in events]
-    await store.save_limits(session, rows)
+    await store.save_limits(session, last_of_each(rows))
 
 
 async def household_insured(
@@ -192,10 +184,10 @@ def handlers(catalogue: Catalogue) -> Handlers:
     allocate = partial(payout_authorised, catalogue=catalogue)
     return {
         "liandong.households.v1.household_registered": Handler(
-            households.HouseholdRegistered, household_registered
+            households.HouseholdRegistered, household_told
         ),
         "liandong.households.v1.household_changed": Handler(
-            households.HouseholdChanged, household_changed
+            households.HouseholdChanged, household_told
         ),
         "liandong.households.v1.household_delisted": Handler(
             households.HouseholdDelisted, household_delisted

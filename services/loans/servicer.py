@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.kernel import wire
 from services.kernel.caller import Caller
 from services.kernel.database import Database
-from services.kernel.errors import LiandongError, NotFound
+from services.kernel.errors import Denied, LiandongError, NotFound, invalid_field
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
 from services.kernel.money import Fen
@@ -54,12 +54,42 @@ def _decision(
     )
 
 
-def _repayment(message: loans_pb2.RepayLoanRequest | loans_pb2.Repayment) -> Repayment:
+def _repayment(
+    message: loans_pb2.RepayLoanRequest | loans_pb2.Repayment, path: str = ""
+) -> Repayment:
     return Repayment(
-        loan_id=parse_id("loan_id", message.loan_id),
+        loan_id=parse_id(f"{path}loan_id", message.loan_id),
         amount_fen=Fen(message.amount_fen),
-        value_date=wire.date_from_proto("value_date", message.value_date),
+        value_date=wire.date_from_proto(f"{path}value_date", message.value_date),
     )
+
+
+def _state(asked: "loans_pb2.LoanState.ValueType") -> LoanState | None:
+    """The state that a list is asked for, None for all."""
+    if not asked:
+        return None
+    if asked not in loans_pb2.LoanState.values():
+        raise invalid_field("UNKNOWN_STATE", "state", asked, "must be a state of the proto")
+    return LoanState[loans_pb2.LoanState.Name(asked).removeprefix("LOAN_STATE_")]
+
+
+def _start(page_token: str) -> int:
+    """How many items the pages before this one had."""
+    start = wire.page_start(page_token) or "0"
+    if not (start.isascii() and start.isdigit()):
+        rule = "must come from the answer before"
+        raise invalid_field("MALFORMED_PAGE_TOKEN", "page_token", page_token, rule)
+    return int(start)
+
+
+def _require_county(caller: Caller, county_code: str) -> None:
+    """Refuse another county: an institution without areas of its own has all of its county."""
+    if caller.county_code not in ("000000", county_code):
+        raise Denied(
+            "AREA_NOT_YOURS",
+            f"{caller.institution_id} may not act in {county_code}",
+            message_zh="超出本机构辖区",
+        )
 
 
 def loan_to_proto(loan: Loan) -> loans_pb2.Loan:
@@ -273,7 +303,9 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
         actor = _actor(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.BatchRepayLoansResponse:
-            repayments = [_repayment(item) for item in request.items]
+            repayments = [
+                _repayment(item, f"items[{place}].") for place, item in enumerate(request.items)
+            ]
             outcomes = await money.repay_loans(
                 session, request.county_code, repayments, actor, self._catalogue
             )
@@ -304,14 +336,11 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.ListLoansResponse:
         """Loans that the caller may see."""
         caller = caller_of(context)
+        _require_county(caller, request.county_code)
         if request.within:
             caller.require_area(request.within)
         size = wire.page_size(request.page_size)
         start = wire.page_start(request.page_token)
-        state = None
-        if request.state:
-            name = loans_pb2.LoanState.Name(request.state).removeprefix("LOAN_STATE_")
-            state = LoanState[name]
         areas = [request.within] if request.within else list(caller.areas)
         household = request.household_id
         async with self._database.transaction(institution_id=caller.institution_id) as session:
@@ -321,7 +350,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
                 areas=areas or [request.county_code],
                 lender_id=caller.institution_id if caller.role in LENDER_ROLES else "",
                 household_id=parse_id("household_id", household) if household else None,
-                state=state,
+                state=_state(request.state),
                 after=parse_id("page_token", start) if start else None,
                 limit=size + 1,
             )
@@ -352,7 +381,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
         """Where lending is stopped."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        start = int(wire.page_start(request.page_token) or "0")
+        start = _start(request.page_token)
         async with self._database.transaction(institution_id=caller.institution_id) as session:
             tripped = await store.tripped_breakers(session, request.county_code)
         seen = [breaker for breaker in tripped if caller.may_act_in(breaker.scope_id)]
