@@ -210,18 +210,20 @@ class Counter:
 
     async def _advance(self, day: date) -> None:
         """Close days in every service; the next day starts when all five have answered."""
-        for noun in audit.SERVICES:
-            request = operator_pb2.AdvanceDayRequest(
-                county_code=COUNTY, business_date=day_to_proto(day)
-            )
+
+        async def close(noun: str) -> None:
             made = generator.request_id(self._seed, "AdvanceDay", noun, day.isoformat())
-            request.request_id = str(made)
+            request = operator_pb2.AdvanceDayRequest(
+                request_id=str(made), county_code=COUNTY, business_date=day_to_proto(day)
+            )
             await self._client(self._operator()).call(
                 operator_pb2_grpc.OperatorServiceStub,
                 "AdvanceDay",
                 request,
                 metadata={"liandong-service": noun},
             )
+
+        await asyncio.gather(*(close(noun) for noun in audit.SERVICES))
 
     async def _loans(
         self, institution_id: str, state: loans_pb2.LoanState.ValueType, *, first: bool = False
