@@ -6,11 +6,18 @@ from typing import Protocol
 
 import pytest
 import pytest_asyncio
+import structlog
 from nats.aio.client import Client
 
 from deploy.local.ca import LocalCA
 from tests import servers
 from tests.servers import ENV, NatsServer, PostgresServer, Schema, Schemas
+
+
+def pytest_configure() -> None:
+    """Log lines without the values of every frame: drawing those takes seconds a failure."""
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[structlog.processors.add_log_level, renderer])
 
 
 class MakeSchema(Protocol):

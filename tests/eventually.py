@@ -23,3 +23,8 @@ async def eventually(
         if loop.time() > end:
             raise AssertionError(f"not within {seconds_max:g} s; the last answer was {answer!r}")
         await asyncio.sleep(0.02)
+
+
+def at_least(least: int) -> Callable[[int], bool]:
+    """Whether a count has got so far."""
+    return lambda count: count >= least

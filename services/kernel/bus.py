@@ -27,6 +27,8 @@ from services.kernel.nats_client import LeanClient
 from services.kernel.outbox import STREAM
 
 ATTEMPTS_MAX = 5
+RETRY_SECONDS = 0.1
+"""How long an event waits for its first redelivery; each later one takes twice as long."""
 NAK_SECONDS_MAX = 30.0
 GAP_SECONDS_MAX = 60.0
 FETCH_SECONDS = 1.0
@@ -220,7 +222,7 @@ class Consumer:
             if delivery.msg.is_acked:
                 continue
             tries = min(delivery.msg.metadata.num_delivered, 10)
-            await delivery.msg.nak(delay=min(0.1 * 2**tries, NAK_SECONDS_MAX))
+            await delivery.msg.nak(delay=min(RETRY_SECONDS * 2**tries, NAK_SECONDS_MAX))
 
     async def _ask_for_gap(self, client: Client, delivery: Delivery) -> None:
         """After a minute without the event before this one, ask its owner to say it again."""
@@ -259,15 +261,29 @@ class Consumer:
             reason=reason,
             exc_info=error,
         )
+        try:
+            attempts = await self._count_attempt(delivery, reason)
+        except Exception as worse:
+            if is_away(worse):
+                raise
+            # As when two events claim one id. It stays in the stream and its aggregate waits.
+            log.exception("event_cannot_be_parked", event_id=str(delivery.envelope.event_id))
+            telemetry.count("liandong.events.stuck", noun=self._noun)
+            await delivery.msg.nak(delay=NAK_SECONDS_MAX)
+            return
+        if attempts < ATTEMPTS_MAX:
+            await delivery.msg.nak(delay=RETRY_SECONDS * 2 ** (attempts + 1))
+            return
+        telemetry.count("liandong.events.parked", noun=self._noun)
+        log.error("event_parked", noun=self._noun, event_id=str(delivery.envelope.event_id))
+        await delivery.msg.ack()
+
+    async def _count_attempt(self, delivery: Delivery, reason: str) -> int:
+        """Write a failed attempt down, and with the last one park the event."""
         async with self._database.transaction() as session:
             await inbox.lock(session)
             attempts = await parked.count_attempt(session, delivery.envelope.event_id, reason)
             if attempts >= ATTEMPTS_MAX:
                 await inbox.keep(session, [delivery])
                 await parked.park(session, [delivery], reason=reason, attempts=attempts)
-        if attempts < ATTEMPTS_MAX:
-            await delivery.msg.nak(delay=0.2 * 2**attempts)
-            return
-        telemetry.count("liandong.events.parked", noun=self._noun)
-        log.error("event_parked", noun=self._noun, event_id=str(delivery.envelope.event_id))
-        await delivery.msg.ack()
+        return attempts

@@ -16,7 +16,7 @@ from deploy.local.postgres import Postgres
 from services.kernel import outbox
 from services.kernel.outbox import STREAM, Relay
 from tests.conftest import Connect
-from tests.eventually import eventually
+from tests.eventually import at_least, eventually
 from tests.kernel.conftest import FARM, Mortal, Start
 from tests.kernel.farm.handling import COUNTY, FIELD, SOWN, sown
 from tests.kernel.farm.stream import (
@@ -254,7 +254,7 @@ async def test_a_server_killed_while_events_are_published_loses_none(
         return int(await fields.one("SELECT count(stream_sequence) FROM outbox"))
 
     for share in (200, 600, 1000):
-        await eventually(published, share.__le__)
+        await eventually(published, at_least(share))
         await mortal_nats.wheel.kill()
         await mortal_nats.wheel.start()
     await eventually_published(fields, seconds_max=60)
