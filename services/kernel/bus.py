@@ -19,7 +19,7 @@ from nats.js import JetStreamContext
 from opentelemetry import propagate, trace
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import cloudevents, inbox, parked, telemetry
+from services.kernel import cloudevents, inbox, parked, process, telemetry
 from services.kernel.away import is_away, may_run_again
 from services.kernel.database import Database
 from services.kernel.inbox import Delivery, Handlers, Incoming
@@ -101,6 +101,7 @@ class Consumer:
         """Consume until cancelled; a server that is away is tried again, ever more slowly."""
         backoff = 0.1
         while True:
+            process.heed_cancel()
             began = asyncio.get_running_loop().time()
             try:
                 async with self._database.connection() as connection:
@@ -129,6 +130,7 @@ class Consumer:
         )
         try:
             while True:
+                process.heed_cancel()
                 try:
                     messages = await subscription.fetch(self._batch_size_max, FETCH_SECONDS)
                 except TimeoutError:

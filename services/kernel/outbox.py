@@ -21,7 +21,7 @@ from nats.js.errors import APIError, NotFoundError
 from opentelemetry import propagate
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import cloudevents, database, ids
+from services.kernel import cloudevents, database, ids, process
 from services.kernel.away import is_away
 from services.kernel.database import Database
 
@@ -127,6 +127,7 @@ class Relay:
         )
         try:
             while True:
+                process.heed_cancel()
                 began = asyncio.get_running_loop().time()
                 try:
                     async with self._database.connection() as connection:
@@ -155,6 +156,7 @@ class Relay:
         loop = asyncio.get_running_loop()
         next_check = 0.0
         while True:
+            process.heed_cancel()
             if loop.time() >= next_check:
                 await self._ensure_partitions(connection)
                 await self._compare_with_stream(connection, stream)

@@ -38,6 +38,18 @@ async def _stop(tasks: Sequence["asyncio.Future[None]"]) -> None:
             log.exception("part_fails_while_stopping")
 
 
+def heed_cancel() -> None:
+    """
+    End this task if it was asked to end and a library did not pass that on.
+
+    Before Python 3.12 `asyncio.wait_for` swallows a cancellation that meets its result (gh-86296):
+    a loop around it calls this in every round, or a stop under load may wait for it for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def until_signalled(work: Awaitable[None]) -> None:
     """Run until SIGTERM or SIGINT, then stop gracefully."""
     task = asyncio.ensure_future(work)
