@@ -48,6 +48,7 @@ def apply(
         loan_id=new_id(),
         borrower=household,
         terms=terms,
+        parties={"lender": (BANK,), "bank": (BANK, OTHER_BANK)},
         breakers=breakers,
         today=today,
     )
@@ -104,6 +105,7 @@ def test_every_reason_against_an_application_is_told_at_once(terms: Terms) -> No
         terms,
         borrower={"status": "non_poor", "exposure_fen": Fen(20_000 * YUAN)},
         breakers=(a_breaker("stop_approve"),),
+        lender_id="rcb-9",
         principal_fen=Fen(60_000 * YUAN),
         purpose="house_purchase",
         used_in_area="990102001001",
@@ -113,6 +115,7 @@ def test_every_reason_against_an_application_is_told_at_once(terms: Terms) -> No
     assert loan.state is LoanState.REFUSED
     assert loan.next_step == ""
     assert loan.refusal_reasons == (
+        "LENDER_NOT_A_PARTY",
         "PRODUCT_NOT_FOR_THIS_CLASS",
         "ABOVE_PRODUCT_CAP",
         "PROHIBITED_PURPOSE",
@@ -124,6 +127,7 @@ def test_every_reason_against_an_application_is_told_at_once(terms: Terms) -> No
 @pytest.mark.parametrize(
     ("reason", "borrower", "asked"),
     [
+        ("LENDER_NOT_A_PARTY", {}, {"lender_id": "cfc-1"}),
         ("HOUSEHOLD_NOT_ELIGIBLE", {"status": "delisted"}, {}),
         ("HOUSEHOLD_NOT_ELIGIBLE", {"status": ""}, {}),
         ("PRODUCT_NOT_FOR_THIS_CLASS", {"status": "near_poor"}, {}),
@@ -150,6 +154,7 @@ def test_each_reason_refuses_alone(
 @pytest.mark.parametrize(
     ("borrower", "asked"),
     [
+        ({}, {"lender_id": OTHER_BANK}),
         ({"limit_valid_until": OPENED}, {}),
         ({"limit_fen": Fen(30_000 * YUAN)}, {}),
         ({"exposure_fen": Fen(20_000 * YUAN)}, {}),
@@ -289,7 +294,7 @@ def test_a_lender_may_be_any_kind_of_institution_that_lends(terms: Terms, role: 
 
 
 def test_one_person_decides_one_step_only(terms: Terms) -> None:
-    loan = a_loan(next_step=STEPS[2], decided=((STEPS[0], BANKER.person_id),))
+    loan = a_loan(next_step=STEPS[2], decided=((STEPS[0], BANKER.person_id),), covered=True)
 
     with pytest.raises(Refused, match="SAME_PERSON"):
         decide(terms, loan, STEPS[2], BANKER)
@@ -351,6 +356,11 @@ def test_cover_that_was_given_back_is_gone_until_the_loan_is_paid_out(terms: Ter
     assert not released.covered
     with pytest.raises(Refused, match="FUND_COVER_RELEASED"):
         disburse(terms, released)
+    # The loan that is not approved yet is not approved without it either, but may be refused.
+    open_ = lending.cover_released(a_loan(next_step=STEPS[2], covered=True))
+    with pytest.raises(Refused, match="FUND_COVER_RELEASED"):
+        decide(terms, open_, STEPS[2], BANKER)
+    assert decide(terms, open_, STEPS[2], BANKER, approve=False).state is LoanState.REFUSED
 
 
 def test_a_cover_is_noted_once() -> None:

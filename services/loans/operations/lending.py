@@ -62,6 +62,7 @@ async def apply_for_loans(
                 loan_id=ids.new_id(),
                 borrower=borrower,
                 terms=terms_of(ref),
+                parties=catalogue.parties(county_code, ref),
                 breakers=breakers_of(borrower.area_code, breakers),
                 today=today,
             )

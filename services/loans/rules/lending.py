@@ -65,6 +65,7 @@ def apply(
     loan_id: UUID,
     borrower: Borrower,
     terms: Terms,
+    parties: Mapping[str, Sequence[str]],
     breakers: Sequence[Breaker],
     today: date,
 ) -> Loan:
@@ -75,7 +76,13 @@ def apply(
     """
     product = terms.product(application.product_id)
     reasons = _reasons_against(
-        application, borrower, product, terms=terms, breakers=breakers, today=today
+        application,
+        borrower,
+        product,
+        terms=terms,
+        parties=parties,
+        breakers=breakers,
+        today=today,
     )
     first = chain(product)[0]
     sla = None if product.sla is None else known(product.sla)
@@ -127,10 +134,14 @@ def _reasons_against(
     product: LoanProduct,
     *,
     terms: Terms,
+    parties: Mapping[str, Sequence[str]],
     breakers: Sequence[Breaker],
     today: date,
 ) -> list[str]:
     reasons: list[str] = []
+    # Nobody else could ever decide the lender's step, and the household's limit would stay taken.
+    if application.lender_id not in (*parties.get("lender", ()), *parties.get(product.lender, ())):
+        reasons.append("LENDER_NOT_A_PARTY")
     borrower_class = CLASS_OF_STATUS.get(borrower.status)
     if borrower_class is None:
         reasons.append("HOUSEHOLD_NOT_ELIGIBLE")
@@ -223,6 +234,7 @@ def decide(
             next_step=steps[place + 1].step,
             state=LoanState.AWAITING_COVER if waits else LoanState.IN_REVIEW,
         )
+    _require_cover(loan, terms)
     return _approve(replace(loan, decided=decided), terms, today)
 
 
@@ -234,6 +246,15 @@ def _require_organ(step: ApprovalStep, loan: Loan, actor: Actor) -> None:
             "NOT_THE_STEPS_ORGAN",
             f"step {step.step} is decided by {organ}",
             message_zh="本机构无权办理该环节",
+        )
+
+
+def _require_cover(loan: Loan, terms: Terms) -> None:
+    if terms.default_sharing_model(terms.product(loan.product_id)) and not loan.covered:
+        raise Refused(
+            "FUND_COVER_RELEASED",
+            "the fund's cover was released before the loan was paid out",
+            message_zh="补偿金额度已释放",
         )
 
 
@@ -307,12 +328,7 @@ def disburse(
             facts={"covers": missing},
         )
     _refuse_stopped(breakers, "stop_disburse")
-    if terms.default_sharing_model(terms.product(loan.product_id)) and not loan.covered:
-        raise Refused(
-            "FUND_COVER_RELEASED",
-            "the fund's cover was released before the loan was paid out",
-            message_zh="补偿金额度已释放",
-        )
+    _require_cover(loan, terms)
     matures_on = calendars.add_months(today, loan.term_months)
     notice = terms.loans.maturity_notice
     return replace(
