@@ -132,7 +132,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         """What waits for a person."""
         require_role(caller_of(context), ("operator", "auditor"))
         size = wire.page_size(request.page_size)
-        start = int(wire.page_start(request.page_token) or "0")
+        start = wire.page_offset(request.page_token)
         async with self._database.transaction() as session:
             found = await parked.waiting(
                 session, county_code=request.county_code, limit=start + size + 1

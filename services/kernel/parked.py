@@ -106,14 +106,15 @@ async def waiting(
 
 
 async def run_again(session: AsyncSession, event: ParkedEvent, handlers: Handlers) -> None:
-    """Run one parked event's handler; it raises what the handler raises."""
+    """Run one parked event's handler; it raises what the handler raises, or NotFound."""
+    # First, and with its row locked: another operator may be at the same event.
+    await _close(session, event.envelope.event_id, "applied")
     handler = handlers.get(event.envelope.event_type)
     if handler is not None:
         message = handler.message_type.FromString(event.payload)
         context = propagate.extract({"traceparent": event.envelope.traceparent})
         with tracer.start_as_current_span(f"replay {event.envelope.event_type}", context=context):
             await handler.handle(session, [Incoming(event.envelope, message)])
-    await _close(session, event.envelope.event_id, "applied")
 
 
 async def drop(session: AsyncSession, event_id: UUID, person_id: str) -> bool:
@@ -146,6 +147,11 @@ async def drop(session: AsyncSession, event_id: UUID, person_id: str) -> bool:
 
 
 async def _close(session: AsyncSession, event_id: UUID, state: str) -> None:
-    await database.execute(
-        session, "UPDATE parked_event SET state = $2 WHERE event_id = $1", event_id, state
+    closed = await database.execute(
+        session,
+        "UPDATE parked_event SET state = $2 WHERE event_id = $1 AND state = 'parked'",
+        event_id,
+        state,
     )
+    if not closed:
+        raise NotFound("PARKED_EVENT_NOT_FOUND", f"no parked event {event_id}")

@@ -8,6 +8,8 @@ from liandong.common.v1 import common_pb2
 
 from services.kernel.errors import LiandongError, invalid_field
 
+PAGE_DIGITS_MAX = 9
+
 
 def date_to_proto(day: date | None) -> Date | None:
     """A calendar day for the wire; None stays unset."""
@@ -36,10 +38,19 @@ def page_token(last_key: str) -> str:
 def page_start(token: str) -> str:
     """The key after which a page begins; empty for the first page."""
     try:
-        return base64.urlsafe_b64decode(token.encode()).decode()
+        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
     except ValueError:
         rule = "must come from the answer before"
         raise invalid_field("MALFORMED_PAGE_TOKEN", "page_token", token, rule) from None
+
+
+def page_offset(token: str) -> int:
+    """How many items the pages before had, where a token counts them."""
+    text = page_start(token) or "0"
+    if not (text.isdecimal() and len(text) <= PAGE_DIGITS_MAX):
+        rule = "must come from the answer before"
+        raise invalid_field("MALFORMED_PAGE_TOKEN", "page_token", token, rule)
+    return int(text)
 
 
 def accepted(index: int, made_id: object) -> common_pb2.Verdict:
