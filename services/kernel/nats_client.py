@@ -1,11 +1,21 @@
 """NATS: the client of nats-py, with a message's headers read and written in one go."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from nats import errors
 from nats.aio.client import Client
 from nats.protocol import command
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return "eof_received" not in str(record.msg)
+
+
+# nats-py goes over to TLS on a stream that began without; the event loop remarks on it whenever a
+# connection closes, which would be the last line of a command's output.
+logging.getLogger("asyncio").addFilter(_is_news)
 
 
 class LeanClient(Client):
