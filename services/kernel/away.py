@@ -61,3 +61,8 @@ def broken_unique(error: BaseException) -> str:
         if isinstance(link, asyncpg.UniqueViolationError):
             return str(link.constraint_name)
     return ""
+
+
+def is_unstorable_text(error: BaseException) -> bool:
+    """Whether a text holds a character that the database cannot keep: U+0000."""
+    return any(getattr(link, "sqlstate", None) in ("22021", "22P05") for link in _chain(error))

@@ -25,13 +25,13 @@ from services.kernel.database import Database
 from services.kernel.inbox import Delivery, Handlers, Incoming
 from services.kernel.nats_client import LeanClient
 from services.kernel.outbox import STREAM
+from services.kernel.pull import Puller
 
 ATTEMPTS_MAX = 5
 RETRY_SECONDS = 0.1
 """How long an event waits for its first redelivery; each later one takes twice as long."""
 NAK_SECONDS_MAX = 30.0
 GAP_SECONDS_MAX = 60.0
-FETCH_SECONDS = 1.0
 TURN_SECONDS = 0.5
 
 log = structlog.get_logger(__name__)
@@ -125,23 +125,25 @@ class Consumer:
 
     async def _consume(self, connection: asyncpg.Connection[Any], client: Client) -> None:
         stream = client.jetstream(timeout=10)
-        subscription = await stream.pull_subscribe_bind(
-            durable=self._noun, stream=STREAM, inbox_prefix=f"_INBOX_{self._noun}.".encode()
+        puller = await Puller.bind(
+            client, stream=STREAM, durable=self._noun, batch_max=self._batch_size_max
         )
         try:
             while True:
                 process.heed_cancel()
                 try:
-                    messages = await subscription.fetch(self._batch_size_max, FETCH_SECONDS)
+                    messages = await puller.fetch(self._batch_size_max)
                 except TimeoutError:
+                    messages = []
+                if messages:
+                    await self._take(client, messages)
+                else:
                     # Nothing came. Losing this connection would mean losing the lock.
                     await connection.execute("SELECT 1")
                     await self._check_durable(stream)
-                    continue
-                await self._take(client, messages)
         finally:
             if client.is_connected:
-                await subscription.unsubscribe()
+                await puller.close()
 
     async def _check_durable(self, stream: JetStreamContext) -> None:
         """An emptied server has no durable: say so instead of waiting for ever."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
 from services.kernel import caller as callers
 from services.kernel import status, telemetry
+from services.kernel.away import is_unstorable_text
 from services.kernel.caller import Caller, Verifier
 from services.kernel.errors import Invalid, LiandongError, Unauthenticated, Violation
 
@@ -139,7 +140,12 @@ class Guard(grpc.aio.ServerInterceptor):
                 caller = self._caller(context, method, body)
                 request = _parse(handler.request_deserializer, body)
                 check(request)
-                return await handler.unary_unary(request, Guarded(context, caller))
+                try:
+                    return await handler.unary_unary(request, Guarded(context, caller))
+                except Exception as error:
+                    if not is_unstorable_text(error):
+                        raise
+                    raise _unstorable(request) from error
 
             return await _answer(work, context, method)
 
@@ -178,6 +184,25 @@ class Guard(grpc.aio.ServerInterceptor):
                 token = value if isinstance(value, bytes) else value.encode()
                 return self._verifier.verify(token, method=method, body=body)
         raise Unauthenticated("CALLER_MISSING", "the call carries no signed caller")
+
+
+def _texts(message: Message, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text of a message with the path of its field."""
+    for field, value in message.ListFields():
+        many = value if field.is_repeated else [value]
+        for index, each in enumerate(many):
+            place = f"{path}{field.name}" + (f"[{index}]" if field.is_repeated else "")
+            if isinstance(each, str):
+                yield place, each
+            elif isinstance(each, Message):
+                yield from _texts(each, f"{place}.")
+
+
+def _unstorable(request: Message) -> Invalid:
+    rule = "must not hold the character U+0000"
+    found = [Violation(path, "***", rule) for path, text in _texts(request) if "\0" in text]
+    names = ", ".join(violation.field for violation in found[:10])
+    return Invalid("TEXT_NOT_STORABLE", f"{names}: {rule}", violations=found)
 
 
 def _parse(deserialize: Callable[[bytes], Any], body: bytes) -> Message:
@@ -253,7 +278,9 @@ class Server:
         await self.server.start()
         await self._health.set("", health_pb2.HealthCheckResponse.SERVING)
         try:
-            await self.server.wait_for_termination()
+            # Not `wait_for_termination`: cancelling it also cancels what `stop` then waits for,
+            # and running calls would be cut instead of ending.
+            await asyncio.Event().wait()
         finally:
             await self._health.enter_graceful_shutdown()
             await self.server.stop(STOP_SECONDS)
