@@ -216,8 +216,7 @@ async def connect(url: str, credentials: Credentials, noun: str, **options: Any)
         tls=credentials.client_context(),
         inbox_prefix=f"_INBOX_{noun}".encode(),
         name=noun,
-        error_cb=_on_error,
-        **options,
+        **{"error_cb": _on_error, **options},
     )
     return client
 
