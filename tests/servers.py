@@ -161,6 +161,26 @@ async def _answers(server: PostgresServer) -> bool:
     return True
 
 
+@dataclass(slots=True)
+class _Onlooker:
+    """A superuser's connection that is kept: a login takes longer than most questions."""
+
+    dsn: str
+    schema: str
+    _connection: "asyncpg.Connection[Any] | None" = None
+    _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def ask(self, sql: str, *args: object) -> list[asyncpg.Record]:
+        async with self._alone:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await _connected(self.dsn, self.schema)
+            return await self._connection.fetch(sql, *args)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            await self._connection.close()
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """One noun's freshly migrated database, and the service's own way into it."""
@@ -169,6 +189,7 @@ class Schema:
     name: str
     server: PostgresServer
     db: Database
+    onlooker: _Onlooker
 
     @property
     def app_dsn(self) -> str:
@@ -182,7 +203,7 @@ class Schema:
 
     async def ask(self, sql: str, *args: object) -> list[asyncpg.Record]:
         """Rows as a superuser sees them."""
-        return await _ask(self.server.dsn_of(self.name), self.noun, sql, *args)
+        return await self.onlooker.ask(sql, *args)
 
     async def ask_as_app(self, sql: str, *args: object) -> list[asyncpg.Record]:
         """Rows as the service may see them, on a connection of its own."""
@@ -198,8 +219,12 @@ class Schema:
         return Database(self.app_dsn, self.noun, pool_size=pool_size)
 
 
-async def _ask(dsn: str, noun: str, sql: str, *args: object) -> list[asyncpg.Record]:
-    connection = await asyncpg.connect(dsn, server_settings={"search_path": noun})
+async def _connected(dsn: str, schema: str) -> "asyncpg.Connection[Any]":
+    return await asyncpg.connect(dsn, server_settings={"search_path": schema})
+
+
+async def _ask(dsn: str, schema: str, sql: str, *args: object) -> list[asyncpg.Record]:
+    connection = await _connected(dsn, schema)
     try:
         return await connection.fetch(sql, *args)
     finally:
@@ -230,7 +255,9 @@ class Schemas:
             create += " STRATEGY FILE_COPY"
             await self.server.run(create, _OPEN.format(database=name, noun=noun))
         url = self.server.dsn_of(name, user=f"{noun}_app")
-        made = Schema(noun, name, self.server, Database(url, noun, pool_size=pool_size))
+        db = Database(url, noun, pool_size=pool_size)
+        onlooker = _Onlooker(self.server.dsn_of(name), noun)
+        made = Schema(noun, name, self.server, db, onlooker)
         self._made.append(made)
         return made
 
@@ -239,6 +266,7 @@ class Schemas:
         made, self._made = self._made, []
         for one in made:
             await one.db.close()
+            await one.onlooker.close()
         await self.server.run(*(f'DROP DATABASE "{one.name}" WITH (FORCE)' for one in made))
 
     async def close(self) -> None:
