@@ -155,9 +155,12 @@ class Relay:
         stream = client.jetstream(timeout=PUBLISH_TIMEOUT_SECONDS)
         loop = asyncio.get_running_loop()
         next_check = 0.0
+        connections = client.stats["reconnects"]
         while True:
             process.heed_cancel()
-            if loop.time() >= next_check:
+            # A server that was away may have come back without what it held.
+            if loop.time() >= next_check or client.stats["reconnects"] != connections:
+                connections = client.stats["reconnects"]
                 await self._ensure_partitions(connection)
                 await self._compare_with_stream(connection, stream)
                 next_check = loop.time() + CHECK_SECONDS
