@@ -183,6 +183,8 @@ class Outcome:
 
     books: Audit
     commands: int
+    steps: int
+    """How many lines the year told."""
     retries: int
     killed: tuple[Killed, ...]
     unpublished_events: int
@@ -320,6 +322,7 @@ class Load:
         return Outcome(
             books=books,
             commands=self._killer.commands,
+            steps=len(self._said),
             retries=self.year.retries,
             killed=tuple(killed),
             unpublished_events=unpublished,

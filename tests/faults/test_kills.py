@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -19,17 +20,17 @@ RANDOM_KILLS = 12
 FORMS = [pytest.param(False, id="all-in-one"), pytest.param(True, id="one-process-each")]
 
 
-def everyone_in_turn(names: Sequence[str], commands: int) -> list[Kill]:
-    return harness.in_turn(names, commands=commands, seed=SEED)
-
-
 @pytest.mark.parametrize("one_process_each", FORMS)
 async def test_every_process_dies_in_turn_and_the_year_comes_to_the_same(
     *, one_process_each: bool
 ) -> None:
-    outcome = await harness.trial(
-        seed=SEED, one_process_each=one_process_each, plan=everyone_in_turn
-    )
+    def plan(names: Sequence[str], commands: int) -> list[Kill]:
+        kills = harness.in_turn(names, commands=commands, seed=SEED)
+        # In the one form NATS comes back with its stream, in the other with nothing.
+        wipe = not one_process_each
+        return [replace(kill, wipe=wipe and kill.victim == "nats") for kill in kills]
+
+    outcome = await harness.trial(seed=SEED, one_process_each=one_process_each, plan=plan)
 
     dead = {killed.kill.victim for killed in outcome.killed}
     assert dead == set(harness.victims(one_process_each=one_process_each))
@@ -50,6 +51,6 @@ async def test_the_stream_is_lost_with_its_server(*, seed: int) -> None:
     def plan(names: Sequence[str], commands: int) -> list[Kill]:
         assert "nats" in names
         kills = harness.at_random(["nats"], commands=commands, seed=seed, kills=3)
-        return [Kill(kill.at_command, kill.victim, kill.delay_ms, wipe=True) for kill in kills]
+        return [replace(kill, wipe=True) for kill in kills]
 
     await harness.trial(seed=SEED + seed, one_process_each=False, plan=plan)
