@@ -40,13 +40,12 @@ DECLARE
 BEGIN
     IF to_regclass(name) IS NULL THEN
         PERFORM pg_advisory_xact_lock(hashtext('outbox_partition'));
-        IF to_regclass(name) IS NULL THEN
-            EXECUTE format(
-                'CREATE TABLE %I PARTITION OF outbox FOR VALUES FROM (%L) TO (%L)
-                 WITH (fillfactor = 80)',
-                name, date_trunc('month', month)::date,
-                (date_trunc('month', month) + interval '1 month')::date);
-        END IF;
+        -- Not asked of to_regclass again: an advisory lock does not refresh what it remembers.
+        EXECUTE format(
+            'CREATE TABLE IF NOT EXISTS %I PARTITION OF outbox FOR VALUES FROM (%L) TO (%L)
+             WITH (fillfactor = 80)',
+            name, date_trunc('month', month)::date,
+            (date_trunc('month', month) + interval '1 month')::date);
     END IF;
 END $$;
 """
