@@ -57,7 +57,11 @@ class Sorted:
 
 async def lock(session: AsyncSession) -> None:
     """Let the consumer and an operator's replay take turns in one service."""
-    await database.fetch(session, "SELECT pg_advisory_xact_lock(hashtext('liandong-inbox-take'))")
+    # The services of one machine share a database, where an advisory lock is everybody's.
+    await database.fetch(
+        session,
+        "SELECT pg_advisory_xact_lock(hashtext('liandong-inbox-take'), hashtext(current_schema()))",
+    )
 
 
 async def sort(session: AsyncSession, deliveries: Sequence[Delivery]) -> Sorted:

@@ -103,7 +103,11 @@ async def seal(session: AsyncSession) -> int:
     Rows of transactions that are older than every running one can never be joined by a late
     commit: that is the order, and a seal covers exactly those. Sealers of two processes take turns.
     """
-    await database.fetch(session, "SELECT pg_advisory_xact_lock(hashtext('liandong-journal-seal'))")
+    await database.fetch(
+        session,
+        "SELECT pg_advisory_xact_lock(hashtext('liandong-journal-seal'), "
+        "hashtext(current_schema()))",
+    )
     rows = await database.fetch(
         session,
         """WITH last AS (
