@@ -49,10 +49,10 @@ async def counting(db: Database) -> AsyncIterator[list[str]]:
         if "typeinfo_tree" not in record.query and "'jit'" not in record.query:
             ran.append(record.query)
 
-    async with db.connection() as one, db.connection() as two, db.connection() as three:
-        held = [one, two, three]
-        for connection in held:
-            connection.add_query_logger(note)
+    async with db.transaction() as one, db.transaction() as two, db.transaction() as three:
+        held = [session.info["liandong.driver"] for session in (one, two, three)]
+    for connection in held:
+        connection.add_query_logger(note)
     yield ran
     for connection in held:
         connection.remove_query_logger(note)
