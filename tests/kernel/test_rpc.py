@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from liandong.common.v1.operator_pb2 import (
     RepublishEventsResponse,
 )
 from liandong.households.v1 import households_pb2
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
 
 from deploy.local.ca import LocalCA
 from services.kernel import errors, ids, rpc
@@ -383,3 +386,47 @@ async def test_a_stream_ends_at_the_first_message_that_is_wrong_or_refused(door:
     answers, code, _, details = await stream(door, lines(1, 99, 2))
     assert (answers, code) == ([1], CODE.INTERNAL)
     assert re.fullmatch(r"internal error [0-9a-f]{32}", details)
+
+
+# --- traces -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "fails"),
+    [
+        (None, 0, False),
+        (errors.Refused("SOME_REASON", "no"), 9, False),
+        (KeyError("王芳"), 13, True),
+    ],
+)
+async def test_a_call_is_a_span_of_the_callers_trace_that_tells_how_it_ended(
+    certificates: LocalCA,
+    farm: Farm,
+    spans: InMemorySpanExporter,
+    *,
+    fault: Exception | None,
+    code: int,
+    fails: bool,
+) -> None:
+    async def work(_: DropParkedEventRequest, __: Context) -> DropParkedEventResponse:
+        if fault is not None:
+            raise fault
+        return DropParkedEventResponse(dropped=True)
+
+    farm.work = work
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    request = a_request()
+    async with open_door(certificates, farm.add_to_server) as door:
+        signed = door.signed(a_caller(ANSWER, request))
+        parent: Any = (("traceparent", f"00-{trace}-b7ad6b7169203331-01"),)
+        with suppress(grpc.aio.AioRpcError):
+            await ask(door, request, metadata=(*signed, *parent))
+
+    (span,) = [s for s in spans.get_finished_spans() if s.kind is SpanKind.SERVER]
+    assert span.context is not None
+    assert f"{span.context.trace_id:032x}" == trace
+    attributes = dict(span.attributes or {})
+    assert attributes["rpc.grpc.status_code"] == code
+    # As the conventions have it: what was expected is no fault of the server.
+    assert (span.status.status_code is StatusCode.ERROR) is fails
+    assert "王芳" not in f"{attributes}{span.events}{span.status.description}"
