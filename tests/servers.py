@@ -40,6 +40,8 @@ POSTGRES_IMAGES = ("postgres:18", "postgres:18-alpine", "postgres:18-bookworm")
 NATS_IMAGES = ("nats:2.15", "nats:2.15-alpine", "nats:2.15.1", "nats:2.15.1-alpine")
 
 _PASSWORD = "only-for-tests"
+_STARTER = "liandong.tests.pid"
+"""Label of our containers: the process that stops them."""
 _DAEMON_SECONDS_MAX = 2
 _OPEN = """
 REVOKE ALL ON DATABASE "{database}" FROM PUBLIC;
@@ -70,11 +72,22 @@ async def _running(container: "DockerContainer") -> AsyncIterator[None]:
 
     # Its helper container would be one more image to have; we stop what we start.
     testcontainers_config.ryuk_disabled = True
+    container.with_kwargs(labels={_STARTER: str(os.getpid())})
+    await asyncio.to_thread(_remove_left_behind)
     await asyncio.to_thread(container.start)
     try:
         yield
     finally:
         await asyncio.to_thread(container.stop)
+
+
+def _remove_left_behind() -> None:
+    """Remove the containers of sessions that were killed."""
+    import docker
+
+    for container in docker.from_env().containers.list(all=True, filters={"label": _STARTER}):
+        if not Path("/proc", container.labels[_STARTER]).exists():
+            container.remove(force=True, v=True)
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------------
