@@ -339,7 +339,9 @@ class ReplayParkedEventsRequest(_message.Message):
     request_id: _builtins.str
     """Makes the call idempotent (UUID)."""
     aggregate_id: _builtins.str
-    """Only this aggregate (UUID); empty for all, at most 500 aggregates a call."""
+    """Only this aggregate (a UUID, or a scope such as `village:411224101001`); empty for all, at most
+    500 events a call.
+    """
     def __init__(
         self,
         *,
