@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
 import asyncpg
 from opentelemetry import trace
-from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel.away import is_away
@@ -24,7 +23,7 @@ tracer = trace.get_tracer("liandong.kernel.database")
 
 _DRIVER = "liandong.driver"
 _SAID = "liandong.said"
-_SCOPE = text("SELECT set_config('liandong.institution_id', :institution_id, true)")
+_SCOPE = "SELECT set_config('liandong.institution_id', $1, true)"
 
 
 class Database:
@@ -40,11 +39,17 @@ class Database:
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=False,
+            # The transaction is the driver's own: begun, committed and rolled back in
+            # `transaction`. What the session does through SQLAlchemy takes part in it.
+            isolation_level="AUTOCOMMIT",
+            pool_reset_on_return=None,
             connect_args={
                 "timeout": 5,
                 "server_settings": {
                     "search_path": schema,
                     "application_name": f"liandong-{schema}",
+                    # Nobody, until a transaction tells for whom it is.
+                    "liandong.institution_id": "",
                     "statement_timeout": str(STATEMENT_TIMEOUT_MS),
                     "lock_timeout": "10000",
                     "idle_in_transaction_session_timeout": "60000",
@@ -64,16 +69,12 @@ class Database:
         statements the same moment.
         """
         try:
-            async with AsyncSession(self._engine, expire_on_commit=False) as session:
-                async with session.begin():
-                    connection = await session.connection(
-                        execution_options={"isolation_level": "REPEATABLE READ"} if snapshot else {}
-                    )
-                    # The first statement through SQLAlchemy also begins the transaction that the
-                    # statements on the driver's connection then share.
-                    await connection.execute(_SCOPE, {"institution_id": institution_id})
-                    raw = await connection.get_raw_connection()
-                    session.info[_DRIVER] = raw.driver_connection
+            async with self._held() as (connection, driver):
+                session = AsyncSession(bind=connection, expire_on_commit=False)
+                session.info[_DRIVER] = driver
+                async with driver.transaction(isolation="repeatable_read" if snapshot else None):
+                    if institution_id:
+                        await driver.execute(_SCOPE, institution_id)
                     yield session
                 if session.info.get(_SAID):
                     self.said.set()
@@ -85,6 +86,21 @@ class Database:
                     message_zh="数据库暂时不可用,请稍后重试",
                 ) from error
             raise
+
+    @asynccontextmanager
+    async def _held(self) -> AsyncIterator[tuple[AsyncConnection, asyncpg.Connection[Any]]]:
+        """A connection of the pool, alive as far as is known; one that broke does not go back."""
+        async with self._engine.connect() as held:
+            driver = (await held.get_raw_connection()).driver_connection
+            if driver is None or driver.is_closed():
+                await held.invalidate()
+                driver = (await held.get_raw_connection()).driver_connection
+            assert driver is not None
+            try:
+                yield held, driver
+            finally:
+                if driver.is_closed() or driver.is_in_transaction():
+                    await held.invalidate()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection[Any]]:
@@ -127,25 +143,29 @@ def mark_said(session: AsyncSession) -> None:
     session.info[_SAID] = True
 
 
-def _span_name(sql: str) -> str:
-    return " ".join(sql.split(None, 4)[:3])[:60]
+def _span(sql: str) -> AbstractContextManager[trace.Span]:
+    """A statement's span; one that nobody keeps would cost twice what the statement does."""
+    name = " ".join(sql.split(None, 4)[:3])[:60]
+    attributes = {"db.system.name": "postgresql"}
+    return tracer.start_as_current_span(name, kind=trace.SpanKind.CLIENT, attributes=attributes)
 
 
 async def fetch(session: AsyncSession, sql: str, *args: object) -> list[asyncpg.Record]:
     """Run one prepared statement inside the session's transaction; the rows it gives."""
     driver = _driver(session)
-    with tracer.start_as_current_span(
-        _span_name(sql), kind=trace.SpanKind.CLIENT, attributes={"db.system.name": "postgresql"}
-    ):
+    if not trace.get_current_span().is_recording():
+        return await driver.fetch(sql, *args)
+    with _span(sql):
         return await driver.fetch(sql, *args)
 
 
 async def execute(session: AsyncSession, sql: str, *args: object) -> int:
     """Run one prepared statement; how many rows it touched."""
     driver = _driver(session)
-    with tracer.start_as_current_span(
-        _span_name(sql), kind=trace.SpanKind.CLIENT, attributes={"db.system.name": "postgresql"}
-    ):
+    if trace.get_current_span().is_recording():
+        with _span(sql):
+            status = await driver.execute(sql, *args)
+    else:
         status = await driver.execute(sql, *args)
     last = status.rsplit(" ", 1)[-1]
     return int(last) if last.isdigit() else 0
