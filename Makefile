@@ -18,7 +18,7 @@ endif
 SOURCES := services gateway deploy tests
 WORK := .liandong/make
 
-.PHONY: help venv lock protos protos-third-party fmt check test test-fast up down demo bench
+.PHONY: help venv lock protos protos-third-party fmt check test test-fast faults faults-long up down demo bench
 
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,13 @@ test: $(VENV) ## All tests
 
 test-fast: $(VENV) ## Only the tests that need no server
 	$(BIN)/pytest
+
+faults: $(VENV) ## Kill every process in turn under the county's year; the books must balance
+	$(BIN)/pytest -m faults --log-cli-level=INFO tests/faults
+
+SEEDS ?= 10
+faults-long: $(VENV) ## The same, and SEEDS=10 years of random kills and lost streams a form
+	LIANDONG_FAULTS_SEEDS=$(SEEDS) $(BIN)/pytest -m faults --log-cli-level=INFO tests/faults
 
 # --- the platform on this machine -----------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """The fault harness: a county's year as load, killed processes, and what must hold afterwards."""
 
 import asyncio
+import logging
 import os
 import random
 import secrets
@@ -28,6 +29,8 @@ from gateway import access_log
 from services.kernel.database import Database
 from services.programmes.loader import load
 from tests.eventually import eventually
+
+log = logging.getLogger(__name__)
 
 SCALE = 0.03
 TRIAL_SECONDS_MAX = 420.0
@@ -201,6 +204,14 @@ class Outcome:
         }
         return {word: self.books.totals[name] for word, name in names.items()}
 
+    def __str__(self) -> str:
+        counts = " ".join(f"{word}={count}" for word, count in self.counts.items())
+        dead = " ".join(killed.kill.victim for killed in self.killed)
+        return (
+            f"{counts} unbalanced_fen={self.books.unbalanced_fen}"
+            f" parked_events={self.books.parked_events} asked_again={self.retries} killed: {dead}"
+        )
+
     @property
     def open_lines(self) -> list[str]:
         """The checks of the audit that do not come out."""
@@ -373,6 +384,7 @@ async def trial(
         Load(stack, seed=seed, scale=scale, kills=kills) as under,
     ):
         outcome = await under.live()
+        log.info("%s", outcome)
         require_killed(outcome, kills)
         require_balanced(outcome)
         require_same(outcome, peace)

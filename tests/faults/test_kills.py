@@ -54,3 +54,13 @@ async def test_the_stream_is_lost_with_its_server(*, seed: int) -> None:
         return [replace(kill, wipe=True) for kill in kills]
 
     await harness.trial(seed=SEED + seed, one_process_each=False, plan=plan)
+
+
+@pytest.mark.parametrize("seed", RANDOM_SEEDS)
+@pytest.mark.parametrize("one_process_each", FORMS)
+async def test_everybody_dies_at_once(*, one_process_each: bool, seed: int) -> None:
+    def plan(names: Sequence[str], commands: int) -> list[Kill]:
+        moments = harness.at_random(["nats"], commands=commands, seed=seed, kills=2)
+        return sorted(Kill(moment.at_command, name) for moment in moments for name in names)
+
+    await harness.trial(seed=SEED + seed, one_process_each=one_process_each, plan=plan)
