@@ -113,4 +113,4 @@ demo: $(VENV) ## Run a county's year through the gateway; empties its own data f
 	$(BIN)/liandong demo
 
 bench: $(VENV) ## Measure, beside this machine's own limits
-	$(BIN)/liandong bench
+	$(BIN)/python -m tests.bench

@@ -1,0 +1,139 @@
+"""The gateway beside a bare proxy of bytes: requests a second, and processor time of each."""
+
+import asyncio
+import sys
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from liandong.loans.v1 import loans_pb2
+
+from deploy.demo.counter import COUNTY
+from deploy.local.ca import Credentials
+from deploy.local.places import free_port
+from deploy.local.processes import Program
+from tests.bench.driver import Driver
+from tests.bench.figures import Figure
+from tests.bench.rig import Rig, cpu_seconds
+
+METHOD = "/liandong.loans.v1.LoansService/GetLoan"
+AT_ONCE = 32
+ALONE = 300
+"""Requests sent one after the other, for what a door adds when nobody queues."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Something that answers at an address."""
+
+    program: Program
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What a door did with a load."""
+
+    per_second: float
+    cpu_us: float
+    alone_p50_ms: float
+
+
+async def measure(rig: Rig, driver: Driver, *, requests: int, rounds: int) -> list[Figure]:
+    """The gateway's figures; both doors pass the same calls to the same backend."""
+    async with _doors(rig) as (gateway, bare):
+        for door in (gateway, bare):
+            await _pass(driver, door, requests // 4)
+        found = []
+        for _ in range(rounds):
+            ours = await _pass(driver, gateway, requests)
+            found.append((ours, await _pass(driver, bare, requests)))
+    limit = "a pass-through proxy of bytes over mTLS, no identity, no decision, no log"
+    added = sorted(ours.alone_p50_ms - limit.alone_p50_ms for ours, limit in found)
+    return [
+        Figure(
+            name="gateway, requests",
+            unit="/s",
+            limit_name=f"{limit}; {AT_ONCE} at once, {requests} a round",
+            pairs=tuple((ours.per_second, bare.per_second) for ours, bare in found),
+            goal=0.6,
+            stretch=0.8,
+        ),
+        Figure(
+            name="gateway, processor time of a request",
+            unit="us",
+            limit_name=limit,
+            pairs=tuple((ours.cpu_us, bare.cpu_us) for ours, bare in found),
+            goal=1.5,
+            stretch=1.25,
+            less_is_better=True,
+            note=f"one at a time it adds {added[len(added) // 2]:.2f} ms to the median "
+            "(goal at most 1.2)",
+        ),
+    ]
+
+
+async def _pass(driver: Driver, door: Door, requests: int) -> Passed:
+    pid = door.program.pid
+    assert pid is not None, f"{door.program.name} does not run"
+    alone = await driver.drive(door.address, METHOD, _bodies(ALONE), at_once=1)
+    before = cpu_seconds(pid)
+    many = await driver.drive(door.address, METHOD, _bodies(requests), at_once=AT_ONCE)
+    used = cpu_seconds(pid) - before
+    assert alone.refused + many.refused == 0, f"{door.program.name} refused calls"
+    return Passed(requests / many.seconds, 1e6 * used / requests, alone.p50_ms)
+
+
+def _bodies(count: int) -> list[bytes]:
+    return [
+        loans_pb2.GetLoanRequest(county_code=COUNTY, loan_id=str(uuid.uuid4())).SerializeToString()
+        for _ in range(count)
+    ]
+
+
+@asynccontextmanager
+async def _doors(rig: Rig) -> AsyncIterator[tuple[Door, Door]]:
+    """A gateway and a bare proxy before one backend that answers at once."""
+    ca = rig.stack.ca
+    backend = _bare(rig, "bench-backend", ca.service("loans"), forward="")
+    bare = _bare(rig, "bench-proxy", ca.service("gateway"), forward=backend.address)
+    address = f"127.0.0.1:{free_port()}"
+    told = {"GATEWAY_GRPC_ADDRESS": address, "GATEWAY_LOANS_ADDRESS": backend.address}
+    # A replica of the platform's own gateway: its directory, its access log, its keys.
+    env = {**rig.stack.environment(), **told}
+    gateway = Door(_program(rig, "bench-gateway", ("-m", "gateway"), address, env), address)
+    started = []
+    try:
+        for door in (backend, bare, gateway):
+            await door.program.start()
+            started.append(door)
+        yield gateway, bare
+    finally:
+        for door in reversed(started):
+            await door.program.stop()
+
+
+def _bare(rig: Rig, name: str, own: Credentials, *, forward: str) -> Door:
+    address = f"127.0.0.1:{free_port()}"
+    options = {"address": address, "ca": own.ca, "cert": own.cert, "key": own.key}
+    if forward:
+        options["forward"] = forward
+    arguments = tuple(f"--{option}={value}" for option, value in options.items())
+    argv = ("-m", "tests.bench.proxy", *arguments)
+    return Door(_program(rig, name, argv, address, rig.stack.environment()), address)
+
+
+def _program(
+    rig: Rig, name: str, argv: tuple[str, ...], address: str, env: Mapping[str, str]
+) -> Program:
+    host, _, port = address.rpartition(":")
+
+    async def listens() -> bool:
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.close()
+        return True
+
+    return Program(
+        name=name, argv=[sys.executable, *argv], env=env, folder=rig.stack.folder, ready=listens
+    )
