@@ -62,7 +62,7 @@ def passed_on(error: grpc.aio.AioRpcError, noun: str) -> Failure:
     for key, value in error.trailing_metadata() or ():
         if key == DETAILS_KEY:
             return Failure(error.code(), error.details() or "", ((DETAILS_KEY, value),))
-    if error.code() in _AWAY:
+    if error.code() in _AWAY or status.link_broke(error):
         return refusal(
             Unavailable(
                 "SERVICE_UNAVAILABLE",

@@ -12,6 +12,7 @@ import grpc
 from google.protobuf.message import Message
 
 from deploy.local.ca import Credentials
+from services.kernel.status import link_broke
 
 R = TypeVar("R", bound=Message)
 
@@ -20,12 +21,11 @@ PATIENCE_SECONDS = 180.0
 PAUSE_SECONDS_MAX = 2.0
 MESSAGE_BYTES_MAX = 2 * 1024 * 1024
 
-AGAIN = (
+_AWAY = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 )
-"""Asked again with the same request id: what took effect is answered, not done twice."""
 
 _OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -34,6 +34,15 @@ _OPTIONS = (
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
+
+
+def may_ask_again(error: grpc.aio.AioRpcError) -> bool:
+    """
+    Whether the platform was away, and not its answer no.
+
+    With the same request id what took effect is answered, not done twice.
+    """
+    return error.code() in _AWAY or link_broke(error)
 
 
 def credentials_in(folder: Path, institution_id: str, env: str) -> Credentials:
@@ -124,7 +133,7 @@ class Institution:
             try:
                 return await once()
             except grpc.aio.AioRpcError as error:
-                if error.code() not in AGAIN or time.monotonic() > deadline:
+                if not may_ask_again(error) or time.monotonic() > deadline:
                     raise
             self.retries += 1
             await asyncio.sleep(pause)

@@ -10,7 +10,7 @@ from pathlib import Path
 import grpc
 from liandong.households.v1 import households_pb2, households_pb2_grpc
 
-from deploy.local.client import AGAIN, Institution
+from deploy.local.client import Institution, may_ask_again
 
 CHUNK_LINES = 1_000
 HOUSEHOLD_LINES_MAX = 500
@@ -122,7 +122,7 @@ async def import_file(
                 progress(report)
             return report
         except grpc.aio.AioRpcError as error:
-            if error.code() not in AGAIN:
+            if not may_ask_again(error):
                 raise
             institution.retries += 1
             await asyncio.sleep(min(0.1 * 2**attempt, 2.0))

@@ -86,6 +86,17 @@ async def abort(
     await context.abort(status.code, status.details, status.trailing_metadata)
 
 
+def link_broke(error: grpc.aio.AioRpcError) -> bool:
+    """
+    Whether a connection broke under a stream's write.
+
+    grpcio then makes up a status on our side, with this text, in place of the one that the peer
+    sent or could not send.
+    """
+    made_up = error.details() == "Internal error from Core"
+    return made_up and error.code() is grpc.StatusCode.INTERNAL
+
+
 def reason_of(error: grpc.aio.AioRpcError) -> str:
     """The stable reason in a received error; the code's name when it has none."""
     status = rpc_status.from_call(error)  # type: ignore[arg-type]
