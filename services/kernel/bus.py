@@ -111,7 +111,8 @@ class Consumer:
                 if not is_away(error):
                     raise
                 log.warning("consumer_waits", noun=self._noun, error=type(error).__name__)
-                if asyncio.get_running_loop().time() - began > NAK_SECONDS_MAX:
+                # It had worked for a while, so this is another fault than the one before.
+                if asyncio.get_running_loop().time() - began > max(1.0, backoff):
                     backoff = 0.1
                 await asyncio.sleep(backoff)
                 backoff = min(backoff * 2, NAK_SECONDS_MAX)
