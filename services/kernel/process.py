@@ -1,6 +1,7 @@
 """A process: start its parts together, stop them in order, lose nothing at SIGTERM."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Sequence
 
@@ -64,6 +65,18 @@ async def until_signalled(work: Awaitable[None]) -> None:
         await asyncio.to_thread(telemetry.flush_traces)
 
 
+def rest_collector() -> None:
+    """
+    Let the garbage collector look seldom, and never at what was loaded for good.
+
+    A batch of five hundred makes some ten thousand objects that are gone, by their counts, when it
+    ends; collecting in between cost a seventh of a busy platform's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 50)
+
+
 def main(work: Awaitable[None]) -> None:
     """The entry of every process: uvloop, until signalled."""
     import uvloop
@@ -71,4 +84,5 @@ def main(work: Awaitable[None]) -> None:
     async def outer() -> None:
         await until_signalled(work)
 
+    rest_collector()
     uvloop.run(outer())
