@@ -23,6 +23,8 @@ MESSAGE_BYTES_MAX = 2 * 1024 * 1024
 
 _AWAY = (
     grpc.StatusCode.UNAVAILABLE,
+    # A server that stops may cut a call; when it is we who cancel, no such error is raised.
+    grpc.StatusCode.CANCELLED,
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 )
