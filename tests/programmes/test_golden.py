@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.programmes.rules_by_name import NOT_BUILT, RULES
+from services.programmes.cases import RULES
+from tests.programmes.not_built import NOT_BUILT
 
 GOLDEN = Path(__file__).parent / "cases" / "golden.json"
 CASES: list[dict[str, Any]] = json.loads(GOLDEN.read_text(encoding="utf-8"))["cases"]

@@ -1,0 +1,1 @@
+"""What a pack must say for a golden case to be its own; one module a family."""

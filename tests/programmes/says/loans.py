@@ -1,0 +1,85 @@
+"""What a pack must say of loans for a golden case to be its own."""
+
+from collections.abc import Callable, Mapping
+from datetime import date
+
+from services.programmes import pricing
+from services.programmes.cases.values import Case
+from services.programmes.schema.loans import BenchmarkPlusPricing, OverdueNpl
+from services.programmes.schema.values import known
+from services.programmes.terms import Terms
+
+
+def amount_check(terms: Terms, given: Case) -> None:
+    assert terms.product("microcredit").max_principal_fen == given["product_cap_fen"]
+
+
+def interest_subsidy(terms: Terms, given: Case) -> None:
+    clause = known(terms.product("entity_credit").subsidy)
+    assert clause.mode.value == given["subsidy"]["mode"]
+    assert clause.rate_ppm == given["subsidy"]["rate_ppm"]
+    assert clause.max_months == given["subsidy"]["max_months"]
+
+
+def rate_check(terms: Terms, given: Case) -> None:
+    clause = known(terms.product("entity_credit").pricing)
+    assert isinstance(clause, BenchmarkPlusPricing)
+    assert clause.max_uplift_pct == given["cap"]["uplift_pct"]
+
+
+def sla(terms: Terms, given: Case) -> None:
+    product = "microcredit" if given["working_days"] < 10 else "entity_credit"
+    clause = terms.product(product).sla
+    assert clause is not None
+    assert known(clause).unit == "working_days"
+    assert known(clause).value == given["working_days"]
+
+
+def purpose_check(terms: Terms, given: Case) -> None:
+    product = terms.product("microcredit")
+    assert list(product.purpose.prohibited) == given["prohibited"]
+    assert terms.loans.area_of_use == "county"
+    assert terms.county_code == given["required_area"]
+
+
+def npl_trigger(terms: Terms, given: Case) -> None:
+    npl = known(terms.loans.npl)
+    assert isinstance(npl, OverdueNpl)
+    assert npl.more_than_days == given["npl_after_days"]
+
+
+def collection_discount(terms: Terms, given: Case) -> None:
+    assert terms.loans.collection_discount is not None
+    stages = terms.loans.collection_discount.stages
+    assert given["discount_pct"] in [stage.discount_pct for stage in stages]
+
+
+def subsidy_stop(terms: Terms, given: Case) -> None:
+    assert terms.loans.npl_actions[0].value == "stop_subsidy"
+    assert terms.loans.day_basis == given["day_basis"]
+    table = known(terms.loans.benchmark)
+    assert pricing.benchmark_rate_ppm(table, term_months=12, on=date(2018, 1, 1)) == 43_500
+
+
+def maturity_notice(terms: Terms, given: Case) -> None:
+    assert terms.loans.maturity_notice is not None
+    assert terms.loans.maturity_notice.lead_months == given["lead_months"]
+
+
+def controlled_drawdown(terms: Terms, given: Case) -> None:
+    assert terms.loans.controlled_drawdown is not None
+    assert terms.loans.controlled_drawdown.threshold_fen == given["threshold_fen"]
+
+
+SAYS: Mapping[str, Callable[[Terms, Case], None]] = {
+    "loans.amount_check": amount_check,
+    "loans.collection_discount": collection_discount,
+    "loans.controlled_drawdown": controlled_drawdown,
+    "loans.interest_subsidy": interest_subsidy,
+    "loans.maturity_notice": maturity_notice,
+    "loans.npl_trigger": npl_trigger,
+    "loans.purpose_check": purpose_check,
+    "loans.rate_check": rate_check,
+    "loans.sla": sla,
+    "loans.subsidy_stop": subsidy_stop,
+}
