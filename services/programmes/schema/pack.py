@@ -99,8 +99,6 @@ class Pack(Clause):
                     raise ValueError(
                         f"sharing model {code} does not cover every borrower of {product.id}"
                     )
-        if self.loan_products and self.loans is None:
-            raise ValueError("loan_products need the section loans")
         return self
 
 
