@@ -9,7 +9,6 @@ from services.programmes import limits
 from services.programmes.schema.loans import LoanProduct
 from services.programmes.schema.product_terms import (
     Fee,
-    Grant,
     GroupLending,
     Phase,
     PooledLending,
@@ -33,15 +32,6 @@ class GroupAmount:
 
     amount_fen: Fen
     working: str
-
-
-@dataclass(frozen=True, slots=True)
-class GrantDue:
-    """A grant a borrower is due, and who pays it."""
-
-    grant_id: str
-    amount_fen: Fen
-    payer: str
 
 
 def _check(what: str, reasons: Iterable[str]) -> Check:
@@ -215,26 +205,3 @@ def gates_of(product: LoanProduct, facts: Mapping[str, bool]) -> Check:
     """The product's own conditions: all must hold, what is not known is not held."""
     failed = [gate.code for gate in product.gates if not facts.get(gate.code, False)]
     return _check(f"{len(product.gates)} conditions", failed)
-
-
-def duties_check(product: LoanProduct, persons: Mapping[str, str]) -> Check:
-    """Nobody takes two of the duties that the product keeps apart (S52)."""
-    reasons: list[str] = []
-    taken: dict[str, str] = {}
-    for duty in product.separated_duties:
-        person = persons.get(duty)
-        if person is None:
-            continue
-        if person in taken:
-            reasons.append(f"same_person:{taken[person]}:{duty}")
-        taken[person] = duty
-    return _check(f"duties of {len(persons)} persons", reasons)
-
-
-def grants_due(grants: Sequence[Grant], facts: Mapping[str, bool]) -> tuple[GrantDue, ...]:
-    """The grants whose condition holds."""
-    return tuple(
-        GrantDue(grant.id, known(grant.amount_fen), grant.payer.value)
-        for grant in grants
-        if facts.get(grant.when, False)
-    )

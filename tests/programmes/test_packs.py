@@ -14,7 +14,7 @@ from services.programmes.schema.values import Open
 from services.programmes.terms import Terms
 from services.programmes.yaml_text import parse
 from tests.programmes.not_built import NOT_BUILT
-from tests.programmes.says import funds, insurance, loans, monitoring, scoring
+from tests.programmes.says import funds, insurance, loans, monitoring, products, scoring
 
 GOLDEN = Path(__file__).parent / "cases" / "golden.json"
 DEMO = Path(__file__).resolve().parents[2] / "deploy" / "demo" / "county"
@@ -42,6 +42,7 @@ SAYS: Mapping[str, Callable[[Terms, Case], None]] = {
     **insurance.SAYS,
     **loans.SAYS,
     **monitoring.SAYS,
+    **products.SAYS,
     **scoring.SAYS,
 }
 

@@ -14,9 +14,7 @@ from services.programmes.schema.product_terms import (
     Extension,
     Fee,
     FundingSource,
-    Grant,
     GroupLending,
-    HardshipRelief,
     LaterStep,
     Phase,
     PooledLending,
@@ -154,8 +152,6 @@ class Subsidy(Clause):
     requires: tuple[Code, ...] = ()
     payer: Organ = Organ.FINANCE_BUREAU
     paid_from: Code | None = None
-    min_yearly_budget_fen: FenAmount | None = None
-    further_costs: tuple[Literal["insurance_premium", "credit_information_fee"], ...] = ()
 
     @model_validator(mode="after")
     def _rate(self) -> Self:
@@ -226,7 +222,6 @@ class Purpose(Clause):
 
 
 SettlementCycle = Literal["bullet", "annual", "quarterly", "monthly"]
-Duty = Literal["review", "approval", "disbursement", "compensation"]
 
 
 class LoanProduct(Clause):
@@ -257,12 +252,9 @@ class LoanProduct(Clause):
     pricing_tiers: tuple[PricingTier, ...] = ()
     fees: OrOpen[tuple[Fee, ...]] | None = None
     subsidy: OrOpen[Subsidy]
-    grants: tuple[Grant, ...] = ()
-    hardship_relief: HardshipRelief | None = None
     interest_settlement: OrOpen[SettlementCycle | tuple[SettlementCycle, ...]]
     approval_chain: OrOpen[tuple[ApprovalStep, ...]]
     later_steps: tuple[LaterStep, ...] = ()
-    separated_duties: tuple[Duty, ...] = ()
     sla: OrOpen[Sla] | None = None
     self_service: SelfService | None = None
     channels: tuple[Literal["counter", "online"], ...] = ()
@@ -271,7 +263,6 @@ class LoanProduct(Clause):
     renewal: OrOpen[Renewal] | None = None
     extension: OrOpen[Extension] | None = None
     reborrowing: Literal["after_full_repayment"] | None = None
-    publicly_disclosed: bool = False
     sharing_models: tuple[Code, ...] = ()
 
     @model_validator(mode="after")
@@ -309,15 +300,12 @@ class LoanProduct(Clause):
             raise ValueError("phases of availability follow each other: each from after the last")
         if self.pooled is None and any(p.state == "whitelist_only" for p in self.availability):
             raise ValueError("whitelist_only needs the clause pooled, which has the white list")
-        if len(self.separated_duties) == 1:
-            raise ValueError("separated_duties names at least two")
         return self
 
     @model_validator(mode="after")
     def _no_repeats(self) -> Self:
         lists: dict[str, list[str]] = {
             "gates": [gate.code for gate in self.gates],
-            "separated_duties": list(self.separated_duties),
             "interest_settlement": list(self.settlement_cycles),
         }
         if self.interest_settlement == ():

@@ -13,7 +13,6 @@ from services.programmes.schema.values import (
     Open,
     Organ,
     OrOpen,
-    Pct,
     RatePpm,
 )
 
@@ -51,7 +50,7 @@ class Revolving(Clause):
 class FundingSource(Clause):
     """Whose money is lent, in which counties, and the highest rate it bears."""
 
-    id: Literal["own_funds", "poverty_relending", "agricultural_relending"]
+    id: Literal["own_funds", "poverty_relending", "agri_relending"]
     counties: Literal["all", "poor", "not_poor"] = "all"
     max_rate_ppm: RatePpm | None = None
 
@@ -143,22 +142,6 @@ class Phase(Clause):
 
     valid_from: Annotated[OrOpen[date], Field(alias="from")]
     state: Literal["open", "suspended", "whitelist_only"]
-
-
-class Grant(Clause):
-    """Money a borrower gets, not a loan: on which condition, from whom."""
-
-    id: Code
-    amount_fen: OrOpen[FenAmount]
-    payer: Organ
-    when: Code
-
-
-class HardshipRelief(Clause):
-    """What a household in hardship is spared."""
-
-    interest_reduction_pct: OrOpen[Pct]
-    flexible_repayment: bool = False
 
 
 class SelfService(Clause):

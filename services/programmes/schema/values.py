@@ -113,6 +113,7 @@ class Organ(StrEnum):
     INSURER = "insurer"
     GUARANTOR = "guarantor"
     COURT = "court"
+    COOPERATIVE = "cooperative"
 
 
 class Every(StrEnum):
