@@ -313,6 +313,12 @@ def parties_named(pack: Pack) -> frozenset[str]:
     for cover in pack.insurance.covers if pack.insurance else ():
         if not isinstance(cover.payees, Open):
             named.update(name for group in groups_of(cover.payees) for name in group)
+    for product in pack.loan_products:
+        named.update(product.security.guarantor_parties)
+        keepers = (getattr(pledge, "keeper", None) for pledge in product.security.pledges)
+        named.update(keeper for keeper in keepers if keeper is not None)
+        if product.backing is not None:
+            named.add(product.backing.fund)
     return frozenset(named - PARTIES_OF_THE_LOAN)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from services.kernel.money import Fen
 from services.programmes import facilities, pledges, products
 from services.programmes.cases.values import Case
 from services.programmes.schema.loans import (
@@ -132,7 +133,7 @@ def renewal(terms: Terms, given: Case) -> None:
     assert set(known(clause.conditions)) == set(given["conditions"])
     facts = {**given["conditions"], "age_ok": True, "blacklist_ok": True}
     decided = facilities.renewal_of(
-        clause, given["principal_fen"], interest_unpaid_fen=0, facts=facts
+        clause, given["principal_fen"], interest_unpaid_fen=Fen(0), facts=facts
     )
     assert decided.allowed == all(given["conditions"].values())
     if not isinstance(product.subsidy, Open):
