@@ -1,10 +1,12 @@
 """Clauses of loan products: what each decides, what is refused, what holds for every input."""
 
+import copy
+from contextlib import suppress
 from datetime import date, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,13 +18,11 @@ from services.programmes import (
     pricing,
     products,
 )
+from services.programmes.assemble import parties_named
 from services.programmes.calendars import Calendar
 from services.programmes.loader import PackErrors, load_texts
 from services.programmes.schema.loans import (
-    BenchmarkRate,
     LoanProduct,
-    LoanRules,
-    OverdueNpl,
     Sla,
     SpreadPricing,
     Subsidy,
@@ -35,33 +35,18 @@ from services.programmes.schema.product_terms import (
     PooledLending,
     Revolving,
 )
-from services.programmes.schema.values import Open
 from services.programmes.sla import sla_deadline
+from tests.programmes.ask_products import (
+    ON,
+    RULES,
+    at,
+    evaluate_products,
+)
 from tests.programmes.county_texts import PACK, changed, texts
+from tests.programmes.test_fuzz import VALUES, places
 
-OPEN = Open(open="not stated")
-CHINA = ZoneInfo("Asia/Shanghai")
 FEN = st.integers(0, 10**11).map(Fen)
 DAY = st.dates(date(2014, 1, 1), date(2026, 12, 31))
-RATES = (
-    BenchmarkRate(valid_from=date(2015, 10, 24), max_tenor_months=12, rate_ppm=43_500),
-    BenchmarkRate(valid_from=date(2015, 10, 24), max_tenor_months=60, rate_ppm=47_500),
-)
-LPR = (
-    BenchmarkRate(valid_from=date(2019, 8, 20), max_tenor_months=60, rate_ppm=42_500),
-    BenchmarkRate(valid_from=date(2019, 8, 20), max_tenor_months=360, rate_ppm=48_500),
-    BenchmarkRate(valid_from=date(2019, 11, 20), max_tenor_months=60, rate_ppm=41_500),
-    BenchmarkRate(valid_from=date(2019, 11, 20), max_tenor_months=360, rate_ppm=48_000),
-)
-RULES = LoanRules(
-    benchmark=RATES, lpr=LPR, npl=OverdueNpl(measure="overdue_days", more_than_days=90)
-)
-ON = date(2018, 6, 1)
-
-
-def at(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> datetime:
-    """A moment in China."""
-    return datetime(year, month, day, hour, minute, tzinfo=CHINA)
 
 
 def plain_product() -> LoanProduct:
@@ -449,3 +434,89 @@ def test_a_project_on_no_list_draws_where_none_is_asked() -> None:
     assert products.project_check(
         clause, levels=["county"], grade="good", whitelisted=False
     ).allowed
+
+
+RICH_PRODUCT = """
+id: rich
+title: {zh: 全部条款, en: Every clause}
+borrower_classes: [poor_household]
+gates: [{code: voluntary}]
+funding_sources: [{id: poverty_relending, max_rate_ppm: 43500}]
+backing: {fund: own_fund, initial_fen: 100, multiple: 10}
+line_fen: 1000000
+availability: [{from: 2018-04-28, state: suspended}, {from: 2019-04-28, state: whitelist_only}]
+facility: revolving
+revolving: {validity_months: 36}
+min_principal_fen: 1000
+max_principal_fen: 5000000
+per_capita_fen: 200000
+amount_tiers: [{id: leader, min_principal_fen: 5, max_principal_fen: 60}]
+max_term_months: 36
+term_mode: production_cycle
+security:
+  collateral: required
+  guarantor: required
+  guarantor_parties: [firm]
+  cover: {more_than_pct: 100}
+  pledges:
+    - {id: animals, type: advance, assets: [sheep], advance_pct: 50, revalued_every: quarter}
+    - id: sheep
+      type: deposit
+      asset: tan_sheep
+      keeper: firm
+      deposit_pct: 80
+      monthly_rate_ppm: 5000
+      refund: {when: sold_to_keeper, requires: [proof_of_sale]}
+group: {borrower: lead, liability: joint, min_households: 2, max_households: 9}
+pooled: {library_levels: [county], project_grades: [good], whitelist_required: true}
+pricing: {mode: spread, reference: benchmark, min_spread_ppm: -5000, max_spread_ppm: 0}
+pricing_tiers: [{min_principal_fen: 10, pricing: {mode: range, max_rate_ppm: 55000}}]
+fees: [{id: card, max_fen: 500}]
+subsidy: {mode: capped_rate, rate_ppm: 50000, max_months: 36}
+interest_settlement: [bullet, annual]
+approval_chain: [{step: bank, kind: approval, organ: lender, level: outlet, starts_sla: true}]
+later_steps: [{step: guidance, organ: lender}]
+sla: {unit: minutes, value: 3, promise: true}
+self_service: {all_day: true, identity_proof: face_recognition}
+purpose: {prohibited: [stocks], allowed: [sheep]}
+use: {borrower_is: [user, repayer], modes: [own], prohibited_modes: [enterprise_use]}
+renewal: {principal: carried, conditions: [project_good], rechecks: [age]}
+extension: {max_months: 6, conditions: [project_good]}
+"""
+PLACES = places(yaml.safe_load(RICH_PRODUCT))
+ALL_CLAUSES = sorted(
+    set(LoanProduct.model_fields)
+    - {"source", "entity_types", "channels", "reborrowing", "sharing_models"}
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(PLACES), VALUES, st.booleans())
+def test_a_product_changed_anywhere_is_refused_or_can_be_evaluated(
+    path: tuple[Any, ...], value: Any, remove: bool
+) -> None:
+    rich, whole = yaml.safe_load(RICH_PRODUCT), yaml.safe_load(PACK)
+    here: Any = rich
+    for step in path[:-1]:
+        here = here[step]
+    if remove:
+        del here[path[-1]]
+    else:
+        here[path[-1]] = copy.deepcopy(value)
+    whole["loan_products"] = [*whole["loan_products"], rich]
+    text = yaml.safe_dump(whole, allow_unicode=True, default_flow_style=False)
+
+    with suppress(PackErrors):
+        evaluate_products(load_texts({"plain@1.yaml": text}).programme("plain@1"))
+
+
+def test_a_product_may_say_everything() -> None:
+    whole = yaml.safe_load(PACK)
+    whole["loan_products"] = [yaml.safe_load(RICH_PRODUCT)]
+
+    pack = load_texts({"plain@1.yaml": yaml.safe_dump(whole)}).programme("plain@1")
+
+    (rich,) = pack.loan_products
+    assert all(getattr(rich, name) not in (None, ()) for name in ALL_CLAUSES)
+    assert parties_named(pack) >= {"firm", "own_fund"}
+    evaluate_products(pack)

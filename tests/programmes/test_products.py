@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import strategies as st
@@ -27,14 +25,10 @@ from services.programmes.calendars import Calendar
 from services.programmes.loader import load
 from services.programmes.schema.loans import (
     BenchmarkPricing,
-    BenchmarkRate,
     LoanProduct,
-    LoanRules,
-    OverdueNpl,
     RangePricing,
     StepKind,
 )
-from services.programmes.schema.pack import Pack
 from services.programmes.schema.pledges import AdvancePledge, DepositPledge
 from services.programmes.schema.product_terms import (
     Extension,
@@ -44,6 +38,13 @@ from services.programmes.schema.product_terms import (
 )
 from services.programmes.schema.values import Open, known
 from services.programmes.sla import sla_deadline
+from tests.programmes.ask_products import (
+    ON,
+    OPEN,
+    RULES,
+    at,
+    evaluate_products,
+)
 from tests.programmes.says.products import SAYS
 
 GOLDEN = Path(__file__).parent / "cases" / "golden.json"
@@ -54,29 +55,8 @@ CASES: list[Mapping[str, Any]] = [
     case for case in json.loads(GOLDEN.read_text(encoding="utf-8"))["cases"] if case["rule"] in SAYS
 ]
 
-OPEN = Open(open="not stated")
-CHINA = ZoneInfo("Asia/Shanghai")
 FEN = st.integers(0, 10**11).map(Fen)
 DAY = st.dates(date(2014, 1, 1), date(2026, 12, 31))
-RATES = (
-    BenchmarkRate(valid_from=date(2015, 10, 24), max_tenor_months=12, rate_ppm=43_500),
-    BenchmarkRate(valid_from=date(2015, 10, 24), max_tenor_months=60, rate_ppm=47_500),
-)
-LPR = (
-    BenchmarkRate(valid_from=date(2019, 8, 20), max_tenor_months=60, rate_ppm=42_500),
-    BenchmarkRate(valid_from=date(2019, 8, 20), max_tenor_months=360, rate_ppm=48_500),
-    BenchmarkRate(valid_from=date(2019, 11, 20), max_tenor_months=60, rate_ppm=41_500),
-    BenchmarkRate(valid_from=date(2019, 11, 20), max_tenor_months=360, rate_ppm=48_000),
-)
-RULES = LoanRules(
-    benchmark=RATES, lpr=LPR, npl=OverdueNpl(measure="overdue_days", more_than_days=90)
-)
-ON = date(2018, 6, 1)
-
-
-def at(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> datetime:
-    """A moment in China."""
-    return datetime(year, month, day, hour, minute, tzinfo=CHINA)
 
 
 def product(ref: str, product_id: str) -> LoanProduct:
@@ -780,31 +760,6 @@ def test_half_of_the_animals_value_is_lent_and_revolves() -> None:
         pledges.collateral_limit_of(forest, 1, unit_value_fen=Fen(1))
 
 
-def evaluate(pack: Pack) -> None:
-    """Ask every product of a pack everything; an open value may refuse, nothing may crash."""
-    rules = pack.loans or RULES
-    for each in pack.loan_products:
-        with suppress(Refused):
-            pricing.quote(
-                each, rules, principal_fen=10**6, term_months=12, on=ON, proposed_ppm=43_500
-            )
-        with suppress(Refused):
-            products.amount_check_of(
-                each, Fen(1), credit_limit_fen=Fen(1), outstanding_fen=Fen(0), persons=2
-            )
-        with suppress(Refused):
-            products.term_check(each, 12, production_cycle_months=6)
-        with suppress(Refused):
-            limits.purpose_check_of(each.purpose, "mushroom_growing")
-        with suppress(Refused):
-            sla_deadline(known(each.sla or OPEN), Calendar(), at(2018, 6, 1))
-        if isinstance(each.renewal, Renewal):
-            with suppress(Refused):
-                facilities.renewal_of(each.renewal, Fen(1), interest_unpaid_fen=Fen(0), facts={})
-        assert products.availability_check(each, ON).working
-        assert products.gates_of(each, {}).allowed == (not each.gates)
-
-
 @pytest.mark.parametrize("ref", sorted(CATALOGUE.packs))
 def test_every_product_of_every_pack_is_decided_or_refused_with_a_reason(ref: str) -> None:
-    evaluate(CATALOGUE.programme(ref))
+    evaluate_products(CATALOGUE.programme(ref))
