@@ -104,6 +104,9 @@ class BorrowerClass(StrEnum):
 class Organ(StrEnum):
     """Who takes a step of a chain or a duty; an adoption names the institutions."""
 
+    ASSIGNED_HELPER = "assigned_helper"
+    VILLAGE_REVIEW_GROUP = "village_review_group"
+    VILLAGE_RISK_GROUP = "village_risk_group"
     VILLAGE_DEPARTMENT = "village_department"
     TOWNSHIP_STATION = "township_station"
     COUNTY_CENTRE = "county_centre"
@@ -112,6 +115,8 @@ class Organ(StrEnum):
     LENDER = "lender"
     INSURER = "insurer"
     GUARANTOR = "guarantor"
+    ENTERPRISE = "enterprise"
+    COOPERATIVE = "cooperative"
     COURT = "court"
 
 
