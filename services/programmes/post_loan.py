@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from services.kernel.money import Fen
-from services.programmes.pricing import RateCheck, at_most
 from services.programmes.schema.post_loan import Duty, JointAccount, Relending, Segregation
 from services.programmes.schema.values import Organ, known
 
@@ -56,13 +55,6 @@ def line_check(clause: Relending, *, drawn_fen: Fen, requested_fen: Fen) -> Line
 def drawn(clause: Relending, *, borrowed_fen: Fen, repaid_fen: Fen) -> Fen:
     """What counts against the quota: repayments restore it only where it revolves."""
     return Fen(borrowed_fen - repaid_fen) if clause.revolving else borrowed_fen
-
-
-def funded_rate_check(clause: Relending, proposed_ppm: int) -> RateCheck | None:
-    """A loan out of this line may cost at most this; None where the pack sets no cap."""
-    if clause.max_loan_rate_ppm is None:
-        return None
-    return at_most(proposed_ppm, clause.max_loan_rate_ppm)
 
 
 def source_of(clause: Relending, *, poor_county: bool) -> str | None:

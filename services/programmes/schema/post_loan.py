@@ -127,13 +127,12 @@ class RelendingSource(Clause):
 
 
 class Relending(Clause):
-    """The central bank's line that funds the loans, and what a loan out of it may cost."""
+    """The central bank's line that funds the loans: its size, its price, how it is used."""
 
     limit_fen: OrOpen[FenAmount] | None = None
     rate_ppm: OrOpen[RatePpm] | None = None
     sources: tuple[RelendingSource, ...] = ()
     revolving: bool = False
-    max_loan_rate_ppm: RatePpm | None = None
     supervision: tuple[Literal["ledger", "visit", "assessment", "bulletin"], ...] = ()
 
     @model_validator(mode="after")
