@@ -113,11 +113,11 @@ class Organ(StrEnum):
     POVERTY_OFFICE = "poverty_office"
     FINANCE_BUREAU = "finance_bureau"
     LENDER = "lender"
+    ENTERPRISE = "enterprise"
     INSURER = "insurer"
     GUARANTOR = "guarantor"
-    ENTERPRISE = "enterprise"
-    COOPERATIVE = "cooperative"
     COURT = "court"
+    COOPERATIVE = "cooperative"
 
 
 class Every(StrEnum):
