@@ -106,7 +106,6 @@ class Organ(StrEnum):
 
     ASSIGNED_HELPER = "assigned_helper"
     VILLAGE_REVIEW_GROUP = "village_review_group"
-    VILLAGE_RISK_GROUP = "village_risk_group"
     VILLAGE_DEPARTMENT = "village_department"
     TOWNSHIP_STATION = "township_station"
     COUNTY_CENTRE = "county_centre"
