@@ -18,7 +18,6 @@ from services.programmes.schema.collection import (
 )
 from services.programmes.schema.loans import LoanRules, Npl
 from services.programmes.schema.monitoring import FiveTier
-from services.programmes.schema.post_loan import Publication
 from services.programmes.schema.values import Organ, known
 
 
@@ -112,8 +111,3 @@ def escalate(chain: Sequence[Organ], at: Organ | None) -> Organ | None:
         return chain[0] if chain else None
     place = chain.index(at)
     return chain[place + 1] if place + 1 < len(chain) else None
-
-
-def published(publications: Sequence[Publication], of: str) -> bool:
-    """Whether the platform shows it; nothing by default (S47)."""
-    return any(each.on_platform for each in publications if each.of == of)

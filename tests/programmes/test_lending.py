@@ -282,16 +282,29 @@ def test_a_line_has_its_size_its_price_and_its_kind_by_county() -> None:
     assert post_loan.drawn(line, borrowed_fen=Fen(5), repaid_fen=Fen(5)) == 5
 
 
-# AH-RCU.loa.6, LS18.loa.9
-def test_each_loan_is_made_public_and_no_debtors_name() -> None:
-    anhui = rules("anhui-rcu-poverty-microcredit@2")
-    lushi = rules("henan-lushi@2")
+# AH-RCU.loa.6
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_each_loans_use_is_checked_and_the_loan_made_public(version: str) -> None:
+    said = rules(f"anhui-rcu-poverty-microcredit@{version}")
 
-    assert collection.published(anhui.publications, "each_loan")
-    assert not collection.published(lushi.publications, "refusing_debtors")
-    assert not collection.published((), "each_loan")
-    finds = {finding.value for check in anhui.post_loan_checks for finding in check.finds}
+    finds = {finding.value for check in said.post_loan_checks for finding in check.finds}
     assert finds == {"unused", "other_use"}
+    assert said.disclosure is not None
+    with pytest.raises(Refused):
+        known(said.disclosure.area)
+
+
+# AH.loa.2, AH-RCU.loa.5
+def test_loans_used_by_enterprises_are_wound_down_from_a_list() -> None:
+    province = rules("anhui-lingbi@1").legacy_loans
+    banks = rules("anhui-rcu-poverty-microcredit@2").legacy_loans
+
+    assert [set(each.requires) for each in province] == [
+        {"single_check", "ledger", "dedicated_officer"}
+    ]
+    assert [set(each.requires) for each in banks] == [
+        {"single_check", "ledger", "dedicated_officer", "name_list", "debt_isolation"}
+    ]
 
 
 # SMX.loa.5, LS17.loa.6, LS18.loa.2, LS18.loa.3, HN-RCU.loa.7, HN-RCU.loa.8
@@ -366,10 +379,6 @@ WRONG: Mapping[str, tuple[str, str]] = {
         "reconcile_every and reconcile_with go together",
     ),
     "one duty apart": ("segregation: {apart: [review]}", "at least two duties"),
-    "a debtor's name": (
-        "publications: [{id: p, of: refusing_debtors, on_platform: true}]",
-        "names of debtors are not published",
-    ),
     "a check of nobody": ("post_loan_checks: [{id: c, by: []}]", "check c has no owner"),
     "two lines for one county": (
         "relending: {sources: [{id: poverty_relending}, {id: agri_relending, counties: poor}]}",

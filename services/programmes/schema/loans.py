@@ -17,11 +17,11 @@ from services.programmes.schema.collection import (
 )
 from services.programmes.schema.post_loan import (
     AreaContracts,
+    Disclosure,
     DueDiligence,
     JointAccount,
     LegacyLoans,
     PostLoanCheck,
-    Publication,
     Relending,
     Segregation,
 )
@@ -292,7 +292,7 @@ class LoanRules(Clause):
     rewards: tuple[Reward, ...] = ()
     grants: tuple[Grant, ...] = ()
     hardship_relief: HardshipRelief | None = None
-    publications: tuple[Publication, ...] = ()
+    disclosure: Disclosure | None = None
     ledger_levels: tuple[Literal["county", "township", "village", "household"], ...] = ()
     account_manager: bool = False
     legacy_loans: tuple[LegacyLoans, ...] = ()

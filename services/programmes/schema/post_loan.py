@@ -1,4 +1,4 @@
-"""Schema: who looks after a loan once it is paid out, by whom, and what is made public."""
+"""Schema: how a loan is looked after once it is paid out, whose money it is, who must sign."""
 
 from enum import StrEnum
 from typing import Literal, Self
@@ -62,19 +62,10 @@ class Segregation(Clause):
         return self
 
 
-class Publication(Clause):
-    """What is made public about loans; never a person's name on this platform (S47)."""
+class Disclosure(Clause):
+    """Every loan is made public in this area, without the borrower's name (S47)."""
 
-    id: Code
-    of: Literal["each_loan", "refusing_debtors", "rewarded_borrowers"]
-    on_platform: bool
-    scope: Literal["village", "township", "county"] | None = None
-
-    @model_validator(mode="after")
-    def _no_names(self) -> Self:
-        if self.of == "refusing_debtors" and self.on_platform:
-            raise ValueError("names of debtors are not published on the platform (S47)")
-        return self
+    area: OrOpen[Literal["village", "township", "county"]]
 
 
 class LegacyLoans(Clause):
