@@ -16,7 +16,6 @@ NOT_BUILT: Mapping[str, str] = {
     "loans.group_micro": "group lending",
     "loans.renewal": "renewal",
     "loans.revolving": "revolving facilities",
-    "loans.sanction_check": "sanctions on relations",
     "monitoring.bulletin": "reports",
     "monitoring.compliance": "reports",
     "monitoring.count_check": "reports",
