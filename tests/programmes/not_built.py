@@ -10,7 +10,6 @@ NOT_BUILT: Mapping[str, str] = {
     "insurance.master_policy": "certificates packed into one policy",
     "insurance.price_index": "index covers",
     "insurance.stabilisation": "insurers' pools",
-    "loans.sanction_check": "sanctions on relations",
     "monitoring.bulletin": "reports",
     "monitoring.compliance": "reports",
     "monitoring.count_check": "reports",

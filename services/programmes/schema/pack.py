@@ -99,6 +99,13 @@ class Pack(Clause):
                     raise ValueError(
                         f"sharing model {code} does not cover every borrower of {product.id}"
                     )
+        if self.loan_products and self.loans is None:
+            raise ValueError("loan_products need the section loans")
+        drawdown = self.loans.controlled_drawdown if self.loans else None
+        offered = {product.id for product in self.loan_products}
+        for code in drawdown.products if drawdown else ():
+            if code not in offered:
+                raise ValueError(f"controlled_drawdown names {code}, which is no loan product")
         return self
 
 

@@ -51,7 +51,7 @@ class FundingSource(Clause):
     """Whose money is lent, in which counties, and the highest rate it bears."""
 
     id: Literal["own_funds", "poverty_relending", "agri_relending"]
-    counties: Literal["all", "poor", "not_poor"] = "all"
+    counties: Literal["all", "poor", "other"] = "all"
     max_rate_ppm: RatePpm | None = None
 
 

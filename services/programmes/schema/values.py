@@ -104,12 +104,15 @@ class BorrowerClass(StrEnum):
 class Organ(StrEnum):
     """Who takes a step of a chain or a duty; an adoption names the institutions."""
 
+    ASSIGNED_HELPER = "assigned_helper"
+    VILLAGE_REVIEW_GROUP = "village_review_group"
     VILLAGE_DEPARTMENT = "village_department"
     TOWNSHIP_STATION = "township_station"
     COUNTY_CENTRE = "county_centre"
     POVERTY_OFFICE = "poverty_office"
     FINANCE_BUREAU = "finance_bureau"
     LENDER = "lender"
+    ENTERPRISE = "enterprise"
     INSURER = "insurer"
     GUARANTOR = "guarantor"
     COURT = "court"
