@@ -306,6 +306,8 @@ class _Assembly:
 def parties_named(pack: Pack) -> frozenset[str]:
     """Every party that a pack's priorities, pots and shares name, and a county must fill."""
     named: set[str] = set()
+    if pack.fund and pack.fund.custodian:
+        named.add(pack.fund.custodian)
     for model in pack.fund.models if pack.fund else ():
         named.update(model.parties)
         named.update(model.pots)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.programmes.schema.fund import Fund
+from services.programmes.schema.fund import Fund, check_covers
 from services.programmes.schema.insurance import Insurance
 from services.programmes.schema.loans import LoanProduct, LoanRules
 from services.programmes.schema.monitoring import Monitoring
@@ -88,6 +88,8 @@ class Pack(Clause):
     def _links(self) -> Self:
         if twice := duplicates([product.id for product in self.loan_products]):
             raise ValueError(f"loan product {twice[0]} is declared twice")
+        if self.fund:
+            check_covers(self.fund, self.insurance)
         models = {model.id: model for model in self.fund.models} if self.fund else {}
         for product in self.loan_products:
             for code in product.sharing_models:
