@@ -204,7 +204,8 @@ class _Assembly:
         values = whole.pop("values", None)
         if not isinstance(values, dict) or whole:
             rule = "an overlay file has the keys overlay and values, and no other"
-            return self._say_at(text, "", next(iter(whole), ""), rule)
+            key = next(iter(whole), "values")
+            return self._say_at(text, key, shown(whole.get(key, values)), rule)
         if ref not in self._merged:
             return self._say_unknown(text, "overlay.programme", ref, self._merged)
         if key in self.result.overlaid:
@@ -310,8 +311,8 @@ class _Assembly:
         for party in entry.parties:
             for institution in entry.institutions(party):
                 if self.result.institutions and institution not in self.result.institutions:
-                    rule = "no such institution"
-                    self._say_at(text, f"{path}.parties.{party}", institution, rule)
+                    at, rule = f"{path}.parties.{party}", "no such institution"
+                    self._say_unknown(text, at, institution, self.result.institutions, rule=rule)
         return None
 
     def _parties(self) -> frozenset[str]:

@@ -18,6 +18,14 @@ Locate = Callable[[str], tuple[str, int]]
 """A key path's file and line."""
 
 VALUE_SHOWN_MAX = 80
+SPEAKS_OF = {
+    "factors": ("the weights make",),
+    "grades": ("a better grade",),
+    "claim_tiers": ("the last claim tier", "only the last claim tier", "claim tiers"),
+    "layers": ("a sharing model needs", "a ratio takes all", "pot "),
+    "ratio": ("the shares make",),
+}
+"""Rules that begin with another word than the key they are about."""
 
 
 def to_model(model: type[Model], value: object, locate: Locate) -> Model | list[Problem]:
@@ -49,8 +57,11 @@ def _problem(
     model: type[BaseModel], value: object, detail: ErrorDetails, locate: Locate
 ) -> Problem:
     path, found = _follow(value, detail["loc"], missing=detail["type"] == "missing")
-    file, line = locate(path)
     rule, hint = detail["msg"].removeprefix("Value error, "), ""
+    if detail["type"] == "value_error" and isinstance(found, dict):
+        key = next((key for key in found if _is_about(rule, key)), None)
+        path, found = (child_path(path, key), found[key]) if key else (path, found)
+    file, line = locate(path)
     if detail["type"] == "extra_forbidden":
         rule = "unknown key"
         hint = nearest(str(detail["loc"][-1]), keys_at(model, detail["loc"][:-1]))
@@ -59,6 +70,13 @@ def _problem(
         said = found.get("type", "") if isinstance(found, dict) else found
         hint = nearest(str(said), re.findall(r"'([^']+)'", words))
     return Problem(file, line, path, shown(found), rule, hint)
+
+
+def _is_about(rule: str, key: str) -> bool:
+    """Whether a rule on a whole mapping speaks of one key of it."""
+    return rule.startswith((f"{key} ", f"{key}.")) or any(
+        rule.startswith(words) for words in SPEAKS_OF.get(key, ())
+    )
 
 
 def keys_at(model: type[BaseModel], loc: Sequence[int | str]) -> frozenset[str]:
