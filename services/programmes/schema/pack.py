@@ -71,10 +71,25 @@ class GatewayRules(Clause):
     self_service: bool = False
 
 
+class Condition(Clause):
+    """
+    What is otherwise in a county with this property; the ref is `id@version:condition`.
+
+    Beside these keys it says any section of a pack, laid over the pack's own. Nobody reads it from
+    here: the loader makes a pack of it.
+    """
+
+    title: Title | None = None
+
+
+CONDITION_KEYS = frozenset(Condition.model_fields)
+
+
 class Pack(Clause):
     """One programme in one version, with everything it inherits."""
 
     programme: Header
+    conditions: dict[Code, Condition] = Field(default_factory=dict)
     eligibility: Eligibility | None = None
     scoring: Scoring | None = None
     loans: LoanRules | None = None
