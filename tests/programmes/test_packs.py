@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from services.programmes.loader import PACKAGED, load
-from services.programmes.schema.pack import split_ref
 from services.programmes.schema.values import Open
 from services.programmes.terms import Terms
 from services.programmes.yaml_text import parse
@@ -38,9 +37,7 @@ def terms_of(case: Case) -> Terms:
     """The case's programme; where the demo county follows it, with that county's values."""
     adopted = CATALOGUE.adoptions(COUNTY, date(2018, 6, 1))[0].programme
     own = adopted.startswith(f"{case['programme']}:")
-    # What a condition changes (deep poverty) stands in the pack itself.
-    programme_id, version, _ = split_ref(case["programme"])
-    return CATALOGUE.terms(COUNTY, adopted if own else f"{programme_id}@{version}")
+    return CATALOGUE.terms(COUNTY, adopted if own else case["programme"])
 
 
 SAYS: Mapping[str, Callable[[Terms, Case], None]] = {

@@ -102,8 +102,6 @@ class SharingModel(Clause):
     together: tuple[Together, ...] = ()
     # What must be shown beside the cause: that collecting has come to an end.
     requires: tuple[Literal["unrecoverable"], ...] = ()
-    # For loans in areas of this kind only (S50); none: everywhere.
-    area_kind: Code | None = None
 
     @model_validator(mode="after")
     def _permitted(self) -> Self:

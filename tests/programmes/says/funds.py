@@ -7,7 +7,6 @@ from services.programmes import waterfall
 from services.programmes.cases.values import Case
 from services.programmes.loader import load
 from services.programmes.schema.fund import SharingModel
-from services.programmes.schema.pack import split_ref
 from services.programmes.schema.values import Open, known
 from services.programmes.terms import Terms
 
@@ -16,12 +15,11 @@ CATALOGUE = load([Path(__file__).resolve().parents[1] / "county"])
 
 def decided_models(terms: Terms) -> Iterator[SharingModel]:
     """The pack's models that are not open, and those that an example county has decided."""
-    programme_id, version, _ = split_ref(terms.ref)
     funds = [terms.fund]
     funds += [
         pack.fund
         for (_, ref), pack in CATALOGUE.overlaid.items()
-        if split_ref(ref)[:2] == (programme_id, version) and pack.fund
+        if ref.startswith(f"{terms.ref}:") and pack.fund
     ]
     for fund in funds:
         yield from (model for model in fund.models if not isinstance(model.layers, Open))
