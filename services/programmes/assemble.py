@@ -204,8 +204,8 @@ class _Assembly:
         values = whole.pop("values", None)
         if not isinstance(values, dict) or whole:
             rule = "an overlay file has the keys overlay and values, and no other"
-            key = next(iter(whole), "values")
-            return self._say_at(text, key, shown(whole.get(key, values)), rule)
+            odd = next(iter(whole), "values")
+            return self._say_at(text, odd, shown(whole.get(odd, values)), rule)
         if ref not in self._merged:
             return self._say_unknown(text, "overlay.programme", ref, self._merged)
         if key in self.result.overlaid:
