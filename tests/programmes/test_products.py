@@ -85,6 +85,18 @@ def test_every_programme_has_a_product() -> None:
     assert all(pack.loan_products for pack in CATALOGUE.packs.values())
 
 
+def test_a_fund_covers_the_microcredit_of_every_programme_whose_fund_does() -> None:
+    uncovered = {
+        ref
+        for ref, pack in CATALOGUE.packs.items()
+        for each in pack.loan_products
+        if each.id == "microcredit" and pack.fund and pack.fund.models and not each.sharing_models
+    }
+
+    # The municipality shares losses of entities only.
+    assert uncovered == {"henan-sanmenxia-211@1"}
+
+
 # NAT.loa.1, NAT.loa.2, NAT.loa.3
 def test_the_national_root_is_a_small_unsecured_loan_at_the_benchmark() -> None:
     root = microcredit("cn-national-2014@1")

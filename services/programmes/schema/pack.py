@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.programmes.schema.fund import Fund
+from services.programmes.schema.fund import Fund, check_covers
 from services.programmes.schema.insurance import Insurance
 from services.programmes.schema.loans import LoanProduct, LoanRules
 from services.programmes.schema.monitoring import Monitoring
@@ -71,10 +71,25 @@ class GatewayRules(Clause):
     self_service: bool = False
 
 
+class Condition(Clause):
+    """
+    What is otherwise in a county with this property; the ref is `id@version:condition`.
+
+    Beside these keys it says any section of a pack, laid over the pack's own. Nobody reads it from
+    here: the loader makes a pack of it.
+    """
+
+    title: Title | None = None
+
+
+CONDITION_KEYS = frozenset(Condition.model_fields)
+
+
 class Pack(Clause):
     """One programme in one version, with everything it inherits."""
 
     programme: Header
+    conditions: dict[Code, Condition] = Field(default_factory=dict)
     eligibility: Eligibility | None = None
     scoring: Scoring | None = None
     loans: LoanRules | None = None
@@ -88,6 +103,8 @@ class Pack(Clause):
     def _links(self) -> Self:
         if twice := duplicates([product.id for product in self.loan_products]):
             raise ValueError(f"loan product {twice[0]} is declared twice")
+        if self.fund:
+            check_covers(self.fund, self.insurance)
         models = {model.id: model for model in self.fund.models} if self.fund else {}
         for product in self.loan_products:
             for code in product.sharing_models:

@@ -50,7 +50,12 @@ def known(value: T | Open) -> T:
             "PROGRAMME_VALUE_OPEN",
             f"{value.path or 'a value'} is open: {value.open}",
             message_zh=f"方案参数 {value.path} 尚未确定",
-            facts={"key": value.path},
+            facts={
+                "key": value.path,
+                "value": f"open: {value.open}",
+                "rule": "an open value blocks every rule that needs it",
+                "hint": f"set {value.path} below values: in the county's overlay",
+            },
         )
     return value
 
