@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import model_validator
 
-from services.programmes.schema.values import Clause, Code, Every, Organ, OrOpen, duplicates
+from services.programmes.schema.values import Clause, Code, Every, Open, Organ, OrOpen, duplicates
 
 Duty = Literal[
     "intake",
@@ -60,12 +60,22 @@ class Disclosure(Clause):
 class RoleDuties(Clause):
     """What an organ answers for; `zone` where several sit in one joint centre."""
 
-    organ: Organ
-    duties: tuple[Duty, ...]
+    organ: OrOpen[Organ]
+    duties: OrOpen[tuple[Duty, ...]]
     zone: Code | None = None
+
+    @property
+    def name(self) -> str:
+        """The organ and its zone, as far as they are known."""
+        organ = "" if isinstance(self.organ, Open) else self.organ.value
+        return f"{organ} {self.zone or ''}".strip()
 
     @model_validator(mode="after")
     def _some(self) -> Self:
+        if not self.name:
+            raise ValueError("a role names its organ or its zone")
+        if isinstance(self.duties, Open):
+            return self
         if not self.duties:
             raise ValueError("an organ in the role split has at least one duty")
         if twice := duplicates([str(duty) for duty in self.duties]):
@@ -90,7 +100,7 @@ class EventShare(Clause):
     """An event that authorities hear of: which, who, how often."""
 
     id: Code
-    to: tuple[Organ, ...]
+    to: OrOpen[tuple[Organ, ...]]
     every: Every = Every.EVENT
 
     @model_validator(mode="after")
@@ -124,7 +134,7 @@ class GatewayRules(Clause):
         named: dict[str, list[str]] = {
             "self-service scope": [scope.id for scope in self.self_service_scopes],
             "disclosure": [disclosure.id for disclosure in self.disclosures],
-            "role": [f"{role.organ.value} {role.zone or ''}".strip() for role in self.roles],
+            "role": [role.name for role in self.roles],
             "event": [event.id for event in self.events],
         }
         for what, names in named.items():

@@ -140,7 +140,7 @@ class Linkage(Clause):
         names = [mode.mode for mode in self.modes]
         if twice := duplicates(names):
             raise ValueError(f"linkage mode {twice[0]} is declared twice")
-        if self.count is not None and self.count != len(names):
+        if self.count is not None and self.count < len(names):
             raise ValueError(f"count is {self.count}, but {len(names)} modes are named")
         return self
 
@@ -214,7 +214,7 @@ class Registry(Clause):
     mutual_help: MutualHelpGroup | None = None
     blacklist: tuple[BlacklistReason, ...] = ()
     coverage: Coverage | None = None
-    lifelong_credit_file: bool = False
+    credit_file: Literal["per_household", "lifelong"] | None = None
     liaison_officers: Count | None = None
     project_library: bool = False
     household_plan: bool = False

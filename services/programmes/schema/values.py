@@ -128,6 +128,7 @@ class Organ(StrEnum):
     POVERTY_CADRE = "poverty_cadre"
     ACCOUNT_MANAGER = "account_manager"
     TOWNSHIP_GOVERNMENT = "township_government"
+    COOPERATIVE = "cooperative"
     MUTUAL_AID_SOCIETY = "mutual_aid_society"
     CENTRAL_BANK = "central_bank"
     BANK_REGULATOR = "bank_regulator"
