@@ -236,6 +236,10 @@ def test_only_the_named_ways_of_using_a_loan_are_allowed() -> None:
     assert forms is not None
     assert (forms.count, forms.operating_form_count) == (6, 8)
     assert isinstance(forms.operating_forms, Open)
+    with pytest.raises(Refused) as refused:
+        registry.mode_allowed(forms, "partnership")
+    assert refused.value.facts["key"] == "registry.linkage.modes"
+    assert registry.mode_allowed(forms, "job").allowed
 
 
 # HN-PO.reg.2, AH.loa.1
