@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 # The rest of the language comes with the other programmes; nothing is skipped in silence.
 NOT_BUILT: Mapping[str, str] = {
-    "gateway.access": "decided in the gateway",
     "monitoring.bulletin": "reports",
     "monitoring.compliance": "reports",
     "monitoring.count_check": "reports",
