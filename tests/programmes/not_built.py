@@ -17,11 +17,4 @@ NOT_BUILT: Mapping[str, str] = {
     "loans.renewal": "renewal",
     "loans.revolving": "revolving facilities",
     "loans.sanction_check": "sanctions on relations",
-    "monitoring.bulletin": "reports",
-    "monitoring.compliance": "reports",
-    "monitoring.count_check": "reports",
-    "monitoring.npl_tolerance": "tolerance",
-    "monitoring.overdue_report": "reports",
-    "monitoring.ratio": "reports",
-    "monitoring.recovery_rate": "suspension by collection rate",
 }

@@ -113,6 +113,16 @@ class Organ(StrEnum):
     INSURER = "insurer"
     GUARANTOR = "guarantor"
     COURT = "court"
+    CENTRAL_BANK = "central_bank"
+    PROVINCIAL_LEADERS = "provincial_leaders"
+    PROVINCIAL_POVERTY_OFFICE = "provincial_poverty_office"
+    PROVINCIAL_RCU = "provincial_rcu"
+    MUNICIPAL_LEADERS = "municipal_leaders"
+    COUNTY_LEADERS = "county_leaders"
+    AGRICULTURE_BUREAU = "agriculture_bureau"
+    FORESTRY_BUREAU = "forestry_bureau"
+    VILLAGE_RISK_GROUP = "village_risk_group"
+    BANK_REGULATOR = "bank_regulator"
 
 
 class Every(StrEnum):
