@@ -148,7 +148,7 @@ def changes(draw: st.DrawFn, section: str) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_section_changed_anywhere_is_refused_or_can_be_evaluated(
     section: str, data: st.DataObject

@@ -363,7 +363,7 @@ def test_substandard_and_worse_is_on_the_risk_list() -> None:
     listed = [tier for tier in FiveTier if bulletins.on_risk_list(rule, tier)]
 
     assert listed == [FiveTier.SUBSTANDARD, FiveTier.DOUBTFUL, FiveTier.LOSS]
-    assert rule.reported_to
+    assert isinstance(rule.reported_to, Open)
     stricter = RiskList(from_tier="special_mention")
     assert bulletins.on_risk_list(stricter, FiveTier.SPECIAL_MENTION)
 

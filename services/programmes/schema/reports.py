@@ -133,7 +133,7 @@ class RiskList(Clause):
     """Loans of this class and worse are listed and reported."""
 
     from_tier: Literal["special_mention", "substandard", "doubtful", "loss"]
-    reported_to: tuple[Organ, ...] = ()
+    reported_to: OrOpen[tuple[Organ, ...]] = ()
 
 
 class Deputies(Clause):
