@@ -141,6 +141,12 @@ class Organ(StrEnum):
     BANK_REGULATOR = "bank_regulator"
     INSURANCE_REGULATOR = "insurance_regulator"
     AGRICULTURE_BUREAU = "agriculture_bureau"
+    PROVINCIAL_LEADERS = "provincial_leaders"
+    PROVINCIAL_POVERTY_OFFICE = "provincial_poverty_office"
+    PROVINCIAL_RCU = "provincial_rcu"
+    MUNICIPAL_LEADERS = "municipal_leaders"
+    COUNTY_LEADERS = "county_leaders"
+    FORESTRY_BUREAU = "forestry_bureau"
 
 
 class Every(StrEnum):
