@@ -93,14 +93,10 @@ def diff(
     """Print what two packs say differently, each with all it inherits."""
     with _said_plainly():
         catalogue = _catalogue(beside)
-        before, after = (dict(leaves(plain(pack_of(catalogue, ref)[0]))) for ref in (old, new))
-        paths = [
-            path
-            for path in {**before, **after}
-            if sources or not (path == "source" or path.endswith(".source"))
-        ]
+        packs = [plain(pack_of(catalogue, ref)[0]) for ref in (old, new)]
+        before, after = (dict(leaves(pack if sources else _without_rows(pack))) for pack in packs)
         count = 0
-        for path in paths:
+        for path in {**before, **after}:
             if before.get(path) != after.get(path) or (path in before) != (path in after):
                 count += 1
                 console.print(_difference(path, before, after))

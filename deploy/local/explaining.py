@@ -158,10 +158,10 @@ def _as_written(value: Any) -> Any:
 
 def leaves(value: object, path: str = "") -> Iterator[tuple[str, object]]:
     """Every value of a plain pack that holds no other, by its key path."""
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and value and not is_open(value):
         for key, below in value.items():
             yield from leaves(below, child_path(path, key))
-    elif isinstance(value, list) and any(isinstance(each, dict | list) for each in value):
+    elif isinstance(value, list) and any(isinstance(each, dict) for each in value):
         for index, each in enumerate(value):
             yield from leaves(each, item_path(path, index, each))
     else:

@@ -8,13 +8,12 @@ from dataclasses import replace
 from services.programmes.yaml_text import Problem
 
 SHOWN_MAX = 12
-SIMILAR_AT_LEAST = 0.6
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """The known word that was most likely meant, else what there is to choose from."""
     choice = sorted(set(known))
-    close = difflib.get_close_matches(word, choice, n=1, cutoff=SIMILAR_AT_LEAST)
+    close = difflib.get_close_matches(word, choice, n=1)
     if close:
         return f"did you mean {close[0]}?"
     if not choice:

@@ -1,8 +1,11 @@
 """Conditions inside a pack: what is otherwise in a county with a certain property."""
 
+from contextlib import suppress
 from datetime import date
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.kernel.errors import NotFound
 from services.programmes.loader import PackErrors, load_texts
@@ -10,6 +13,7 @@ from services.programmes.schema.values import known
 from services.programmes.terms import Terms
 from services.programmes.yaml_text import Problem
 from tests.programmes.county_texts import ADOPTION, OVERLAY, PACK, changed, texts
+from tests.programmes.test_fuzz import evaluate
 
 COUNTY = "990101"
 
@@ -187,3 +191,16 @@ def test_a_wrong_condition_is_refused_where_it_is_written(
     assert problem.path == path
     assert line in (PACK + conditions).splitlines()[problem.line - 1]
     assert problem.hint
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, len(CONDITIONS) - 1), st.text(max_size=3), st.integers(0, 6))
+def test_a_slip_of_the_keyboard_in_a_condition_never_crashes(
+    at: int, typed: str, deleted: int
+) -> None:
+    slipped = CONDITIONS[:at] + typed + CONDITIONS[at + deleted :]
+    files = texts(pack=PACK + slipped, overlay="", adoption="", institutions="")
+
+    with suppress(PackErrors):
+        for pack in load_texts(files).conditioned.values():
+            evaluate(pack)
