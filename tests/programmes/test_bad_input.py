@@ -168,12 +168,12 @@ OVERLAYS = {
         "plain@9",
     ),
     "a file with one key more": Wanted(
-        changed(OVERLAY, "values:", "valuess: {}\nvalues:"),
-        "valuess",
+        changed(OVERLAY, "values:", "extra: {}\nvalues:"),
+        "extra",
         "",
         "no other",
         "below values:",
-        "valuess",
+        "extra",
     ),
 }
 
