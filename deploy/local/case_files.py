@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gateway import cases as gateway_cases
 from services.kernel.errors import LiandongError
 from services.programmes import cases
 from services.programmes.cases.values import Case
@@ -13,7 +14,7 @@ from services.programmes.cases.values import Case
 CASES_MAX = 100_000
 
 # The rules of all packages together: whatever decides cases is named here and nowhere else.
-RULES: Mapping[str, Callable[[Case], Case]] = {**cases.RULES}
+RULES: Mapping[str, Callable[[Case], Case]] = {**cases.RULES, **gateway_cases.RULES}
 
 GOES_WRONG = (LiandongError, LookupError, TypeError, ValueError, ArithmeticError, AssertionError)
 """How a rule fails on inputs that are not what it expects."""

@@ -79,7 +79,8 @@ def test_an_overlay_says_under_which_conditions_its_county_lives() -> None:
 
     assert shares(terms) == {"county_fund": 8, "bank": 2}
     assert getattr(known(terms.loans.npl), "more_than_days", None) == 120
-    assert [known(grade.min_score_centi) for grade in terms.scoring.grades] == [9000, 10000]
+    grades = known(terms.scoring.grades)
+    assert [known(grade.min_score_centi) for grade in grades] == [9000, 10000]
 
 
 # SC.reg.3: the property of an area has days on which it holds (S50).

@@ -6,6 +6,33 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from services.kernel.money import Fen
+from services.programmes.schema.collection import (
+    CollectionDiscount,
+    Disposition,
+    MaturityNotice,
+    NplAction,
+    OverdueAction,
+    every_class,
+)
+from services.programmes.schema.post_loan import (
+    AreaContracts,
+    Disclosure,
+    DueDiligence,
+    JointAccount,
+    LegacyLoans,
+    PostLoanCheck,
+    Relending,
+    Segregation,
+)
+from services.programmes.schema.rewards import (
+    Grant,
+    HardshipRelief,
+    Reward,
+    SubsidyBudget,
+    whole_at_most,
+)
+from services.programmes.schema.sanctions import Rehabilitation, Sanction, one_length
 from services.programmes.schema.values import (
     BorrowerClass,
     Clause,
@@ -198,57 +225,40 @@ class FiveTierNpl(Clause):
 Npl = Annotated[OverdueNpl | FiveTierNpl, Field(discriminator="measure")]
 
 
-class NplAction(StrEnum):
-    """What follows on non-performing, in the pack's order."""
-
-    STOP_SUBSIDY = "stop_subsidy"
-    COLLECT = "collect"
-    LOWER_GRADE = "lower_grade"
-    BLACKLIST = "blacklist"
-    COURT = "court"
+def makes_overdue_bad(npl: OverdueNpl | FiveTierNpl) -> bool:
+    """Whether a day overdue is enough to be non-performing."""
+    if isinstance(npl, OverdueNpl):
+        return npl.more_than_days == 0
+    return npl.from_tier == "special_mention"
 
 
-class MaturityNotice(Clause):
-    """Who hears of a maturity, and how many months ahead (S36)."""
+class DrawNeed(StrEnum):
+    """What a controlled drawdown may need before its money is released."""
 
-    lead_months: Months
-    to: tuple[Organ, ...] = ()
+    EVIDENCE = "evidence"
+    COUNTY_APPROVAL = "county_approval"
+    ENTRUSTED_PAYMENT = "entrusted_payment"
+    PROGRESS_SIGNED = "progress_signed"
+    JOINT_SIGNATURES = "joint_signatures"
 
 
 class ControlledDrawdown(Clause):
-    """From this amount on, every drawdown needs all that is listed (S51)."""
+    """From this amount on, every drawdown of these products needs all that is listed (S51)."""
 
-    threshold_fen: FenAmount
-    requires: tuple[Literal["evidence", "county_approval", "entrusted_payment"], ...]
-
-
-class DiscountStage(Clause):
-    """One stage of a collection campaign and its discount on unpaid interest."""
-
-    id: Code
-    discount_pct: Pct
-    valid_from: Annotated[OrOpen[date], Field(alias="from")]
-    valid_to: Annotated[OrOpen[date], Field(alias="to")]
+    threshold_fen: FenAmount = Fen(0)
+    products: tuple[Code, ...] = ()
+    requires: tuple[DrawNeed, ...]
+    staged: bool = False
+    account: JointAccount | None = None
 
     @model_validator(mode="after")
-    def _dates(self) -> Self:
-        start, end = self.valid_from, self.valid_to
-        if not isinstance(start, Open) and not isinstance(end, Open) and end < start:
-            raise ValueError("the stage ends before it starts")
+    def _signatures(self) -> Self:
+        if twice := duplicates([need.value for need in self.requires]):
+            raise ValueError(f"{twice[0]} is required twice")
+        signed = DrawNeed.JOINT_SIGNATURES in self.requires
+        if signed != (self.account is not None):
+            raise ValueError("joint_signatures and account go together")
         return self
-
-
-class CollectionDiscount(Clause):
-    """Discounts on unpaid interest in a campaign; never on principal, once a debt (S35)."""
-
-    stages: tuple[DiscountStage, ...]
-
-
-class Relending(Clause):
-    """The central bank's line that funds the loans."""
-
-    limit_fen: FenAmount
-    rate_ppm: RatePpm
 
 
 class PurposeVerification(Clause):
@@ -256,16 +266,6 @@ class PurposeVerification(Clause):
 
     disbursed_since: date
     signed_by: tuple[Organ, ...]
-
-
-class Sanction(Clause):
-    """What a sanctioned borrower loses."""
-
-    id: Code
-    effects: tuple[
-        Literal["no_rating", "no_credit", "no_subsidy", "limited_government_subsidies"], ...
-    ]
-    ban_months: OrOpen[Months] | None = None
 
 
 class LoanRules(Clause):
@@ -276,19 +276,33 @@ class LoanRules(Clause):
     area_of_use: Literal["county", "township", "village"] | None = None
     appropriation_order: Literal["interest_first", "principal_first"] = "interest_first"
     npl: OrOpen[Npl]
+    keep_overdue_apart: bool = False
+    overdue_actions: tuple[OverdueAction, ...] = ()
     npl_actions: tuple[NplAction, ...] = ()
+    dispositions: tuple[Disposition, ...] = ()
+    escalation: tuple[Organ, ...] = ()
     maturity_notice: MaturityNotice | None = None
     controlled_drawdown: ControlledDrawdown | None = None
+    segregation: Segregation | None = None
     purpose_verification: PurposeVerification | None = None
+    post_loan_checks: tuple[PostLoanCheck, ...] = ()
     collection_discount: CollectionDiscount | None = None
     sanctions: tuple[Sanction, ...] = ()
-    ledger_levels: tuple[Literal["county", "township", "village"], ...] = ()
+    rehabilitation: Rehabilitation | None = None
+    rewards: tuple[Reward, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    hardship_relief: HardshipRelief | None = None
+    disclosure: Disclosure | None = None
+    ledger_levels: tuple[Literal["county", "township", "village", "household"], ...] = ()
+    account_manager: bool = False
+    legacy_loans: tuple[LegacyLoans, ...] = ()
+    area_contracts: AreaContracts | None = None
+    due_diligence: DueDiligence | None = None
     relending: Relending | None = None
+    subsidy_budget: SubsidyBudget | None = None
 
     @model_validator(mode="after")
     def _benchmark(self) -> Self:
-        if twice := duplicates([action.value for action in self.npl_actions]):
-            raise ValueError(f"action {twice[0]} is declared twice in npl_actions")
         if isinstance(self.benchmark, Open):
             return self
         if not self.benchmark:
@@ -296,4 +310,26 @@ class LoanRules(Clause):
         keys = [f"{rate.valid_from} up to {rate.max_tenor_months}" for rate in self.benchmark]
         if twice := duplicates(keys):
             raise ValueError(f"two benchmark rates for {twice[0]} months")
+        return self
+
+    @model_validator(mode="after")
+    def _overdue(self) -> Self:
+        npl = self.npl
+        if self.keep_overdue_apart and not isinstance(npl, Open) and makes_overdue_bad(npl):
+            raise ValueError("keep_overdue_apart, but npl takes every overdue loan")
+        return self
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for key, names in (
+            ("npl_actions", [action.value for action in self.npl_actions]),
+            ("overdue_actions", [action.value for action in self.overdue_actions]),
+            ("escalation", [organ.value for organ in self.escalation]),
+            ("ledger_levels", [str(level) for level in self.ledger_levels]),
+        ):
+            if twice := duplicates(names):
+                raise ValueError(f"{twice[0]} is declared twice in {key}")
+        every_class(self.dispositions)
+        one_length(self.sanctions)
+        whole_at_most(self.grants)
         return self
