@@ -389,6 +389,8 @@ class _Assembly:
 def parties_named(pack: Pack) -> frozenset[str]:
     """Every party that a pack's priorities, pots and shares name, and a county must fill."""
     named: set[str] = set()
+    if pack.fund and pack.fund.custodian:
+        named.add(pack.fund.custodian)
     for model in pack.fund.models if pack.fund else ():
         named.update(model.parties)
         named.update(model.pots)
@@ -396,6 +398,12 @@ def parties_named(pack: Pack) -> frozenset[str]:
     for cover in pack.insurance.covers if pack.insurance else ():
         if not isinstance(cover.payees, Open):
             named.update(name for group in groups_of(cover.payees) for name in group)
+    for product in pack.loan_products:
+        named.update(product.security.guarantor_parties)
+        keepers = (getattr(pledge, "keeper", None) for pledge in product.security.pledges)
+        named.update(keeper for keeper in keepers if keeper is not None)
+        if product.backing is not None:
+            named.add(product.backing.fund)
     return frozenset(named - PARTIES_OF_THE_LOAN)
 
 

@@ -79,7 +79,7 @@ PACKS = {
         "fund.colour",
         '"red"',
         "unknown key",
-        "there are: custody",
+        "custody, divided_by",
         "colour: red",
     ),
     "an unknown word": Wanted(

@@ -14,23 +14,31 @@ from services.programmes.schema.values import Open
 from services.programmes.terms import Terms
 from services.programmes.yaml_text import parse
 from tests.programmes.not_built import NOT_BUILT
-from tests.programmes.says import funds, gateway, insurance, loans, monitoring, scoring
+from tests.programmes.says import (
+    funds,
+    gateway,
+    insurance,
+    loans,
+    monitoring,
+    products,
+    scoring,
+    settlement,
+)
 
 GOLDEN = Path(__file__).parent / "cases" / "golden.json"
 DEMO = Path(__file__).resolve().parents[2] / "deploy" / "demo" / "county"
 CATALOGUE = load([DEMO])
 COUNTY = CATALOGUE.counties()[0]
 WRITTEN = {"henan-lushi@1", "henan-lushi@2", "henan-sanmenxia-211@1", "cn-national-2014@1"}
-
 # Of these families every programme is written; a case of the platform has no pack.
-FAMILIES = {"gateway", "scoring"}
+WHOLE = {"chain", "funds", "gateway", "insurance", "scoring", "settlement"}
 
 Case = Mapping[str, Any]
 CASES: list[Case] = [
     case
     for case in json.loads(GOLDEN.read_text(encoding="utf-8"))["cases"]
     if case["programme"] != "platform"
-    and (case["programme"] in WRITTEN or case["rule"].split(".")[0] in FAMILIES)
+    and (case["programme"] in WRITTEN or case["rule"].split(".")[0] in WHOLE)
     and case["rule"] not in NOT_BUILT
 ]
 
@@ -48,7 +56,9 @@ SAYS: Mapping[str, Callable[[Terms, Case], None]] = {
     **insurance.SAYS,
     **loans.SAYS,
     **monitoring.SAYS,
+    **products.SAYS,
     **scoring.SAYS,
+    **settlement.SAYS,
 }
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.programmes.schema.fund import Fund
+from services.programmes.schema.fund import Fund, check_covers
 from services.programmes.schema.gateway import GatewayRules
 from services.programmes.schema.insurance import Insurance
 from services.programmes.schema.loans import LoanProduct, LoanRules
@@ -111,6 +111,8 @@ class Pack(Clause):
     def _links(self) -> Self:
         if twice := duplicates([product.id for product in self.loan_products]):
             raise ValueError(f"loan product {twice[0]} is declared twice")
+        if self.fund:
+            check_covers(self.fund, self.insurance)
         models = {model.id: model for model in self.fund.models} if self.fund else {}
         for product in self.loan_products:
             for code in product.sharing_models:
@@ -124,6 +126,11 @@ class Pack(Clause):
                     )
         if self.loan_products and self.loans is None:
             raise ValueError("loan_products need the section loans")
+        drawdown = self.loans.controlled_drawdown if self.loans else None
+        offered = {product.id for product in self.loan_products}
+        for code in drawdown.products if drawdown else ():
+            if code not in offered:
+                raise ValueError(f"controlled_drawdown names {code}, which is no loan product")
         return self
 
     @model_validator(mode="after")

@@ -6,7 +6,6 @@ from datetime import date
 from services.programmes import pricing
 from services.programmes.cases.values import Case
 from services.programmes.schema.loans import (
-    BenchmarkPlusPricing,
     FiveTierNpl,
     OverdueNpl,
     SubsidyMode,
@@ -14,38 +13,6 @@ from services.programmes.schema.loans import (
 from services.programmes.schema.sanctions import SanctionEffect
 from services.programmes.schema.values import Open, known
 from services.programmes.terms import Terms
-
-
-def amount_check(terms: Terms, given: Case) -> None:
-    assert terms.product("microcredit").max_principal_fen == given["product_cap_fen"]
-
-
-def interest_subsidy(terms: Terms, given: Case) -> None:
-    clause = known(terms.product("entity_credit").subsidy)
-    assert clause.mode.value == given["subsidy"]["mode"]
-    assert clause.rate_ppm == given["subsidy"]["rate_ppm"]
-    assert clause.max_months == given["subsidy"]["max_months"]
-
-
-def rate_check(terms: Terms, given: Case) -> None:
-    clause = known(terms.product("entity_credit").pricing)
-    assert isinstance(clause, BenchmarkPlusPricing)
-    assert clause.max_uplift_pct == given["cap"]["uplift_pct"]
-
-
-def sla(terms: Terms, given: Case) -> None:
-    product = "microcredit" if given["working_days"] < 10 else "entity_credit"
-    clause = terms.product(product).sla
-    assert clause is not None
-    assert known(clause).unit == "working_days"
-    assert known(clause).value == given["working_days"]
-
-
-def purpose_check(terms: Terms, given: Case) -> None:
-    product = terms.product("microcredit")
-    assert list(product.purpose.prohibited) == given["prohibited"]
-    assert terms.loans.area_of_use == "county"
-    assert terms.county_code == given["required_area"]
 
 
 def npl_trigger(terms: Terms, given: Case) -> None:
@@ -112,17 +79,12 @@ def sanction_check(terms: Terms, given: Case) -> None:
 
 
 SAYS: Mapping[str, Callable[[Terms, Case], None]] = {
-    "loans.amount_check": amount_check,
     "loans.collection_discount": collection_discount,
     "loans.controlled_drawdown": controlled_drawdown,
     "loans.debt_snapshot": debt_snapshot,
     "loans.five_tier": five_tier,
-    "loans.interest_subsidy": interest_subsidy,
     "loans.maturity_notice": maturity_notice,
     "loans.npl_trigger": npl_trigger,
-    "loans.purpose_check": purpose_check,
-    "loans.rate_check": rate_check,
     "loans.sanction_check": sanction_check,
-    "loans.sla": sla,
     "loans.subsidy_stop": subsidy_stop,
 }
