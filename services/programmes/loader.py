@@ -24,12 +24,12 @@ class Catalogue:
     """Everything a deployment knows about programmes; a value, read once at start."""
 
     packs: Mapping[str, Pack]
-    conditioned: Mapping[str, Pack]
     overlaid: Mapping[tuple[str, str], Pack]
     adopted: Mapping[str, Adoption]
     institutions: Mapping[str, Institution]
     calendar: Calendar
     origins: Mapping[str, Mapping[str, Origin]] = field(default_factory=dict)
+    conditioned: Mapping[str, Pack] = field(default_factory=dict)
 
     def programme(self, ref: str) -> Pack:
         """A pack with all that it inherits, under a condition, without any county's overlay."""
