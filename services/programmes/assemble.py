@@ -144,8 +144,8 @@ class _Assembly:
         text = self._headers[ref][0]
         if not self._nothing_to_inherit(_said(text), whole):
             return
-        described = {**whole, "conditions": _described(conditions)}
-        pack = self._typed_merged(Pack, described, origins, _said(text))
+        described = {"conditions": _described(conditions)} if conditions else {}
+        pack = self._typed_merged(Pack, {**whole, **described}, origins, _said(text))
         if pack is not None:
             self.result.packs[ref] = pack
             self.result.origins[ref] = origins

@@ -170,7 +170,7 @@ def test_an_open_value_is_refused_by_its_key() -> None:
         rules.scheme_of(terms)
 
     assert refusal.value.reason == "PROGRAMME_VALUE_OPEN"
-    assert refusal.value.facts == {"key": "scoring.adjustments"}
+    assert refusal.value.facts["key"] == "scoring.adjustments"
 
 
 def test_a_weighted_scheme_needs_scores_that_indicators_do_not_give() -> None:

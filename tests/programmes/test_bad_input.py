@@ -131,9 +131,9 @@ PACKS = {
         "extends:",
     ),
     "a parent nobody wrote": Wanted(
-        changed(PACK, '  version: "1"', '  version: "1"\n  extends: plian@0'),
+        changed(PACK, '  version: "1"', '  version: "1"\n  extends: plane@0'),
         "programme.extends",
-        "plian@0",
+        "plane@0",
         "no such pack",
         "did you mean plain@1?",
         "extends:",
@@ -168,12 +168,12 @@ OVERLAYS = {
         "plain@9",
     ),
     "a file with one key more": Wanted(
-        changed(OVERLAY, "values:", "vlaues: {}\nvalues:"),
-        "vlaues",
+        changed(OVERLAY, "values:", "extra: {}\nvalues:"),
+        "extra",
         "",
         "no other",
         "below values:",
-        "vlaues",
+        "extra",
     ),
 }
 
@@ -229,12 +229,12 @@ ADOPTIONS = {
         "2019-12-31",
     ),
     "an overlay nobody wrote": Wanted(
-        changed(ADOPTION, "plain@1:own", "plain@1:onw"),
+        changed(ADOPTION, "plain@1:own", "plain@1:owns"),
         "adoption.entries[0].programme",
-        "plain@1:onw",
+        "plain@1:owns",
         "no such pack, condition or overlay",
         "did you mean plain@1:own?",
-        "plain@1:onw",
+        "plain@1:owns",
     ),
 }
 

@@ -3,6 +3,8 @@
 from datetime import date
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from services.kernel.errors import NotFound
 from services.programmes.loader import PackErrors, load_texts
@@ -75,7 +77,8 @@ def test_an_overlay_says_under_which_conditions_its_county_lives() -> None:
 
     assert shares(terms) == {"county_fund": 8, "bank": 2}
     assert getattr(known(terms.loans.npl), "more_than_days", None) == 120
-    assert [known(grade.min_score_centi) for grade in known(terms.scoring.grades)] == [9000, 10000]
+    grades = known(terms.scoring.grades)
+    assert [known(grade.min_score_centi) for grade in grades] == [9000, 10000]
 
 
 # SC.reg.3: the property of an area has days on which it holds (S50).
@@ -187,3 +190,23 @@ def test_a_wrong_condition_is_refused_where_it_is_written(
     assert problem.path == path
     assert line in (PACK + conditions).splitlines()[problem.line - 1]
     assert problem.hint
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, len(CONDITIONS) - 1), st.text(max_size=3), st.integers(0, 6))
+def test_a_slip_of_the_keyboard_in_a_condition_never_crashes(
+    at: int, typed: str, deleted: int
+) -> None:
+    slipped = CONDITIONS[:at] + typed + CONDITIONS[at + deleted :]
+    files = texts(pack=PACK + slipped, overlay="", adoption="", institutions="")
+
+    problems: tuple[Problem, ...] = ()
+    try:
+        catalogue = load_texts(files)
+    except PackErrors as refused:
+        problems = refused.problems
+    else:
+        assert all(pack.fund for pack in catalogue.conditioned.values())
+    for problem in problems:
+        assert problem.rule
+        assert problem.hint
