@@ -13,8 +13,9 @@ from liandong.households.v1 import households_pb2 as pb
 from liandong.households.v1 import households_pb2_grpc
 
 from deploy.local.ca import LocalCA
-from services.households.operations import BOOKS, Keys
-from services.households.servicer import HouseholdsServicer
+from services.households.operations.registration import BOOKS
+from services.households.operations.shared import Keys
+from services.households.servicer.registration import HouseholdsServicer
 from services.kernel import business_day, caller, outbox, rpc
 from services.kernel.caller import Caller, Signer, Verifier
 from services.kernel.operator import OperatorServicer
