@@ -328,7 +328,7 @@ def _line(member: households_pb2.Member) -> Line:
         name=member.name,
         identity_number=member.identity_number,
         phone=member.phone,
-        registration_status="",
+        registration_status="non_poor",
         honour="",
         labour=member.labour,
         registered_on="",

@@ -1,6 +1,5 @@
 """Consents and payee accounts: the SQL."""
 
-import json
 from collections.abc import Sequence
 from datetime import date
 from typing import Any
@@ -32,7 +31,7 @@ def _consent(row: Any) -> Consent:
         person_id=row["person_id"],
         receiver_id=row["receiver_id"],
         purpose=row["purpose"],
-        categories=tuple(DataCategory(each) for each in json.loads(row["categories"])),
+        categories=tuple(DataCategory(each) for each in records.parsed(row["categories"])),
         valid_from=row["valid_from"],
         valid_to=row["valid_to"],
         wording_version=row["wording_version"],

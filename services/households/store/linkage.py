@@ -1,6 +1,5 @@
 """Areas in time, enterprises, linkage contracts, societies, projects: the SQL."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import date
@@ -126,7 +125,7 @@ async def village_service(
     )
     if not rows:
         return None
-    said = json.loads(rows[0]["service"])
+    said = records.parsed(rows[0]["service"])
     return VillageService(
         contracted_bank_id=said["contracted_bank_id"],
         liaison_officers=tuple(LiaisonOfficer(**each) for each in said["liaison_officers"]),
@@ -284,7 +283,7 @@ async def list_contracts(
 
 
 def _contract(row: Any) -> LinkageContract:
-    terms = json.loads(row["terms"])
+    terms = records.parsed(row["terms"])
     return LinkageContract(
         contract_id=row["contract_id"],
         enterprise_id=row["enterprise_id"],

@@ -58,11 +58,16 @@ def evidence_json(evidence: Evidence) -> dict[str, str]:
     }
 
 
-def evidence_of(text: str | None) -> Evidence | None:
+def parsed(value: Any) -> Any:
+    """A jsonb column's objects and arrays: connections of the pool parse them, bare ones do not."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def evidence_of(value: Any) -> Evidence | None:
     """Evidence again; None for what was registered without."""
-    if text is None:
+    if value is None:
         return None
-    held = json.loads(text)
+    held = parsed(value)
     kind = EvidenceKind(held["kind"])
     return Evidence(kind, held["reference"], bytes.fromhex(held["sha256"]))
 

@@ -1,6 +1,5 @@
 """Status changes and reconciliations of delisted households: the SQL."""
 
-import json
 from datetime import date
 from uuid import UUID
 
@@ -156,10 +155,10 @@ async def list_reconciliations(
             lender_id=row["lender_id"],
             loans=tuple(
                 DelistedLoan(UUID(loan["loan_id"]), loan["outstanding_fen"])
-                for loan in json.loads(row["loans"])
+                for loan in records.parsed(row["loans"])
             ),
             statement_hash=row["statement_hash"],
-            archive_holders=tuple(json.loads(row["archive_holders"])),
+            archive_holders=tuple(records.parsed(row["archive_holders"])),
             signatures={
                 each["side"]: records.provenance_of(each)
                 for each in signatures
