@@ -101,7 +101,11 @@ async def correct_identity(
         provenance=provenance,
     )
     await store.note_duplicates(
-        session, county_code, [(person_id, likeness)], provenance.business_date
+        session,
+        county_code,
+        [(person_id, likeness)],
+        provenance.business_date,
+        with_newer=True,
     )
 
 

@@ -480,8 +480,14 @@ async def note_duplicates(
     county_code: str,
     people: Sequence[tuple[UUID, bytes]],
     business_date: date,
+    *,
+    with_newer: bool = False,
 ) -> int:
-    """Keep the pairs that people (id, likeness) make with the newest before them; how many."""
+    """
+    Keep the pairs that people (id, likeness) make with the newest before them; how many.
+
+    People of one batch pair once, so new ones look at older ones only.
+    """
     pairs = await database.fetch(
         session,
         """SELECT n.person_id, o.person_id AS other_id
@@ -489,11 +495,13 @@ async def note_duplicates(
            CROSS JOIN LATERAL (
                SELECT person_id FROM person
                WHERE county_code = $1 AND likeness_key = n.likeness_key
-                 AND person_id < n.person_id AND survivor_id IS NULL
+                 AND (person_id < n.person_id OR $5 AND person_id <> n.person_id)
+                 AND survivor_id IS NULL
                ORDER BY person_id DESC LIMIT $4) AS o""",
         county_code,
         *database.columns(people, 2),
         LIKE_MAX,
+        with_newer,
     )
     await records.insert(
         session,
