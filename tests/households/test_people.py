@@ -80,6 +80,29 @@ def test_a_name_is_compared_by_what_it_says() -> None:
     assert rules.plain_name("王芳") != rules.plain_name("王方")
 
 
+@needs_postgres
+async def test_the_service_itself_cannot_change_what_was_known(registry: Registry) -> None:
+    past = (
+        *("household_past", "member_past", "person_past", "status_change", "merge", "fact"),
+        *("merge_undone", "reconciliation", "reconciliation_signature", "dispute"),
+        *("dispute_answer", "consent", "consent_withdrawal", "payee_account", "payee_decision"),
+        *("payee_in_force", "area_flag", "village_service", "enterprise", "linkage_contract"),
+        *("linkage_household", "linkage_end", "society", "society_member", "society_leave"),
+        "project",
+    )
+
+    rights = await registry.ask(
+        """SELECT name, has_table_privilege('households_app', name, 'INSERT'),
+                  has_table_privilege('households_app', name, 'UPDATE')
+                  OR has_table_privilege('households_app', name, 'DELETE')
+                  OR has_table_privilege('households_app', name, 'TRUNCATE')
+           FROM unnest($1::text[]) AS t (name)""",
+        list(past),
+    )
+
+    assert rights == [(name, True, False) for name in past]
+
+
 def joining(household_id: str, member: pb.Member, **fields: Any) -> people_pb2.AddMemberRequest:
     right: dict[str, Any] = {
         "household_id": household_id,

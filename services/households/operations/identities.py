@@ -362,7 +362,8 @@ def _query_key(
             return invalid_field(reason, "identity_number", shown, rule.en, rule.zh)
         return keys.finder.find_key(county_code, number)
     if query.name and query.born_on is not None:
-        return keys.finder.find_key(county_code, rules.likeness(query.name, query.born_on))
+        likeness = rules.likeness(query.name, query.born_on.strftime("%Y%m%d"))
+        return keys.finder.find_key(county_code, likeness)
     rule_en = "an identity number, or a name with a birth date"
     return invalid_field(
         "QUERY_EMPTY", "identity_number", "", rule_en, "须提供证件号码或姓名与出生日期"

@@ -55,9 +55,8 @@ class Keys:
 
     def likeness_key(self, county_code: str, name: str, identity_number: str) -> bytes:
         """The key under which people of one name and birth date are found."""
-        born = identity_number[6:14]
-        day = date(int(born[:4]), int(born[4:6]), int(born[6:]))
-        return self.finder.find_key(county_code, people_rules.likeness(name, day))
+        likeness = people_rules.likeness(name, identity_number[6:14])
+        return self.finder.find_key(county_code, likeness)
 
 
 def refuse_if(error: LiandongError | None) -> None:

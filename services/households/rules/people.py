@@ -96,9 +96,11 @@ def family_fault(people: Sequence[Kin]) -> str:
 
 def plain_name(name: str) -> str:
     """A name as two are compared: one form of each character, no joints between its parts."""
+    if name.isalpha() and unicodedata.is_normalized("NFKC", name):
+        return name.casefold()
     return _NAME_JOINTS.sub("", unicodedata.normalize("NFKC", name)).casefold()
 
 
-def likeness(name: str, born_on: date) -> str:
-    """What two records of one person have alike though the number was mistyped."""
-    return f"likeness:{plain_name(name)}:{born_on.isoformat()}"
+def likeness(name: str, born: str) -> str:
+    """What two records of one person have alike though the number was mistyped; born YYYYMMDD."""
+    return f"likeness:{plain_name(name)}:{born}"
