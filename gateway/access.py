@@ -28,6 +28,21 @@ LOAN_READERS = GRANTORS | AUDITORS
 FUND_READERS = FUND_KEEPERS | LENDERS | INSURERS | AUDITORS | {Role.GUARANTOR, Role.POVERTY_OFFICE}
 CLAIM_READERS = COUNTY | LENDERS | INSURERS | AUDITORS
 
+DEPARTMENTS = frozenset(
+    {
+        Role.COURT,
+        Role.POLICE,
+        Role.SOCIAL_INSURANCE,
+        Role.MARKET_REGULATOR,
+        Role.TAX_BUREAU,
+        Role.AGRICULTURE_BUREAU,
+        Role.CREDIT_BUREAU,
+    }
+)
+"""Those who supply facts in their own name."""
+PARTIES = GRANTORS | DEPARTMENTS
+REGISTRY_READERS = PARTIES | AUDITORS
+
 TABLE: dict[str, frozenset[Role]] = {
     # Households.
     "liandong.households.v1.HouseholdsService/RegisterAreas": REGISTRARS,
@@ -36,6 +51,49 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.households.v1.HouseholdsService/ImportHouseholds": REGISTRARS,
     "liandong.households.v1.HouseholdsService/GetHousehold": LOAN_READERS,
     "liandong.households.v1.HouseholdsService/ListHouseholds": LOAN_READERS,
+    "liandong.households.v1.AreasService/SetAreaFlag": REGISTRARS,
+    "liandong.households.v1.AreasService/SetVillageService": REGISTRARS,
+    "liandong.households.v1.AreasService/GetArea": EVERYONE,
+    "liandong.households.v1.StandingService/ChangeStatus": frozenset({Role.POVERTY_OFFICE}),
+    "liandong.households.v1.StandingService/ListStatusHistory": LOAN_READERS,
+    "liandong.households.v1.StandingService/StateDelistedLoans": LENDERS,
+    "liandong.households.v1.StandingService/SignReconciliation": frozenset({Role.POVERTY_OFFICE}),
+    "liandong.households.v1.StandingService/ListReconciliations": COUNTY | LENDERS | AUDITORS,
+    "liandong.households.v1.PeopleService/AddMember": COUNTY,
+    "liandong.households.v1.PeopleService/RemoveMember": COUNTY,
+    "liandong.households.v1.PeopleService/ChangeHead": COUNTY,
+    "liandong.households.v1.PeopleService/SplitHousehold": COUNTY,
+    "liandong.households.v1.PeopleService/CorrectIdentity": COUNTY,
+    "liandong.households.v1.PeopleService/ListDuplicates": REGISTRARS,
+    "liandong.households.v1.PeopleService/DismissDuplicate": REGISTRARS,
+    "liandong.households.v1.PeopleService/MergePersons": REGISTRARS,
+    "liandong.households.v1.PeopleService/MergeHouseholds": REGISTRARS,
+    "liandong.households.v1.PeopleService/UndoMerge": REGISTRARS,
+    "liandong.households.v1.PeopleService/ResolvePersons": PARTIES,
+    "liandong.households.v1.PeopleService/DisclosePersons": PARTIES,
+    "liandong.households.v1.FactsService/BatchRecordFacts": COUNTY | LENDERS | DEPARTMENTS,
+    "liandong.households.v1.FactsService/CorrectFact": COUNTY | LENDERS | DEPARTMENTS,
+    "liandong.households.v1.FactsService/ListFacts": REGISTRY_READERS,
+    "liandong.households.v1.FactsService/OpenDispute": PARTIES,
+    "liandong.households.v1.FactsService/AnswerDispute": PARTIES,
+    "liandong.households.v1.FactsService/ListDisputes": REGISTRY_READERS,
+    "liandong.households.v1.ConsentsService/GiveConsent": COUNTY,
+    "liandong.households.v1.ConsentsService/WithdrawConsent": COUNTY,
+    "liandong.households.v1.ConsentsService/ListConsents": REGISTRY_READERS,
+    "liandong.households.v1.AccountsService/RegisterPayeeAccount": COUNTY,
+    "liandong.households.v1.AccountsService/DecidePayeeAccount": COUNTY,
+    "liandong.households.v1.AccountsService/ListPayeeAccounts": LOAN_READERS,
+    "liandong.households.v1.LinkageService/RegisterEnterprise": REGISTRARS,
+    "liandong.households.v1.LinkageService/ListEnterprises": EVERYONE,
+    "liandong.households.v1.LinkageService/SignLinkageContract": COUNTY,
+    "liandong.households.v1.LinkageService/EndLinkageContract": COUNTY,
+    "liandong.households.v1.LinkageService/ListLinkageContracts": LOAN_READERS,
+    "liandong.households.v1.LinkageService/RegisterSociety": COUNTY,
+    "liandong.households.v1.LinkageService/ListSocieties": EVERYONE,
+    "liandong.households.v1.LinkageService/ChangeSocietyMembers": COUNTY,
+    "liandong.households.v1.LinkageService/ListSocietyMembers": LOAN_READERS,
+    "liandong.households.v1.LinkageService/RegisterProject": REGISTRARS,
+    "liandong.households.v1.LinkageService/ListProjects": EVERYONE,
     # Credit.
     "liandong.credit.v1.CreditService/BatchRecordIndicators": COUNTY,
     "liandong.credit.v1.CreditService/RateHouseholds": REGISTRARS,

@@ -8,22 +8,41 @@ from liandong.common.v1 import operator_pb2
 from liandong.credit.v1 import credit_pb2
 from liandong.funds.v1 import funds_pb2
 from liandong.gateway.v1 import gateway_pb2
-from liandong.households.v1 import households_pb2
+from liandong.households.v1 import (
+    accounts_pb2,
+    areas_pb2,
+    consents_pb2,
+    facts_pb2,
+    households_pb2,
+    linkage_pb2,
+    people_pb2,
+    standing_pb2,
+)
 from liandong.loans.v1 import loans_pb2
 
 OWN = "gateway"
 NAMED_BY_CALLER = ""
 """Stands for the noun of a method that every service serves; the call's metadata names it."""
 
-FILES: dict[str, FileDescriptor] = {
-    "households": households_pb2.DESCRIPTOR,
-    "credit": credit_pb2.DESCRIPTOR,
-    "loans": loans_pb2.DESCRIPTOR,
-    "claims": claims_pb2.DESCRIPTOR,
-    "funds": funds_pb2.DESCRIPTOR,
-    OWN: gateway_pb2.DESCRIPTOR,
-    NAMED_BY_CALLER: operator_pb2.DESCRIPTOR,
+FILES: dict[str, tuple[FileDescriptor, ...]] = {
+    "households": (
+        accounts_pb2.DESCRIPTOR,
+        areas_pb2.DESCRIPTOR,
+        consents_pb2.DESCRIPTOR,
+        facts_pb2.DESCRIPTOR,
+        households_pb2.DESCRIPTOR,
+        linkage_pb2.DESCRIPTOR,
+        people_pb2.DESCRIPTOR,
+        standing_pb2.DESCRIPTOR,
+    ),
+    "credit": (credit_pb2.DESCRIPTOR,),
+    "loans": (loans_pb2.DESCRIPTOR,),
+    "claims": (claims_pb2.DESCRIPTOR,),
+    "funds": (funds_pb2.DESCRIPTOR,),
+    OWN: (gateway_pb2.DESCRIPTOR,),
+    NAMED_BY_CALLER: (operator_pb2.DESCRIPTOR,),
 }
+"""The protos of each noun that hold services."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +75,16 @@ def _route(noun: str, service: str, method: MethodDescriptor) -> Route:
 
 ROUTES: tuple[Route, ...] = tuple(
     _route(noun, service.full_name, method)
-    for noun, file in FILES.items()
+    for noun, files in FILES.items()
+    for file in files
     for service in file.services_by_name.values()
     for method in service.methods
 )
 
 SERVICE_NAMES: tuple[str, ...] = tuple(
-    service.full_name for file in FILES.values() for service in file.services_by_name.values()
+    service.full_name
+    for files in FILES.values()
+    for file in files
+    for service in file.services_by_name.values()
 )
 """What reflection names at the gateway's address."""

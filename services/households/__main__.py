@@ -1,10 +1,9 @@
 """Start the households service: the only module that builds things."""
 
-from liandong.households.v1 import households_pb2_grpc
-
 from services.households.events_in import HANDLERS
-from services.households.operations import BOOKS, Keys
-from services.households.servicer import HouseholdsServicer
+from services.households.operations.registration import BOOKS
+from services.households.operations.shared import Keys
+from services.households.servicer.everything import PROTO_SERVICES, Doors, add_to_server
 from services.households.settings import HouseholdsSettings
 from services.kernel import chassis, process, telemetry
 from services.kernel.sealing import Finder, Sealer, read_key
@@ -19,9 +18,9 @@ async def serve(settings: HouseholdsSettings, platform: PlatformSettings) -> Non
     )
     service = chassis.Service(
         noun="households",
-        proto_service="liandong.households.v1.HouseholdsService",
-        add_to_server=households_pb2_grpc.add_HouseholdsServiceServicer_to_server,
-        servicer=lambda db: HouseholdsServicer(db, keys),
+        proto_service=PROTO_SERVICES,
+        add_to_server=add_to_server,
+        servicer=lambda db: Doors(db, keys, settings.payee_waiting_days),
         handlers=HANDLERS,
         books=BOOKS,
     )

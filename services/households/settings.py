@@ -16,3 +16,5 @@ class HouseholdsSettings(ServiceSettings):
     """32 bytes that seal names, identity numbers and phones."""
     lookup_key_path: Path = Path("keys/households-lookup.key")
     """32 bytes of the keyed hash by which an identity number is found."""
+    payee_waiting_days: int = 3
+    """Days between a proposed change of a payee account and its confirmation by another person."""

@@ -22,8 +22,8 @@ class Service:
     """What is a service's own: its servicer, its handlers, its books."""
 
     noun: str
-    proto_service: str
-    """Full name of the service in its proto, e.g. `liandong.loans.v1.LoansService`."""
+    proto_service: str | tuple[str, ...]
+    """Full name in its proto, e.g. `liandong.loans.v1.LoansService`; or the names of several."""
     add_to_server: Callable[[Any, Any], None]
     """The generated `add_…Servicer_to_server`."""
     servicer: Callable[[Database], Any]
@@ -59,7 +59,9 @@ async def run(service: Service, settings: ServiceSettings, platform: PlatformSet
         OperatorServicer(db, service.books, service.handlers), server.server
     )
     operator_name = operator_pb2.DESCRIPTOR.services_by_name["OperatorService"].full_name
-    server.offer(service.proto_service, operator_name)
+    named = service.proto_service
+    offered = (named,) if isinstance(named, str) else named
+    server.offer(*offered, operator_name)
     size = settings.batch_size_max
     parts = [server.run(), operator.keep_house(db)]
     if service.handlers:

@@ -34,8 +34,9 @@ from services.funds import events_in as funds_in
 from services.funds import reports as funds_reports
 from services.funds.__main__ import close_day as funds_close_day
 from services.funds.servicer import FundsServicer
-from services.households.operations import BOOKS, Keys
-from services.households.servicer import HouseholdsServicer
+from services.households.operations.registration import BOOKS
+from services.households.operations.shared import Keys
+from services.households.servicer.registration import HouseholdsServicer
 from services.kernel import rpc, wire
 from services.kernel.bus import Consumer
 from services.kernel.caller import Caller

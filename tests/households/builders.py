@@ -49,7 +49,7 @@ def a_family(count: int, *, number: str = "4112241012010001", first: int = 901) 
             2 + place,
             household_number=number,
             relation="子" if place else "户主",
-            identity_number=an_identity(first + place),
+            identity_number=an_identity(first + 2 * place, "20050101" if place else "19800101"),
         )
         for place in range(count)
     ]

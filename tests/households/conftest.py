@@ -3,18 +3,36 @@
 import secrets
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import grpc
 import pytest_asyncio
 from google.protobuf.message import Message
 from liandong.common.v1 import operator_pb2_grpc
+from liandong.households.v1 import (
+    accounts_pb2,
+    accounts_pb2_grpc,
+    areas_pb2,
+    areas_pb2_grpc,
+    consents_pb2,
+    consents_pb2_grpc,
+    facts_pb2,
+    facts_pb2_grpc,
+    households_pb2_grpc,
+    linkage_pb2,
+    linkage_pb2_grpc,
+    people_pb2,
+    people_pb2_grpc,
+    standing_pb2,
+    standing_pb2_grpc,
+)
 from liandong.households.v1 import households_pb2 as pb
-from liandong.households.v1 import households_pb2_grpc
 
 from deploy.local.ca import LocalCA
-from services.households.operations import BOOKS, Keys
-from services.households.servicer import HouseholdsServicer
+from services.households.operations.registration import BOOKS
+from services.households.operations.shared import Keys
+from services.households.servicer.everything import Doors, add_to_server
 from services.kernel import business_day, caller, outbox, rpc
 from services.kernel.caller import Caller, Signer, Verifier
 from services.kernel.operator import OperatorServicer
@@ -25,6 +43,23 @@ from tests.servers import ENV, Schema
 
 Who = Callable[[str, str], Caller]
 SERVICE = "/liandong.households.v1.HouseholdsService"
+PAYEE_WAITING_DAYS = 3
+_GRPC = {
+    "Accounts": (accounts_pb2, accounts_pb2_grpc),
+    "Areas": (areas_pb2, areas_pb2_grpc),
+    "Consents": (consents_pb2, consents_pb2_grpc),
+    "Facts": (facts_pb2, facts_pb2_grpc),
+    "Households": (pb, households_pb2_grpc),
+    "Linkage": (linkage_pb2, linkage_pb2_grpc),
+    "People": (people_pb2, people_pb2_grpc),
+    "Standing": (standing_pb2, standing_pb2_grpc),
+}
+STUBS: dict[str, tuple[str, Any]] = {
+    method.name: (noun, getattr(stubs, f"{noun}ServiceStub"))
+    for noun, (messages, stubs) in _GRPC.items()
+    for method in messages.DESCRIPTOR.services_by_name[f"{noun}Service"].methods
+}
+"""Each method's service and its stub."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +75,19 @@ class Registry:
 
     async def count(self, table: str) -> int:
         return int(await self.schema.one(f"SELECT count(*) FROM {table}"))
+
+    async def on(self, day: date) -> None:
+        """Make a day the county's business date."""
+        async with self.schema.db.transaction() as session:
+            await business_day.open_day(session, COUNTY, day)
+
+    async def said(self, name: str) -> list[tuple[str, int]]:
+        """The aggregates and sequences of the events of a type."""
+        rows = await self.ask(
+            "SELECT aggregate_id, sequence FROM outbox WHERE event_type = $1 ORDER BY position",
+            f"liandong.households.v1.{name}",
+        )
+        return [(row[0], row[1]) for row in rows]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -62,11 +110,20 @@ class Door:
     signer: Signer
 
     async def call(self, method: str, request: Message, *, who: Who) -> Any:
-        """Call one of the service's methods."""
-        path = f"{SERVICE}/{method}"
-        stub = households_pb2_grpc.HouseholdsServiceStub(self.channel)
+        """Call one of the methods of the registry's services."""
+        noun, stub = STUBS[method]
+        path = f"/liandong.households.v1.{noun}Service/{method}"
         signed = self.signer.sign(who(path, caller.body_hash(request.SerializeToString())))
-        return await getattr(stub, method)(request, metadata=((caller.METADATA_KEY, signed),))
+        call = getattr(stub(self.channel), method)
+        return await call(request, metadata=((caller.METADATA_KEY, signed),))
+
+    async def refuses(self, method: str, request: Message, *, who: Who) -> grpc.aio.AioRpcError:
+        """The refusal that a call ends with."""
+        try:
+            answer = await self.call(method, request, who=who)
+        except grpc.aio.AioRpcError as error:
+            return error
+        raise AssertionError(f"{method} was answered: {answer}")
 
     async def send_file(
         self, requests: list[pb.ImportHouseholdsRequest], *, who: Who
@@ -90,17 +147,24 @@ class Door:
         return answers
 
 
-def institution(role: str, *areas: str, county: str = COUNTY, name: str = "") -> Who:
+def institution(
+    role: str,
+    *areas: str,
+    county: str = COUNTY,
+    name: str = "",
+    person: str = "",
+    purpose: str = "test",
+) -> Who:
     """An institution of a role, for one call."""
 
     def sign_for(method: str, body_hash: str) -> Caller:
         return Caller(
             institution_id=name or f"{role}-1",
             role=role,
-            person_id=f"{role}-1-p1",
+            person_id=person or f"{role}-1-p1",
             county_code=county,
             areas=areas,
-            purpose="test",
+            purpose=purpose,
             method=method,
             body_hash=body_hash,
         )
@@ -119,9 +183,7 @@ async def door(registry: Registry, certificates: LocalCA) -> AsyncIterator[Door]
         interceptors=[rpc.guard(Verifier(callers.public), env=ENV)],
         concurrent_rpcs_max=64,
     )
-    households_pb2_grpc.add_HouseholdsServiceServicer_to_server(
-        HouseholdsServicer(registry.schema.db, registry.keys), serving.server
-    )
+    add_to_server(Doors(registry.schema.db, registry.keys, PAYEE_WAITING_DAYS), serving.server)
     operator_pb2_grpc.add_OperatorServiceServicer_to_server(
         OperatorServicer(registry.schema.db, BOOKS, {}), serving.server
     )

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from deploy.demo import generator
 from deploy.demo.people import LABOUR, RELATIONS
-from services.households import rules
 from services.households.model import (
     Area,
     AreaLevel,
@@ -21,6 +20,7 @@ from services.households.model import (
     RegistrationStatus,
     Relation,
 )
+from services.households.rules import registration as rules
 from services.kernel.ids import new_id
 from tests.households.builders import (
     COUNTY,

@@ -22,31 +22,44 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.type import date_pb2 as google_dot_type_dot_date__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#liandong/households/v1/events.proto\x12\x16liandong.households.v1\"\x8e\x01\n\x13HouseholdRegistered\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x18\n\x10household_number\x18\x02 \x01(\t\x12\x11\n\tarea_code\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x14\n\x0cmember_count\x18\x05 \x01(\x05\x12\x0e\n\x06honour\x18\x06 \x01(\t\"q\n\x10HouseholdChanged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x11\n\tarea_code\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x14\n\x0cmember_count\x18\x04 \x01(\x05\x12\x0e\n\x06honour\x18\x05 \x01(\t\"9\n\x11HouseholdDelisted\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"<\n\x0fHouseholdMerged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x13\n\x0bsurvivor_id\x18\x02 \x01(\t\">\n\x11HouseholdUnmerged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x13\n\x0bsurvivor_id\x18\x02 \x01(\t\"?\n\x0f\x41reaFlagChanged\x12\x11\n\tarea_code\x18\x01 \x01(\t\x12\x0c\n\x04\x66lag\x18\x02 \x01(\t\x12\x0b\n\x03set\x18\x03 \x01(\x08\"N\n\x14\x45nterpriseRegistered\x12\x15\n\renterprise_id\x18\x01 \x01(\t\x12\x11\n\tarea_code\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\"r\n\x0c\x43onsentGiven\x12\x12\n\nconsent_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x13\n\x0breceiver_id\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\x12\n\ncategories\x18\x05 \x03(\t\"<\n\x10\x43onsentWithdrawn\x12\x12\n\nconsent_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#liandong/households/v1/events.proto\x12\x16liandong.households.v1\x1a\x16google/type/date.proto\"\x8e\x01\n\x13HouseholdRegistered\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x18\n\x10household_number\x18\x02 \x01(\t\x12\x11\n\tarea_code\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x14\n\x0cmember_count\x18\x05 \x01(\x05\x12\x0e\n\x06honour\x18\x06 \x01(\t\"q\n\x10HouseholdChanged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x11\n\tarea_code\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x14\n\x0cmember_count\x18\x04 \x01(\x05\x12\x0e\n\x06honour\x18\x05 \x01(\t\"9\n\x11HouseholdDelisted\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"<\n\x0fHouseholdMerged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x13\n\x0bsurvivor_id\x18\x02 \x01(\t\">\n\x11HouseholdUnmerged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x13\n\x0bsurvivor_id\x18\x02 \x01(\t\"f\n\x0f\x41reaFlagChanged\x12\x11\n\tarea_code\x18\x01 \x01(\t\x12\x0c\n\x04\x66lag\x18\x02 \x01(\t\x12\x0b\n\x03set\x18\x03 \x01(\x08\x12%\n\nvalid_from\x18\x04 \x01(\x0b\x32\x11.google.type.Date\"N\n\x14\x45nterpriseRegistered\x12\x15\n\renterprise_id\x18\x01 \x01(\t\x12\x11\n\tarea_code\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\"r\n\x0c\x43onsentGiven\x12\x12\n\nconsent_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x13\n\x0breceiver_id\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\x12\n\ncategories\x18\x05 \x03(\t\"<\n\x10\x43onsentWithdrawn\x12\x12\n\nconsent_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\"\xb5\x01\n\x15LinkageContractSigned\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x15\n\renterprise_id\x18\x02 \x01(\t\x12\x15\n\rhousehold_ids\x18\x03 \x03(\t\x12\r\n\x05modes\x18\x04 \x03(\t\x12%\n\nvalid_from\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12#\n\x08valid_to\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"P\n\x14LinkageContractEnded\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12#\n\x08\x65nded_on\x18\x02 \x01(\x0b\x32\x11.google.type.Date\"P\n\x13PayeeAccountChanged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x0f\n\x07\x62\x61nk_id\x18\x03 \x01(\t\"k\n\x0c\x46\x61\x63tRecorded\x12\x0f\n\x07\x66\x61\x63t_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x13\n\x0breplaces_id\x18\x04 \x01(\t\x12\x11\n\tsource_id\x18\x05 \x01(\t\"\x81\x01\n\rDisputeOpened\x12\x12\n\ndispute_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x12\n\nsubject_id\x18\x04 \x01(\t\x12!\n\x06\x64ue_on\x18\x05 \x01(\x0b\x32\x11.google.type.Date\"6\n\x0f\x44isputeAnswered\x12\x12\n\ndispute_id\x18\x01 \x01(\t\x12\x0f\n\x07outcome\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'liandong.households.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_HOUSEHOLDREGISTERED']._serialized_start=64
-  _globals['_HOUSEHOLDREGISTERED']._serialized_end=206
-  _globals['_HOUSEHOLDCHANGED']._serialized_start=208
-  _globals['_HOUSEHOLDCHANGED']._serialized_end=321
-  _globals['_HOUSEHOLDDELISTED']._serialized_start=323
-  _globals['_HOUSEHOLDDELISTED']._serialized_end=380
-  _globals['_HOUSEHOLDMERGED']._serialized_start=382
-  _globals['_HOUSEHOLDMERGED']._serialized_end=442
-  _globals['_HOUSEHOLDUNMERGED']._serialized_start=444
-  _globals['_HOUSEHOLDUNMERGED']._serialized_end=506
-  _globals['_AREAFLAGCHANGED']._serialized_start=508
-  _globals['_AREAFLAGCHANGED']._serialized_end=571
-  _globals['_ENTERPRISEREGISTERED']._serialized_start=573
-  _globals['_ENTERPRISEREGISTERED']._serialized_end=651
-  _globals['_CONSENTGIVEN']._serialized_start=653
-  _globals['_CONSENTGIVEN']._serialized_end=767
-  _globals['_CONSENTWITHDRAWN']._serialized_start=769
-  _globals['_CONSENTWITHDRAWN']._serialized_end=829
+  _globals['_HOUSEHOLDREGISTERED']._serialized_start=88
+  _globals['_HOUSEHOLDREGISTERED']._serialized_end=230
+  _globals['_HOUSEHOLDCHANGED']._serialized_start=232
+  _globals['_HOUSEHOLDCHANGED']._serialized_end=345
+  _globals['_HOUSEHOLDDELISTED']._serialized_start=347
+  _globals['_HOUSEHOLDDELISTED']._serialized_end=404
+  _globals['_HOUSEHOLDMERGED']._serialized_start=406
+  _globals['_HOUSEHOLDMERGED']._serialized_end=466
+  _globals['_HOUSEHOLDUNMERGED']._serialized_start=468
+  _globals['_HOUSEHOLDUNMERGED']._serialized_end=530
+  _globals['_AREAFLAGCHANGED']._serialized_start=532
+  _globals['_AREAFLAGCHANGED']._serialized_end=634
+  _globals['_ENTERPRISEREGISTERED']._serialized_start=636
+  _globals['_ENTERPRISEREGISTERED']._serialized_end=714
+  _globals['_CONSENTGIVEN']._serialized_start=716
+  _globals['_CONSENTGIVEN']._serialized_end=830
+  _globals['_CONSENTWITHDRAWN']._serialized_start=832
+  _globals['_CONSENTWITHDRAWN']._serialized_end=892
+  _globals['_LINKAGECONTRACTSIGNED']._serialized_start=895
+  _globals['_LINKAGECONTRACTSIGNED']._serialized_end=1076
+  _globals['_LINKAGECONTRACTENDED']._serialized_start=1078
+  _globals['_LINKAGECONTRACTENDED']._serialized_end=1158
+  _globals['_PAYEEACCOUNTCHANGED']._serialized_start=1160
+  _globals['_PAYEEACCOUNTCHANGED']._serialized_end=1240
+  _globals['_FACTRECORDED']._serialized_start=1242
+  _globals['_FACTRECORDED']._serialized_end=1349
+  _globals['_DISPUTEOPENED']._serialized_start=1352
+  _globals['_DISPUTEOPENED']._serialized_end=1481
+  _globals['_DISPUTEANSWERED']._serialized_start=1483
+  _globals['_DISPUTEANSWERED']._serialized_end=1537
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.type import date_pb2 as _date_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -185,22 +186,28 @@ class AreaFlagChanged(_message.Message):
     AREA_CODE_FIELD_NUMBER: _builtins.int
     FLAG_FIELD_NUMBER: _builtins.int
     SET_FIELD_NUMBER: _builtins.int
+    VALID_FROM_FIELD_NUMBER: _builtins.int
     area_code: _builtins.str
     """The area, 6 to 14 digits."""
     flag: _builtins.str
     """The flag, e.g. `deep_poverty`."""
     set: _builtins.bool
-    """True when it holds from the event's business date on."""
+    """True when it holds from `valid_from` on, false when it no longer does."""
+    @_builtins.property
+    def valid_from(self) -> _date_pb2.Date:
+        """From which day; the event's business date or before it."""
+
     def __init__(
         self,
         *,
         area_code: _builtins.str = ...,
         flag: _builtins.str = ...,
         set: _builtins.bool = ...,
+        valid_from: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["valid_from", b"valid_from"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "flag", b"flag", "set", b"set"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "flag", b"flag", "set", b"set", "valid_from", b"valid_from"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -220,7 +227,7 @@ class EnterpriseRegistered(_message.Message):
     area_code: _builtins.str
     """Where it is."""
     kind: _builtins.str
-    """`cooperative`, `leading_enterprise` or `family_farm`."""
+    """`cooperative`, `leading_enterprise`, `family_farm` or `village_company`."""
     def __init__(
         self,
         *,
@@ -301,3 +308,215 @@ class ConsentWithdrawn(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConsentWithdrawn: _TypeAlias = ConsentWithdrawn  # noqa: Y015
+
+@_typing.final
+class LinkageContractSigned(_message.Message):
+    """A linkage contract between an entity and households was recorded. Aggregate: the contract."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTRACT_ID_FIELD_NUMBER: _builtins.int
+    ENTERPRISE_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_IDS_FIELD_NUMBER: _builtins.int
+    MODES_FIELD_NUMBER: _builtins.int
+    VALID_FROM_FIELD_NUMBER: _builtins.int
+    VALID_TO_FIELD_NUMBER: _builtins.int
+    contract_id: _builtins.str
+    """The contract (UUIDv7)."""
+    enterprise_id: _builtins.str
+    """The entity (UUIDv7)."""
+    @_builtins.property
+    def household_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The households that it helps (UUIDv7)."""
+
+    @_builtins.property
+    def modes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """How they work together, codes."""
+
+    @_builtins.property
+    def valid_from(self) -> _date_pb2.Date:
+        """First day."""
+
+    @_builtins.property
+    def valid_to(self) -> _date_pb2.Date:
+        """Last day; unset while open."""
+
+    def __init__(
+        self,
+        *,
+        contract_id: _builtins.str = ...,
+        enterprise_id: _builtins.str = ...,
+        household_ids: _abc.Iterable[_builtins.str] | None = ...,
+        modes: _abc.Iterable[_builtins.str] | None = ...,
+        valid_from: _date_pb2.Date | None = ...,
+        valid_to: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["valid_from", b"valid_from", "valid_to", b"valid_to"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contract_id", b"contract_id", "enterprise_id", b"enterprise_id", "household_ids", b"household_ids", "modes", b"modes", "valid_from", b"valid_from", "valid_to", b"valid_to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkageContractSigned: _TypeAlias = LinkageContractSigned  # noqa: Y015
+
+@_typing.final
+class LinkageContractEnded(_message.Message):
+    """A linkage contract was ended before its time. Aggregate: the contract."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTRACT_ID_FIELD_NUMBER: _builtins.int
+    ENDED_ON_FIELD_NUMBER: _builtins.int
+    contract_id: _builtins.str
+    """The contract (UUIDv7)."""
+    @_builtins.property
+    def ended_on(self) -> _date_pb2.Date:
+        """Last day."""
+
+    def __init__(
+        self,
+        *,
+        contract_id: _builtins.str = ...,
+        ended_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended_on", b"ended_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contract_id", b"contract_id", "ended_on", b"ended_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LinkageContractEnded: _TypeAlias = LinkageContractEnded  # noqa: Y015
+
+@_typing.final
+class PayeeAccountChanged(_message.Message):
+    """Payments to a household go to another account from now on. Aggregate: the household's payee account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    BANK_ID_FIELD_NUMBER: _builtins.int
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    account_id: _builtins.str
+    """The account in force (UUIDv7); its number is disclosed, never said."""
+    bank_id: _builtins.str
+    """The bank, an institution's code."""
+    def __init__(
+        self,
+        *,
+        household_id: _builtins.str = ...,
+        account_id: _builtins.str = ...,
+        bank_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "bank_id", b"bank_id", "household_id", b"household_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PayeeAccountChanged: _TypeAlias = PayeeAccountChanged  # noqa: Y015
+
+@_typing.final
+class FactRecorded(_message.Message):
+    """A fact about a household was recorded or replaced; what it says is not in the event. Aggregate: the fact."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACT_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    REPLACES_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_ID_FIELD_NUMBER: _builtins.int
+    fact_id: _builtins.str
+    """The fact (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    kind: _builtins.str
+    """What kind of fact, e.g. `court`."""
+    replaces_id: _builtins.str
+    """The fact that it replaces; empty for a first one."""
+    source_id: _builtins.str
+    """The institution that supplied it."""
+    def __init__(
+        self,
+        *,
+        fact_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        replaces_id: _builtins.str = ...,
+        source_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fact_id", b"fact_id", "household_id", b"household_id", "kind", b"kind", "replaces_id", b"replaces_id", "source_id", b"source_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FactRecorded: _TypeAlias = FactRecorded  # noqa: Y015
+
+@_typing.final
+class DisputeOpened(_message.Message):
+    """Something in the registry is contested; it is marked until the answer. Aggregate: the dispute."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTE_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    SUBJECT_ID_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    dispute_id: _builtins.str
+    """The dispute (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    subject: _builtins.str
+    """What is contested: `fact`, `status`, `membership` or `payee_account`."""
+    subject_id: _builtins.str
+    """The thing contested."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """Last day for the answer."""
+
+    def __init__(
+        self,
+        *,
+        dispute_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        subject_id: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute_id", b"dispute_id", "due_on", b"due_on", "household_id", b"household_id", "subject", b"subject", "subject_id", b"subject_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisputeOpened: _TypeAlias = DisputeOpened  # noqa: Y015
+
+@_typing.final
+class DisputeAnswered(_message.Message):
+    """A dispute was answered; both sides are kept. Aggregate: the dispute."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTE_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    dispute_id: _builtins.str
+    """The dispute (UUIDv7)."""
+    outcome: _builtins.str
+    """`upheld` or `rejected`."""
+    def __init__(
+        self,
+        *,
+        dispute_id: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute_id", b"dispute_id", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisputeAnswered: _TypeAlias = DisputeAnswered  # noqa: Y015

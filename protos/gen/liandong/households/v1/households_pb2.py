@@ -23,9 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
+from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.households.v1 import evidence_pb2 as liandong_dot_households_dot_v1_dot_evidence__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'liandong/households/v1/households.proto\x12\x16liandong.households.v1\x1a\x1b\x62uf/validate/validate.proto\"\xa4\x01\n\x04\x41rea\x12\x45\n\tarea_code\x18\x01 \x01(\tB2\xbaH/r-2+^[0-9]{6}([0-9]{3}([0-9]{3}([0-9]{2})?)?)?$\x12\x17\n\x04name\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12<\n\x05level\x18\x03 \x01(\x0e\x32!.liandong.households.v1.AreaLevelB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"\xa9\x01\n\x06Member\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x18\n\x04name\x18\x02 \x01(\tB\n\x80\x01\x01\xbaH\x04r\x02\x18<\x12#\n\x0fidentity_number\x18\x03 \x01(\tB\n\x80\x01\x01\xbaH\x04r\x02\x18@\x12\x19\n\x08relation\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x14\x12\x19\n\x05phone\x18\x05 \x01(\tB\n\x80\x01\x01\xbaH\x04r\x02\x18@\x12\x17\n\x06labour\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18(\"\xe0\x01\n\tHousehold\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ounty_code\x18\x02 \x01(\t\x12\x18\n\x10household_number\x18\x03 \x01(\t\x12\x11\n\tarea_code\x18\x04 \x01(\t\x12:\n\x06status\x18\x05 \x01(\x0e\x32*.liandong.households.v1.RegistrationStatus\x12\x0e\n\x06honour\x18\x06 \x01(\t\x12/\n\x07members\x18\x07 \x03(\x0b\x32\x1e.liandong.households.v1.Member\"\x96\x01\n\x14RegisterAreasRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x38\n\x05\x61reas\x18\x03 \x03(\x0b\x32\x1c.liandong.households.v1.AreaB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"7\n\x15RegisterAreasResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x05\x12\r\n\x05known\x18\x02 \x01(\x05\"\x9d\x01\n\x10ListAreasRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12$\n\x06within\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[0-9]{0,14}$\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"Y\n\x11ListAreasResponse\x12+\n\x05\x61reas\x18\x01 \x03(\x0b\x32\x1c.liandong.households.v1.Area\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd5\x02\n\x18RegisterHouseholdRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12#\n\x10household_number\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(\x12\x30\n\tarea_code\x18\x04 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[0-9]{12}([0-9]{2})?$\x12\x46\n\x06status\x18\x05 \x01(\x0e\x32*.liandong.households.v1.RegistrationStatusB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x17\n\x06honour\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18\x14\x12;\n\x07members\x18\x07 \x03(\x0b\x32\x1e.liandong.households.v1.MemberB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x1e\"1\n\x19RegisterHouseholdResponse\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\"\xc0\x02\n\rHouseholdLine\x12\x13\n\x0bline_number\x18\x01 \x01(\x03\x12\x1d\n\x10household_number\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x19\n\x0cvillage_code\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x15\n\x08relation\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x11\n\x04name\x18\x05 \x01(\tB\x03\x80\x01\x01\x12\x1c\n\x0fidentity_number\x18\x06 \x01(\tB\x03\x80\x01\x01\x12\x12\n\x05phone\x18\x07 \x01(\tB\x03\x80\x01\x01\x12 \n\x13registration_status\x18\x08 \x01(\tB\x03\x80\x01\x01\x12\x13\n\x06honour\x18\t \x01(\tB\x03\x80\x01\x01\x12\x1c\n\nunreadable\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x13\n\x06labour\x18\x0b \x01(\tB\x03\x80\x01\x01\x12\x1a\n\rregistered_on\x18\x0c \x01(\tB\x03\x80\x01\x01\"\xb3\x01\n\x17ImportHouseholdsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x41\n\x05lines\x18\x03 \x03(\x0b\x32%.liandong.households.v1.HouseholdLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xd0\x0f\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\"v\n\x0bRefusedLine\x12\x13\n\x0bline_number\x18\x01 \x01(\x03\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x12\n\nmessage_zh\x18\x06 \x01(\t\"C\n\x11ImportedHousehold\x12\x18\n\x10household_number\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\"\xb3\x01\n\x18ImportHouseholdsResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12=\n\nhouseholds\x18\x02 \x03(\x0b\x32).liandong.households.v1.ImportedHousehold\x12\x0e\n\x06people\x18\x03 \x01(\x05\x12\x34\n\x07refused\x18\x04 \x03(\x0b\x32#.liandong.households.v1.RefusedLine\"]\n\x13GetHouseholdRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"L\n\x14GetHouseholdResponse\x12\x34\n\thousehold\x18\x01 \x01(\x0b\x32!.liandong.households.v1.Household\"\xa2\x01\n\x15ListHouseholdsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12$\n\x06within\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[0-9]{0,14}$\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"h\n\x16ListHouseholdsResponse\x12\x35\n\nhouseholds\x18\x01 \x03(\x0b\x32!.liandong.households.v1.Household\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x8e\x01\n\tAreaLevel\x12\x1a\n\x16\x41REA_LEVEL_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41REA_LEVEL_COUNTY\x10\x01\x12\x17\n\x13\x41REA_LEVEL_TOWNSHIP\x10\x02\x12\x16\n\x12\x41REA_LEVEL_VILLAGE\x10\x03\x12\x1d\n\x19\x41REA_LEVEL_VILLAGER_GROUP\x10\x04*\xf1\x01\n\x12RegistrationStatus\x12#\n\x1fREGISTRATION_STATUS_UNSPECIFIED\x10\x00\x12\'\n#REGISTRATION_STATUS_REGISTERED_POOR\x10\x01\x12!\n\x1dREGISTRATION_STATUS_NEAR_POOR\x10\x02\x12 \n\x1cREGISTRATION_STATUS_NON_POOR\x10\x03\x12&\n\"REGISTRATION_STATUS_FIVE_GUARANTEE\x10\x04\x12 \n\x1cREGISTRATION_STATUS_DELISTED\x10\x05\x32\xb4\x05\n\x11HouseholdsService\x12l\n\rRegisterAreas\x12,.liandong.households.v1.RegisterAreasRequest\x1a-.liandong.households.v1.RegisterAreasResponse\x12`\n\tListAreas\x12(.liandong.households.v1.ListAreasRequest\x1a).liandong.households.v1.ListAreasResponse\x12x\n\x11RegisterHousehold\x12\x30.liandong.households.v1.RegisterHouseholdRequest\x1a\x31.liandong.households.v1.RegisterHouseholdResponse\x12y\n\x10ImportHouseholds\x12/.liandong.households.v1.ImportHouseholdsRequest\x1a\x30.liandong.households.v1.ImportHouseholdsResponse(\x01\x30\x01\x12i\n\x0cGetHousehold\x12+.liandong.households.v1.GetHouseholdRequest\x1a,.liandong.households.v1.GetHouseholdResponse\x12o\n\x0eListHouseholds\x12-.liandong.households.v1.ListHouseholdsRequest\x1a..liandong.households.v1.ListHouseholdsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'liandong/households/v1/households.proto\x12\x16liandong.households.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a%liandong/households/v1/evidence.proto\"\xa4\x01\n\x04\x41rea\x12\x45\n\tarea_code\x18\x01 \x01(\tB2\xbaH/r-2+^[0-9]{6}([0-9]{3}([0-9]{3}([0-9]{2})?)?)?$\x12\x17\n\x04name\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12<\n\x05level\x18\x03 \x01(\x0e\x32!.liandong.households.v1.AreaLevelB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\"\xbb\x01\n\x06Member\x12\x11\n\tperson_id\x18\x01 \x01(\t\x12\x18\n\x04name\x18\x02 \x01(\tB\n\x80\x01\x01\xbaH\x04r\x02\x18<\x12#\n\x0fidentity_number\x18\x03 \x01(\tB\n\x80\x01\x01\xbaH\x04r\x02\x18@\x12\x19\n\x08relation\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x14\x12\x19\n\x05phone\x18\x05 \x01(\tB\n\x80\x01\x01\xbaH\x04r\x02\x18@\x12\x17\n\x06labour\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x10\n\x08\x64isputed\x18\x07 \x01(\x08\"\xd0\x02\n\tHousehold\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63ounty_code\x18\x02 \x01(\t\x12\x18\n\x10household_number\x18\x03 \x01(\t\x12\x11\n\tarea_code\x18\x04 \x01(\t\x12:\n\x06status\x18\x05 \x01(\x0e\x32*.liandong.households.v1.RegistrationStatus\x12\x0e\n\x06honour\x18\x06 \x01(\t\x12/\n\x07members\x18\x07 \x03(\x0b\x32\x1e.liandong.households.v1.Member\x12\x13\n\x0bsurvivor_id\x18\x08 \x01(\t\x12\x0f\n\x07version\x18\t \x01(\x03\x12\x36\n\nprovenance\x18\n \x01(\x0b\x32\".liandong.households.v1.Provenance\x12\x10\n\x08\x64isputed\x18\x0b \x01(\x08\"\x96\x01\n\x14RegisterAreasRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x38\n\x05\x61reas\x18\x03 \x03(\x0b\x32\x1c.liandong.households.v1.AreaB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xe8\x07\"7\n\x15RegisterAreasResponse\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x05\x12\r\n\x05known\x18\x02 \x01(\x05\"\x9d\x01\n\x10ListAreasRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12$\n\x06within\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[0-9]{0,14}$\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"Y\n\x11ListAreasResponse\x12+\n\x05\x61reas\x18\x01 \x03(\x0b\x32\x1c.liandong.households.v1.Area\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd5\x02\n\x18RegisterHouseholdRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12#\n\x10household_number\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(\x12\x30\n\tarea_code\x18\x04 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[0-9]{12}([0-9]{2})?$\x12\x46\n\x06status\x18\x05 \x01(\x0e\x32*.liandong.households.v1.RegistrationStatusB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x17\n\x06honour\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18\x14\x12;\n\x07members\x18\x07 \x03(\x0b\x32\x1e.liandong.households.v1.MemberB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x1e\"1\n\x19RegisterHouseholdResponse\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\"\xc0\x02\n\rHouseholdLine\x12\x13\n\x0bline_number\x18\x01 \x01(\x03\x12\x1d\n\x10household_number\x18\x02 \x01(\tB\x03\x80\x01\x01\x12\x19\n\x0cvillage_code\x18\x03 \x01(\tB\x03\x80\x01\x01\x12\x15\n\x08relation\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x11\n\x04name\x18\x05 \x01(\tB\x03\x80\x01\x01\x12\x1c\n\x0fidentity_number\x18\x06 \x01(\tB\x03\x80\x01\x01\x12\x12\n\x05phone\x18\x07 \x01(\tB\x03\x80\x01\x01\x12 \n\x13registration_status\x18\x08 \x01(\tB\x03\x80\x01\x01\x12\x13\n\x06honour\x18\t \x01(\tB\x03\x80\x01\x01\x12\x1c\n\nunreadable\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x13\n\x06labour\x18\x0b \x01(\tB\x03\x80\x01\x01\x12\x1a\n\rregistered_on\x18\x0c \x01(\tB\x03\x80\x01\x01\"\xb3\x01\n\x17ImportHouseholdsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x41\n\x05lines\x18\x03 \x03(\x0b\x32%.liandong.households.v1.HouseholdLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xd0\x0f\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\"v\n\x0bRefusedLine\x12\x13\n\x0bline_number\x18\x01 \x01(\x03\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x12\n\nmessage_zh\x18\x06 \x01(\t\"C\n\x11ImportedHousehold\x12\x18\n\x10household_number\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\"\xb3\x01\n\x18ImportHouseholdsResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12=\n\nhouseholds\x18\x02 \x03(\x0b\x32).liandong.households.v1.ImportedHousehold\x12\x0e\n\x06people\x18\x03 \x01(\x05\x12\x34\n\x07refused\x18\x04 \x03(\x0b\x32#.liandong.households.v1.RefusedLine\"\x7f\n\x13GetHouseholdRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x11.google.type.Date\"L\n\x14GetHouseholdResponse\x12\x34\n\thousehold\x18\x01 \x01(\x0b\x32!.liandong.households.v1.Household\"\xa2\x01\n\x15ListHouseholdsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12$\n\x06within\x18\x02 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[0-9]{0,14}$\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"h\n\x16ListHouseholdsResponse\x12\x35\n\nhouseholds\x18\x01 \x03(\x0b\x32!.liandong.households.v1.Household\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x8e\x01\n\tAreaLevel\x12\x1a\n\x16\x41REA_LEVEL_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41REA_LEVEL_COUNTY\x10\x01\x12\x17\n\x13\x41REA_LEVEL_TOWNSHIP\x10\x02\x12\x16\n\x12\x41REA_LEVEL_VILLAGE\x10\x03\x12\x1d\n\x19\x41REA_LEVEL_VILLAGER_GROUP\x10\x04*\xd4\x02\n\x12RegistrationStatus\x12#\n\x1fREGISTRATION_STATUS_UNSPECIFIED\x10\x00\x12\'\n#REGISTRATION_STATUS_REGISTERED_POOR\x10\x01\x12!\n\x1dREGISTRATION_STATUS_NEAR_POOR\x10\x02\x12 \n\x1cREGISTRATION_STATUS_NON_POOR\x10\x03\x12&\n\"REGISTRATION_STATUS_FIVE_GUARANTEE\x10\x04\x12 \n\x1cREGISTRATION_STATUS_DELISTED\x10\x05\x12\x1f\n\x1bREGISTRATION_STATUS_FLAGGED\x10\x06\x12 \n\x1cREGISTRATION_STATUS_DECEASED\x10\x07\x12\x1e\n\x1aREGISTRATION_STATUS_EXITED\x10\x08\x32\xb4\x05\n\x11HouseholdsService\x12l\n\rRegisterAreas\x12,.liandong.households.v1.RegisterAreasRequest\x1a-.liandong.households.v1.RegisterAreasResponse\x12`\n\tListAreas\x12(.liandong.households.v1.ListAreasRequest\x1a).liandong.households.v1.ListAreasResponse\x12x\n\x11RegisterHousehold\x12\x30.liandong.households.v1.RegisterHouseholdRequest\x1a\x31.liandong.households.v1.RegisterHouseholdResponse\x12y\n\x10ImportHouseholds\x12/.liandong.households.v1.ImportHouseholdsRequest\x1a\x30.liandong.households.v1.ImportHouseholdsResponse(\x01\x30\x01\x12i\n\x0cGetHousehold\x12+.liandong.households.v1.GetHouseholdRequest\x1a,.liandong.households.v1.GetHouseholdResponse\x12o\n\x0eListHouseholds\x12-.liandong.households.v1.ListHouseholdsRequest\x1a..liandong.households.v1.ListHouseholdsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -116,46 +118,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTHOUSEHOLDSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\364\003(\000'
   _globals['_LISTHOUSEHOLDSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTHOUSEHOLDSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\310\001'
-  _globals['_AREALEVEL']._serialized_start=2839
-  _globals['_AREALEVEL']._serialized_end=2981
-  _globals['_REGISTRATIONSTATUS']._serialized_start=2984
-  _globals['_REGISTRATIONSTATUS']._serialized_end=3225
-  _globals['_AREA']._serialized_start=97
-  _globals['_AREA']._serialized_end=261
-  _globals['_MEMBER']._serialized_start=264
-  _globals['_MEMBER']._serialized_end=433
-  _globals['_HOUSEHOLD']._serialized_start=436
-  _globals['_HOUSEHOLD']._serialized_end=660
-  _globals['_REGISTERAREASREQUEST']._serialized_start=663
-  _globals['_REGISTERAREASREQUEST']._serialized_end=813
-  _globals['_REGISTERAREASRESPONSE']._serialized_start=815
-  _globals['_REGISTERAREASRESPONSE']._serialized_end=870
-  _globals['_LISTAREASREQUEST']._serialized_start=873
-  _globals['_LISTAREASREQUEST']._serialized_end=1030
-  _globals['_LISTAREASRESPONSE']._serialized_start=1032
-  _globals['_LISTAREASRESPONSE']._serialized_end=1121
-  _globals['_REGISTERHOUSEHOLDREQUEST']._serialized_start=1124
-  _globals['_REGISTERHOUSEHOLDREQUEST']._serialized_end=1465
-  _globals['_REGISTERHOUSEHOLDRESPONSE']._serialized_start=1467
-  _globals['_REGISTERHOUSEHOLDRESPONSE']._serialized_end=1516
-  _globals['_HOUSEHOLDLINE']._serialized_start=1519
-  _globals['_HOUSEHOLDLINE']._serialized_end=1839
-  _globals['_IMPORTHOUSEHOLDSREQUEST']._serialized_start=1842
-  _globals['_IMPORTHOUSEHOLDSREQUEST']._serialized_end=2021
-  _globals['_REFUSEDLINE']._serialized_start=2023
-  _globals['_REFUSEDLINE']._serialized_end=2141
-  _globals['_IMPORTEDHOUSEHOLD']._serialized_start=2143
-  _globals['_IMPORTEDHOUSEHOLD']._serialized_end=2210
-  _globals['_IMPORTHOUSEHOLDSRESPONSE']._serialized_start=2213
-  _globals['_IMPORTHOUSEHOLDSRESPONSE']._serialized_end=2392
-  _globals['_GETHOUSEHOLDREQUEST']._serialized_start=2394
-  _globals['_GETHOUSEHOLDREQUEST']._serialized_end=2487
-  _globals['_GETHOUSEHOLDRESPONSE']._serialized_start=2489
-  _globals['_GETHOUSEHOLDRESPONSE']._serialized_end=2565
-  _globals['_LISTHOUSEHOLDSREQUEST']._serialized_start=2568
-  _globals['_LISTHOUSEHOLDSREQUEST']._serialized_end=2730
-  _globals['_LISTHOUSEHOLDSRESPONSE']._serialized_start=2732
-  _globals['_LISTHOUSEHOLDSRESPONSE']._serialized_end=2836
-  _globals['_HOUSEHOLDSSERVICE']._serialized_start=3228
-  _globals['_HOUSEHOLDSSERVICE']._serialized_end=3920
+  _globals['_AREALEVEL']._serialized_start=3066
+  _globals['_AREALEVEL']._serialized_end=3208
+  _globals['_REGISTRATIONSTATUS']._serialized_start=3211
+  _globals['_REGISTRATIONSTATUS']._serialized_end=3551
+  _globals['_AREA']._serialized_start=160
+  _globals['_AREA']._serialized_end=324
+  _globals['_MEMBER']._serialized_start=327
+  _globals['_MEMBER']._serialized_end=514
+  _globals['_HOUSEHOLD']._serialized_start=517
+  _globals['_HOUSEHOLD']._serialized_end=853
+  _globals['_REGISTERAREASREQUEST']._serialized_start=856
+  _globals['_REGISTERAREASREQUEST']._serialized_end=1006
+  _globals['_REGISTERAREASRESPONSE']._serialized_start=1008
+  _globals['_REGISTERAREASRESPONSE']._serialized_end=1063
+  _globals['_LISTAREASREQUEST']._serialized_start=1066
+  _globals['_LISTAREASREQUEST']._serialized_end=1223
+  _globals['_LISTAREASRESPONSE']._serialized_start=1225
+  _globals['_LISTAREASRESPONSE']._serialized_end=1314
+  _globals['_REGISTERHOUSEHOLDREQUEST']._serialized_start=1317
+  _globals['_REGISTERHOUSEHOLDREQUEST']._serialized_end=1658
+  _globals['_REGISTERHOUSEHOLDRESPONSE']._serialized_start=1660
+  _globals['_REGISTERHOUSEHOLDRESPONSE']._serialized_end=1709
+  _globals['_HOUSEHOLDLINE']._serialized_start=1712
+  _globals['_HOUSEHOLDLINE']._serialized_end=2032
+  _globals['_IMPORTHOUSEHOLDSREQUEST']._serialized_start=2035
+  _globals['_IMPORTHOUSEHOLDSREQUEST']._serialized_end=2214
+  _globals['_REFUSEDLINE']._serialized_start=2216
+  _globals['_REFUSEDLINE']._serialized_end=2334
+  _globals['_IMPORTEDHOUSEHOLD']._serialized_start=2336
+  _globals['_IMPORTEDHOUSEHOLD']._serialized_end=2403
+  _globals['_IMPORTHOUSEHOLDSRESPONSE']._serialized_start=2406
+  _globals['_IMPORTHOUSEHOLDSRESPONSE']._serialized_end=2585
+  _globals['_GETHOUSEHOLDREQUEST']._serialized_start=2587
+  _globals['_GETHOUSEHOLDREQUEST']._serialized_end=2714
+  _globals['_GETHOUSEHOLDRESPONSE']._serialized_start=2716
+  _globals['_GETHOUSEHOLDRESPONSE']._serialized_end=2792
+  _globals['_LISTHOUSEHOLDSREQUEST']._serialized_start=2795
+  _globals['_LISTHOUSEHOLDSREQUEST']._serialized_end=2957
+  _globals['_LISTHOUSEHOLDSRESPONSE']._serialized_start=2959
+  _globals['_LISTHOUSEHOLDSRESPONSE']._serialized_end=3063
+  _globals['_HOUSEHOLDSSERVICE']._serialized_start=3554
+  _globals['_HOUSEHOLDSSERVICE']._serialized_end=4246
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,8 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.type import date_pb2 as _date_pb2
+from liandong.households.v1 import evidence_pb2 as _evidence_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -69,6 +71,12 @@ class _RegistrationStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Re
     """Wholly supported by the state (五保户); left out of coverage ratios."""
     REGISTRATION_STATUS_DELISTED: _RegistrationStatus.ValueType  # 5
     """Removed from the file (清退户)."""
+    REGISTRATION_STATUS_FLAGGED: _RegistrationStatus.ValueType  # 6
+    """Marked on the file and kept for records (标注户)."""
+    REGISTRATION_STATUS_DECEASED: _RegistrationStatus.ValueType  # 7
+    """The borrower died (死亡户)."""
+    REGISTRATION_STATUS_EXITED: _RegistrationStatus.ValueType  # 8
+    """Has left poverty and is still served (脱贫户)."""
 
 class RegistrationStatus(_RegistrationStatus, metaclass=_RegistrationStatusEnumTypeWrapper):
     """Standing of a household on the registry."""
@@ -85,6 +93,12 @@ REGISTRATION_STATUS_FIVE_GUARANTEE: RegistrationStatus.ValueType  # 4
 """Wholly supported by the state (五保户); left out of coverage ratios."""
 REGISTRATION_STATUS_DELISTED: RegistrationStatus.ValueType  # 5
 """Removed from the file (清退户)."""
+REGISTRATION_STATUS_FLAGGED: RegistrationStatus.ValueType  # 6
+"""Marked on the file and kept for records (标注户)."""
+REGISTRATION_STATUS_DECEASED: RegistrationStatus.ValueType  # 7
+"""The borrower died (死亡户)."""
+REGISTRATION_STATUS_EXITED: RegistrationStatus.ValueType  # 8
+"""Has left poverty and is still served (脱贫户)."""
 Global___RegistrationStatus: _TypeAlias = RegistrationStatus  # noqa: Y015
 
 @_typing.final
@@ -129,6 +143,7 @@ class Member(_message.Message):
     RELATION_FIELD_NUMBER: _builtins.int
     PHONE_FIELD_NUMBER: _builtins.int
     LABOUR_FIELD_NUMBER: _builtins.int
+    DISPUTED_FIELD_NUMBER: _builtins.int
     person_id: _builtins.str
     """The person (UUIDv7); empty on the way in."""
     name: _builtins.str
@@ -141,6 +156,8 @@ class Member(_message.Message):
     """Phone, may be empty."""
     labour: _builtins.str
     """Labour ability, one of the registry's words; may be empty."""
+    disputed: _builtins.bool
+    """On reads: the membership is contested and has no answer yet."""
     def __init__(
         self,
         *,
@@ -150,10 +167,11 @@ class Member(_message.Message):
         relation: _builtins.str = ...,
         phone: _builtins.str = ...,
         labour: _builtins.str = ...,
+        disputed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["identity_number", b"identity_number", "labour", b"labour", "name", b"name", "person_id", b"person_id", "phone", b"phone", "relation", b"relation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disputed", b"disputed", "identity_number", b"identity_number", "labour", b"labour", "name", b"name", "person_id", b"person_id", "phone", b"phone", "relation", b"relation"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -172,6 +190,10 @@ class Household(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     HONOUR_FIELD_NUMBER: _builtins.int
     MEMBERS_FIELD_NUMBER: _builtins.int
+    SURVIVOR_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    PROVENANCE_FIELD_NUMBER: _builtins.int
+    DISPUTED_FIELD_NUMBER: _builtins.int
     household_id: _builtins.str
     """The household (UUIDv7)."""
     county_code: _builtins.str
@@ -184,9 +206,19 @@ class Household(_message.Message):
     """Standing."""
     honour: _builtins.str
     """Honour held, empty for none."""
+    survivor_id: _builtins.str
+    """The record that this one is an alias of; empty for a record that stands alone."""
+    version: _builtins.int
+    """How many times it changed, the registration included."""
+    disputed: _builtins.bool
+    """Its status is contested and has no answer yet."""
     @_builtins.property
     def members(self) -> _containers.RepeatedCompositeFieldContainer[Global___Member]:
-        """The people, head first."""
+        """The people, head first; of an alias's survivor also those of the alias."""
+
+    @_builtins.property
+    def provenance(self) -> _evidence_pb2.Provenance:
+        """Who recorded this version, on which evidence, when."""
 
     def __init__(
         self,
@@ -198,10 +230,14 @@ class Household(_message.Message):
         status: Global___RegistrationStatus.ValueType = ...,
         honour: _builtins.str = ...,
         members: _abc.Iterable[Global___Member] | None = ...,
+        survivor_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+        provenance: _evidence_pb2.Provenance | None = ...,
+        disputed: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["provenance", b"provenance"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "county_code", b"county_code", "honour", b"honour", "household_id", b"household_id", "household_number", b"household_number", "members", b"members", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "county_code", b"county_code", "disputed", b"disputed", "honour", b"honour", "household_id", b"household_id", "household_number", b"household_number", "members", b"members", "provenance", b"provenance", "status", b"status", "survivor_id", b"survivor_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -615,19 +651,25 @@ class GetHouseholdRequest(_message.Message):
 
     COUNTY_CODE_FIELD_NUMBER: _builtins.int
     HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    AS_OF_FIELD_NUMBER: _builtins.int
     county_code: _builtins.str
     """Six digits of the county."""
     household_id: _builtins.str
     """The household (UUID)."""
+    @_builtins.property
+    def as_of(self) -> _date_pb2.Date:
+        """What was known at the end of this business day; unset for now."""
+
     def __init__(
         self,
         *,
         county_code: _builtins.str = ...,
         household_id: _builtins.str = ...,
+        as_of: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "household_id", b"household_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "county_code", b"county_code", "household_id", b"household_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

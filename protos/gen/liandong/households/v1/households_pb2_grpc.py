@@ -112,7 +112,8 @@ class HouseholdsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetHousehold(self, request, context):
-        """One household by id. Names and numbers are masked unless the caller may see them.
+        """One household by id, as known now or at the end of a day. Names and numbers are masked unless the
+        caller's role or a live consent lets it see them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,7 +54,9 @@ class HouseholdsServiceStub:
     answered before the next is needed, so memory stays bounded on both sides.
     """
     GetHousehold: _grpc.UnaryUnaryMultiCallable[_households_pb2.GetHouseholdRequest, _households_pb2.GetHouseholdResponse]
-    """One household by id. Names and numbers are masked unless the caller may see them."""
+    """One household by id, as known now or at the end of a day. Names and numbers are masked unless the
+    caller's role or a live consent lets it see them.
+    """
     ListHouseholds: _grpc.UnaryUnaryMultiCallable[_households_pb2.ListHouseholdsRequest, _households_pb2.ListHouseholdsResponse]
     """Households of an area, in id order."""
 
@@ -84,7 +86,9 @@ class HouseholdsServiceAsyncStub(HouseholdsServiceStub):
     answered before the next is needed, so memory stays bounded on both sides.
     """
     GetHousehold: _aio.UnaryUnaryMultiCallable[_households_pb2.GetHouseholdRequest, _households_pb2.GetHouseholdResponse]  # type: ignore[assignment]
-    """One household by id. Names and numbers are masked unless the caller may see them."""
+    """One household by id, as known now or at the end of a day. Names and numbers are masked unless the
+    caller's role or a live consent lets it see them.
+    """
     ListHouseholds: _aio.UnaryUnaryMultiCallable[_households_pb2.ListHouseholdsRequest, _households_pb2.ListHouseholdsResponse]  # type: ignore[assignment]
     """Households of an area, in id order."""
 
@@ -141,7 +145,9 @@ class HouseholdsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _households_pb2.GetHouseholdRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_households_pb2.GetHouseholdResponse, _abc.Awaitable[_households_pb2.GetHouseholdResponse]]:
-        """One household by id. Names and numbers are masked unless the caller may see them."""
+        """One household by id, as known now or at the end of a day. Names and numbers are masked unless the
+        caller's role or a live consent lets it see them.
+        """
 
     @_abc_1.abstractmethod
     def ListHouseholds(

@@ -1,4 +1,4 @@
-"""Households: the decisions. Pure: no clock, no database, no network."""
+"""Registration and import: what makes a household of lines. Pure."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +24,7 @@ from services.households.model import (
     RegistrationStatus,
     Relation,
 )
+from services.households.rules import people
 from services.kernel.errors import Violation
 
 PEOPLE_MAX: Final = 30
@@ -130,6 +131,11 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
         "IDENTITY_CHECKSUM": Rule("the check digit is wrong", "证件号码校验位错误"),
         "DUPLICATE_LINE": Rule("the person is in this household already", "同一人在本户中重复"),
         "MEMBER_ELSEWHERE": Rule("the person is in another household", "该人已登记在其他户"),
+        "PERSON_DIED": Rule("the person is recorded as dead", "该人已登记为死亡"),
+        "FAMILY_IMPOSSIBLE": Rule(
+            "the relation does not fit the head's and the person's age or sex, or is taken",
+            "与户主关系和年龄、性别或其他成员矛盾",
+        ),
         "RELATION_UNKNOWN": Rule(
             "must be one of " + " ".join(RELATION_WORDS), "与户主关系不在规定用语之内"
         ),
@@ -189,7 +195,12 @@ def identity_fault(value: str, today: date) -> str:
     return ""
 
 
-def _number_fault(number: str, today: date) -> str:
+def relation_of(word: str) -> Relation | None:
+    """A relation by the registry's word or by its code; None when it is neither."""
+    return _RELATIONS.get(word)
+
+
+def number_fault(number: str, today: date) -> str:
     if not number or len(number) > HOUSEHOLD_NUMBER_MAX or not number.isprintable():
         return "HOUSEHOLD_NUMBER_MALFORMED"
     # Events carry the household's number, and no event may carry an identity number.
@@ -198,10 +209,15 @@ def _number_fault(number: str, today: date) -> str:
     return ""
 
 
-def _name_fault(name: str) -> str:
+def name_fault(name: str) -> str:
     if not name:
         return "NAME_MISSING"
     return "" if len(name) <= NAME_MAX and name.isprintable() else "NAME_MALFORMED"
+
+
+def phone_fault(phone: str) -> str:
+    """Why a value is no phone, as a reason; none at all is right too."""
+    return "PHONE_MALFORMED" if phone and _PHONE.fullmatch(phone) is None else ""
 
 
 # --- one line -----------------------------------------------------------------------------------
@@ -214,12 +230,12 @@ def read_line(line: Line, today: date) -> Entry | Refusal:
         lacking = next((column for column in NEEDED if not getattr(line, column)), "")
         return Refusal(line.line_number, lacking, "", "LINE_UNREADABLE")
     number = line.household_number.strip()
-    if reason := _number_fault(number, today):
+    if reason := number_fault(number, today):
         return refuse(line, "household_number", reason)
     if _AREA_OF_PEOPLE.fullmatch(line.village_code) is None:
         return refuse(line, "village_code", "VILLAGE_UNKNOWN")
     name = line.name.strip()
-    if reason := _name_fault(name):
+    if reason := name_fault(name):
         return refuse(line, "name", reason)
     if reason := identity_fault(line.identity_number, today):
         return refuse(line, "identity_number", reason)
@@ -240,8 +256,8 @@ def read_line(line: Line, today: date) -> Entry | Refusal:
     labour = _LABOURS.get(line.labour)
     if line.labour and labour is None:
         return refuse(line, "labour", "LABOUR_UNKNOWN")
-    if line.phone and _PHONE.fullmatch(line.phone) is None:
-        return refuse(line, "phone", "PHONE_MALFORMED")
+    if reason := phone_fault(line.phone):
+        return refuse(line, "phone", reason)
     return Entry(line, number, name, relation, status, honour, labour, registered_on)
 
 
@@ -301,6 +317,8 @@ def _household(
         column, reason = _outer_fault(entry, known, taken)
         if not reason:
             column, reason = _inner_fault(entry, head, here)
+        if not reason and head is not None and _out_of_family(entry, head, others):
+            column, reason = "relation", "FAMILY_IMPOSSIBLE"
         if not reason and len(others) + 1 == PEOPLE_MAX:
             column, reason = "household_number", "HOUSEHOLD_TOO_LARGE"
         if reason:
@@ -320,6 +338,8 @@ def _outer_fault(entry: Entry, known: Known, taken: set[str]) -> tuple[str, str]
     identity_number = entry.line.identity_number
     if identity_number in known.identity_numbers or identity_number in taken:
         return "identity_number", "MEMBER_ELSEWHERE"
+    if identity_number in known.dead_numbers:
+        return "identity_number", "PERSON_DIED"
     return "", ""
 
 
@@ -338,6 +358,14 @@ def _inner_fault(entry: Entry, head: Entry | None, here: set[str]) -> tuple[str,
     if entry.honour is not None and entry.honour is not head.honour:
         return "honour", "HONOUR_DIFFERS"
     return "", ""
+
+
+def _out_of_family(entry: Entry, head: Entry, others: Sequence[Entry]) -> bool:
+    """Whether a person cannot be what the line says beside the head and those before."""
+    if people.relation_full(entry.relation, [other.relation for other in others]):
+        return True
+    person = people.kin(entry.relation, entry.line.identity_number)
+    return bool(people.kin_fault(person, people.kin(Relation.HEAD, head.line.identity_number)))
 
 
 # --- areas ----------------------------------------------------------------------------------------

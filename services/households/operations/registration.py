@@ -1,4 +1,4 @@
-"""Households: the use cases. Each is load, decide, save, say, inside the caller's transaction."""
+"""Registration and import: the use cases."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,11 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.households import events_out, rules, store
+from services.households import events_out
 from services.households.model import (
     Area,
+    DataCategory,
+    DisputeSubject,
     Draft,
     Entry,
     Household,
@@ -19,6 +21,13 @@ from services.households.model import (
     Person,
     Refusal,
 )
+from services.households.operations.consents import permitted
+from services.households.operations.shared import Keys, read_own
+from services.households.rules import registration as rules
+from services.households.store import facts as fact_store
+from services.households.store import people as people_store
+from services.households.store import records
+from services.households.store import registration as store
 from services.kernel import business_day, ids, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import (
@@ -26,32 +35,13 @@ from services.kernel.errors import (
     Denied,
     Exhausted,
     Invalid,
-    NotFound,
     Refused,
     Violation,
 )
 from services.kernel.operator import Books
-from services.kernel.sealing import Finder, Sealer
-
-ABOVE_COUNTIES: Final = "0" * 6
-IDENTITY_ROLES: Final = frozenset(
-    {"county_centre", "village_department", "township_station", "poverty_office"}
-)
-"""Those who may see names, identity numbers and phones."""
 
 TRIAL_PEOPLE_MAX: Final = 1_000_000
 """A dry run remembers whom it met: about 100 MB at this bound."""
-
-_PERSON_PLACE = b"households.person.sealed."
-_BETWEEN = "\x1f"
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """What personal data is sealed and found with."""
-
-    sealer: Sealer
-    finder: Finder
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +59,6 @@ class Trial:
 
     household_numbers: set[str]
     identity_numbers: set[str]
-
-
-def require_county(caller: Caller, county_code: str) -> None:
-    """Refuse a county that is not the caller's; whoever stands above counties may go on."""
-    if caller.county_code not in {ABOVE_COUNTIES, county_code}:
-        raise Denied(
-            "AREA_NOT_YOURS",
-            f"{caller.institution_id} may not act in {county_code}",
-            message_zh="超出本机构辖区",
-        )
 
 
 # --- areas ----------------------------------------------------------------------------------------
@@ -144,7 +124,14 @@ async def _import(
     drafts, refused = rules.decide(entries, known)
     refusals += refused
     households = await _register(
-        session, county_code, drafts, keys, found_keys, source_id=caller.institution_id, today=today
+        session,
+        county_code,
+        drafts,
+        keys,
+        found_keys,
+        idle=known.idle,
+        source_id=caller.institution_id,
+        today=today,
     )
     return _chunk(households, refusals)
 
@@ -172,6 +159,7 @@ async def try_lines(
             areas_of_caller=known.areas_of_caller,
             household_numbers=known.household_numbers | numbers,
             identity_numbers=known.identity_numbers | people,
+            dead_numbers=known.dead_numbers,
         ),
     )
     refusals += refused
@@ -217,6 +205,8 @@ _STATE_REASONS: Final[Mapping[str, type[Conflict | Refused | Denied]]] = {
     "HOUSEHOLD_EXISTS": Conflict,
     "AREA_NOT_YOURS": Denied,
     "MEMBER_ELSEWHERE": Refused,
+    "PERSON_DIED": Refused,
+    "FAMILY_IMPOSSIBLE": Refused,
 }
 _FIELDS: Final = {
     "household_number": "household_number",
@@ -270,6 +260,8 @@ async def _known(
         areas_of_caller=frozenset(area for area in found.areas if caller.may_act_in(area)),
         household_numbers=found.household_numbers,
         identity_numbers=frozenset(n for n, key in found_keys.items() if held and key in held),
+        dead_numbers=frozenset(n for n, key in found_keys.items() if key in found.dead_keys),
+        idle={n: found.idle[key] for n, key in found_keys.items() if key in found.idle},
     )
 
 
@@ -280,6 +272,7 @@ async def _register(
     keys: Keys,
     found_keys: Mapping[str, bytes],
     *,
+    idle: Mapping[str, UUID],
     source_id: str,
     today: date,
 ) -> list[Household]:
@@ -290,11 +283,14 @@ async def _register(
     members = []
     for household, draft in zip(households, drafts, strict=True):
         for position, entry in enumerate(draft.entries, 1):
-            person_id = ids.new_id()
             line = entry.line
-            record = f"{entry.name}{_BETWEEN}{line.identity_number}{_BETWEEN}{line.phone}"
-            sealed = keys.sealer.seal(record.encode(), _PERSON_PLACE + person_id.bytes)
-            people.append((county_code, person_id, found_keys[line.identity_number], sealed))
+            number = line.identity_number
+            person_id = idle.get(number)
+            if person_id is None:
+                person_id = ids.new_id()
+                sealed = keys.seal_person(person_id, entry.name, number, line.phone)
+                likeness = keys.likeness_key(county_code, entry.name, number)
+                people.append((county_code, person_id, found_keys[number], sealed, likeness))
             members.append(
                 (
                     county_code,
@@ -304,12 +300,16 @@ async def _register(
                     entry.relation,
                     entry.labour or "",
                     entry.registered_on,
+                    source_id,
+                    today,
                 )
             )
     dated = [(h, draft.head.registered_on) for h, draft in zip(households, drafts, strict=True)]
     await store.insert_households(session, dated, source_id=source_id, business_date=today)
     await store.insert_people(session, people)
     await store.insert_members(session, members)
+    new = [(person[1], person[4]) for person in people]
+    await people_store.note_duplicates(session, county_code, new, today)
     await outbox.record(session, [events_out.household_registered(h, today) for h in households])
     return households
 
@@ -341,26 +341,35 @@ def _chunk(households: Sequence[Household], refusals: list[Refusal]) -> Chunk:
 
 
 async def get_household(
-    session: AsyncSession, caller: Caller, county_code: str, household_id: UUID, keys: Keys
-) -> tuple[Household, list[Person]]:
-    """A household and its people, masked unless the caller's role may see who they are."""
-    household = await store.load_household(session, county_code, household_id)
-    if household is None or not caller.may_act_in(household.area_code):
-        raise NotFound("HOUSEHOLD_NOT_FOUND", f"no household {household_id}", message_zh="没有该户")
+    session: AsyncSession,
+    caller: Caller,
+    county_code: str,
+    household_id: UUID,
+    keys: Keys,
+    *,
+    known_by: date = records.NOW,
+) -> tuple[Household, list[Person], bool]:
+    """A household, its people as far as the caller may know them, and whether it is contested."""
+    household = await read_own(session, caller, county_code, household_id, known_by)
+    granted = await permitted(session, caller, county_code, household)
+    open_now = await fact_store.open_disputes(session, county_code, household_id, known_by)
     people = []
-    for member in await store.load_members(session, county_code, household_id):
-        opened = keys.sealer.open(member.sealed, _PERSON_PLACE + member.person_id.bytes)
-        name, identity_number, phone = opened.decode().split(_BETWEEN)
-        person = Person(
-            person_id=member.person_id,
-            name=name,
-            identity_number=identity_number,
-            phone=phone,
-            relation=member.relation,
-            labour=member.labour,
+    for member in await people_store.members_as_known(session, county_code, household_id, known_by):
+        name, identity_number, phone = keys.open_person(member.person_id, member.sealed)
+        seen = DataCategory.IDENTITY in granted
+        people.append(
+            Person(
+                person_id=member.person_id,
+                name=name if seen else rules.mask_name(name),
+                identity_number=identity_number if seen else rules.mask_identity(identity_number),
+                phone=phone if DataCategory.CONTACT in granted else rules.mask_phone(phone),
+                relation=member.relation,
+                labour=member.labour,
+                disputed=(DisputeSubject.MEMBERSHIP, member.person_id) in open_now,
+            )
         )
-        people.append(person if caller.role in IDENTITY_ROLES else rules.masked(person))
-    return household, people
+    disputed = any(subject is DisputeSubject.STATUS for subject, _ in open_now)
+    return household, people, disputed
 
 
 async def list_households(

@@ -1,6 +1,6 @@
-"""Households: the only module with SQL. Values in, values out."""
+"""Areas, households and their people as registered: the SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -13,7 +13,6 @@ from services.households.model import (
     AreaLevel,
     Honour,
     Household,
-    Labour,
     RegistrationStatus,
     Relation,
 )
@@ -29,16 +28,10 @@ class Found:
     areas: frozenset[str]
     household_numbers: frozenset[str]
     identity_keys: frozenset[bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class SealedMember:
-    """A person's place, with who it is still sealed."""
-
-    person_id: UUID
-    sealed: bytes
-    relation: Relation
-    labour: Labour | None
+    """Of people in some household."""
+    dead_keys: frozenset[bytes]
+    idle: Mapping[bytes, UUID]
+    """People who are in no household now, by their key."""
 
 
 async def lock_registry(session: AsyncSession, county_code: str) -> None:
@@ -65,14 +58,18 @@ async def find(
     """Look up everything that a chunk names, in one statement."""
     rows = await database.fetch(
         session,
-        """SELECT 'a' AS kind, area_code AS code, NULL::bytea AS key FROM area
+        """SELECT 'a' AS kind, area_code AS code, NULL::bytea AS key, NULL::uuid AS person_id,
+                  false AS seated, false AS dead
+           FROM area
            WHERE county_code = $1 AND area_code = ANY ($2::text[])
              AND level IN ('village', 'villager_group')
            UNION ALL
-           SELECT 'h', household_number, NULL FROM household
+           SELECT 'h', household_number, NULL, NULL, false, false FROM household
            WHERE county_code = $1 AND household_number = ANY ($3::text[])
            UNION ALL
-           SELECT 'p', NULL, identity_key FROM person
+           SELECT 'p', NULL, identity_key, p.person_id, m.person_id IS NOT NULL,
+                  p.died_on IS NOT NULL
+           FROM person AS p LEFT JOIN member AS m USING (county_code, person_id)
            WHERE county_code = $1 AND identity_key = ANY ($4::bytea[])""",
         county_code,
         areas,
@@ -82,7 +79,13 @@ async def find(
     return Found(
         areas=frozenset(row["code"] for row in rows if row["kind"] == "a"),
         household_numbers=frozenset(row["code"] for row in rows if row["kind"] == "h"),
-        identity_keys=frozenset(row["key"] for row in rows if row["kind"] == "p"),
+        identity_keys=frozenset(row["key"] for row in rows if row["seated"]),
+        dead_keys=frozenset(row["key"] for row in rows if row["dead"]),
+        idle={
+            row["key"]: row["person_id"]
+            for row in rows
+            if row["kind"] == "p" and not row["seated"] and not row["dead"]
+        },
     )
 
 
@@ -121,21 +124,25 @@ async def insert_households(
 
 
 async def insert_people(
-    session: AsyncSession, rows: Sequence[tuple[str, UUID, bytes, bytes]]
+    session: AsyncSession, rows: Sequence[tuple[str, UUID, bytes, bytes, bytes]]
 ) -> None:
-    """Write people: county, id, key by which the identity number is found, sealed record."""
-    columns = ("county_code", "person_id", "identity_key", "sealed")
+    """Write people: county, id, key of the identity number, sealed record, key of the likeness."""
+    columns = ("county_code", "person_id", "identity_key", "sealed", "likeness_key")
     await _copy(session, "person", columns, rows)
 
 
 async def insert_members(
     session: AsyncSession,
-    rows: Sequence[tuple[str, UUID, UUID, int, Relation, str, date]],
+    rows: Sequence[tuple[str, UUID, UUID, int, Relation, str, date, str, date]],
 ) -> None:
-    """Write people's places: county, person, household, position, relation, labour, since when."""
+    """
+    Write people's places.
+
+    County, person, household, position, relation, labour, since when, from whom, business date.
+    """
     columns = (
         *("county_code", "person_id", "household_id", "position", "relation", "labour"),
-        "registered_on",
+        *("registered_on", "source_id", "business_date"),
     )
     await _copy(session, "member", columns, rows)
 
@@ -183,6 +190,19 @@ async def save_areas(session: AsyncSession, county_code: str, areas: Sequence[Ar
     return sum(row["created"] for row in rows)
 
 
+async def load_area(session: AsyncSession, county_code: str, area_code: str) -> Area | None:
+    """One area, or None."""
+    rows = await database.fetch(
+        session,
+        "SELECT area_code, name, level FROM area WHERE county_code = $1 AND area_code = $2",
+        county_code,
+        area_code,
+    )
+    if not rows:
+        return None
+    return Area(rows[0]["area_code"], rows[0]["name"], AreaLevel(rows[0]["level"]))
+
+
 async def list_areas(
     session: AsyncSession, county_code: str, *, within: str, after: str, limit: int
 ) -> list[Area]:
@@ -219,42 +239,6 @@ def _household(row: Any) -> Household:
     )
 
 
-async def load_household(
-    session: AsyncSession, county_code: str, household_id: UUID
-) -> Household | None:
-    """One household, or None."""
-    rows = await database.fetch(
-        session,
-        f"SELECT {_COLUMNS} FROM household WHERE county_code = $1 AND household_id = $2",  # noqa: S608 - own constant
-        county_code,
-        household_id,
-    )
-    return _household(rows[0]) if rows else None
-
-
-async def load_members(
-    session: AsyncSession, county_code: str, household_id: UUID
-) -> list[SealedMember]:
-    """The people of a household, head first."""
-    rows = await database.fetch(
-        session,
-        """SELECT person_id, sealed, relation, labour
-           FROM member JOIN person USING (county_code, person_id)
-           WHERE county_code = $1 AND household_id = $2 ORDER BY position""",
-        county_code,
-        household_id,
-    )
-    return [
-        SealedMember(
-            person_id=row["person_id"],
-            sealed=row["sealed"],
-            relation=Relation(row["relation"]),
-            labour=Labour(row["labour"]) if row["labour"] else None,
-        )
-        for row in rows
-    ]
-
-
 # All of a county is read along the primary key; a part of it along the areas.
 _LIST_ALL = f"""
 SELECT {_COLUMNS} FROM household
@@ -284,7 +268,9 @@ async def totals(session: AsyncSession, county_code: str) -> tuple[int, int]:
     rows = await database.fetch(
         session,
         """SELECT (SELECT count(*) FROM household WHERE county_code = $1) AS households,
-                  (SELECT count(*) FROM member WHERE county_code = $1) AS people""",
+                  (SELECT count(*) FROM member WHERE county_code = $1)
+                  - (SELECT count(*) FROM member JOIN person USING (county_code, person_id)
+                     WHERE county_code = $1 AND survivor_id IS NOT NULL) AS people""",
         county_code,
     )
     return rows[0]["households"], rows[0]["people"]

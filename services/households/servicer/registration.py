@@ -1,4 +1,4 @@
-"""Households over gRPC: translate, call one operation, translate back. No decisions."""
+"""The registry itself over gRPC: areas, registration, import, reading."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -8,7 +8,6 @@ from typing import Final, TypeVar
 from liandong.households.v1 import households_pb2, households_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.households import operations, rules, store
 from services.households.model import (
     Area,
     AreaLevel,
@@ -18,7 +17,12 @@ from services.households.model import (
     Refusal,
     RegistrationStatus,
 )
-from services.households.operations import Chunk, Keys, Trial
+from services.households.operations import registration as operations
+from services.households.operations.registration import Chunk, Trial
+from services.households.operations.shared import IDENTITY_ROLES, Keys, require_county
+from services.households.rules import registration as rules
+from services.households.servicer import shared
+from services.households.store import registration as store
 from services.kernel import wire
 from services.kernel.caller import Caller, require_role
 from services.kernel.database import Database
@@ -28,7 +32,7 @@ from services.kernel.rpc import Context, caller_of
 
 R = TypeVar("R")
 
-REGISTRAR_ROLES: Final = (*sorted(operations.IDENTITY_ROLES), "operator")
+REGISTRAR_ROLES: Final = (*sorted(IDENTITY_ROLES), "operator")
 
 _LEVELS: Final = {
     AreaLevel.COUNTY: households_pb2.AREA_LEVEL_COUNTY,
@@ -43,10 +47,13 @@ _STATUSES: Final = {
     RegistrationStatus.NON_POOR: households_pb2.REGISTRATION_STATUS_NON_POOR,
     RegistrationStatus.FIVE_GUARANTEE: households_pb2.REGISTRATION_STATUS_FIVE_GUARANTEE,
     RegistrationStatus.DELISTED: households_pb2.REGISTRATION_STATUS_DELISTED,
+    RegistrationStatus.FLAGGED: households_pb2.REGISTRATION_STATUS_FLAGGED,
+    RegistrationStatus.DECEASED: households_pb2.REGISTRATION_STATUS_DECEASED,
+    RegistrationStatus.EXITED: households_pb2.REGISTRATION_STATUS_EXITED,
 }
 _STATUSES_IN: Final = {number: status for status, number in _STATUSES.items()}
-_RELATION_WORDS: Final = {relation: word for word, relation in rules.RELATION_WORDS.items()}
-_LABOUR_WORDS: Final = {labour: word for word, labour in rules.LABOUR_WORDS.items()}
+RELATION_WORDS: Final = {relation: word for word, relation in rules.RELATION_WORDS.items()}
+LABOUR_WORDS: Final = {labour: word for word, labour in rules.LABOUR_WORDS.items()}
 
 
 class HouseholdsServicer(households_pb2_grpc.HouseholdsServiceServicer):
@@ -79,7 +86,7 @@ class HouseholdsServicer(households_pb2_grpc.HouseholdsServiceServicer):
     ) -> households_pb2.ListAreasResponse:
         """Areas below one, in code order."""
         caller = caller_of(context)
-        operations.require_county(caller, request.county_code)
+        require_county(caller, request.county_code)
         size = wire.page_size(request.page_size, default=100)
         async with self._database.transaction(institution_id=caller.institution_id) as session:
             found = await store.list_areas(
@@ -160,20 +167,27 @@ class HouseholdsServicer(households_pb2_grpc.HouseholdsServiceServicer):
     ) -> households_pb2.GetHouseholdResponse:
         """One household by id."""
         caller = caller_of(context)
-        operations.require_county(caller, request.county_code)
+        require_county(caller, request.county_code)
         household_id = parse_id("household_id", request.household_id)
         async with self._database.transaction(institution_id=caller.institution_id) as session:
-            household, people = await operations.get_household(
-                session, caller, request.county_code, household_id, self._keys
+            household, people, disputed = await operations.get_household(
+                session,
+                caller,
+                request.county_code,
+                household_id,
+                self._keys,
+                known_by=shared.known_by(request.as_of, request.HasField("as_of")),
             )
-        return households_pb2.GetHouseholdResponse(household=_to_proto(household, people))
+        answer = _to_proto(household, people)
+        answer.disputed = disputed
+        return households_pb2.GetHouseholdResponse(household=answer)
 
     async def ListHouseholds(
         self, request: households_pb2.ListHouseholdsRequest, context: Context
     ) -> households_pb2.ListHouseholdsResponse:
         """Households of an area, in id order, without their people."""
         caller = caller_of(context)
-        operations.require_county(caller, request.county_code)
+        require_county(caller, request.county_code)
         size = wire.page_size(request.page_size)
         start = wire.page_start(request.page_token)
         async with self._database.transaction(institution_id=caller.institution_id) as session:
@@ -196,7 +210,7 @@ class HouseholdsServicer(households_pb2_grpc.HouseholdsServiceServicer):
     def _registrar(context: Context, county_code: str) -> Caller:
         caller = caller_of(context)
         require_role(caller, REGISTRAR_ROLES)
-        operations.require_county(caller, county_code)
+        require_county(caller, county_code)
         return caller
 
 
@@ -295,10 +309,16 @@ def _to_proto(household: Household, people: Sequence[Person]) -> households_pb2.
                 person_id=str(person.person_id),
                 name=person.name,
                 identity_number=person.identity_number,
-                relation=_RELATION_WORDS[person.relation],
+                relation=RELATION_WORDS[person.relation],
                 phone=person.phone,
-                labour=_LABOUR_WORDS[person.labour] if person.labour else "",
+                labour=LABOUR_WORDS[person.labour] if person.labour else "",
+                disputed=person.disputed,
             )
             for person in people
         ],
+        survivor_id=str(household.survivor_id or ""),
+        version=household.version,
+        provenance=shared.provenance_to_proto(household.provenance)
+        if household.provenance
+        else None,
     )

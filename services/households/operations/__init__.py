@@ -1,0 +1,1 @@
+"""Households: the use cases, one file a subject, inside the caller's transaction."""

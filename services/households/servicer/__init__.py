@@ -1,0 +1,1 @@
+"""Households over gRPC, one file a gRPC service: translate, call one operation, translate back."""
