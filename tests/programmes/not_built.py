@@ -6,7 +6,6 @@ from collections.abc import Mapping
 NOT_BUILT: Mapping[str, str] = {
     "funds.fee_subsidy": "payments to lenders",
     "funds.top_up_rule": "minimum balance and yearly top-up",
-    "gateway.access": "decided in the gateway",
     "insurance.master_policy": "certificates packed into one policy",
     "insurance.price_index": "index covers",
     "insurance.stabilisation": "insurers' pools",

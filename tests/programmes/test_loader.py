@@ -32,7 +32,7 @@ def test_a_county_lives_under_its_pack_and_its_overlay() -> None:
     terms = plain().terms(COUNTY, REF)
 
     assert terms.ref == REF
-    assert [known(grade.min_score_centi) for grade in known(terms.scoring).grades] == [9000, 10000]
+    assert [known(grade.min_score_centi) for grade in known(terms.scoring.grades)] == [9000, 10000]
     assert terms.required_covers("poor_household") == ("accident",)
     assert plain().parties(COUNTY, REF)["bank"] == ("rcb-1", "rcb-2")
 

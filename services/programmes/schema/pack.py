@@ -7,15 +7,18 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from services.programmes.schema.fund import Fund
+from services.programmes.schema.gateway import GatewayRules
 from services.programmes.schema.insurance import Insurance
 from services.programmes.schema.loans import LoanProduct, LoanRules
 from services.programmes.schema.monitoring import Monitoring
+from services.programmes.schema.registry import Registry
 from services.programmes.schema.scoring import Gate, Scoring
 from services.programmes.schema.values import (
     AreaCode,
     BorrowerClass,
     Clause,
     Code,
+    Open,
     OrOpen,
     PackRef,
     ProgrammeId,
@@ -61,20 +64,25 @@ class Eligibility(Clause):
     standards: tuple[Code, ...] = ()
     max_age: OrOpen[Annotated[int, Field(ge=18, le=120)]] | None = None
     age_on: Literal["application", "maturity"] = "application"
+    residents: Literal["rural", "urban_and_rural"] = "rural"
+    borrower_uses_and_repays: bool = False
 
-
-class GatewayRules(Clause):
-    """What the programme lets institutions share."""
-
-    shared_grade: Literal["none", "application_only", "government_and_banks"] = "application_only"
-    reconciliation: bool = False
-    self_service: bool = False
+    @model_validator(mode="after")
+    def _gates(self) -> Self:
+        if not self.borrower_classes:
+            raise ValueError("borrower_classes names nobody")
+        if isinstance(self.gates, Open):
+            return self
+        if twice := duplicates([gate.code for gate in self.gates]):
+            raise ValueError(f"gate {twice[0]} is declared twice")
+        return self
 
 
 class Pack(Clause):
     """One programme in one version, with everything it inherits."""
 
     programme: Header
+    registry: Registry | None = None
     eligibility: Eligibility | None = None
     scoring: Scoring | None = None
     loans: LoanRules | None = None
@@ -101,6 +109,15 @@ class Pack(Clause):
                     )
         if self.loan_products and self.loans is None:
             raise ValueError("loan_products need the section loans")
+        return self
+
+    @model_validator(mode="after")
+    def _honours(self) -> Self:
+        known_honours = self.registry.honours if self.registry else ()
+        honours = self.scoring.honours if self.scoring else None
+        for level in honours.levels if honours and known_honours else ():
+            if level.id not in known_honours:
+                raise ValueError(f"honour {level.id} is scored, but registry.honours lacks it")
         return self
 
 
