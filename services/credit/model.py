@@ -135,8 +135,6 @@ class Pins:
     waived: tuple[str, ...] = ()
     """Deductions that count nothing, by adjustment."""
     holds: tuple[Hold, ...] = ()
-    rehabilitated: tuple[str, ...] = ()
-    """Vetoes whose observation a rehabilitation ended."""
     reward_fen: Fen = Fen(0)
     """Added to the limit of a grade for good payment."""
     cap_fen: Fen | None = None
@@ -284,7 +282,6 @@ class LimitState:
     own_used_fen: Fen
     grade: str
     valid_until: date | None
-    one_time: bool
     exceeded: bool
     granted_on: date | None
 

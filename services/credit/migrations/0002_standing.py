@@ -230,7 +230,7 @@ CREATE TABLE credit_area (
     county_code text NOT NULL CHECK (county_code ~ '^[0-9]{6}$'),
     area_code text COLLATE "C" NOT NULL,
     programme_id text NOT NULL,
-    scope text NOT NULL CHECK (scope IN ('group', 'village', 'township')),
+    scope text NOT NULL CHECK (scope IN ('villager_group', 'village', 'township')),
     programme text NOT NULL,
     certified boolean NOT NULL,
     since date NOT NULL,

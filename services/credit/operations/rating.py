@@ -1,23 +1,32 @@
-"""Credit: the use cases. Each is load, decide, save, say, inside the caller's transaction."""
+"""Credit: recording what was observed, and rating on it."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import date
+from collections.abc import Mapping
+from dataclasses import dataclass
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.credit import events_out, rules, store
-from services.credit.model import CreditFile, Decision, Household, Indicator
-from services.kernel import business_day, outbox
+from services.credit.model import ExternalScore, Indicator, Observed
+from services.credit.operations.shared import (
+    found,
+    inputs_of,
+    require_county,
+    save,
+    standings,
+)
+from services.credit.rules import rating, recording
+from services.credit.rules.scheme import Scheme, missing_factors, scheme_of
+from services.credit.store import files as store
+from services.credit.store import standing as standing_store
+from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
-from services.kernel.errors import Denied, LiandongError
+from services.kernel.errors import LiandongError, Refused, invalid_field
 from services.kernel.ids import new_id
 from services.programmes.loader import Catalogue
 
 RECORDERS = ("county_centre", "township_station")
 RATERS = ("county_centre",)
-EXPIRE_CHUNK = 2_000
+MODEL_USERS = ("bank", "county_centre")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,18 +36,10 @@ class Rated:
     rated: int
     granted: int
     vetoed: int
+    incomplete: tuple[UUID, ...]
+    """Not rated: the scheme misses a factor of theirs."""
     last_household_id: UUID | None
     """Where to go on; None when there are none left."""
-
-
-def require_county(caller: Caller, county_code: str) -> None:
-    """Refuse a caller of another county."""
-    if caller.county_code not in (county_code, "000000"):
-        raise Denied(
-            "AREA_NOT_YOURS",
-            f"{caller.institution_id} may not act in {county_code}",
-            message_zh="超出本机构辖区",
-        )
 
 
 async def record_indicators(
@@ -53,7 +54,7 @@ async def record_indicators(
     require_county(caller, county_code)
     today = await business_day.today(session, county_code)
     entries = catalogue.adoptions(county_code, today)
-    codes = rules.codes_of([catalogue.terms(county_code, each.programme) for each in entries])
+    codes = recording.codes_of([catalogue.terms(county_code, each.programme) for each in entries])
     areas = await store.find_areas(
         session, county_code, list({each.household_id for each in indicators.values()})
     )
@@ -61,7 +62,7 @@ async def record_indicators(
     for place, indicator in indicators.items():
         area = areas.get(indicator.household_id)
         try:
-            rules.check_indicator(indicator, area=area, codes=codes, today=today)
+            recording.check_indicator(indicator, area=area, codes=codes, today=today)
             caller.require_area(area or county_code)
         except LiandongError as error:
             refused[place] = error
@@ -89,107 +90,76 @@ async def rate_households(
 ) -> Rated:
     """Rate the next households of an area under the programme in force, and set their limits."""
     require_role(caller, RATERS)
-    rules.check_area(within, county_code)
+    recording.check_area(within, county_code)
     caller.require_area(within or county_code)
     today = await business_day.today(session, county_code)
     ref = catalogue.in_force(county_code, programme_id, today)
-    scheme = rules.scheme_of(catalogue.terms(county_code, ref))
+    scheme = scheme_of(catalogue.terms(county_code, ref))
+    if not scheme.automatic:
+        raise Refused(
+            "REVIEW_NEEDED",
+            f"under {ref} people propose grades: open reviews",
+            message_zh="该方案须经人工评议",
+        )
     files = await store.lock_chunk(session, county_code, within, after=after, limit=limit)
-    inputs = await store.find_inputs(
-        session, county_code, [file.household_id for file in files], on=today
-    )
+    ids = [file.household_id for file in files]
+    inputs = await inputs_of(session, county_code, ids, scheme=scheme, on=today)
+    standing = await standings(session, county_code, ids, today)
+    incomplete = [
+        file.household_id for file in files if _misses(scheme, inputs.get(file.household_id, {}))
+    ]
     decisions = [
-        rules.rate(
-            file, inputs.get(file.household_id, {}), scheme=scheme, rating_id=new_id(), on=today
+        rating.rate(
+            file,
+            inputs.get(file.household_id, {}),
+            scheme=scheme,
+            rating_id=new_id(),
+            on=today,
+            standing=rating.awaiting_review(
+                standing.get(file.household_id, rating.NOTHING), file, scheme=scheme
+            ),
         )
         for file in files
+        if file.household_id not in incomplete
     ]
-    await _save(session, decisions, today)
+    await save(session, decisions, today, rated_by=caller.institution_id)
     return Rated(
         rated=len(decisions),
         granted=sum(decision.file.limit_fen > 0 for decision in decisions),
         vetoed=sum(bool(decision.file.vetoes) for decision in decisions),
+        incomplete=tuple(incomplete),
         last_household_id=files[-1].household_id if len(files) == limit else None,
     )
 
 
-async def _save(session: AsyncSession, decisions: Sequence[Decision], on: date) -> None:
-    await store.add_ratings(session, [d.rating for d in decisions if d.rating is not None])
-    await store.save_files(session, [decision.file for decision in decisions])
-    await outbox.record(session, events_out.decided(decisions, on))
+def _misses(scheme: Scheme, inputs: Mapping[str, Observed]) -> bool:
+    return bool(missing_factors(scheme, {code: seen.value for code, seen in inputs.items()}))
 
 
-async def take_households(
-    session: AsyncSession,
-    catalogue: Catalogue,
-    county_code: str,
-    households: Sequence[Household],
-    *,
-    relist: bool,
-) -> None:
-    """Take in what the registry says of households, each once; a new honour moves its limit."""
-    held = await store.lock_files(session, county_code, [h.household_id for h in households])
-    await store.put_households(session, county_code, households, relist=relist)
-    now = {household.household_id: household for household in households}
-    files = [
-        replace(file, household=now[file.household_id], delisted=file.delisted and not relist)
-        for file in held
-    ]
-    gone = [rules.withdraw(file) for file in files]
-    honoured = [
-        file
-        for before, file in zip(held, files, strict=True)
-        if file.may_hold_limit and rules.honour_changes(before, file.household)
-    ]
-    await _save_changes(session, county_code, gone)
-    await _change_honours(session, catalogue, county_code, honoured)
-
-
-async def delist_households(
-    session: AsyncSession, county_code: str, household_ids: Sequence[UUID]
-) -> None:
-    """Take the limits of households that the registry took off its file."""
-    held = await store.lock_files(session, county_code, household_ids)
-    await store.delist(session, county_code, household_ids)
-    gone = [rules.withdraw(replace(file, delisted=True)) for file in held]
-    await _save_changes(session, county_code, gone)
-
-
-async def _change_honours(
-    session: AsyncSession, catalogue: Catalogue, county_code: str, files: Sequence[CreditFile]
-) -> None:
-    if not files:
-        return
-    today = await business_day.today(session, county_code)
-    rated = await store.find_rated_inputs(
-        session, county_code, [file.rating_id for file in files if file.rating_id is not None]
-    )
-    schemes = {
-        ref: rules.scheme_of(catalogue.terms(county_code, ref))
-        for ref in {file.programme for file in files}
-    }
-    decisions = []
-    for file in files:
-        assert file.rating_id is not None, "a limit rests on a rating"
-        scheme, inputs = schemes[file.programme], rated[file.rating_id]
-        decisions.append(
-            rules.change_honour(file, inputs, scheme=scheme, rating_id=new_id(), on=today)
+async def record_external_score(
+    session: AsyncSession, caller: Caller, score: ExternalScore
+) -> ExternalScore:
+    """Keep an external model's score with the model's id."""
+    require_role(caller, MODEL_USERS)
+    require_county(caller, score.county_code)
+    files = await store.lock_files(session, score.county_code, [score.household_id])
+    found(files, score.household_id)
+    today = await business_day.today(session, score.county_code)
+    if score.scored_on > today:
+        raise invalid_field(
+            "OBSERVED_IN_FUTURE",
+            "scored_on",
+            score.scored_on,
+            f"must not be after the business date {today}",
+            "评分日期不能晚于营业日",
         )
-    await _save_changes(session, county_code, decisions)
-
-
-async def _save_changes(
-    session: AsyncSession, county_code: str, decisions: Sequence[Decision]
-) -> None:
-    changed = [decision for decision in decisions if decision.facts]
-    if changed:
-        await _save(session, changed, await business_day.today(session, county_code))
-
-
-async def expire_limits(session: AsyncSession, county_code: str, day: date) -> None:
-    """End the limits whose last day is the one that closes."""
-    while True:
-        expired = await store.expire_limits(session, county_code, day, limit=EXPIRE_CHUNK)
-        await outbox.record(session, events_out.limits_expired(county_code, expired, day))
-        if len(expired) < EXPIRE_CHUNK:
-            return
+    if not score.min_score_centi <= score.score_centi <= score.max_score_centi:
+        raise invalid_field(
+            "SCORE_OUT_OF_RANGE",
+            "score_centi",
+            score.score_centi,
+            f"must be from {score.min_score_centi} to {score.max_score_centi}",
+            "评分超出模型范围",
+        )
+    await standing_store.add_external_score(session, score)
+    return score

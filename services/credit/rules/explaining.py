@@ -6,10 +6,10 @@ from datetime import date
 from math import gcd
 
 from services.credit.model import Observed, Rating
-from services.credit.rules.scheme import FACTOR_MAX, Scheme
-from services.programmes.schema.scoring import Adjustment, BasePointsScoring
+from services.credit.rules.scheme import FACTOR_MAX, MODEL, Scheme
+from services.programmes.schema.scoring import Adjustment, BasePointsScoring, WeightedScoring
 from services.programmes.schema.values import known
-from services.programmes.scoring import applies, band_of
+from services.programmes.scoring import applies, band_of, weights_of
 
 STATES_MAX = 200_000
 """Sums looked at in search of the smallest changes; beyond, the largest gains are taken."""
@@ -86,10 +86,13 @@ def lines_of(
             _line(each.id, each.reads, inputs, _points(each, inputs), each.id in waived)
             for each in known(scoring.adjustments)
         )
-    return tuple(
-        _line(each.id, each.id, inputs, _weighed(each.weight_pct, inputs.get(each.id)), False)
-        for each in known(scoring.factors)
-    )
+    if isinstance(scoring, WeightedScoring):
+        return tuple(
+            _line(code, code, inputs, _weighed(weight, inputs.get(code)), False)
+            for code, weight in weights_of(scoring)
+        )
+    model = next((code for code in inputs if code.startswith(MODEL)), None)
+    return () if model is None else (_line(model, model, inputs, inputs[model].value, False),)
 
 
 def _points(adjustment: Adjustment, inputs: Mapping[str, Observed]) -> int:
@@ -101,9 +104,7 @@ def _weighed(weight_pct: int, seen: Observed | None) -> int:
     return weight_pct * seen.value if seen else 0
 
 
-def _line(
-    code: str, reads: str, inputs: Mapping[str, Observed], points: int, waived: bool
-) -> Line:
+def _line(code: str, reads: str, inputs: Mapping[str, Observed], points: int, waived: bool) -> Line:
     seen = inputs.get(reads)
     if seen is None:
         return Line(code, reads, "missing", None, None, 0, 0)
@@ -144,16 +145,18 @@ def options_of(rating: Rating, scheme: Scheme) -> list[list[Change]]:
     """For each indicator, the other values that would gain something, nearest ones only."""
     values = {code: seen.value for code, seen in rating.inputs.items()}
     scoring = scheme.scoring
-    if not isinstance(scoring, BasePointsScoring):
+    if isinstance(scoring, WeightedScoring):
         return [
             [
-                Change(each.id, values.get(each.id), to, each.weight_pct * (to - now))
+                Change(code, values.get(code), to, weight * (to - now))
                 for to in range(now + 1, FACTOR_MAX + 1)
             ]
-            for each in known(scoring.factors)
-            for now in [values.get(each.id, 0)]
+            for code, weight in weights_of(scoring)
+            for now in [values.get(code, 0)]
             if now < FACTOR_MAX
         ]
+    if not isinstance(scoring, BasePointsScoring):
+        return []
     readers: dict[str, list[Adjustment]] = {}
     for each in known(scoring.adjustments):
         points = 0 if each.id in rating.pins.waived else each.points_centi
@@ -216,9 +219,7 @@ def _cheapest(
     return best[(fewest, missing_centi)][1]
 
 
-def _words(
-    rating: Rating, lines: Sequence[Line], nxt: NextGrade | None
-) -> tuple[str, ...]:
+def _words(rating: Rating, lines: Sequence[Line], nxt: NextGrade | None) -> tuple[str, ...]:
     told = [
         f"Rated on {rating.rated_on} under {rating.programme}: {points(rating.score_centi)} points,"
         f" {'grade ' + rating.grade if rating.grade else 'no grade'},"
@@ -255,9 +256,7 @@ def _words(
     return tuple(told)
 
 
-def _words_zh(
-    rating: Rating, lines: Sequence[Line], nxt: NextGrade | None
-) -> tuple[str, ...]:
+def _words_zh(rating: Rating, lines: Sequence[Line], nxt: NextGrade | None) -> tuple[str, ...]:
     told = [
         f"{rating.rated_on} 按方案 {rating.programme} 评级:{points(rating.score_centi)} 分,"
         f"{rating.grade + ' 级' if rating.grade else '未达到等级'},"
@@ -310,4 +309,3 @@ def yuan(fen: int) -> str:
     """Fen for people: 1000050 is 10,000.50."""
     whole, rest = divmod(fen, 100)
     return f"{whole:,}.{rest:02d}" if rest else f"{whole:,}"
-

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from uuid import UUID
 
 from services.credit.model import (
@@ -21,10 +21,12 @@ from services.credit.model import (
 from services.credit.rules.scheme import Scheme, score
 from services.kernel.money import Fen
 from services.programmes.calendars import last_valid_day
+from services.programmes.rerating import after_veto
 from services.programmes.schema.values import Open
 from services.programmes.scoring import vetoes_hit
 
 OBSERVATION = "observation:"
+REVIEW = "review"
 NOTHING = Pins()
 """A household of which nothing but its indicators and its honour counts."""
 
@@ -41,7 +43,7 @@ def rate(
 ) -> Decision:
     """Score a household, grade it and set its limit anew; what changed is said."""
     vetoes = vetoes_hit(scheme.scoring.vetoes, _values(inputs))
-    observed = observations(file, inputs, scheme=scheme, standing=standing, on=on)
+    observed = observations(file, inputs, scheme=scheme, on=on)
     rating = _rating(
         file,
         inputs,
@@ -57,12 +59,22 @@ def rate(
     return _take(replace(file, barred=barred), rating)
 
 
+def awaiting_review(standing: Pins, file: CreditFile, *, scheme: Scheme) -> Pins:
+    """
+    Hold a first limit back where the programme publishes ratings before they take effect.
+
+    A household that was granted before is re-rated as its data change, without a new notice.
+    """
+    if scheme.scoring.public_notice is None or file.granted_on is not None:
+        return standing
+    return replace(standing, holds=(*standing.holds, Hold(REVIEW, grade_too=False, until=None)))
+
+
 def observations(
     file: CreditFile,
     inputs: Mapping[str, Observed],
     *,
     scheme: Scheme,
-    standing: Pins,
     on: date,
 ) -> tuple[Hold, ...]:
     """
@@ -76,15 +88,17 @@ def observations(
     holds = []
     for veto in scheme.scoring.vetoes:
         seen = inputs.get(veto.reads)
-        if veto.id not in file.barred or veto.id in standing.rehabilitated:
+        if veto.id not in file.barred:
             continue
         if seen is not None and seen.value >= 1:
             continue
         until = None
         if seen is not None and not isinstance(months, Open):
-            until = last_valid_day(seen.observed_on, months)
-        if until is None or on <= until:
-            holds.append(Hold(f"{OBSERVATION}{veto.id}", grade_too=True, until=until))
+            back = after_veto(scheme.scoring, cause_ended_on=seen.observed_on, on=on)
+            if back.allowed or back.first_on is None:
+                continue
+            until = back.first_on - timedelta(days=1)
+        holds.append(Hold(f"{OBSERVATION}{veto.id}", grade_too=True, until=until))
     return tuple(holds)
 
 
@@ -208,8 +222,7 @@ def digest_of(rating: Rating) -> str:
         "programme": rating.programme,
         "rated_on": rating.rated_on,
         "inputs": {
-            code: [seen.value, seen.observed_on, seen.entry]
-            for code, seen in rating.inputs.items()
+            code: [seen.value, seen.observed_on, seen.entry] for code, seen in rating.inputs.items()
         },
         "pins": _pinned(rating.pins),
         "honour": rating.honour,
@@ -224,7 +237,6 @@ def _pinned(pins: Pins) -> list[object]:
     return [
         pins.waived,
         [[hold.code, hold.grade_too, hold.until] for hold in pins.holds],
-        pins.rehabilitated,
         pins.reward_fen,
         pins.cap_fen,
         override and [override.review_id, override.grade, override.limit_fen],
@@ -336,4 +348,3 @@ def _limit_differs(file: CreditFile, rating: Rating) -> bool:
         return False
     before = (file.limit_fen, file.grade, file.valid_until)
     return before != (rating.limit_fen, rating.grade, rating.valid_until)
-

@@ -7,7 +7,7 @@ from datetime import date
 from services.credit.model import Indicator
 from services.credit.rules.scheme import FACTOR_MAX
 from services.kernel.errors import Refused, invalid_field
-from services.programmes.schema.scoring import BasePointsScoring
+from services.programmes.schema.scoring import BasePointsScoring, WeightedScoring
 from services.programmes.schema.values import Open, known
 from services.programmes.terms import Terms
 
@@ -36,7 +36,7 @@ def codes_of(programmes: Sequence[Terms]) -> Codes:
                 unknown.append(scoring.adjustments)
             else:
                 named.update(adjustment.reads for adjustment in scoring.adjustments)
-        elif scoring is not None:
+        elif isinstance(scoring, WeightedScoring):
             if isinstance(scoring.factors, Open):
                 unknown.append(scoring.factors)
             else:
@@ -92,5 +92,3 @@ def check_area(within: str, county_code: str) -> None:
             f"must begin with the county code {county_code}",
             "区域不属于该县",
         )
-
-

@@ -7,20 +7,31 @@ from dataclasses import dataclass, replace
 from services.credit.model import Hold, Override, Pins
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
-from services.programmes.schema.scoring import BasePointsScoring, WeightedScoring
+from services.programmes.schema.scoring import (
+    BasePointsScoring,
+    ExternalScoring,
+    ProposalScoring,
+    ScoringRules,
+    WeightedScoring,
+)
 from services.programmes.schema.values import Open, known
 from services.programmes.scoring import (
     Band,
     Score,
     bands_of,
+    score_by_model,
     score_by_points,
     score_by_weights,
+    uplifts_of,
     vetoes_hit,
+    weights_of,
 )
 from services.programmes.terms import Terms
 
 FACTOR_MAX = 100
 """A factor of a weighted scheme is scored from 0 to this."""
+MODEL = "external_model:"
+"""Before a model's id: its score as an input of a rating."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +39,7 @@ class Scheme:
     """A programme's scoring with nothing open that it needs, ready to rate many households."""
 
     ref: str
-    scoring: BasePointsScoring | WeightedScoring
+    scoring: ScoringRules
     validity_months: int | None
     observation_months: int | Open | None
     """After a veto; open holds a household back, for nobody knows how long."""
@@ -37,8 +48,13 @@ class Scheme:
 
     @property
     def bands(self) -> tuple[Band, ...]:
-        """The grades, low to high."""
-        return bands_of(self.scoring)
+        """The grades, low to high; none where people propose them."""
+        return () if isinstance(self.scoring, ProposalScoring) else bands_of(self.scoring)
+
+    @property
+    def automatic(self) -> bool:
+        """Whether data alone can make a grade."""
+        return not isinstance(self.scoring, ProposalScoring)
 
 
 def scheme_of(terms: Terms) -> Scheme:
@@ -46,9 +62,10 @@ def scheme_of(terms: Terms) -> Scheme:
     scoring = terms.scoring
     if isinstance(scoring, BasePointsScoring):
         known(scoring.adjustments)
-    else:
-        known(scoring.factors)
-    bands_of(scoring)
+    elif isinstance(scoring, WeightedScoring):
+        weights_of(scoring)
+    if not isinstance(scoring, ProposalScoring):
+        bands_of(scoring)
     months = scoring.limit_validity_months
     text = scoring.model_dump_json(exclude_defaults=True)
     return Scheme(
@@ -61,12 +78,17 @@ def scheme_of(terms: Terms) -> Scheme:
 
 
 def missing_factors(scheme: Scheme, values: Mapping[str, int]) -> tuple[str, ...]:
-    """Factors of a weighted scheme that nobody has scored: missing is not zero."""
-    if not isinstance(scheme.scoring, WeightedScoring):
-        return ()
-    return tuple(
-        factor.id for factor in known(scheme.scoring.factors) if factor.id not in values
-    )
+    """Factors that nobody has scored, or a model's score that is not there: missing is not zero."""
+    if isinstance(scheme.scoring, WeightedScoring):
+        return tuple(code for code, _ in weights_of(scheme.scoring) if code not in values)
+    if isinstance(scheme.scoring, ExternalScoring) and model_of(values) is None:
+        return ("external_model",)
+    return ()
+
+
+def model_of(values: Mapping[str, int]) -> str | None:
+    """The input that is a model's score, if there is one."""
+    return next((code for code in values if code.startswith(MODEL)), None)
 
 
 def require_factors(scheme: Scheme, values: Mapping[str, int]) -> None:
@@ -82,12 +104,8 @@ def require_factors(scheme: Scheme, values: Mapping[str, int]) -> None:
 
 def score(scheme: Scheme, values: Mapping[str, int], honour: str, pins: Pins) -> Score:
     """What comes out: the scheme's own score, then what people decided, then what holds it back."""
-    scoring = _without(scheme.scoring, pins.waived)
-    if isinstance(scoring, BasePointsScoring):
-        made = score_by_points(scoring, values, honour or None)
-    else:
-        require_factors(scheme, values)
-        made = _graded(scheme, score_by_weights(scoring, values), values, honour)
+    require_factors(scheme, values)
+    made = _by_scheme(scheme.scoring, values, honour or None, pins.waived)
     if pins.waived:
         made = replace(made, working=f"{made.working}; waived: {', '.join(pins.waived)}")
     if pins.override is not None and not made.vetoes:
@@ -95,67 +113,58 @@ def score(scheme: Scheme, values: Mapping[str, int], honour: str, pins: Pins) ->
     return _held(_capped(_rewarded(made, pins.reward_fen), pins.cap_fen), pins.holds)
 
 
+def _by_scheme(
+    scoring: ScoringRules, values: Mapping[str, int], honour: str | None, waived: Sequence[str]
+) -> Score:
+    if isinstance(scoring, BasePointsScoring):
+        return score_by_points(scoring, values, honour, waived=waived)
+    if isinstance(scoring, WeightedScoring):
+        return score_by_weights(scoring, values, honour)
+    if isinstance(scoring, ExternalScoring):
+        model = model_of(values)
+        assert model is not None, "refused as missing"
+        return score_by_model(scoring, values[model], model.removeprefix(MODEL), values)
+    vetoes = vetoes_hit(scoring.vetoes, values)
+    told = f"veto {', '.join(vetoes)} → no grade" if vetoes else "no points: people propose"
+    return Score(0, vetoes, None, Fen(0), Fen(0), Fen(0), told)
+
+
 def limit_of(scheme: Scheme, grade: str) -> Fen | None:
-    """The limit that the scheme gives a grade; None for a grade that it lacks."""
-    for band in scheme.bands:
-        if band.grade == grade:
-            return band.limit_fen
+    """The limit that the scheme gives a grade; None where it names none for it."""
+    grades = scheme.scoring.grades
+    for each in () if isinstance(grades, Open) else grades:
+        if each.id == grade:
+            return None if isinstance(each.limit_fen, Open) else each.limit_fen
     return None
+
+
+def has_grade(scheme: Scheme, grade: str) -> bool:
+    """Whether the scheme has such a grade; where its grades are open, people name them."""
+    grades = scheme.scoring.grades
+    if isinstance(grades, Open):
+        return bool(grade) and not scheme.automatic
+    return any(each.id == grade for each in grades)
+
+
+def rank_of(scheme: Scheme, grade: str) -> int:
+    """The place of a grade from low to high; -1 for none."""
+    grades = scheme.scoring.grades
+    names = [] if isinstance(grades, Open) else [each.id for each in grades]
+    return names.index(grade) if grade in names else -1
 
 
 def uplift_of(scheme: Scheme, grade: str, honour: str) -> Fen:
     """What an honour adds to the limit of a grade (S12)."""
     honours = scheme.scoring.honours
-    names = [band.grade for band in scheme.bands]
-    if honours is None or grade not in names:
+    if honours is None or rank_of(scheme, grade) < rank_of(scheme, honours.min_grade):
         return Fen(0)
-    if names.index(grade) < names.index(honours.min_grade):
-        return Fen(0)
-    return next((level.uplift_fen for level in honours.levels if level.id == honour), Fen(0))
-
-
-def _without(
-    scoring: BasePointsScoring | WeightedScoring, waived: Sequence[str]
-) -> BasePointsScoring | WeightedScoring:
-    """The same scheme with the waived deductions at nothing (S48)."""
-    if not waived or not isinstance(scoring, BasePointsScoring):
-        return scoring
-    adjustments = tuple(
-        each.model_copy(update={"points_centi": 0})
-        if each.id in waived and each.points_centi < 0
-        else each
-        for each in known(scoring.adjustments)
-    )
-    return scoring.model_copy(update={"adjustments": adjustments})
-
-
-def _graded(scheme: Scheme, made: Score, values: Mapping[str, int], honour: str) -> Score:
-    """A weighted score with the vetoes, the lowest grade and the honours of its scheme."""
-    scoring = scheme.scoring
-    names = [band.grade for band in scheme.bands]
-    vetoes = made.vetoes or vetoes_hit(scoring.vetoes, values)
-    floor = names.index(scoring.min_grade) if scoring.min_grade else 0
-    if made.grade is None or vetoes or names.index(made.grade) < floor:
-        why = f"; veto {', '.join(vetoes)} → no grade" if vetoes else ""
-        working = f"{made.working}{why}"
-        return Score(made.score_centi, tuple(vetoes), None, Fen(0), Fen(0), Fen(0), working)
-    if made.uplift_fen:
-        return made
-    uplift = uplift_of(scheme, made.grade, honour)
-    told = f" + {uplift} ({honour}) fen" if uplift else ""
-    return replace(
-        made,
-        uplift_fen=uplift,
-        limit_fen=Fen(made.base_limit_fen + uplift),
-        working=f"{made.working}{told}",
-    )
+    return uplifts_of(scheme.scoring).get(honour, Fen(0))
 
 
 def _overridden(scheme: Scheme, made: Score, override: Override, honour: str) -> Score:
-    base = limit_of(scheme, override.grade)
+    most = limit_of(scheme, override.grade)
+    base = override.limit_fen if override.limit_fen is not None else most
     assert base is not None, "refused when it was proposed"
-    if override.limit_fen is not None:
-        base = min(base, override.limit_fen)
     uplift = uplift_of(scheme, override.grade, honour)
     told = f"; decided by people: {override.grade}, limit {base} + {uplift} fen"
     return replace(

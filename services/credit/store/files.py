@@ -325,8 +325,6 @@ def _pins_to_json(pins: Pins) -> str:
         said["holds"] = [
             [h.code, h.grade_too, h.until.isoformat() if h.until else None] for h in pins.holds
         ]
-    if pins.rehabilitated:
-        said["rehabilitated"] = pins.rehabilitated
     if pins.reward_fen:
         said["reward_fen"] = pins.reward_fen
     if pins.cap_fen is not None:
@@ -349,7 +347,6 @@ def _pins_from_json(text: str) -> Pins:
             Hold(code, grade_too, date.fromisoformat(until) if until else None)
             for code, grade_too, until in said.get("holds", ())
         ),
-        rehabilitated=tuple(said.get("rehabilitated", ())),
         reward_fen=Fen(said.get("reward_fen", 0)),
         cap_fen=said.get("cap_fen"),
         override=override,

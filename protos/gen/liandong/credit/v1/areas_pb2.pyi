@@ -66,7 +66,7 @@ class CreditArea(_message.Message):
     area_code: _builtins.str
     """The area: 14, 12 or 9 digits."""
     scope: _builtins.str
-    """`group`, `village` or `township`."""
+    """`villager_group`, `village` or `township`."""
     certified: _builtins.bool
     """True while it is recognised."""
     numerator: _builtins.int

@@ -294,7 +294,7 @@ class CreditServiceServicer:
 
     def BatchDecideReviewSteps(self, request, context):
         """Take the next step of reviews, each decided on its own. Refused with ORGAN_MISMATCH,
-        QUORUM_NOT_MET, PERSON_TWICE, OVERRIDE_UNCONFIRMED or REVIEW_NOT_AT_STEP.
+        QUORUM_NOT_MET, VETO_STANDS, OVERRIDE_UNCONFIRMED or REVIEW_NOT_AT_STEP.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

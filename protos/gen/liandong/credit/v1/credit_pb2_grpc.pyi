@@ -76,7 +76,7 @@ class CreditServiceStub:
     """Open reviews of households under the programme in force: the chain of its organs begins."""
     BatchDecideReviewSteps: _grpc.UnaryUnaryMultiCallable[_reviews_pb2.BatchDecideReviewStepsRequest, _reviews_pb2.BatchDecideReviewStepsResponse]
     """Take the next step of reviews, each decided on its own. Refused with ORGAN_MISMATCH,
-    QUORUM_NOT_MET, PERSON_TWICE, OVERRIDE_UNCONFIRMED or REVIEW_NOT_AT_STEP.
+    QUORUM_NOT_MET, VETO_STANDS, OVERRIDE_UNCONFIRMED or REVIEW_NOT_AT_STEP.
     """
     ConfirmOverride: _grpc.UnaryUnaryMultiCallable[_reviews_pb2.ConfirmOverrideRequest, _reviews_pb2.ConfirmOverrideResponse]
     """A second person confirms, or refuses, a grade that people proposed against the scheme."""
@@ -156,7 +156,7 @@ class CreditServiceAsyncStub(CreditServiceStub):
     """Open reviews of households under the programme in force: the chain of its organs begins."""
     BatchDecideReviewSteps: _aio.UnaryUnaryMultiCallable[_reviews_pb2.BatchDecideReviewStepsRequest, _reviews_pb2.BatchDecideReviewStepsResponse]  # type: ignore[assignment]
     """Take the next step of reviews, each decided on its own. Refused with ORGAN_MISMATCH,
-    QUORUM_NOT_MET, PERSON_TWICE, OVERRIDE_UNCONFIRMED or REVIEW_NOT_AT_STEP.
+    QUORUM_NOT_MET, VETO_STANDS, OVERRIDE_UNCONFIRMED or REVIEW_NOT_AT_STEP.
     """
     ConfirmOverride: _aio.UnaryUnaryMultiCallable[_reviews_pb2.ConfirmOverrideRequest, _reviews_pb2.ConfirmOverrideResponse]  # type: ignore[assignment]
     """A second person confirms, or refuses, a grade that people proposed against the scheme."""
@@ -311,7 +311,7 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_reviews_pb2.BatchDecideReviewStepsResponse, _abc.Awaitable[_reviews_pb2.BatchDecideReviewStepsResponse]]:
         """Take the next step of reviews, each decided on its own. Refused with ORGAN_MISMATCH,
-        QUORUM_NOT_MET, PERSON_TWICE, OVERRIDE_UNCONFIRMED or REVIEW_NOT_AT_STEP.
+        QUORUM_NOT_MET, VETO_STANDS, OVERRIDE_UNCONFIRMED or REVIEW_NOT_AT_STEP.
         """
 
     @_abc_1.abstractmethod

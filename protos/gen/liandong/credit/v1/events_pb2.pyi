@@ -481,7 +481,7 @@ class AreaCertified(_message.Message):
     denominator: _builtins.int
     """All households or villages."""
     scope: _builtins.str
-    """`group`, `village` or `township`."""
+    """`villager_group`, `village` or `township`."""
     def __init__(
         self,
         *,

@@ -28,7 +28,7 @@ from liandong.credit.v1 import scores_pb2 as liandong_dot_credit_dot_v1_dot_scor
 from liandong.credit.v1 import standing_pb2 as liandong_dot_credit_dot_v1_dot_standing__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliandong/credit/v1/limits.proto\x12\x12liandong.credit.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/credit/v1/scores.proto\x1a!liandong/credit/v1/standing.proto\"\x9e\x02\n\x05Limit\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x13\n\x0bgranted_fen\x18\x02 \x01(\x03\x12\x10\n\x08used_fen\x18\x03 \x01(\x03\x12\x15\n\rcommitted_fen\x18\x04 \x01(\x03\x12\x10\n\x08\x66ree_fen\x18\x05 \x01(\x03\x12\x14\n\x0cown_used_fen\x18\x06 \x01(\x03\x12\r\n\x05grade\x18\x07 \x01(\t\x12&\n\x0bvalid_until\x18\x08 \x01(\x0b\x32\x11.google.type.Date\x12)\n\x03use\x18\t \x01(\x0e\x32\x1c.liandong.credit.v1.LimitUse\x12\x10\n\x08\x65xceeded\x18\n \x01(\x08\x12%\n\ngranted_on\x18\x0b \x01(\x0b\x32\x11.google.type.Date\"Y\n\x0fGetLimitRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"<\n\x10GetLimitResponse\x12(\n\x05limit\x18\x01 \x01(\x0b\x32\x19.liandong.credit.v1.Limit\"\xb1\x01\n\x0bLimitChange\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0c\n\x04\x66\x61\x63t\x18\x02 \x01(\t\x12%\n\nchanged_on\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12\x11\n\tlimit_fen\x18\x04 \x01(\x03\x12\r\n\x05grade\x18\x05 \x01(\t\x12&\n\x0bvalid_until\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12\x11\n\trating_id\x18\x07 \x01(\t\"\x9e\x01\n\x17ListLimitChangesRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"e\n\x18ListLimitChangesResponse\x12\x30\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1f.liandong.credit.v1.LimitChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"`\n\x16GetCreditReportRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\xd3\x03\n\x17GetCreditReportResponse\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12 \n\x05\x61s_of\x18\x02 \x01(\x0b\x32\x11.google.type.Date\x12\x13\n\x0bindex_centi\x18\x03 \x01(\x03\x12*\n\x06rating\x18\x04 \x01(\x0b\x32\x1a.liandong.credit.v1.Rating\x12\r\n\x05words\x18\x05 \x03(\t\x12\x10\n\x08words_zh\x18\x06 \x03(\t\x12\x31\n\nnext_grade\x18\x07 \x01(\x0b\x32\x1d.liandong.credit.v1.NextGrade\x12(\n\x05limit\x18\x08 \x01(\x0b\x32\x19.liandong.credit.v1.Limit\x12-\n\x08measures\x18\t \x03(\x0b\x32\x1b.liandong.credit.v1.Measure\x12+\n\x07history\x18\n \x03(\x0b\x32\x1a.liandong.credit.v1.Rating\x12\x12\n\nopen_loans\x18\x0b \x01(\x05\x12\x15\n\roverdue_loans\x18\x0c \x01(\x05\x12:\n\x0f\x65xternal_scores\x18\r \x03(\x0b\x32!.liandong.credit.v1.ExternalScore*V\n\x08LimitUse\x12\x19\n\x15LIMIT_USE_UNSPECIFIED\x10\x00\x12\x17\n\x13LIMIT_USE_REVOLVING\x10\x01\x12\x16\n\x12LIMIT_USE_ONE_TIME\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliandong/credit/v1/limits.proto\x12\x12liandong.credit.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/credit/v1/scores.proto\x1a!liandong/credit/v1/standing.proto\"\xf3\x01\n\x05Limit\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x13\n\x0bgranted_fen\x18\x02 \x01(\x03\x12\x10\n\x08used_fen\x18\x03 \x01(\x03\x12\x15\n\rcommitted_fen\x18\x04 \x01(\x03\x12\x10\n\x08\x66ree_fen\x18\x05 \x01(\x03\x12\x14\n\x0cown_used_fen\x18\x06 \x01(\x03\x12\r\n\x05grade\x18\x07 \x01(\t\x12&\n\x0bvalid_until\x18\x08 \x01(\x0b\x32\x11.google.type.Date\x12\x10\n\x08\x65xceeded\x18\t \x01(\x08\x12%\n\ngranted_on\x18\n \x01(\x0b\x32\x11.google.type.Date\"Y\n\x0fGetLimitRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"<\n\x10GetLimitResponse\x12(\n\x05limit\x18\x01 \x01(\x0b\x32\x19.liandong.credit.v1.Limit\"\xb1\x01\n\x0bLimitChange\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x0c\n\x04\x66\x61\x63t\x18\x02 \x01(\t\x12%\n\nchanged_on\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12\x11\n\tlimit_fen\x18\x04 \x01(\x03\x12\r\n\x05grade\x18\x05 \x01(\t\x12&\n\x0bvalid_until\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12\x11\n\trating_id\x18\x07 \x01(\t\"\x9e\x01\n\x17ListLimitChangesRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"e\n\x18ListLimitChangesResponse\x12\x30\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x1f.liandong.credit.v1.LimitChange\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"`\n\x16GetCreditReportRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\xd3\x03\n\x17GetCreditReportResponse\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12 \n\x05\x61s_of\x18\x02 \x01(\x0b\x32\x11.google.type.Date\x12\x13\n\x0bindex_centi\x18\x03 \x01(\x03\x12*\n\x06rating\x18\x04 \x01(\x0b\x32\x1a.liandong.credit.v1.Rating\x12\r\n\x05words\x18\x05 \x03(\t\x12\x10\n\x08words_zh\x18\x06 \x03(\t\x12\x31\n\nnext_grade\x18\x07 \x01(\x0b\x32\x1d.liandong.credit.v1.NextGrade\x12(\n\x05limit\x18\x08 \x01(\x0b\x32\x19.liandong.credit.v1.Limit\x12-\n\x08measures\x18\t \x03(\x0b\x32\x1b.liandong.credit.v1.Measure\x12+\n\x07history\x18\n \x03(\x0b\x32\x1a.liandong.credit.v1.Rating\x12\x12\n\nopen_loans\x18\x0b \x01(\x05\x12\x15\n\roverdue_loans\x18\x0c \x01(\x05\x12:\n\x0f\x65xternal_scores\x18\r \x03(\x0b\x32!.liandong.credit.v1.ExternalScoreb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,22 +51,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETCREDITREPORTREQUEST'].fields_by_name['county_code']._serialized_options = b'\272H\016r\0142\n^[0-9]{6}$'
   _globals['_GETCREDITREPORTREQUEST'].fields_by_name['household_id']._loaded_options = None
   _globals['_GETCREDITREPORTREQUEST'].fields_by_name['household_id']._serialized_options = b'\272H\005r\003\260\001\001'
-  _globals['_LIMITUSE']._serialized_start=1630
-  _globals['_LIMITUSE']._serialized_end=1716
   _globals['_LIMIT']._serialized_start=177
-  _globals['_LIMIT']._serialized_end=463
-  _globals['_GETLIMITREQUEST']._serialized_start=465
-  _globals['_GETLIMITREQUEST']._serialized_end=554
-  _globals['_GETLIMITRESPONSE']._serialized_start=556
-  _globals['_GETLIMITRESPONSE']._serialized_end=616
-  _globals['_LIMITCHANGE']._serialized_start=619
-  _globals['_LIMITCHANGE']._serialized_end=796
-  _globals['_LISTLIMITCHANGESREQUEST']._serialized_start=799
-  _globals['_LISTLIMITCHANGESREQUEST']._serialized_end=957
-  _globals['_LISTLIMITCHANGESRESPONSE']._serialized_start=959
-  _globals['_LISTLIMITCHANGESRESPONSE']._serialized_end=1060
-  _globals['_GETCREDITREPORTREQUEST']._serialized_start=1062
-  _globals['_GETCREDITREPORTREQUEST']._serialized_end=1158
-  _globals['_GETCREDITREPORTRESPONSE']._serialized_start=1161
-  _globals['_GETCREDITREPORTRESPONSE']._serialized_end=1628
+  _globals['_LIMIT']._serialized_end=420
+  _globals['_GETLIMITREQUEST']._serialized_start=422
+  _globals['_GETLIMITREQUEST']._serialized_end=511
+  _globals['_GETLIMITRESPONSE']._serialized_start=513
+  _globals['_GETLIMITRESPONSE']._serialized_end=573
+  _globals['_LIMITCHANGE']._serialized_start=576
+  _globals['_LIMITCHANGE']._serialized_end=753
+  _globals['_LISTLIMITCHANGESREQUEST']._serialized_start=756
+  _globals['_LISTLIMITCHANGESREQUEST']._serialized_end=914
+  _globals['_LISTLIMITCHANGESRESPONSE']._serialized_start=916
+  _globals['_LISTLIMITCHANGESRESPONSE']._serialized_end=1017
+  _globals['_GETCREDITREPORTREQUEST']._serialized_start=1019
+  _globals['_GETCREDITREPORTREQUEST']._serialized_end=1115
+  _globals['_GETCREDITREPORTRESPONSE']._serialized_start=1118
+  _globals['_GETCREDITREPORTRESPONSE']._serialized_end=1585
 # @@protoc_insertion_point(module_scope)

@@ -7,7 +7,6 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import date_pb2 as _date_pb2
 from liandong.credit.v1 import scores_pb2 as _scores_pb2
 from liandong.credit.v1 import standing_pb2 as _standing_pb2
@@ -21,30 +20,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class _LimitUse:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _LimitUseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LimitUse.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    LIMIT_USE_UNSPECIFIED: _LimitUse.ValueType  # 0
-    """Not used."""
-    LIMIT_USE_REVOLVING: _LimitUse.ValueType  # 1
-    """What is repaid may be borrowed again while the limit is valid."""
-    LIMIT_USE_ONE_TIME: _LimitUse.ValueType  # 2
-    """Each fen may be borrowed once."""
-
-class LimitUse(_LimitUse, metaclass=_LimitUseEnumTypeWrapper):
-    """How a limit may be used."""
-
-LIMIT_USE_UNSPECIFIED: LimitUse.ValueType  # 0
-"""Not used."""
-LIMIT_USE_REVOLVING: LimitUse.ValueType  # 1
-"""What is repaid may be borrowed again while the limit is valid."""
-LIMIT_USE_ONE_TIME: LimitUse.ValueType  # 2
-"""Each fen may be borrowed once."""
-Global___LimitUse: _TypeAlias = LimitUse  # noqa: Y015
 
 @_typing.final
 class Limit(_message.Message):
@@ -60,7 +35,6 @@ class Limit(_message.Message):
     OWN_USED_FEN_FIELD_NUMBER: _builtins.int
     GRADE_FIELD_NUMBER: _builtins.int
     VALID_UNTIL_FIELD_NUMBER: _builtins.int
-    USE_FIELD_NUMBER: _builtins.int
     EXCEEDED_FIELD_NUMBER: _builtins.int
     GRANTED_ON_FIELD_NUMBER: _builtins.int
     household_id: _builtins.str
@@ -68,7 +42,7 @@ class Limit(_message.Message):
     granted_fen: _builtins.int
     """Granted, over all lenders."""
     used_fen: _builtins.int
-    """Drawn and not repaid, with all lenders; with one-time use, all that was ever drawn."""
+    """Drawn and not repaid, with all lenders; what is repaid is free again."""
     committed_fen: _builtins.int
     """Approved and not yet paid out, with all lenders."""
     free_fen: _builtins.int
@@ -77,8 +51,6 @@ class Limit(_message.Message):
     """Used with the institution that asks."""
     grade: _builtins.str
     """Grade that it rests on, empty for none."""
-    use: Global___LimitUse.ValueType
-    """How it may be used."""
     exceeded: _builtins.bool
     """True when more is used than is granted, e.g. after the limit was lowered."""
     @_builtins.property
@@ -100,13 +72,12 @@ class Limit(_message.Message):
         own_used_fen: _builtins.int = ...,
         grade: _builtins.str = ...,
         valid_until: _date_pb2.Date | None = ...,
-        use: Global___LimitUse.ValueType = ...,
         exceeded: _builtins.bool = ...,
         granted_on: _date_pb2.Date | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["granted_on", b"granted_on", "valid_until", b"valid_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_fen", b"committed_fen", "exceeded", b"exceeded", "free_fen", b"free_fen", "grade", b"grade", "granted_fen", b"granted_fen", "granted_on", b"granted_on", "household_id", b"household_id", "own_used_fen", b"own_used_fen", "use", b"use", "used_fen", b"used_fen", "valid_until", b"valid_until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed_fen", b"committed_fen", "exceeded", b"exceeded", "free_fen", b"free_fen", "grade", b"grade", "granted_fen", b"granted_fen", "granted_on", b"granted_on", "household_id", b"household_id", "own_used_fen", b"own_used_fen", "used_fen", b"used_fen", "valid_until", b"valid_until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
