@@ -8,6 +8,7 @@ from uuid import UUID
 
 from services.kernel.money import Fen
 
+NO_FEN = Fen(0)
 RATE_CHUNK = 2_000
 """Households rated in one call, unless the caller says otherwise."""
 
@@ -135,7 +136,7 @@ class Pins:
     waived: tuple[str, ...] = ()
     """Deductions that count nothing, by adjustment."""
     holds: tuple[Hold, ...] = ()
-    reward_fen: Fen = Fen(0)
+    reward_fen: Fen = NO_FEN
     """Added to the limit of a grade for good payment."""
     cap_fen: Fen | None = None
     """The most that a second grant allows."""
@@ -400,7 +401,7 @@ class ReviewEntry:
     members: int = 0
     votes_for: int = 0
     grade: str = ""
-    limit_fen: Fen = Fen(0)
+    limit_fen: Fen = NO_FEN
     reason: str = ""
     evidence_sha256: str = ""
     due_on: date | None = None

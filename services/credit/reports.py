@@ -110,6 +110,7 @@ async def explain_score(
     catalogue: Catalogue,
     county_code: str,
     household_id: UUID,
+    *,
     rating_id: UUID | None,
 ) -> Explained:
     """Why a rating of a household came out as it did: the given one, or the last."""

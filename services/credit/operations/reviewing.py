@@ -1,4 +1,4 @@
-"""Credit: reviews by people, from the first appraisal to the grant; contests of what no one decided."""
+"""Credit: reviews by people, from the first appraisal to the grant, and contests."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -151,9 +151,9 @@ async def take_steps(
         caller,
         catalogue,
         county_code,
-        {place: review_id for place, (review_id, _) in steps.items()},
-        decide,
-        today,
+        review_ids={place: review_id for place, (review_id, _) in steps.items()},
+        decide=decide,
+        today=today,
     )
 
 
@@ -178,7 +178,9 @@ async def publish(
         )
 
     ids = dict(enumerate(review_ids))
-    return await _each(session, caller, catalogue, county_code, ids, decide, today)
+    return await _each(
+        session, caller, catalogue, county_code, review_ids=ids, decide=decide, today=today
+    )
 
 
 async def confirm_override(
@@ -418,6 +420,7 @@ async def _each(
     caller: Caller,
     catalogue: Catalogue,
     county_code: str,
+    *,
     review_ids: Mapping[int, UUID],
     decide: Decide,
     today: date,

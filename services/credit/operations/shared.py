@@ -74,7 +74,7 @@ async def inputs_of(
     scheme: Scheme,
     on: date,
 ) -> dict[UUID, dict[str, Observed]]:
-    """What a scheme may read of households: what was observed, and a model's score where it asks."""
+    """What a scheme may read of households: observations, and a model's score where it asks."""
     inputs = await file_store.find_inputs(session, county_code, household_ids, on=on)
     if isinstance(scheme.scoring, ExternalScoring):
         scores = await standing_store.find_external_scores(

@@ -26,14 +26,13 @@ from services.credit.operations.shared import (
     save_changes,
 )
 from services.credit.rules import standing
-from services.credit.rules.standing import Fault
+from services.credit.rules.standing import LENDERS, Proposal
 from services.credit.store import files as file_store
 from services.credit.store import standing as store
 from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import NotFound
 from services.kernel.ids import new_id
-from services.kernel.money import Fen
 from services.programmes.loader import Catalogue
 
 PROPOSERS = (
@@ -62,67 +61,46 @@ async def propose(
     caller: Caller,
     catalogue: Catalogue,
     county_code: str,
-    *,
-    household_id: UUID,
-    programme_id: str,
-    kind: MeasureKind,
-    code: str,
-    reason: str,
-    evidence_sha256: str,
-    amount_fen: Fen,
-    relatives: Sequence[tuple[UUID, str]],
-    fault: Fault | None,
-    until_on: date | None,
+    proposal: Proposal,
 ) -> Measure:
     """Propose a measure; it holds when a second person has decided it."""
     require_role(caller, PROPOSERS)
     require_county(caller, county_code)
     today = await business_day.today(session, county_code)
-    ids = sorted({household_id, *(relative for relative, _ in relatives)})
+    household_id = proposal.household_id
+    ids = sorted({household_id, *(relative for relative, _ in proposal.relatives)})
     files = await file_store.lock_files(session, county_code, ids)
     file = found(files, household_id)
-    if caller.role not in ("bank", "mutual_aid_society"):
+    if caller.role not in LENDERS:
         caller.require_area(file.household.area_code)
-    ref = catalogue.in_force(county_code, programme_id, today)
+    ref = catalogue.in_force(county_code, proposal.programme_id, today)
     terms = catalogue.terms(county_code, ref)
-    draft = Measure(
-        county_code=county_code,
-        measure_id=new_id(),
-        household_id=household_id,
-        area_code=file.household.area_code,
-        kind=kind,
-        code=code,
-        programme=ref,
-        state=MeasureState.PROPOSED,
-        reason=reason,
-        evidence_sha256=evidence_sha256,
-        effects=(),
-        amount_fen=amount_fen,
-        proposed_on=today,
-        from_on=None,
-        until_on=until_on,
-        relation=standing.SELF,
-        origin_id=None,
-        proposed=actor_of(caller),
-    )
+    by = actor_of(caller)
     live = (await store.find_measures(session, county_code, [household_id])).get(household_id, [])
     checked = standing.check_proposal(
-        draft,
+        standing.drafted(proposal, file, ref=ref, measure_id=new_id(), by=by, on=today),
         terms=terms,
         live=live,
         exposure=await exposure_of(
             session, county_code, household_id, lender_id=caller.institution_id, today=today
         ),
         barred=file.barred,
-        fault=fault,
+        fault=proposal.fault,
     )
     drafts = [
         (_of_relative(checked, found(files, relative)), relation)
-        for relative, relation in relatives
+        for relative, relation in proposal.relatives
     ]
-    reached = standing.relatives_of(checked, drafts, terms=terms)
-    await store.add_measures(session, [checked, *reached])
-    await _keep(session, [checked, *reached], checked.proposed, today, reason, evidence_sha256)
+    measures = [checked, *standing.relatives_of(checked, drafts, terms=terms)]
+    await store.add_measures(session, measures)
+    await _keep(
+        session,
+        measures,
+        by=by,
+        on=today,
+        reason=proposal.reason,
+        evidence_sha256=proposal.evidence_sha256,
+    )
     return checked
 
 
@@ -223,7 +201,7 @@ async def _locked(
     measures = await store.lock_measure(session, county_code, measure_id)
     if not measures or measures[0].measure_id != measure_id:
         raise NotFound("MEASURE_NOT_FOUND", f"no measure {measure_id}", message_zh="无此措施")
-    if caller.role not in ("bank", "mutual_aid_society"):
+    if caller.role not in LENDERS:
         caller.require_area(measures[0].area_code)
     return measures
 
@@ -250,7 +228,7 @@ async def _move(
 ) -> None:
     """Save where measures stand now, say it, and do to the limits what follows."""
     await store.save_measures(session, measures)
-    await _keep(session, measures, by, on, reason, evidence_sha256)
+    await _keep(session, measures, by=by, on=on, reason=reason, evidence_sha256=evidence_sha256)
     ids = sorted({each.household_id for each in measures})
     files = {f.household_id: f for f in await file_store.lock_files(session, county_code, ids)}
     for measure in measures:
@@ -273,6 +251,7 @@ async def _move(
 async def _keep(
     session: AsyncSession,
     measures: Sequence[Measure],
+    *,
     by: Actor,
     on: date,
     reason: str,

@@ -221,9 +221,12 @@ def _cheapest(
 
 def _words(rating: Rating, lines: Sequence[Line], nxt: NextGrade | None) -> tuple[str, ...]:
     told = [
-        f"Rated on {rating.rated_on} under {rating.programme}: {points(rating.score_centi)} points,"
-        f" {'grade ' + rating.grade if rating.grade else 'no grade'},"
-        f" limit {yuan(rating.limit_fen)} yuan."
+        (
+            f"Rated on {rating.rated_on} under {rating.programme}:"
+            f" {points(rating.score_centi)} points,"
+            f" {'grade ' + rating.grade if rating.grade else 'no grade'},"
+            f" limit {yuan(rating.limit_fen)} yuan."
+        )
     ]
     told += [
         f"{line.code}: {points(line.points_centi, sign=True)} points"
@@ -258,9 +261,11 @@ def _words(rating: Rating, lines: Sequence[Line], nxt: NextGrade | None) -> tupl
 
 def _words_zh(rating: Rating, lines: Sequence[Line], nxt: NextGrade | None) -> tuple[str, ...]:
     told = [
-        f"{rating.rated_on} 按方案 {rating.programme} 评级:{points(rating.score_centi)} 分,"
-        f"{rating.grade + ' 级' if rating.grade else '未达到等级'},"
-        f"授信额度 {yuan(rating.limit_fen)} 元。"
+        (
+            f"{rating.rated_on} 按方案 {rating.programme} 评级:{points(rating.score_centi)} 分,"
+            f"{rating.grade + ' 级' if rating.grade else '未达到等级'},"
+            f"授信额度 {yuan(rating.limit_fen)} 元。"
+        )
     ]
     told += [
         f"{line.code}:{points(line.points_centi, sign=True)} 分"

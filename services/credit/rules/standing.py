@@ -3,9 +3,11 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from uuid import UUID
 
 from services.credit.model import (
     Actor,
+    CreditFile,
     Exposure,
     Hold,
     Measure,
@@ -39,6 +41,49 @@ class Fault:
     cause: str
     subjective: bool
     repaid_on_time_before: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A measure as it is proposed."""
+
+    household_id: UUID
+    programme_id: str
+    kind: MeasureKind
+    code: str
+    reason: str
+    evidence_sha256: str
+    amount_fen: Fen
+    relatives: tuple[tuple[UUID, str], ...]
+    """Households that a sanction reaches too, and how they stand to this one."""
+    fault: Fault | None
+    until_on: date | None
+
+
+def drafted(
+    proposal: Proposal, file: CreditFile, *, ref: str, measure_id: UUID, by: Actor, on: date
+) -> Measure:
+    """The measure that a proposal would make."""
+    return Measure(
+        county_code=file.county_code,
+        measure_id=measure_id,
+        household_id=file.household_id,
+        area_code=file.household.area_code,
+        kind=proposal.kind,
+        code=proposal.code,
+        programme=ref,
+        state=MeasureState.PROPOSED,
+        reason=proposal.reason,
+        evidence_sha256=proposal.evidence_sha256,
+        effects=(),
+        amount_fen=proposal.amount_fen,
+        proposed_on=on,
+        from_on=None,
+        until_on=proposal.until_on,
+        relation=SELF,
+        origin_id=None,
+        proposed=by,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,12 @@ class RatingDoor:
         rating_id = optional_id("rating_id", request.rating_id)
         async with self._database.transaction(institution_id=caller.institution_id) as session:
             found = await reports.explain_score(
-                session, caller, self._catalogue, request.county_code, household_id, rating_id
+                session,
+                caller,
+                self._catalogue,
+                request.county_code,
+                household_id,
+                rating_id=rating_id,
             )
         return scores_pb2.ExplainScoreResponse(
             rating=rating_to_proto(found.rating),

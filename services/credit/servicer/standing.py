@@ -5,7 +5,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.credit import reports
 from services.credit.operations import standing as operations
-from services.credit.rules.standing import Fault
+from services.credit.rules.standing import Fault, Proposal
 from services.credit.servicer.wire import KINDS, before, measure_to_proto, optional_id
 from services.kernel import wire
 from services.kernel.database import Database
@@ -38,25 +38,25 @@ class StandingDoor:
         if request.HasField("until_on"):
             until_on = wire.date_from_proto("until_on", request.until_on)
 
+        proposal = Proposal(
+            household_id=parse_id("household_id", request.household_id),
+            programme_id=request.programme_id,
+            kind=BY_NUMBER[request.kind],
+            code=request.code,
+            reason=request.reason,
+            evidence_sha256=request.evidence_sha256,
+            amount_fen=Fen(request.amount_fen),
+            relatives=tuple(
+                (parse_id("relatives.household_id", each.household_id), each.relation)
+                for each in request.relatives
+            ),
+            fault=fault,
+            until_on=until_on,
+        )
+
         async def work(session: AsyncSession) -> standing_pb2.ProposeMeasureResponse:
             measure = await operations.propose(
-                session,
-                caller,
-                self._catalogue,
-                request.county_code,
-                household_id=parse_id("household_id", request.household_id),
-                programme_id=request.programme_id,
-                kind=BY_NUMBER[request.kind],
-                code=request.code,
-                reason=request.reason,
-                evidence_sha256=request.evidence_sha256,
-                amount_fen=Fen(request.amount_fen),
-                relatives=[
-                    (parse_id("relatives.household_id", each.household_id), each.relation)
-                    for each in request.relatives
-                ],
-                fault=fault,
-                until_on=until_on,
+                session, caller, self._catalogue, request.county_code, proposal
             )
             return standing_pb2.ProposeMeasureResponse(measure=measure_to_proto(measure))
 

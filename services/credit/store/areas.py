@@ -250,7 +250,8 @@ async def keep_coverage(
         session,
         f"""INSERT INTO coverage (county_code, kept_on, area_code, institution_id, measure,
                                   numerator, denominator)
-            SELECT $1, $6::date, figures.* FROM ({_COVERAGE}) AS figures ON CONFLICT DO NOTHING""",
+            SELECT $1, $6::date, figures.* FROM ({_COVERAGE}) AS figures
+            ON CONFLICT DO NOTHING""",  # noqa: S608 - put together from constants
         county_code,
         county_code,
         digits,
