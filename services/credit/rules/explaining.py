@@ -121,7 +121,7 @@ def _next(rating: Rating, scheme: Scheme) -> NextGrade | None:
     floor = names.index(scheme.scoring.min_grade) if scheme.scoring.min_grade else 0
     reached = band_of(rating.score_centi, bands)
     place = names.index(reached.grade) if reached else -1
-    if lift and place >= floor:
+    if lift and place >= floor and not rating.grade:
         band = bands[place]  # the score is there already
     else:
         held = names.index(rating.grade) if rating.grade in names else -1

@@ -103,7 +103,7 @@ async def find_exposures(
                            FILTER (WHERE lender_id = $3), 0)::bigint AS own_used_fen,
                   count(*) FILTER (WHERE drawn_fen > repaid_fen AND settled_on IS NULL)
                       AS open_loans,
-                  count(*) FILTER (WHERE drawn_fen > repaid_fen AND overdue_on >= $4 - 1)
+                  count(*) FILTER (WHERE drawn_fen > repaid_fen AND overdue_on >= $4::date - 1)
                       AS overdue_loans,
                   count(*) FILTER (WHERE drawn_fen > repaid_fen AND non_performing) AS bad_loans
            FROM exposure WHERE county_code = $1 AND household_id = ANY($2::uuid[])
