@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from services.kernel.errors import Refused
 from services.programmes.schema.pack import Eligibility
 from services.programmes.schema.registry import (
     Coverage,
@@ -79,8 +80,15 @@ def reconciled(event: StatusEvent, signed_by: Collection[str]) -> Complete:
 
 
 def mode_allowed(linkage: Linkage, mode: str) -> Allowed:
-    """Only the named ways of using a loan or joining an entity are allowed."""
+    """Only the named ways of using a loan or joining an entity are allowed; some may be open."""
     names = [each.mode for each in known(linkage.modes)]
+    if mode not in names and linkage.count is not None and linkage.count > len(names):
+        raise Refused(
+            "PROGRAMME_VALUE_OPEN",
+            f"{linkage.count} modes are counted and {len(names)} named; {mode} is none of these",
+            message_zh=f"方案共有 {linkage.count} 种模式,仅列明 {len(names)} 种",
+            facts={"key": "registry.linkage.modes"},
+        )
     said = f"{mode} against {', '.join(names)}"
     return Allowed(mode in names, None if mode in names else "mode_not_listed", said)
 
