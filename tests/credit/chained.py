@@ -154,7 +154,7 @@ class Desk:
     async def propose(
         self,
         number: int,
-        kind: standing_pb2.MeasureKind,
+        kind: standing_pb2.MeasureKind.ValueType,
         code: str,
         *,
         by: Caller = STATION,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from liandong.credit.v1 import scores_pb2
 
-from services.credit.model import Cause, Hold, Override, Pins
+from services.credit.model import Decision, Hold, Override, Pins, Rating
 from services.credit.rules import rating
 from services.credit.rules.explaining import Change, explain, points, smallest_changes, yuan
 from services.credit.rules.scheme import scheme_of
@@ -36,7 +36,7 @@ CHAINED = scheme_of(
 )
 
 
-def made(pins: Pins = Pins(), **values: int) -> rating.Rating:  # noqa: B008 - a frozen value
+def made(pins: Pins = Pins(), **values: int) -> Rating:  # noqa: B008 - a frozen value
     decision = rating.rate(
         a_file(), observed(**values), scheme=CHAINED, rating_id=NEW, on=OPENED, standing=pins
     )
@@ -179,7 +179,7 @@ def test_a_veto_is_watched_for_the_programmes_months_after_its_cause_ended() -> 
     hit = rating.rate(a_file(), observed(arrears=1), scheme=CHAINED, rating_id=NEW, on=OPENED).file
     assert hit.barred == ("arrears",)
 
-    def on(day: date, **values: int) -> rating.Decision:
+    def on(day: date, **values: int) -> Decision:
         return rating.rate(hit, observed(**values), scheme=CHAINED, rating_id=NEW, on=day)
 
     unknown = on(date(2025, 1, 1))
@@ -264,4 +264,3 @@ async def test_an_old_rating_without_pins_is_derived_again_too(desk: Desk) -> No
         )
 
     assert (await desk.rederive(str(NEW))).identical
-    assert Cause.RATED == "rated"

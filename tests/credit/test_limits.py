@@ -22,7 +22,7 @@ from services.kernel.inbox import Delivery
 from services.programmes.loader import Catalogue
 from tests.credit.chained import BANK, CENTRE, EVIDENCE, GRANTER, Desk
 from tests.credit.county import COUNTY, OPENED, a_caller, household_id
-from tests.credit.test_standing import granted
+from tests.credit.test_standing import SANCTION, granted
 
 pytestmark = pytest.mark.postgres
 
@@ -188,7 +188,7 @@ async def test_the_report_says_index_grade_why_and_what_is_free(desk: Desk) -> N
     lender = Lender(desk)
     await lender.disbursed(2_000_000)
     await lender.says("loan_overdue", events_pb2.LoanOverdue(loan_id=str(LOAN), overdue_days=3))
-    await desk.decide(await desk.propose(1, 1, "evader"), by=GRANTER)  # type: ignore[arg-type]
+    await desk.decide(await desk.propose(1, SANCTION, "evader"), by=GRANTER)
     score = scores_pb2.RecordExternalScoreRequest(
         household_id=str(household_id(1)),
         model_id="portrait@3",
@@ -227,7 +227,7 @@ async def test_a_models_score_lies_within_its_range_and_its_day(desk: Desk) -> N
     with pytest.raises(Invalid, match="SCORE_OUT_OF_RANGE"):
         await desk.ask("RecordExternalScore", score, by=BANK)
     score.score_centi = 1
-    score.scored_on.CopyFrom(wire.date_to_proto(date(2021, 1, 5)))
+    score.scored_on.day = 5
     with pytest.raises(Invalid, match="OBSERVED_IN_FUTURE"):
         await desk.ask("RecordExternalScore", score, by=CENTRE)
     with pytest.raises(Denied, match="ROLE_NOT_ALLOWED"):
