@@ -6,7 +6,7 @@ contests, measures (sanctions, rewards, waivers), exposures over all lenders, cr
 coverage.
 Hears: households' household_registered, household_changed, household_delisted; loans'
 loan_approved, loan_refused, loan_disbursed, loan_repaid, loan_overdue, loan_settled,
-payout_allocated, payout_allocation_reversed.
+payout_allocated, payout_allocation_reversed, breaker_tripped, breaker_reset.
 Says: household_graded, household_vetoed, household_listed, household_released, household_rewarded,
 reward_ended, limit_granted, limit_changed, limit_expired, review_moved, refusal_contested,
 contest_answered, area_certified.

@@ -138,6 +138,28 @@ async def loan_settled(
     await _by_county(session, rows, limits.take_settled)
 
 
+async def breaker_tripped(
+    session: AsyncSession, events: Sequence[Incoming[loans.BreakerTripped]]
+) -> None:
+    """Lending stopped in a scope: where its effects say so, nothing new is granted."""
+    rows = (
+        (
+            e.envelope.county_code,
+            (e.message.scope, e.message.scope_id, "stop_grant" in e.message.effects),
+        )
+        for e in events
+    )
+    await _by_county(session, rows, limits.take_breakers)
+
+
+async def breaker_reset(
+    session: AsyncSession, events: Sequence[Incoming[loans.BreakerReset]]
+) -> None:
+    """Lending goes on in a scope."""
+    rows = ((e.envelope.county_code, (e.message.scope, e.message.scope_id, False)) for e in events)
+    await _by_county(session, rows, limits.take_breakers)
+
+
 async def payout_allocated(
     session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocated]]
 ) -> None:
@@ -192,6 +214,8 @@ def handlers(catalogue: Catalogue) -> Handlers:
         "liandong.loans.v1.loan_repaid": Handler(loans.LoanRepaid, loan_repaid),
         "liandong.loans.v1.loan_overdue": Handler(loans.LoanOverdue, loan_overdue),
         "liandong.loans.v1.loan_settled": Handler(loans.LoanSettled, loan_settled),
+        "liandong.loans.v1.breaker_tripped": Handler(loans.BreakerTripped, breaker_tripped),
+        "liandong.loans.v1.breaker_reset": Handler(loans.BreakerReset, breaker_reset),
         "liandong.loans.v1.payout_allocated": Handler(loans.PayoutAllocated, payout_allocated),
         "liandong.loans.v1.payout_allocation_reversed": Handler(
             loans.PayoutAllocationReversed, payout_allocation_reversed

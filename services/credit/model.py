@@ -112,7 +112,7 @@ class Hold:
     """What keeps a grade or a limit back, whatever the score."""
 
     code: str
-    """`observation:<veto>`, `sanction:<id>` or `review`."""
+    """`observation:<veto>`, `sanction:<id>`, `breaker:<area>` or `review`."""
     grade_too: bool
     """It takes the grade as well as the limit."""
     until: date | None

@@ -21,7 +21,7 @@ from services.kernel.ids import new_id
 from services.kernel.inbox import Delivery
 from services.programmes.loader import Catalogue
 from tests.credit.chained import BANK, CENTRE, EVIDENCE, GRANTER, Desk
-from tests.credit.county import COUNTY, OPENED, a_caller, household_id
+from tests.credit.county import COUNTY, OPENED, VILLAGE, a_caller, household_id
 from tests.credit.test_standing import SANCTION, granted
 
 pytestmark = pytest.mark.postgres
@@ -232,3 +232,24 @@ async def test_a_models_score_lies_within_its_range_and_its_day(desk: Desk) -> N
         await desk.ask("RecordExternalScore", score, by=CENTRE)
     with pytest.raises(Denied, match="ROLE_NOT_ALLOWED"):
         await desk.ask("RecordExternalScore", score, by=a_caller("township_station"))
+
+
+async def test_nothing_new_is_granted_while_a_breaker_stops_it(desk: Desk) -> None:
+    await granted(desk)
+    lender, breaker = Lender(desk), UUID(int=7)
+    tripped = events_pb2.BreakerTripped(
+        scope="village", scope_id=VILLAGE, effects=["stop_grant", "stop_approve"]
+    )
+    await lender.says("breaker_tripped", tripped, of=breaker, kind="loans.breaker")
+
+    await granted(desk, 2)
+
+    held, stopped = await desk.file(1), await desk.file(2)
+    assert held.limit_fen == 5_000_000
+    assert (stopped.grade, stopped.limit_fen) == ("A", 0)
+    assert list(stopped.holds) == [f"breaker:{VILLAGE}"]
+    assert (await desk.rederive(stopped.rating_id)).identical
+    reset = events_pb2.BreakerReset(scope="village", scope_id=VILLAGE)
+    await lender.says("breaker_reset", reset, of=breaker, kind="loans.breaker")
+    await desk.rate()
+    assert (await desk.file(2)).limit_fen == 5_000_000

@@ -215,6 +215,13 @@ CREATE TABLE exposure (
     PRIMARY KEY (county_code, loan_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX exposure_household ON exposure (county_code, household_id);
+CREATE TABLE stop (
+    county_code text NOT NULL CHECK (county_code ~ '^[0-9]{6}$'),
+    scope text NOT NULL,
+    scope_id text COLLATE "C" NOT NULL,
+    stopped boolean NOT NULL,
+    PRIMARY KEY (county_code, scope, scope_id)
+);
 CREATE TABLE exposure_payout (
     county_code text NOT NULL,
     payout_id uuid NOT NULL,
@@ -271,8 +278,8 @@ CREATE TABLE coverage (
 
 GRANTS = """
 GRANT SELECT, INSERT, UPDATE ON limit_change, external_score, measure, measure_entry, review,
-    review_entry, objection, contest, exposure, exposure_payout, credit_area, credit_area_change,
-    coverage TO credit_app;
+    review_entry, objection, contest, exposure, exposure_payout, stop, credit_area,
+    credit_area_change, coverage TO credit_app;
 """
 
 # Histories are records, not states: a correction is a new row.

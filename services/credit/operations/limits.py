@@ -55,6 +55,13 @@ async def take_overdue(
     await store.note_overdue(session, county_code, loans)
 
 
+async def take_breakers(
+    session: AsyncSession, county_code: str, stops: Sequence[tuple[str, str, bool]]
+) -> None:
+    """Breakers that stop, or stop stopping, new grants."""
+    await store.put_stops(session, county_code, stops)
+
+
 async def take_settled(
     session: AsyncSession, county_code: str, loans: Sequence[tuple[UUID, date]]
 ) -> None:

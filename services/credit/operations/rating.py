@@ -17,6 +17,7 @@ from services.credit.operations.shared import (
 from services.credit.rules import rating, recording
 from services.credit.rules.scheme import Scheme, missing_factors, scheme_of
 from services.credit.store import files as store
+from services.credit.store import limits as limit_store
 from services.credit.store import standing as standing_store
 from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
@@ -105,6 +106,7 @@ async def rate_households(
     ids = [file.household_id for file in files]
     inputs = await inputs_of(session, county_code, ids, scheme=scheme, on=today)
     standing = await standings(session, county_code, ids, today)
+    stops = await limit_store.find_stops(session, county_code)
     incomplete = [
         file.household_id for file in files if _misses(scheme, inputs.get(file.household_id, {}))
     ]
@@ -115,8 +117,12 @@ async def rate_households(
             scheme=scheme,
             rating_id=new_id(),
             on=today,
-            standing=rating.awaiting_review(
-                standing.get(file.household_id, rating.NOTHING), file, scheme=scheme
+            standing=rating.while_stopped(
+                rating.awaiting_review(
+                    standing.get(file.household_id, rating.NOTHING), file, scheme=scheme
+                ),
+                file,
+                stops,
             ),
         )
         for file in files

@@ -28,6 +28,7 @@ from services.credit.rules.reviewing import Moved, Step
 from services.credit.rules.scheme import Scheme, scheme_of
 from services.credit.store import files as file_store
 from services.credit.store import reviews as store
+from services.credit.store.limits import find_stops
 from services.kernel import business_day, outbox
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import Conflict, LiandongError, NotFound
@@ -545,6 +546,9 @@ async def _rated(
         scheme=scheme,
         rating_id=new_id(),
         on=today,
-        standing=replace(standing, override=review.override),
+        standing=replace(
+            rating.while_stopped(standing, file, await find_stops(session, county_code)),
+            override=review.override,
+        ),
         cause=Cause.REVIEWED,
     )

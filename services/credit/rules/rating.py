@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from uuid import UUID
@@ -27,6 +27,7 @@ from services.programmes.scoring import vetoes_hit
 
 OBSERVATION = "observation:"
 REVIEW = "review"
+BREAKER = "breaker:"
 NOTHING = Pins()
 """A household of which nothing but its indicators and its honour counts."""
 
@@ -68,6 +69,16 @@ def awaiting_review(standing: Pins, file: CreditFile, *, scheme: Scheme) -> Pins
     if scheme.scoring.public_notice is None or file.granted_on is not None:
         return standing
     return replace(standing, holds=(*standing.holds, Hold(REVIEW, grade_too=False, until=None)))
+
+
+def while_stopped(standing: Pins, file: CreditFile, stops: Sequence[str]) -> Pins:
+    """Hold a new limit back in an area whose breaker has tripped; one that stands goes on."""
+    area_code = file.household.area_code
+    tripped = next((code for code in stops if area_code.startswith(code)), None)
+    if tripped is None or file.limit_fen > 0:
+        return standing
+    hold = Hold(f"{BREAKER}{tripped}", grade_too=False, until=None)
+    return replace(standing, holds=(*standing.holds, hold))
 
 
 def observations(

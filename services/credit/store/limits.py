@@ -252,6 +252,34 @@ async def note_overdue(
     )
 
 
+async def put_stops(
+    session: AsyncSession, county_code: str, stops: Sequence[tuple[str, str, bool]]
+) -> None:
+    """Breakers that tripped or were reset: scope, which one, whether nothing new is granted."""
+    last = {(scope, scope_id): stopped for scope, scope_id, stopped in stops}
+    await execute(
+        session,
+        """INSERT INTO stop (county_code, scope, scope_id, stopped)
+           SELECT $1, s.* FROM unnest($2::text[], $3::text[], $4::boolean[]) AS s
+           ON CONFLICT (county_code, scope, scope_id) DO UPDATE
+           SET stopped = excluded.stopped""",
+        county_code,
+        *columns([(*key, stopped) for key, stopped in sorted(last.items())], 3),
+    )
+
+
+async def find_stops(session: AsyncSession, county_code: str) -> tuple[str, ...]:
+    """The areas in which nothing new is granted."""
+    rows = await fetch(
+        session,
+        """SELECT scope_id FROM stop
+           WHERE county_code = $1 AND stopped AND scope IN ('village', 'township', 'county')
+           ORDER BY scope_id""",
+        county_code,
+    )
+    return tuple(row["scope_id"] for row in rows)
+
+
 async def note_settled(
     session: AsyncSession, county_code: str, loans: Sequence[tuple[UUID, date]]
 ) -> None:

@@ -204,7 +204,7 @@ class PinnedHold(_message.Message):
     GRADE_TOO_FIELD_NUMBER: _builtins.int
     UNTIL_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """`observation:<veto>`, `sanction:<id>` or `review`."""
+    """`observation:<veto>`, `sanction:<id>`, `breaker:<area>` or `review`."""
     grade_too: _builtins.bool
     """True when it took the grade as well as the limit."""
     @_builtins.property
