@@ -18,7 +18,7 @@ endif
 SOURCES := services gateway deploy tests
 WORK := .liandong/make
 
-.PHONY: help venv lock protos protos-third-party fmt check test test-fast faults faults-long up down demo bench
+.PHONY: help venv lock protos protos-third-party fmt check test test-fast faults faults-long cases rows programmes up down demo bench
 
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,22 @@ faults: $(VENV) ## Kill every process in turn under the county's year; the books
 SEEDS ?= 10
 faults-long: $(VENV) ## The same, and SEEDS=10 years of random kills and lost streams a form
 	LIANDONG_FAULTS_SEEDS=$(SEEDS) $(BIN)/pytest -m faults --log-cli-level=INFO tests/faults
+
+# --- programmes: packs, cases, and the rows they come from ---------------------------------------------
+
+CASES ?= tests/programmes/cases/golden.json
+cases: $(VENV) ## Decide every case of CASES=FILE; the golden cases when none is named
+	@$(BIN)/liandong programmes cases $(CASES)
+
+rows: $(VENV) ## For each row that must be computable, the tests that name it
+	@$(BIN)/python -m tests.programmes.row_index
+
+programmes: $(VENV) ## Write the JSON Schemas and docs/programmes-coverage.md again
+	@mkdir -p $(WORK)
+	@$(BIN)/liandong programmes schema pack > $(WORK)/pack.schema.json
+	@$(BIN)/liandong programmes schema county > $(WORK)/county.schema.json
+	@mv $(WORK)/pack.schema.json $(WORK)/county.schema.json services/programmes/
+	@$(BIN)/python -m tests.programmes.coverage
 
 # --- the platform on this machine -----------------------------------------------------------------------
 

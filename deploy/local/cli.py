@@ -19,7 +19,7 @@ from rich.console import Console
 
 from deploy.demo import run as demo
 from deploy.local import audit as audits
-from deploy.local import cli_events, places
+from deploy.local import cli_events, cli_programmes, places
 from deploy.local.household_file import FileError, Report, import_file
 from deploy.local.places import FolderInUseError, PlaceError
 from deploy.local.processes import StartError, read_pid, ticks
@@ -37,6 +37,7 @@ STOP_SECONDS_MAX = 60.0
 app = typer.Typer(no_args_is_help=True, help="Liandong: registry, credit, loans, claims, funds.")
 app.add_typer(cli_events.events, name="events")
 app.add_typer(cli_events.parked, name="parked")
+app.add_typer(cli_programmes.programmes, name="programmes")
 console = Console()
 errors = Console(stderr=True)
 

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.kernel.money import PPM, Fen, ceil_div
-from services.programmes.schema.monitoring import Breaker, RatioBreaker, VillagesBreaker
+from services.programmes.schema.monitoring import (
+    Breaker,
+    CollectionBreaker,
+    Monitoring,
+    RatioBreaker,
+    Reopening,
+    VillagesBreaker,
+)
+from services.programmes.schema.values import known
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,40 @@ class Circuit:
     tripped_villages: tuple[str, ...]
     township_tripped: bool
     villages_needed: int
+    working: str
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionMonth:
+    """One month of a scope: principal that fell due, and how much of it was collected."""
+
+    month: str
+    due_fen: int
+    collected_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRate:
+    """Whether too little was collected for too long, and since which month."""
+
+    suspended: bool
+    suspended_after: str | None
+    working: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerated:
+    """Whether an excess over a lender's other loans is within what is tolerated."""
+
+    tolerated: bool
+    working: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reopened:
+    """Whether a tripped scope may lend again."""
+
+    reopened: bool
     working: str
 
 
@@ -82,3 +124,79 @@ def ratio_breaker(breakers: Sequence[Breaker], scope: str) -> RatioBreaker | Non
 def villages_breaker(breakers: Sequence[Breaker]) -> VillagesBreaker | None:
     """A pack's breaker on a township's tripped villages."""
     return next((each for each in breakers if isinstance(each, VillagesBreaker)), None)
+
+
+def collection_breaker(breakers: Sequence[Breaker], scope: str) -> CollectionBreaker | None:
+    """A pack's breaker on the due-collection rate of a scope."""
+    found = (
+        each for each in breakers if isinstance(each, CollectionBreaker) and each.scope == scope
+    )
+    return next(found, None)
+
+
+def recovery_rate(
+    months: Sequence[CollectionMonth], *, less_than_ppm: int, consecutive: int
+) -> CollectionRate:
+    """Strictly below the rate in so many months on end; months without a due date are skipped."""
+    low: list[str] = []
+    for each in months:
+        if each.due_fen == 0:
+            continue
+        if each.collected_fen * PPM >= less_than_ppm * each.due_fen:
+            low = []
+            continue
+        low.append(each.month)
+        if len(low) == consecutive:
+            working = f"{', '.join(low)}: each below {less_than_ppm} ppm"
+            return CollectionRate(True, each.month, working)
+    working = f"{len(low)} months on end below {less_than_ppm} ppm, {consecutive} needed"
+    return CollectionRate(False, None, working)
+
+
+def npl_tolerance(
+    own_npl_fen: int,
+    own_outstanding_fen: int,
+    all_npl_fen: int,
+    all_outstanding_fen: int,
+    *,
+    tolerance_ppm: int,
+) -> Tolerated:
+    """The programme's ratio at most so far above the lender's ratio over all loans (inclusive)."""
+    # Nothing lent is a ratio of 0 (S16).
+    own = (own_npl_fen, own_outstanding_fen) if own_outstanding_fen else (0, 1)
+    every = (all_npl_fen, all_outstanding_fen) if all_outstanding_fen else (0, 1)
+    excess = own[0] * every[1] - every[0] * own[1]
+    tolerated = excess * PPM <= tolerance_ppm * own[1] * every[1]
+    working = (
+        f"{own_npl_fen}/{own_outstanding_fen} − {all_npl_fen}/{all_outstanding_fen}"
+        f" ≤ {tolerance_ppm} ppm: {tolerated}"
+    )
+    return Tolerated(tolerated, working)
+
+
+def tolerance_of(monitoring: Monitoring, *, deep_poverty: bool) -> int | None:
+    """What a programme tolerates in an area; None where it tolerates nothing."""
+    if monitoring.tolerance_ppm is None:
+        return None
+    if monitoring.tolerance_in == "deep_poverty" and not deep_poverty:
+        return None
+    return known(monitoring.tolerance_ppm)
+
+
+def is_below(npl_fen: int, outstanding_fen: int, *, threshold_ppm: int) -> bool:
+    """Strictly below the threshold at a month end; a scope that owes nothing is below it."""
+    return outstanding_fen == 0 or npl_fen * PPM < threshold_ppm * outstanding_fen
+
+
+def reopen(
+    rule: Reopening, month_ends_below: Sequence[bool], *, decided_by: str | None
+) -> Reopened:
+    """Below at the last so many month ends, and decided by the organ the pack names (S17)."""
+    last = month_ends_below[-rule.month_ends_below :]
+    below = len(last) == rule.month_ends_below and all(last)
+    decided = decided_by == rule.decided_by.value
+    working = (
+        f"below at {sum(last)} of the last {rule.month_ends_below} month ends,"
+        f" decided by {decided_by or 'nobody'}"
+    )
+    return Reopened(below and decided, working)

@@ -8,6 +8,7 @@ from pathlib import Path
 from services.kernel.errors import NotFound
 from services.programmes.assemble import Assembled, PackErrors, assemble
 from services.programmes.calendars import Calendar
+from services.programmes.merge import Origin
 from services.programmes.schema.deployment import Adoption, AdoptionEntry, Institution
 from services.programmes.schema.pack import Pack, split_ref
 from services.programmes.terms import Terms
@@ -27,25 +28,28 @@ class Catalogue:
     adopted: Mapping[str, Adoption]
     institutions: Mapping[str, Institution]
     calendar: Calendar
-    origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    origins: Mapping[str, Mapping[str, Origin]] = field(default_factory=dict)
+    conditioned: Mapping[str, Pack] = field(default_factory=dict)
 
     def programme(self, ref: str) -> Pack:
-        """A pack with all that it inherits, without any county's overlay."""
+        """A pack with all that it inherits, under a condition, without any county's overlay."""
         programme_id, version, _ = split_ref(ref)
-        pack = self.packs.get(f"{programme_id}@{version}")
+        pack = self.conditioned.get(ref) or self.packs.get(f"{programme_id}@{version}")
         if pack is None:
             raise NotFound("PROGRAMME_UNKNOWN", f"no programme {ref}", message_zh=f"无此方案 {ref}")
         return pack
 
     def terms(self, county_code: str, programme_ref: str) -> Terms:
-        """What a county lives under: the pack and, where the ref names one, its overlay."""
-        _, _, overlay = split_ref(programme_ref)
+        """What a county lives under: the pack and what the ref names, a condition or an overlay."""
+        _, _, name = split_ref(programme_ref)
         pack = self.programme(programme_ref)
-        if overlay is not None:
+        if name is not None and programme_ref not in self.conditioned:
             overlaid = self.overlaid.get((county_code, programme_ref))
             if overlaid is None:
                 raise NotFound(
-                    "PROGRAMME_UNKNOWN", f"county {county_code} has no overlay {programme_ref}"
+                    "PROGRAMME_UNKNOWN",
+                    f"{programme_ref} is neither a condition nor an overlay of {county_code}",
+                    message_zh=f"方案无此条件，该县亦无此补充规定：{programme_ref}",
                 )
             pack = overlaid
         return Terms(county_code, programme_ref, pack, self.calendar)
@@ -68,7 +72,7 @@ class Catalogue:
         )
 
     def in_force(self, county_code: str, programme_id: str, on: date) -> str:
-        """The ref (`id@version` or `id@version:overlay`) that holds for a county on a day."""
+        """The ref (`id@version`, maybe `:condition` or `:overlay`) that holds on a day."""
         return self.adoption(county_code, programme_id, on).programme
 
     def parties(self, county_code: str, programme_ref: str) -> Mapping[str, tuple[str, ...]]:
@@ -86,9 +90,17 @@ class Catalogue:
         return tuple(self.adopted)
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """How many files were looked at, and what is wrong with them."""
+
+    files: int
+    problems: tuple[Problem, ...]
+
+
 def load(folders: Iterable[Path] = (), *, packaged: bool = True) -> Catalogue:
     """Read all folders, the packaged ones first; raise `PackErrors` with all that is wrong."""
-    texts, problems = _read([*(PACKAGED if packaged else ()), *map(Path, folders)])
+    texts, problems = read([*(PACKAGED if packaged else ()), *map(Path, folders)])
     return _catalogue(assemble(texts, problems))
 
 
@@ -97,9 +109,34 @@ def load_texts(texts: Mapping[str, str]) -> Catalogue:
     return _catalogue(assemble([parse(file, text) for file, text in texts.items()], []))
 
 
+def check(path: Path) -> Checked:
+    """
+    What is wrong with a file or a folder, beside the packs it may build on.
+
+    Those are the packaged ones and, of a file, its neighbours; a file in hand stands in for the
+    packaged one of its name. What is wrong without it is not its fault.
+    """
+    given, unreadable = read([path])
+    own = {Path(text.file).name for text in given}
+    beside = [path.parent] if path.is_file() else []
+    around = [text for text in read([*PACKAGED, *beside])[0] if Path(text.file).name not in own]
+    without, together = (_problems_of(texts) for texts in (around, [*around, *given]))
+    problems = [problem for problem in (*unreadable, *together) if problem not in without]
+    return Checked(files=len(given), problems=tuple(problems))
+
+
+def _problems_of(texts: Sequence[Text]) -> tuple[Problem, ...]:
+    try:
+        assemble(texts, [])
+    except PackErrors as refused:
+        return refused.problems
+    return ()
+
+
 def _catalogue(assembled: Assembled) -> Catalogue:
     return Catalogue(
         packs=assembled.packs,
+        conditioned=assembled.conditioned,
         overlaid=assembled.overlaid,
         adopted=assembled.adopted,
         institutions=assembled.institutions,
@@ -108,23 +145,32 @@ def _catalogue(assembled: Assembled) -> Catalogue:
     )
 
 
-def _read(folders: Sequence[Path]) -> tuple[list[Text], list[Problem]]:
+def read(paths: Sequence[Path]) -> tuple[list[Text], list[Problem]]:
+    """Parse files, and all files of folders."""
     texts: list[Text] = []
     problems: list[Problem] = []
-    for folder in folders:
-        if not folder.is_dir():
-            problems.append(Problem(str(folder), 1, "", "", "no such folder"))
+    for path in paths:
+        if not path.exists():
+            problems.append(Problem(str(path), 1, "", "", "no such folder", "mind the spelling"))
             continue
-        files = sorted(file for file in folder.iterdir() if file.suffix in (".yaml", ".yml"))
+        files = sorted(_files_of(path))
         if len(files) > FILES_MAX:
-            problems.append(Problem(str(folder), 1, "", "", f"more than {FILES_MAX} files"))
+            rule, hint = f"more than {FILES_MAX} files", "keep packs in a folder of their own"
+            problems.append(Problem(str(path), 1, "", str(len(files)), rule, hint))
             continue
         for file in files:
             try:
                 texts.append(parse(str(file), file.read_text(encoding="utf-8")))
             except (OSError, UnicodeDecodeError) as error:
-                problems.append(Problem(str(file), 1, "", "", f"cannot be read: {error}"))
+                rule, hint = f"cannot be read: {error}", "save it as UTF-8 text"
+                problems.append(Problem(str(file), 1, "", "", rule, hint))
     return texts, problems
 
 
-__all__ = ["Catalogue", "PackErrors", "load", "load_texts"]
+def _files_of(path: Path) -> Iterable[Path]:
+    if path.is_file():
+        return [path]
+    return (file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
+
+
+__all__ = ["Catalogue", "Checked", "PackErrors", "check", "load", "load_texts", "read"]

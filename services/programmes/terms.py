@@ -7,7 +7,7 @@ from services.kernel.errors import NotFound, Refused
 from services.programmes.calendars import Calendar
 from services.programmes.schema.fund import Fund, SharingModel
 from services.programmes.schema.gateway import GatewayRules
-from services.programmes.schema.insurance import Cover, Insurance
+from services.programmes.schema.insurance import EVERY, Cover, Insurance
 from services.programmes.schema.loans import LoanProduct, LoanRules
 from services.programmes.schema.monitoring import Monitoring
 from services.programmes.schema.pack import Eligibility, Pack
@@ -94,9 +94,11 @@ class Terms:
         """The covers a borrower needs before money is paid out."""
         if self.pack.insurance is None:
             return ()
-        for required in known(self.pack.insurance.required_covers):
-            if required.borrower_class == borrower_class:
-                return required.covers
+        required = known(self.pack.insurance.required_covers)
+        for wanted in (borrower_class, EVERY):
+            for each in required:
+                if each.borrower_class == wanted:
+                    return each.covers
         return ()
 
     def _missing(self, name: str) -> NoReturn:

@@ -172,7 +172,7 @@ def test_an_open_value_is_refused_by_its_key() -> None:
         scheme_of(terms)
 
     assert refusal.value.reason == "PROGRAMME_VALUE_OPEN"
-    assert refusal.value.facts == {"key": "scoring.adjustments"}
+    assert refusal.value.facts["key"] == "scoring.adjustments"
 
 
 def test_a_weighted_scheme_needs_a_score_of_every_factor() -> None:

@@ -313,7 +313,7 @@ async def test_an_open_value_is_refused_by_its_key_and_nothing_is_written(
         await rate(servicer, programme_id="undecided")
 
     assert refusal.value.reason == "PROGRAMME_VALUE_OPEN"
-    assert refusal.value.facts == {"key": "scoring.adjustments"}
+    assert refusal.value.facts["key"] == "scoring.adjustments"
     verdicts = (await record(servicer, an_indicator(1, "luck"))).refused
     assert [verdict.reason for verdict in verdicts] == ["PROGRAMME_VALUE_OPEN"]
     async with db.transaction() as session:

@@ -1,36 +1,27 @@
 """Checking a pack never crashes, and what it accepts can be evaluated."""
 
 import copy
-from collections.abc import Mapping
-from contextlib import suppress
-from datetime import date
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import access
-from services.kernel.errors import Refused
-from services.kernel.money import Fen
-from services.programmes import covers, pricing, scoring, waterfall
-from services.programmes.calendars import Calendar
-from services.programmes.loader import PackErrors, load_texts
-from services.programmes.review import review
-from services.programmes.schema.insurance import Insurance
+from services.programmes.assemble import PackErrors, assemble
+from services.programmes.loader import PACKAGED
 from services.programmes.schema.pack import Pack
-from services.programmes.schema.scoring import BasePointsScoring, WeightedScoring
-from services.programmes.schema.values import known
-from services.programmes.yaml_text import Problem
+from services.programmes.yaml_text import Problem, Text, parse
 from tests.programmes.county_texts import ADOPTION, INSTITUTIONS, OVERLAY, PACK, texts
-
-ON = date(2020, 6, 1)
-WHOLE: dict[str, Any] = yaml.safe_load(PACK)
+from tests.programmes.evaluate import EVALUATORS, ONLY_DATA, evaluate
 
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-(10**19), 10**19),
+    st.integers(-2, 101),
     st.floats(allow_nan=False),
     st.text(max_size=12),
     st.sampled_from(["inherit", "open", "household", "A", "2020-02-30", "yes", "0123"]),
@@ -44,8 +35,17 @@ VALUES = st.recursive(
     max_leaves=6,
 )
 
+# Every packaged pack, so that a section is tried with all that any programme says in it.
+FILES: Mapping[str, str] = {
+    file.name: file.read_text(encoding="utf-8") for file in sorted(PACKAGED[0].glob("*.yaml"))
+}
+PARSED: Mapping[str, dict[str, Any]] = {file: yaml.safe_load(text) for file, text in FILES.items()}
+SECTIONS = sorted({section for whole in PARSED.values() for section in whole})
 
-def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+Path = tuple[Any, ...]
+
+
+def places(node: Any, path: Path = ()) -> list[Path]:
     """Every key and item of a parsed pack."""
     steps = node.items() if isinstance(node, dict) else enumerate(node)
     found = []
@@ -56,13 +56,21 @@ def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return found
 
 
-PLACES = places(WHOLE)
+@cache
+def places_in(section: str) -> Sequence[tuple[str, Path]]:
+    """Every place of a section, in every pack that has it."""
+    return [
+        (file, place)
+        for file, whole in PARSED.items()
+        if section in whole
+        for place in places({section: whole[section]})
+    ]
 
 
-def with_change(path: tuple[Any, ...], value: Any, *, remove: bool) -> str:
-    """The pack's text with one place replaced or left out."""
+def with_change(whole: Mapping[str, Any], path: Path, value: Any, *, remove: bool) -> str:
+    """A pack's text with one place replaced or left out."""
     # Typed again by YAML, as an officer's editor would leave it.
-    whole = yaml.safe_load(PACK)
+    whole = copy.deepcopy(whole)
     here: Any = whole
     for step in path[:-1]:
         here = here[step]
@@ -73,55 +81,38 @@ def with_change(path: tuple[Any, ...], value: Any, *, remove: bool) -> str:
     return yaml.safe_dump(whole, allow_unicode=True, default_flow_style=False)
 
 
-def evaluate(pack: Pack) -> None:
-    """Run what the pack says; an open or missing value may refuse, nothing may crash."""
-    if isinstance(pack.scoring, WeightedScoring):
-        with suppress(Refused):
-            scoring.score_by_weights(pack.scoring, {"integrity": 90}, "honest")
-    if pack.scoring:
-        with suppress(Refused):
-            review(pack.scoring, [], on=ON)
-    if pack.gateway:
-        access.conditions_of(pack.gateway)
-    if isinstance(pack.scoring, BasePointsScoring):
-        with suppress(Refused):
-            scoring.score_by_points(pack.scoring, {"tidy": 1}, "honest")
-    for model in pack.fund.models if pack.fund else ():
-        with suppress(Refused):
-            shared = waterfall.share_loss_by(model, Fen(12_345))
-            paid = sum(line.amount_fen for line in shared.allocations)
-            assert paid + shared.uncovered_fen == 12_345
-    if pack.loans:
-        with suppress(Refused):
-            table = known(pack.loans.benchmark)
-            pricing.benchmark_rate_ppm(table, term_months=6, on=ON)
-    if pack.insurance:
-        evaluate_insurance(pack.insurance)
+@cache
+def parsed(file: str) -> Text:
+    """A packaged pack, read once: only what is changed is read again."""
+    return parse(file, FILES[file])
 
 
-def evaluate_insurance(insurance: Insurance) -> None:
-    for cover in insurance.covers:
-        with suppress(Refused):
-            groups = covers.payees_of(
-                cover, consented=True, sweep_trigger="always", difficulty=False
-            )
-            assert groups[-1] == ("household",)
-    with suppress(Refused):
-        tiers = known(insurance.claim_tiers)
-        covers.claim_deadline(Fen(10**12), tiers, accepted_on=ON, calendar=Calendar())
+def with_parents(file: str, text: Text) -> list[Text]:
+    """A pack's file with all that it is built on."""
+    files, here = [text], file
+    while parent := PARSED[here]["programme"].get("extends"):
+        here = f"{parent}.yaml"
+        files.append(parsed(here))
+    return files
 
 
-def loaded(files: Mapping[str, str]) -> tuple[Pack, ...] | tuple[Problem, ...]:
+Results = Sequence[Pack] | Sequence[Problem]
+
+
+def assembled(files: Sequence[Text]) -> Results:
     """The packs, or all that is wrong; anything else that is raised is a crash."""
     try:
-        return tuple(load_texts(files).packs.values())
+        return tuple(assemble(files, []).packs.values())
     except PackErrors as refused:
         return refused.problems
 
 
-def judge(files: Mapping[str, str]) -> None:
+def loaded(files: Mapping[str, str]) -> Results:
+    return assembled([parse(file, text) for file, text in files.items()])
+
+
+def judge(results: Results) -> None:
     """Refused with problems that say something, or accepted and evaluated."""
-    results = loaded(files)
     assert results
     for result in results:
         if isinstance(result, Problem):
@@ -131,17 +122,53 @@ def judge(files: Mapping[str, str]) -> None:
             evaluate(result)
 
 
-@settings(max_examples=250, deadline=None)
-@given(st.sampled_from(PLACES), VALUES, st.booleans())
-def test_a_pack_changed_anywhere_is_refused_or_can_be_evaluated(
-    path: tuple[Any, ...], value: Any, remove: bool
+def test_every_section_of_a_pack_is_evaluated_or_known_to_be_data() -> None:
+    assert set(Pack.model_fields) - {"source"} <= set(EVALUATORS) | ONLY_DATA
+    assert set(EVALUATORS) <= set(SECTIONS)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_packaged_pack_can_be_evaluated(file: str) -> None:
+    judge(assembled(with_parents(file, parsed(file))))
+
+
+@st.composite
+def changes(draw: st.DrawFn, section: str) -> tuple[str, str]:
+    """A pack's file and its text with one place of a section changed."""
+    file, path = draw(st.sampled_from(places_in(section)))
+    kind = draw(st.sampled_from(["removed", "any", "from elsewhere"]))
+    value: Any = draw(VALUES) if kind == "any" else None
+    if kind == "from elsewhere":
+        # Such a value is well formed, so that it often passes the types and meets the rules.
+        other, there = draw(st.sampled_from(places_in(section)))
+        value = PARSED[other]
+        for step in there:
+            value = value[step]
+    return file, with_change(PARSED[file], path, value, remove=kind == "removed")
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_a_section_changed_anywhere_is_refused_or_can_be_evaluated(
+    section: str, data: st.DataObject
 ) -> None:
-    text = with_change(path, value, remove=remove)
+    file, text = data.draw(changes(section))
 
-    judge(texts(pack=text, overlay="", adoption="", institutions=""))
+    judge(assembled(with_parents(file, parse(file, text))))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(places(yaml.safe_load(PACK))), VALUES, st.booleans())
+def test_a_pack_changed_anywhere_is_refused_or_can_be_evaluated(
+    path: Path, value: Any, remove: bool
+) -> None:
+    text = with_change(yaml.safe_load(PACK), path, value, remove=remove)
+
+    judge(loaded(texts(pack=text, overlay="", adoption="", institutions="")))
+
+
+@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_refused_and_never_crashes(text: str) -> None:
     results = loaded({"any@1.yaml": text})
@@ -150,17 +177,17 @@ def test_any_text_is_refused_and_never_crashes(text: str) -> None:
     assert all(isinstance(result, Problem) for result in results)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(PACK) - 1), st.text(max_size=3), st.integers(0, 6))
 def test_a_slip_of_the_keyboard_is_refused_or_can_be_evaluated(
     at: int, typed: str, deleted: int
 ) -> None:
     slipped = PACK[:at] + typed + PACK[at + deleted :]
 
-    judge(texts(pack=slipped, overlay="", adoption="", institutions=""))
+    judge(loaded(texts(pack=slipped, overlay="", adoption="", institutions="")))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from(["overlay", "adoption", "institutions"]),
     st.integers(0, 400),
@@ -172,4 +199,4 @@ def test_a_slip_in_a_countys_own_files_never_crashes(
 ) -> None:
     whole = {"overlay": OVERLAY, "adoption": ADOPTION, "institutions": INSTITUTIONS}[kind]
 
-    judge(texts(**{kind: whole[:at] + typed + whole[at + deleted :]}))
+    judge(loaded(texts(**{kind: whole[:at] + typed + whole[at + deleted :]})))

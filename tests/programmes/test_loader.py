@@ -109,8 +109,8 @@ def test_every_value_says_which_file_it_came_from() -> None:
     catalogue = load_texts({**texts(), "plain@2.yaml": CHILD})
     origins = catalogue.origins["plain@2"]
 
-    assert origins["loan_products[micro].subsidy.mode"] == "plain@2.yaml"
-    assert origins["loan_products[micro].max_principal_fen"] == "plain@1.yaml"
+    assert origins["loan_products[micro].subsidy.mode"].file == "plain@2.yaml"
+    assert origins["loan_products[micro].max_principal_fen"].file == "plain@1.yaml"
     assert "loan_products[micro].subsidy.rate_ppm" not in origins
 
 

@@ -482,7 +482,7 @@ WRONG = {
     "a role without duties": ("duties: [lending]", "duties: []", "at least one duty"),
     "a role of nobody": ("{organ: lender, d", "{organ: {open: not yet}, d", "organ or its zone"),
     "an event for nobody": ("to: [poverty_office]", "to: []", "shared with nobody"),
-    "a key nobody knows": ("  honours:", "  honors:", "not permitted"),
+    "a key nobody knows": ("  honours:", "  honors:", "unknown key"),
 }
 
 

@@ -336,7 +336,9 @@ def disburse(
         state=LoanState.ACTIVE,
         disbursed_on=today,
         matures_on=matures_on,
-        notice_on=None if notice is None else calendars.notice_day(matures_on, notice.lead_months),
+        notice_on=None
+        if notice is None
+        else calendars.notice_day(matures_on, known(notice.lead_months)),
         outstanding_fen=loan.principal_fen,
         interest=Interest(today, 0, NOTHING, 0, NOTHING, NOTHING),
     )

@@ -1,4 +1,4 @@
-"""Schema: breakers, the five-tier table, reports and tasks."""
+"""Schema: breakers, the five-tier table, and all that is watched."""
 
 import itertools
 from enum import StrEnum
@@ -6,11 +6,21 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from services.programmes.schema.indicators import Count, Indicator, Kpi, check_counts
+from services.programmes.schema.reports import (
+    Analytics,
+    ComplianceCheck,
+    Deputies,
+    EarlyWarning,
+    IssueLedger,
+    Publication,
+    Report,
+    RiskList,
+)
 from services.programmes.schema.values import (
     Clause,
     Code,
     Days,
-    Every,
     Open,
     Organ,
     OrOpen,
@@ -69,7 +79,21 @@ class VillagesBreaker(Clause):
     lenders: Literal["all", "own"] = "all"
 
 
-Breaker = Annotated[RatioBreaker | VillagesBreaker, Field(discriminator="measure")]
+class CollectionBreaker(Clause):
+    """Trips when, month after month, less than this of what fell due was collected (S19)."""
+
+    id: Code
+    measure: Literal["due_collection_rate"]
+    scope: Literal["outlet", "village", "township", "county", "programme", "lender", "product"]
+    less_than_ppm: RatePpm
+    consecutive_months: Annotated[int, Field(ge=1, le=60)]
+    effects: tuple[BreakerEffect, ...]
+    lenders: Literal["all", "own"] = "all"
+
+
+Breaker = Annotated[
+    RatioBreaker | VillagesBreaker | CollectionBreaker, Field(discriminator="measure")
+]
 
 
 class Reopening(Clause):
@@ -79,33 +103,43 @@ class Reopening(Clause):
     decided_by: Organ
 
 
-class Report(Clause):
-    """A report or check that is due again and again."""
-
-    id: Code
-    every: Every
-    by: tuple[Organ, ...]
-    to: tuple[Organ, ...] = ()
-    only_while_overdue: bool = False
-
-
 class Monitoring(Clause):
     """What is watched, and what follows."""
 
     breakers: tuple[Breaker, ...] = ()
-    reopening: Reopening | None = None
+    reopening: OrOpen[Reopening] | None = None
     five_tier: OrOpen[tuple[TierFrom, ...]]
+    risk_list: RiskList | None = None
+    # How far a lender's ratio may be above its ratio over all loans, inclusive (S01).
     tolerance_ppm: OrOpen[RatePpm] | None = None
+    tolerance_in: Literal["everywhere", "deep_poverty"] = "everywhere"
+    counts: tuple[Count, ...] = ()
+    indicators: tuple[Indicator, ...] = ()
+    kpis: tuple[Kpi, ...] = ()
     reports: tuple[Report, ...] = ()
+    early_warnings: tuple[EarlyWarning, ...] = ()
+    ledgers: tuple[IssueLedger, ...] = ()
+    compliance: tuple[ComplianceCheck, ...] = ()
+    deputies: Deputies | None = None
+    publications: tuple[Publication, ...] = ()
+    analytics: Analytics = Analytics()
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
+    def _breakers(self) -> Self:
         if twice := duplicates([breaker.id for breaker in self.breakers]):
             raise ValueError(f"breaker {twice[0]} is declared twice")
         by_villages = any(isinstance(breaker, VillagesBreaker) for breaker in self.breakers)
-        village = any(breaker.scope == "village" for breaker in self.breakers)
+        village = any(
+            breaker.scope == "village"
+            for breaker in self.breakers
+            if isinstance(breaker, RatioBreaker)
+        )
         if by_villages and not village:
             raise ValueError("a breaker that counts tripped villages needs a village breaker")
+        return self
+
+    @model_validator(mode="after")
+    def _five_tier(self) -> Self:
         if isinstance(self.five_tier, Open):
             return self
         if [band.tier for band in self.five_tier] != list(FiveTier):
@@ -113,4 +147,13 @@ class Monitoring(Clause):
         days = [band.min_overdue_days for band in self.five_tier]
         if days[0] != 0 or any(low >= high for low, high in itertools.pairwise(days)):
             raise ValueError("min_overdue_days starts at 0 and rises with every class")
+        return self
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        check_counts(self.counts, self.indicators, self.kpis)
+        known = {indicator.id for indicator in self.indicators}
+        for report in self.reports:
+            if missing := [name for name in report.indicators if name not in known]:
+                raise ValueError(f"report {report.id} shows {missing[0]}, which is no indicator")
         return self

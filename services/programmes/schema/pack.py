@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.programmes.schema.fund import Fund
+from services.programmes.schema.fund import Fund, check_covers
 from services.programmes.schema.gateway import GatewayRules
 from services.programmes.schema.insurance import Insurance
 from services.programmes.schema.loans import LoanProduct, LoanRules
@@ -78,10 +78,25 @@ class Eligibility(Clause):
         return self
 
 
+class Condition(Clause):
+    """
+    What is otherwise in a county with this property; the ref is `id@version:condition`.
+
+    Beside these keys it says any section of a pack, laid over the pack's own. Nobody reads it from
+    here: the loader makes a pack of it.
+    """
+
+    title: Title | None = None
+
+
+CONDITION_KEYS = frozenset(Condition.model_fields)
+
+
 class Pack(Clause):
     """One programme in one version, with everything it inherits."""
 
     programme: Header
+    conditions: dict[Code, Condition] = Field(default_factory=dict)
     registry: Registry | None = None
     eligibility: Eligibility | None = None
     scoring: Scoring | None = None
@@ -96,6 +111,8 @@ class Pack(Clause):
     def _links(self) -> Self:
         if twice := duplicates([product.id for product in self.loan_products]):
             raise ValueError(f"loan product {twice[0]} is declared twice")
+        if self.fund:
+            check_covers(self.fund, self.insurance)
         models = {model.id: model for model in self.fund.models} if self.fund else {}
         for product in self.loan_products:
             for code in product.sharing_models:
@@ -109,6 +126,11 @@ class Pack(Clause):
                     )
         if self.loan_products and self.loans is None:
             raise ValueError("loan_products need the section loans")
+        drawdown = self.loans.controlled_drawdown if self.loans else None
+        offered = {product.id for product in self.loan_products}
+        for code in drawdown.products if drawdown else ():
+            if code not in offered:
+                raise ValueError(f"controlled_drawdown names {code}, which is no loan product")
         return self
 
     @model_validator(mode="after")
