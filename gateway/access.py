@@ -26,6 +26,8 @@ GRANTORS = COUNTY | LENDERS | INSURERS | {Role.FINANCE_BUREAU, Role.GUARANTOR}
 """Every organ that a programme may give a step of the approval chain."""
 LOAN_READERS = GRANTORS | AUDITORS
 FUND_READERS = FUND_KEEPERS | LENDERS | INSURERS | AUDITORS | {Role.GUARANTOR, Role.POVERTY_OFFICE}
+CREDIT_READERS = COUNTY | LENDERS | AUDITORS | {Role.FINANCE_BUREAU}
+MODEL_USERS = frozenset({Role.BANK, Role.COUNTY_CENTRE})
 CLAIM_READERS = COUNTY | LENDERS | INSURERS | AUDITORS
 
 DEPARTMENTS = frozenset(
@@ -99,6 +101,32 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.credit.v1.CreditService/RateHouseholds": REGISTRARS,
     "liandong.credit.v1.CreditService/GetCreditFile": COUNTY | LENDERS | AUDITORS,
     "liandong.credit.v1.CreditService/ListCreditFiles": COUNTY | LENDERS | AUDITORS,
+    "liandong.credit.v1.CreditService/ExplainScore": CREDIT_READERS,
+    "liandong.credit.v1.CreditService/RederiveRating": CREDIT_READERS,
+    "liandong.credit.v1.CreditService/ListRatings": CREDIT_READERS,
+    "liandong.credit.v1.CreditService/RecordExternalScore": MODEL_USERS,
+    "liandong.credit.v1.CreditService/GetCreditReport": CREDIT_READERS,
+    "liandong.credit.v1.CreditService/GetLimit": CREDIT_READERS,
+    "liandong.credit.v1.CreditService/ListLimitChanges": CREDIT_READERS,
+    "liandong.credit.v1.CreditService/OpenReviews": STATIONS | {Role.COUNTY_CENTRE},
+    "liandong.credit.v1.CreditService/BatchDecideReviewSteps": GRANTORS,
+    "liandong.credit.v1.CreditService/ConfirmOverride": GRANTORS,
+    "liandong.credit.v1.CreditService/PublishNotices": COUNTY,
+    "liandong.credit.v1.CreditService/ObjectToNotice": COUNTY,
+    "liandong.credit.v1.CreditService/AnswerObjection": COUNTY,
+    "liandong.credit.v1.CreditService/GrantReviews": GRANTORS,
+    "liandong.credit.v1.CreditService/GetReview": CREDIT_READERS,
+    "liandong.credit.v1.CreditService/ListReviews": CREDIT_READERS,
+    "liandong.credit.v1.CreditService/ContestRefusal": COUNTY,
+    "liandong.credit.v1.CreditService/AnswerContest": REGISTRARS,
+    "liandong.credit.v1.CreditService/ListContests": CREDIT_READERS,
+    "liandong.credit.v1.CreditService/ProposeMeasure": COUNTY | LENDERS,
+    "liandong.credit.v1.CreditService/DecideMeasure": COUNTY | LENDERS,
+    "liandong.credit.v1.CreditService/EndMeasure": REGISTRARS,
+    "liandong.credit.v1.CreditService/ListMeasures": CREDIT_READERS,
+    "liandong.credit.v1.CreditService/AssessAreas": REGISTRARS,
+    "liandong.credit.v1.CreditService/ListCreditAreas": CREDIT_READERS,
+    "liandong.credit.v1.CreditService/GetCoverage": CREDIT_READERS,
     # Loans.
     "liandong.loans.v1.LoansService/ApplyForLoan": STATIONS | LENDERS | {Role.COUNTY_CENTRE},
     "liandong.loans.v1.LoansService/BatchApplyForLoans": STATIONS | LENDERS | {Role.COUNTY_CENTRE},

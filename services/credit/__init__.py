@@ -1,7 +1,13 @@
 """
-The county's shared credit record: scores and why, grades, limits.
+The county's shared credit record: scores and why, grades, limits, standing.
 
-Owns: indicators, ratings with their working, credit files with grade and limit.
-Hears: households' household_registered, household_changed, household_delisted.
-Says: household_graded, household_vetoed, limit_granted, limit_changed, limit_expired.
+Owns: indicators, ratings with their working, credit files with grade and limit, reviews and
+contests, measures (sanctions, rewards, waivers), exposures over all lenders, credit areas and
+coverage.
+Hears: households' household_registered, household_changed, household_delisted; loans'
+loan_approved, loan_refused, loan_disbursed, loan_repaid, loan_overdue, loan_settled,
+payout_allocated, payout_allocation_reversed, breaker_tripped, breaker_reset.
+Says: household_graded, household_vetoed, household_listed, household_released, household_rewarded,
+reward_ended, limit_granted, limit_changed, limit_expired, review_moved, refusal_contested,
+contest_answered, area_certified.
 """

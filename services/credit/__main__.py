@@ -25,7 +25,7 @@ async def serve(settings: CreditSettings, platform: PlatformSettings) -> None:
         add_to_server=credit_pb2_grpc.add_CreditServiceServicer_to_server,
         servicer=partial(CreditServicer, catalogue=catalogue),
         handlers=handlers(catalogue),
-        books=Books(totals=totals, close_day=close_day),
+        books=Books(totals=totals, close_day=close_day(catalogue)),
     )
     await chassis.run(service, settings, platform)
 

@@ -1,15 +1,48 @@
 """Credit: what is read. Nothing is decided here, nothing is written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.credit import rules, store
-from services.credit.model import CreditFile
-from services.credit.operations import require_county
+from services.credit.model import (
+    Contest,
+    Coverage,
+    CreditArea,
+    CreditFile,
+    Exposure,
+    ExternalScore,
+    LimitChange,
+    LimitState,
+    Measure,
+    Objection,
+    Rating,
+    Review,
+    ReviewEntry,
+)
+from services.credit.operations.areas import terms_of
+from services.credit.operations.shared import exposure_of, require_county
+from services.credit.rules import areas as area_rules
+from services.credit.rules import limits, rating, recording
+from services.credit.rules.explaining import Explanation, explain
+from services.credit.rules.rating import Derivation
+from services.credit.rules.reviewing import next_step
+from services.credit.rules.scheme import MODEL, scheme_of
+from services.credit.store import areas as area_store
+from services.credit.store import files as store
+from services.credit.store import limits as limit_store
+from services.credit.store import reviews as review_store
+from services.credit.store import standing as standing_store
+from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
-from services.kernel.errors import NotFound
+from services.kernel.errors import NotFound, Refused
+from services.programmes.loader import Catalogue
+from services.programmes.schema.scoring import ReviewStep
+
+AFTER_ALL = UUID(int=2**128 - 1)
+HISTORY = 12
 
 LENDERS = ("bank", "mutual_aid_society")
 OFFICES = (
@@ -56,10 +89,344 @@ async def list_credit_files(
 ) -> Sequence[CreditFile]:
     """The next files of an area, in household order."""
     _require_reader(caller, county_code)
-    rules.check_area(within, county_code)
+    recording.check_area(within, county_code)
     if caller.role not in LENDERS:
         caller.require_area(within or county_code)
     return await store.list_files(session, county_code, within, after=after, limit=limit)
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A rating, why, and who observed what it read."""
+
+    rating: Rating
+    explanation: Explanation
+    sources: Mapping[int, str]
+
+
+async def explain_score(
+    session: AsyncSession,
+    caller: Caller,
+    catalogue: Catalogue,
+    county_code: str,
+    household_id: UUID,
+    *,
+    rating_id: UUID | None,
+) -> Explained:
+    """Why a rating of a household came out as it did: the given one, or the last."""
+    file, _ = await get_credit_file(session, caller, county_code, household_id)
+    asked = rating_id or file.rating_id
+    if asked is None:
+        raise Refused(
+            "NEVER_RATED", f"household {household_id} was never rated", message_zh="该农户尚未评级"
+        )
+    stored = await _rating(session, county_code, asked, household_id)
+    return await _explained(session, catalogue, stored)
+
+
+async def rederive_rating(
+    session: AsyncSession, caller: Caller, catalogue: Catalogue, county_code: str, rating_id: UUID
+) -> tuple[Rating, Derivation, list[str]]:
+    """A stored rating derived again, and the inputs that no longer equal their entries."""
+    _require_reader(caller, county_code)
+    stored = await _rating(session, county_code, rating_id, None)
+    await get_credit_file(session, caller, county_code, stored.household_id)
+    scheme = scheme_of(catalogue.terms(county_code, stored.programme))
+    entries = await store.find_entries(
+        session, county_code, stored.household_id, [o.entry for o in stored.inputs.values()]
+    )
+    altered = [
+        code
+        for code, seen in sorted(stored.inputs.items())
+        if not code.startswith(MODEL)
+        and entries.get(seen.entry, ("", 0, date.min, ""))[:3]
+        != (code, seen.value, seen.observed_on)
+    ]
+    return stored, rating.derive_again(stored, scheme=scheme), altered
+
+
+async def list_ratings(
+    session: AsyncSession,
+    caller: Caller,
+    county_code: str,
+    household_id: UUID,
+    *,
+    before: UUID,
+    limit: int,
+) -> list[Rating]:
+    """A household's ratings, the newest first."""
+    await get_credit_file(session, caller, county_code, household_id)
+    return await store.list_ratings(session, county_code, household_id, before=before, limit=limit)
+
+
+async def get_limit(
+    session: AsyncSession, caller: Caller, county_code: str, household_id: UUID
+) -> LimitState:
+    """A household's limit and what is free of it, over all lenders."""
+    file, _ = await get_credit_file(session, caller, county_code, household_id)
+    exposure = await _exposure(session, caller, county_code, household_id)
+    return limits.state_of(file, exposure)
+
+
+async def list_limit_changes(
+    session: AsyncSession,
+    caller: Caller,
+    county_code: str,
+    household_id: UUID,
+    *,
+    before: int,
+    limit: int,
+) -> list[LimitChange]:
+    """The changes of a household's limit, the newest first."""
+    await get_credit_file(session, caller, county_code, household_id)
+    return await limit_store.list_limit_changes(
+        session, county_code, household_id, before=before, limit=limit
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CreditReport:
+    """A household's own report."""
+
+    as_of: date
+    file: CreditFile
+    explained: Explained | None
+    limit: LimitState
+    exposure: Exposure
+    measures: list[Measure]
+    history: list[Rating]
+    external_scores: list[ExternalScore]
+
+
+async def credit_report(
+    session: AsyncSession,
+    caller: Caller,
+    catalogue: Catalogue,
+    county_code: str,
+    household_id: UUID,
+) -> CreditReport:
+    """A household's own credit report: index, grade and why, free limit, standing."""
+    file, _ = await get_credit_file(session, caller, county_code, household_id)
+    today = await business_day.today(session, county_code)
+    exposure = await _exposure(session, caller, county_code, household_id)
+    history = await store.list_ratings(
+        session, county_code, household_id, before=AFTER_ALL, limit=HISTORY
+    )
+    last = next((each for each in history if each.rating_id == file.rating_id), None)
+    measures = await standing_store.find_measures(session, county_code, [household_id])
+    scores = await standing_store.find_external_scores(
+        session, county_code, [household_id], on=today
+    )
+    return CreditReport(
+        as_of=today,
+        file=file,
+        explained=None if last is None else await _explained(session, catalogue, last),
+        limit=limits.state_of(file, exposure),
+        exposure=exposure,
+        measures=[each for each in measures.get(household_id, []) if each.holds_on(today)],
+        history=history,
+        external_scores=scores.get(household_id, []),
+    )
+
+
+async def list_measures(
+    session: AsyncSession,
+    caller: Caller,
+    county_code: str,
+    *,
+    household_id: UUID | None,
+    within: str,
+    on: date | None,
+    before: UUID,
+    limit: int,
+) -> list[Measure]:
+    """Measures of a household or an area, the newest first."""
+    _require_area(caller, county_code, within, household_id)
+    if household_id is not None:
+        await get_credit_file(session, caller, county_code, household_id)
+    return await standing_store.list_measures(
+        session,
+        county_code,
+        household_id=household_id,
+        within=within,
+        on=on,
+        before=before,
+        limit=limit,
+    )
+
+
+async def get_review(
+    session: AsyncSession, caller: Caller, catalogue: Catalogue, county_code: str, review_id: UUID
+) -> tuple[Review, ReviewStep | None, list[ReviewEntry], list[Objection]]:
+    """One review with its whole record."""
+    _require_reader(caller, county_code)
+    found = await review_store.lock_reviews(session, county_code, [review_id])
+    if review_id not in found:
+        raise NotFound("REVIEW_NOT_FOUND", f"no review {review_id}", message_zh="无此评议")
+    review = found[review_id]
+    if caller.role not in LENDERS:
+        caller.require_area(review.area_code)
+    entries = await review_store.list_entries(session, county_code, review_id)
+    objections = await review_store.find_objections(session, county_code, [review_id])
+    return review, step_of(catalogue, review), entries, objections.get(review_id, [])
+
+
+def step_of(catalogue: Catalogue, review: Review) -> ReviewStep | None:
+    """The step that is next for a review."""
+    scheme = scheme_of(catalogue.terms(review.county_code, review.programme))
+    return next_step(review, scheme)
+
+
+async def list_reviews(
+    session: AsyncSession,
+    caller: Caller,
+    county_code: str,
+    *,
+    within: str,
+    state: str,
+    after: UUID,
+    limit: int,
+) -> list[Review]:
+    """Reviews of an area, in the order in which they were opened."""
+    _require_area(caller, county_code, within, None)
+    return await review_store.list_reviews(
+        session, county_code, within=within, state=state, after=after, limit=limit
+    )
+
+
+async def list_contests(
+    session: AsyncSession,
+    caller: Caller,
+    county_code: str,
+    *,
+    within: str,
+    open_only: bool,
+    after: UUID,
+    limit: int,
+) -> list[Contest]:
+    """Contests of an area, in the order in which they were raised."""
+    _require_area(caller, county_code, within, None)
+    return await review_store.list_contests(
+        session, county_code, within=within, open_only=open_only, after=after, limit=limit
+    )
+
+
+async def list_credit_areas(
+    session: AsyncSession,
+    caller: Caller,
+    county_code: str,
+    *,
+    within: str,
+    on: date | None,
+    certified_only: bool,
+    offset: int,
+    limit: int,
+) -> list[CreditArea]:
+    """Credit areas, as they stand or as they stood on a day."""
+    _require_area(caller, county_code, within, None)
+    if on is None:
+        return await area_store.list_areas(
+            session,
+            county_code,
+            within=within,
+            certified_only=certified_only,
+            offset=offset,
+            limit=limit,
+        )
+    return await area_store.list_areas_on(
+        session,
+        county_code,
+        on,
+        within=within,
+        certified_only=certified_only,
+        offset=offset,
+        limit=limit,
+    )
+
+
+async def get_coverage(
+    session: AsyncSession,
+    caller: Caller,
+    catalogue: Catalogue,
+    county_code: str,
+    *,
+    within: str,
+    level: str,
+    by_institution: bool,
+    on: date | None,
+    offset: int,
+    limit: int,
+) -> tuple[list[Coverage], Mapping[str, int], date]:
+    """Coverage, its targets and the day for which it holds."""
+    _require_area(caller, county_code, within, None)
+    today = await business_day.today(session, county_code)
+    programmes = terms_of(catalogue, county_code, on or today)
+    digits = area_rules.DIGITS[level]
+    if on is None:
+        figures = await area_store.count_coverage(
+            session,
+            county_code,
+            within=within,
+            digits=digits,
+            left_out=area_rules.left_out(programmes),
+            by_institution=by_institution,
+            offset=offset,
+            limit=limit,
+        )
+        return figures, area_rules.targets_of(programmes), today
+    kept_on = await area_store.last_kept(session, county_code, on)
+    if kept_on is None:
+        raise NotFound(
+            "COVERAGE_NOT_KEPT", f"no coverage was kept up to {on}", message_zh="该日期前无留存数据"
+        )
+    figures = await area_store.list_coverage(
+        session,
+        county_code,
+        kept_on,
+        within=within,
+        digits=digits,
+        by_institution=by_institution,
+        offset=offset,
+        limit=limit,
+    )
+    return figures, area_rules.targets_of(programmes), kept_on
+
+
+def _require_area(caller: Caller, county_code: str, within: str, household_id: UUID | None) -> None:
+    _require_reader(caller, county_code)
+    recording.check_area(within, county_code)
+    if caller.role not in LENDERS and household_id is None:
+        caller.require_area(within or county_code)
+
+
+async def _rating(
+    session: AsyncSession, county_code: str, rating_id: UUID, household_id: UUID | None
+) -> Rating:
+    stored = (await store.find_ratings(session, county_code, [rating_id])).get(rating_id)
+    if stored is None or household_id not in (None, stored.household_id):
+        raise NotFound("RATING_NOT_FOUND", f"no rating {rating_id}", message_zh="无此评级")
+    return stored
+
+
+async def _explained(session: AsyncSession, catalogue: Catalogue, stored: Rating) -> Explained:
+    scheme = scheme_of(catalogue.terms(stored.county_code, stored.programme))
+    entries = await store.find_entries(
+        session,
+        stored.county_code,
+        stored.household_id,
+        [seen.entry for seen in stored.inputs.values()],
+    )
+    sources = {entry: each[3] for entry, each in entries.items()}
+    return Explained(stored, explain(stored, scheme), sources)
+
+
+async def _exposure(
+    session: AsyncSession, caller: Caller, county_code: str, household_id: UUID
+) -> Exposure:
+    today = await business_day.today(session, county_code)
+    return await exposure_of(
+        session, county_code, household_id, lender_id=caller.institution_id, today=today
+    )
 
 
 async def totals(session: AsyncSession, county_code: str) -> dict[str, int]:

@@ -7,6 +7,7 @@ from services.kernel import business_day
 from services.kernel.database import Database
 from services.programmes.loader import Catalogue
 from tests.conftest import MakeSchema
+from tests.credit.chained import chained, desk
 from tests.credit.county import COUNTY, OPENED, a_catalogue
 
 
@@ -21,3 +22,6 @@ async def db(schema: MakeSchema) -> Database:
 @pytest.fixture(scope="session")
 def catalogue() -> Catalogue:
     return a_catalogue()
+
+
+__all__ = ["catalogue", "chained", "db", "desk"]

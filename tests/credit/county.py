@@ -7,7 +7,7 @@ from uuid import UUID
 from google.protobuf.message import Message
 
 from services.credit.model import CreditFile, Household, Observed
-from services.credit.rules import Scheme, scheme_of
+from services.credit.rules.scheme import Scheme, scheme_of
 from services.kernel import rpc
 from services.kernel.caller import Caller
 from services.kernel.money import Fen

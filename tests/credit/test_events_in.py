@@ -9,9 +9,10 @@ from liandong.households.v1 import events_pb2
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from services.credit import operations, store
 from services.credit.events_in import handlers
 from services.credit.model import CreditFile
+from services.credit.operations import rating as operations
+from services.credit.store import files as store
 from services.kernel.bus import Consumer
 from services.kernel.cloudevents import Envelope
 from services.kernel.database import Database, execute, fetch

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.credit import rules
 from services.credit.model import Cause, CreditFile, Decision, Fact, Indicator, Observed
+from services.credit.rules import rating as rules
+from services.credit.rules import recording
+from services.credit.rules.scheme import missing_factors, scheme_of
 from services.kernel.errors import Invalid, Refused
 from tests.credit.county import (
     COUNTY,
@@ -167,31 +169,35 @@ def test_an_open_value_is_refused_by_its_key() -> None:
     terms = a_catalogue().terms(COUNTY, "undecided@1")
 
     with pytest.raises(Refused) as refusal:
-        rules.scheme_of(terms)
+        scheme_of(terms)
 
     assert refusal.value.reason == "PROGRAMME_VALUE_OPEN"
     assert refusal.value.facts["key"] == "scoring.adjustments"
 
 
-def test_a_weighted_scheme_needs_scores_that_indicators_do_not_give() -> None:
+def test_a_weighted_scheme_needs_a_score_of_every_factor() -> None:
+    scheme = scheme_of(a_catalogue().terms(COUNTY, "weighed@1"))
+
+    assert missing_factors(scheme, {"integrity": 80}) == ("labour",)
     with pytest.raises(Refused) as refusal:
-        rules.scheme_of(a_catalogue().terms(COUNTY, "weighed@1"))
+        rules.rate(a_file(), observed(integrity=80), scheme=scheme, rating_id=NEW, on=OPENED)
 
     assert refusal.value.reason == "FACTOR_SCORES_MISSING"
+    assert refusal.value.facts == {"missing": "labour"}
 
 
 def test_what_may_be_recorded_is_what_the_programmes_read() -> None:
     catalogue = a_catalogue()
 
-    codes = rules.codes_of([catalogue.terms(COUNTY, "plain@1")])
+    codes = recording.codes_of([catalogue.terms(COUNTY, "plain@1")])
 
     assert codes.named == {"skills", "late", "arrears", "dishonesty", "able_to_work", "kind"}
 
 
 def check(code: str = "skills", *, on: date = OPENED, area: str | None = VILLAGE) -> None:
-    codes = rules.codes_of([a_catalogue().terms(COUNTY, "plain@1")])
+    codes = recording.codes_of([a_catalogue().terms(COUNTY, "plain@1")])
     indicator = Indicator(household_id(1), code, 1, on)
-    rules.check_indicator(indicator, area=area, codes=codes, today=OPENED)
+    recording.check_indicator(indicator, area=area, codes=codes, today=OPENED)
 
 
 def test_an_indicator_must_be_named_and_observed_by_today() -> None:
@@ -205,18 +211,18 @@ def test_an_indicator_must_be_named_and_observed_by_today() -> None:
 
 
 def test_an_unnamed_indicator_of_an_undecided_programme_names_the_open_key() -> None:
-    codes = rules.codes_of([a_catalogue().terms(COUNTY, "undecided@1")])
+    codes = recording.codes_of([a_catalogue().terms(COUNTY, "undecided@1")])
     indicator = Indicator(household_id(1), "skills", 1, OPENED)
 
     with pytest.raises(Refused, match="PROGRAMME_VALUE_OPEN"):
-        rules.check_indicator(indicator, area=VILLAGE, codes=codes, today=OPENED)
+        recording.check_indicator(indicator, area=VILLAGE, codes=codes, today=OPENED)
 
 
 def test_an_area_of_another_county_is_refused_by_field() -> None:
-    rules.check_area("", COUNTY)
-    rules.check_area(VILLAGE, COUNTY)
+    recording.check_area("", COUNTY)
+    recording.check_area(VILLAGE, COUNTY)
     with pytest.raises(Invalid) as refusal:
-        rules.check_area("990102001", COUNTY)
+        recording.check_area("990102001", COUNTY)
 
     assert refusal.value.violations[0].field == "within"
 

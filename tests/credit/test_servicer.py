@@ -10,8 +10,9 @@ from google.protobuf.message import Message
 from google.type.date_pb2 import Date
 from liandong.credit.v1 import credit_pb2, events_pb2
 
-from services.credit import jobs, store
+from services.credit import jobs
 from services.credit.servicer import CreditServicer
+from services.credit.store import files as store
 from services.kernel import business_day, wire
 from services.kernel.caller import Caller
 from services.kernel.database import Database, fetch
@@ -395,17 +396,17 @@ async def test_a_county_without_a_first_day_is_refused(servicer: CreditServicer)
 
 
 async def test_a_limit_expires_when_its_last_day_closes(
-    db: Database, servicer: CreditServicer
+    db: Database, servicer: CreditServicer, catalogue: Catalogue
 ) -> None:
     await put(db, 1)
     await rate(servicer)
 
     async with db.transaction() as session:
-        await jobs.close_day(session, COUNTY, date(2022, 1, 3))
+        await jobs.close_day(catalogue)(session, COUNTY, date(2022, 1, 3))
     assert (await get(servicer, 1)).limit_fen == 5_000_000
     for _ in range(2):
         async with db.transaction() as session:
-            await jobs.close_day(session, COUNTY, date(2022, 1, 4))
+            await jobs.close_day(catalogue)(session, COUNTY, date(2022, 1, 4))
 
     file = await get(servicer, 1)
     assert (file.limit_fen, file.grade, file.HasField("valid_until")) == (0, "A", False)

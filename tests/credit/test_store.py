@@ -7,8 +7,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from services.credit import rules, store
 from services.credit.model import Indicator
+from services.credit.rules import rating as rules
+from services.credit.store import files as store
 from services.kernel.database import Database, execute, fetch
 from services.kernel.ids import new_id
 from services.kernel.money import Fen

@@ -113,12 +113,18 @@ class Refresh(Clause):
 
 
 class ReviewStep(Clause):
-    """One step of the rating's review, in order; `panel` sits with the organ that decides."""
+    """
+    One step of the rating's review, in order; `panel` sits with the organ that decides.
+
+    It is due within working days, and of the panel's members so many must be there.
+    """
 
     step: Code
     organ: OrOpen[Organ]
     panel: tuple[Organ, ...] = ()
     kind: Literal["assessment", "check", "audit", "proposal", "grant"] | None = None
+    working_days: OrOpen[Days] | None = None
+    quorum_pct: OrOpen[Pct] | None = None
 
     @model_validator(mode="after")
     def _panel(self) -> Self:

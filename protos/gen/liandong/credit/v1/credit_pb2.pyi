@@ -30,12 +30,17 @@ class Indicator(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     APPLIES_FIELD_NUMBER: _builtins.int
     OBSERVED_ON_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
     household_id: _builtins.str
     """The household (UUID)."""
     code: _builtins.str
     """Code of an adjustment or veto of the programme, e.g. `harmonious_family`."""
     applies: _builtins.bool
     """True when it applies, false to take an earlier observation back."""
+    value: _builtins.int
+    """Its value where it is a number, e.g. 0 to 100 for a factor of a weighted scheme; it wins over
+    `applies`, which stands for 1 and 0.
+    """
     @_builtins.property
     def observed_on(self) -> _date_pb2.Date:
         """The day on which it was observed."""
@@ -47,12 +52,15 @@ class Indicator(_message.Message):
         code: _builtins.str = ...,
         applies: _builtins.bool = ...,
         observed_on: _date_pb2.Date | None = ...,
+        value: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["observed_on", b"observed_on"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "observed_on", b"observed_on", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["applies", b"applies", "code", b"code", "household_id", b"household_id", "observed_on", b"observed_on"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "applies", b"applies", "code", b"code", "household_id", b"household_id", "observed_on", b"observed_on", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
+    _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__value) -> _WhichOneofReturnType__value | None: ...
 
 Global___Indicator: _TypeAlias = Indicator  # noqa: Y015
 
@@ -168,6 +176,7 @@ class RateHouseholdsResponse(_message.Message):
     GRANTED_FIELD_NUMBER: _builtins.int
     VETOED_FIELD_NUMBER: _builtins.int
     LAST_HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    INCOMPLETE_HOUSEHOLD_IDS_FIELD_NUMBER: _builtins.int
     rated: _builtins.int
     """Households rated."""
     granted: _builtins.int
@@ -176,6 +185,10 @@ class RateHouseholdsResponse(_message.Message):
     """Of them, those vetoed."""
     last_household_id: _builtins.str
     """The last household of the chunk; empty when there are none left."""
+    @_builtins.property
+    def incomplete_household_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Households that were left unrated because the scheme misses a factor of theirs: missing is not 0."""
+
     def __init__(
         self,
         *,
@@ -183,10 +196,11 @@ class RateHouseholdsResponse(_message.Message):
         granted: _builtins.int = ...,
         vetoed: _builtins.int = ...,
         last_household_id: _builtins.str = ...,
+        incomplete_household_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["granted", b"granted", "last_household_id", b"last_household_id", "rated", b"rated", "vetoed", b"vetoed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["granted", b"granted", "incomplete_household_ids", b"incomplete_household_ids", "last_household_id", b"last_household_id", "rated", b"rated", "vetoed", b"vetoed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -207,6 +221,8 @@ class CreditFile(_message.Message):
     VETOES_FIELD_NUMBER: _builtins.int
     PROGRAMME_FIELD_NUMBER: _builtins.int
     WORKING_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
+    RATING_ID_FIELD_NUMBER: _builtins.int
     household_id: _builtins.str
     """The household (UUIDv7)."""
     area_code: _builtins.str
@@ -221,6 +237,8 @@ class CreditFile(_message.Message):
     """Pack version of the last rating, `id@version`."""
     working: _builtins.str
     """How the score and the limit came about, step by step."""
+    rating_id: _builtins.str
+    """The last rating (UUIDv7), empty before the first."""
     @_builtins.property
     def valid_until(self) -> _date_pb2.Date:
         """Last day on which the limit may be used."""
@@ -228,6 +246,10 @@ class CreditFile(_message.Message):
     @_builtins.property
     def vetoes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Vetoes that hit."""
+
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What kept the grade or the limit back at the last rating, e.g. `observation:arrears`."""
 
     def __init__(
         self,
@@ -241,10 +263,12 @@ class CreditFile(_message.Message):
         vetoes: _abc.Iterable[_builtins.str] | None = ...,
         programme: _builtins.str = ...,
         working: _builtins.str = ...,
+        holds: _abc.Iterable[_builtins.str] | None = ...,
+        rating_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["valid_until", b"valid_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "grade", b"grade", "household_id", b"household_id", "limit_fen", b"limit_fen", "programme", b"programme", "score_centi", b"score_centi", "valid_until", b"valid_until", "vetoes", b"vetoes", "working", b"working"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "grade", b"grade", "holds", b"holds", "household_id", b"household_id", "limit_fen", b"limit_fen", "programme", b"programme", "rating_id", b"rating_id", "score_centi", b"score_centi", "valid_until", b"valid_until", "vetoes", b"vetoes", "working", b"working"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,7 +3,12 @@
 import grpc
 import warnings
 
+from liandong.credit.v1 import areas_pb2 as liandong_dot_credit_dot_v1_dot_areas__pb2
 from liandong.credit.v1 import credit_pb2 as liandong_dot_credit_dot_v1_dot_credit__pb2
+from liandong.credit.v1 import limits_pb2 as liandong_dot_credit_dot_v1_dot_limits__pb2
+from liandong.credit.v1 import reviews_pb2 as liandong_dot_credit_dot_v1_dot_reviews__pb2
+from liandong.credit.v1 import scores_pb2 as liandong_dot_credit_dot_v1_dot_scores__pb2
+from liandong.credit.v1 import standing_pb2 as liandong_dot_credit_dot_v1_dot_standing__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -59,6 +64,136 @@ class CreditServiceStub:
                 request_serializer=liandong_dot_credit_dot_v1_dot_credit__pb2.ListCreditFilesRequest.SerializeToString,
                 response_deserializer=liandong_dot_credit_dot_v1_dot_credit__pb2.ListCreditFilesResponse.FromString,
                 _registered_method=True)
+        self.ExplainScore = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/ExplainScore',
+                request_serializer=liandong_dot_credit_dot_v1_dot_scores__pb2.ExplainScoreRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_scores__pb2.ExplainScoreResponse.FromString,
+                _registered_method=True)
+        self.RederiveRating = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/RederiveRating',
+                request_serializer=liandong_dot_credit_dot_v1_dot_scores__pb2.RederiveRatingRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_scores__pb2.RederiveRatingResponse.FromString,
+                _registered_method=True)
+        self.ListRatings = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/ListRatings',
+                request_serializer=liandong_dot_credit_dot_v1_dot_scores__pb2.ListRatingsRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_scores__pb2.ListRatingsResponse.FromString,
+                _registered_method=True)
+        self.RecordExternalScore = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/RecordExternalScore',
+                request_serializer=liandong_dot_credit_dot_v1_dot_scores__pb2.RecordExternalScoreRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_scores__pb2.RecordExternalScoreResponse.FromString,
+                _registered_method=True)
+        self.GetCreditReport = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/GetCreditReport',
+                request_serializer=liandong_dot_credit_dot_v1_dot_limits__pb2.GetCreditReportRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_limits__pb2.GetCreditReportResponse.FromString,
+                _registered_method=True)
+        self.GetLimit = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/GetLimit',
+                request_serializer=liandong_dot_credit_dot_v1_dot_limits__pb2.GetLimitRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_limits__pb2.GetLimitResponse.FromString,
+                _registered_method=True)
+        self.ListLimitChanges = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/ListLimitChanges',
+                request_serializer=liandong_dot_credit_dot_v1_dot_limits__pb2.ListLimitChangesRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_limits__pb2.ListLimitChangesResponse.FromString,
+                _registered_method=True)
+        self.OpenReviews = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/OpenReviews',
+                request_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.OpenReviewsRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.OpenReviewsResponse.FromString,
+                _registered_method=True)
+        self.BatchDecideReviewSteps = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/BatchDecideReviewSteps',
+                request_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.BatchDecideReviewStepsRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.BatchDecideReviewStepsResponse.FromString,
+                _registered_method=True)
+        self.ConfirmOverride = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/ConfirmOverride',
+                request_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ConfirmOverrideRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ConfirmOverrideResponse.FromString,
+                _registered_method=True)
+        self.PublishNotices = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/PublishNotices',
+                request_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.PublishNoticesRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.PublishNoticesResponse.FromString,
+                _registered_method=True)
+        self.ObjectToNotice = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/ObjectToNotice',
+                request_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ObjectToNoticeRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ObjectToNoticeResponse.FromString,
+                _registered_method=True)
+        self.AnswerObjection = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/AnswerObjection',
+                request_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.AnswerObjectionRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.AnswerObjectionResponse.FromString,
+                _registered_method=True)
+        self.GrantReviews = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/GrantReviews',
+                request_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.GrantReviewsRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.GrantReviewsResponse.FromString,
+                _registered_method=True)
+        self.GetReview = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/GetReview',
+                request_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.GetReviewRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.GetReviewResponse.FromString,
+                _registered_method=True)
+        self.ListReviews = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/ListReviews',
+                request_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ListReviewsRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ListReviewsResponse.FromString,
+                _registered_method=True)
+        self.ContestRefusal = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/ContestRefusal',
+                request_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ContestRefusalRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ContestRefusalResponse.FromString,
+                _registered_method=True)
+        self.AnswerContest = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/AnswerContest',
+                request_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.AnswerContestRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.AnswerContestResponse.FromString,
+                _registered_method=True)
+        self.ListContests = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/ListContests',
+                request_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ListContestsRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ListContestsResponse.FromString,
+                _registered_method=True)
+        self.ProposeMeasure = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/ProposeMeasure',
+                request_serializer=liandong_dot_credit_dot_v1_dot_standing__pb2.ProposeMeasureRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_standing__pb2.ProposeMeasureResponse.FromString,
+                _registered_method=True)
+        self.DecideMeasure = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/DecideMeasure',
+                request_serializer=liandong_dot_credit_dot_v1_dot_standing__pb2.DecideMeasureRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_standing__pb2.DecideMeasureResponse.FromString,
+                _registered_method=True)
+        self.EndMeasure = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/EndMeasure',
+                request_serializer=liandong_dot_credit_dot_v1_dot_standing__pb2.EndMeasureRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_standing__pb2.EndMeasureResponse.FromString,
+                _registered_method=True)
+        self.ListMeasures = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/ListMeasures',
+                request_serializer=liandong_dot_credit_dot_v1_dot_standing__pb2.ListMeasuresRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_standing__pb2.ListMeasuresResponse.FromString,
+                _registered_method=True)
+        self.AssessAreas = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/AssessAreas',
+                request_serializer=liandong_dot_credit_dot_v1_dot_areas__pb2.AssessAreasRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_areas__pb2.AssessAreasResponse.FromString,
+                _registered_method=True)
+        self.ListCreditAreas = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/ListCreditAreas',
+                request_serializer=liandong_dot_credit_dot_v1_dot_areas__pb2.ListCreditAreasRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_areas__pb2.ListCreditAreasResponse.FromString,
+                _registered_method=True)
+        self.GetCoverage = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/GetCoverage',
+                request_serializer=liandong_dot_credit_dot_v1_dot_areas__pb2.GetCoverageRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_areas__pb2.GetCoverageResponse.FromString,
+                _registered_method=True)
 
 
 class CreditServiceServicer:
@@ -100,6 +235,190 @@ class CreditServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ExplainScore(self, request, context):
+        """Say in words and numbers why a rating came out as it did, and the smallest changes that would
+        reach the next grade. FAILED_PRECONDITION NEVER_RATED before the first rating.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RederiveRating(self, request, context):
+        """Derive a stored rating again from its pinned inputs under its pinned terms, whenever it was made.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRatings(self, request, context):
+        """The ratings of a household, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordExternalScore(self, request, context):
+        """Keep the score of an external model with the model's id; it does not rate by itself (HN-KD.sco.1).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCreditReport(self, request, context):
+        """A household's own credit report, as data: index, grade and why, free limit, standing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLimit(self, request, context):
+        """A household's limit: granted, used over all lenders, free, until when (S55).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLimitChanges(self, request, context):
+        """Every change of a household's limit, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenReviews(self, request, context):
+        """Open reviews of households under the programme in force: the chain of its organs begins.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchDecideReviewSteps(self, request, context):
+        """Take the next step of reviews, each decided on its own. Refused with ORGAN_MISMATCH,
+        QUORUM_NOT_MET, VETO_STANDS, OVERRIDE_UNCONFIRMED or REVIEW_NOT_AT_STEP.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmOverride(self, request, context):
+        """A second person confirms, or refuses, a grade that people proposed against the scheme.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PublishNotices(self, request, context):
+        """Publish reviews for objections, for the programme's days in its scope (MAS.sco.2, SC.sco.3).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ObjectToNotice(self, request, context):
+        """Object to a review while its notice runs; INVALID_ARGUMENT OBJECTION_AFTER_CLOSE afterwards.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnswerObjection(self, request, context):
+        """Answer an objection; one that is upheld sends the review back to its first step.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GrantReviews(self, request, context):
+        """Grant what reviews found, each decided on its own; nobody grants what he reviewed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetReview(self, request, context):
+        """One review with its whole record.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReviews(self, request, context):
+        """Reviews of an area, in the order in which they were opened.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ContestRefusal(self, request, context):
+        """Contest an automated refusal: a person must answer it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnswerContest(self, request, context):
+        """Answer a contest; one that is upheld opens a review by people.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListContests(self, request, context):
+        """Contests of an area, in the order in which they were raised.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeMeasure(self, request, context):
+        """Propose a sanction, reward, second grant, waiver or rehabilitation; a second person decides.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideMeasure(self, request, context):
+        """Decide a proposed measure; what it does to the household's limit is done at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EndMeasure(self, request, context):
+        """Release a sanction or withdraw another measure, with reason and evidence.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMeasures(self, request, context):
+        """Measures of a household or an area, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AssessAreas(self, request, context):
+        """Compute credit groups, villages and townships anew under the programme in force.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCreditAreas(self, request, context):
+        """Credit areas as they stood on a day.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCoverage(self, request, context):
+        """Coverage (rated, granted, lent) per area and institution, with its targets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CreditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -122,6 +441,136 @@ def add_CreditServiceServicer_to_server(servicer, server):
                     servicer.ListCreditFiles,
                     request_deserializer=liandong_dot_credit_dot_v1_dot_credit__pb2.ListCreditFilesRequest.FromString,
                     response_serializer=liandong_dot_credit_dot_v1_dot_credit__pb2.ListCreditFilesResponse.SerializeToString,
+            ),
+            'ExplainScore': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExplainScore,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_scores__pb2.ExplainScoreRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_scores__pb2.ExplainScoreResponse.SerializeToString,
+            ),
+            'RederiveRating': grpc.unary_unary_rpc_method_handler(
+                    servicer.RederiveRating,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_scores__pb2.RederiveRatingRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_scores__pb2.RederiveRatingResponse.SerializeToString,
+            ),
+            'ListRatings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRatings,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_scores__pb2.ListRatingsRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_scores__pb2.ListRatingsResponse.SerializeToString,
+            ),
+            'RecordExternalScore': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordExternalScore,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_scores__pb2.RecordExternalScoreRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_scores__pb2.RecordExternalScoreResponse.SerializeToString,
+            ),
+            'GetCreditReport': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCreditReport,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_limits__pb2.GetCreditReportRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_limits__pb2.GetCreditReportResponse.SerializeToString,
+            ),
+            'GetLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLimit,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_limits__pb2.GetLimitRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_limits__pb2.GetLimitResponse.SerializeToString,
+            ),
+            'ListLimitChanges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLimitChanges,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_limits__pb2.ListLimitChangesRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_limits__pb2.ListLimitChangesResponse.SerializeToString,
+            ),
+            'OpenReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenReviews,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.OpenReviewsRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.OpenReviewsResponse.SerializeToString,
+            ),
+            'BatchDecideReviewSteps': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchDecideReviewSteps,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.BatchDecideReviewStepsRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.BatchDecideReviewStepsResponse.SerializeToString,
+            ),
+            'ConfirmOverride': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmOverride,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ConfirmOverrideRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ConfirmOverrideResponse.SerializeToString,
+            ),
+            'PublishNotices': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishNotices,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.PublishNoticesRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.PublishNoticesResponse.SerializeToString,
+            ),
+            'ObjectToNotice': grpc.unary_unary_rpc_method_handler(
+                    servicer.ObjectToNotice,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ObjectToNoticeRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ObjectToNoticeResponse.SerializeToString,
+            ),
+            'AnswerObjection': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnswerObjection,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.AnswerObjectionRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.AnswerObjectionResponse.SerializeToString,
+            ),
+            'GrantReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.GrantReviews,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.GrantReviewsRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.GrantReviewsResponse.SerializeToString,
+            ),
+            'GetReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReview,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.GetReviewRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.GetReviewResponse.SerializeToString,
+            ),
+            'ListReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReviews,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ListReviewsRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ListReviewsResponse.SerializeToString,
+            ),
+            'ContestRefusal': grpc.unary_unary_rpc_method_handler(
+                    servicer.ContestRefusal,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ContestRefusalRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ContestRefusalResponse.SerializeToString,
+            ),
+            'AnswerContest': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnswerContest,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.AnswerContestRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.AnswerContestResponse.SerializeToString,
+            ),
+            'ListContests': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListContests,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ListContestsRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_reviews__pb2.ListContestsResponse.SerializeToString,
+            ),
+            'ProposeMeasure': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeMeasure,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_standing__pb2.ProposeMeasureRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_standing__pb2.ProposeMeasureResponse.SerializeToString,
+            ),
+            'DecideMeasure': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideMeasure,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_standing__pb2.DecideMeasureRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_standing__pb2.DecideMeasureResponse.SerializeToString,
+            ),
+            'EndMeasure': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndMeasure,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_standing__pb2.EndMeasureRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_standing__pb2.EndMeasureResponse.SerializeToString,
+            ),
+            'ListMeasures': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListMeasures,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_standing__pb2.ListMeasuresRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_standing__pb2.ListMeasuresResponse.SerializeToString,
+            ),
+            'AssessAreas': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssessAreas,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_areas__pb2.AssessAreasRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_areas__pb2.AssessAreasResponse.SerializeToString,
+            ),
+            'ListCreditAreas': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCreditAreas,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_areas__pb2.ListCreditAreasRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_areas__pb2.ListCreditAreasResponse.SerializeToString,
+            ),
+            'GetCoverage': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCoverage,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_areas__pb2.GetCoverageRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_areas__pb2.GetCoverageResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -237,6 +686,708 @@ class CreditService:
             '/liandong.credit.v1.CreditService/ListCreditFiles',
             liandong_dot_credit_dot_v1_dot_credit__pb2.ListCreditFilesRequest.SerializeToString,
             liandong_dot_credit_dot_v1_dot_credit__pb2.ListCreditFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExplainScore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/ExplainScore',
+            liandong_dot_credit_dot_v1_dot_scores__pb2.ExplainScoreRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_scores__pb2.ExplainScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RederiveRating(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/RederiveRating',
+            liandong_dot_credit_dot_v1_dot_scores__pb2.RederiveRatingRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_scores__pb2.RederiveRatingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRatings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/ListRatings',
+            liandong_dot_credit_dot_v1_dot_scores__pb2.ListRatingsRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_scores__pb2.ListRatingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordExternalScore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/RecordExternalScore',
+            liandong_dot_credit_dot_v1_dot_scores__pb2.RecordExternalScoreRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_scores__pb2.RecordExternalScoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCreditReport(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/GetCreditReport',
+            liandong_dot_credit_dot_v1_dot_limits__pb2.GetCreditReportRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_limits__pb2.GetCreditReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/GetLimit',
+            liandong_dot_credit_dot_v1_dot_limits__pb2.GetLimitRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_limits__pb2.GetLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLimitChanges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/ListLimitChanges',
+            liandong_dot_credit_dot_v1_dot_limits__pb2.ListLimitChangesRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_limits__pb2.ListLimitChangesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/OpenReviews',
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.OpenReviewsRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.OpenReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchDecideReviewSteps(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/BatchDecideReviewSteps',
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.BatchDecideReviewStepsRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.BatchDecideReviewStepsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmOverride(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/ConfirmOverride',
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.ConfirmOverrideRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.ConfirmOverrideResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishNotices(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/PublishNotices',
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.PublishNoticesRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.PublishNoticesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ObjectToNotice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/ObjectToNotice',
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.ObjectToNoticeRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.ObjectToNoticeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnswerObjection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/AnswerObjection',
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.AnswerObjectionRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.AnswerObjectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GrantReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/GrantReviews',
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.GrantReviewsRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.GrantReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/GetReview',
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.GetReviewRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.GetReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/ListReviews',
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.ListReviewsRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.ListReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ContestRefusal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/ContestRefusal',
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.ContestRefusalRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.ContestRefusalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnswerContest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/AnswerContest',
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.AnswerContestRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.AnswerContestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListContests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/ListContests',
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.ListContestsRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_reviews__pb2.ListContestsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeMeasure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/ProposeMeasure',
+            liandong_dot_credit_dot_v1_dot_standing__pb2.ProposeMeasureRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_standing__pb2.ProposeMeasureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideMeasure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/DecideMeasure',
+            liandong_dot_credit_dot_v1_dot_standing__pb2.DecideMeasureRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_standing__pb2.DecideMeasureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndMeasure(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/EndMeasure',
+            liandong_dot_credit_dot_v1_dot_standing__pb2.EndMeasureRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_standing__pb2.EndMeasureResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMeasures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/ListMeasures',
+            liandong_dot_credit_dot_v1_dot_standing__pb2.ListMeasuresRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_standing__pb2.ListMeasuresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssessAreas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/AssessAreas',
+            liandong_dot_credit_dot_v1_dot_areas__pb2.AssessAreasRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_areas__pb2.AssessAreasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCreditAreas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/ListCreditAreas',
+            liandong_dot_credit_dot_v1_dot_areas__pb2.ListCreditAreasRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_areas__pb2.ListCreditAreasResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCoverage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/GetCoverage',
+            liandong_dot_credit_dot_v1_dot_areas__pb2.GetCoverageRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_areas__pb2.GetCoverageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,7 +5,12 @@ Credit: scores and why, grades, limits."""
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from liandong.credit.v1 import areas_pb2 as _areas_pb2
 from liandong.credit.v1 import credit_pb2 as _credit_pb2
+from liandong.credit.v1 import limits_pb2 as _limits_pb2
+from liandong.credit.v1 import reviews_pb2 as _reviews_pb2
+from liandong.credit.v1 import scores_pb2 as _scores_pb2
+from liandong.credit.v1 import standing_pb2 as _standing_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -51,6 +56,62 @@ class CreditServiceStub:
     """One household's credit file: grade, limit and the working of the last rating."""
     ListCreditFiles: _grpc.UnaryUnaryMultiCallable[_credit_pb2.ListCreditFilesRequest, _credit_pb2.ListCreditFilesResponse]
     """Credit files of an area, in household order."""
+    ExplainScore: _grpc.UnaryUnaryMultiCallable[_scores_pb2.ExplainScoreRequest, _scores_pb2.ExplainScoreResponse]
+    """Say in words and numbers why a rating came out as it did, and the smallest changes that would
+    reach the next grade. FAILED_PRECONDITION NEVER_RATED before the first rating.
+    """
+    RederiveRating: _grpc.UnaryUnaryMultiCallable[_scores_pb2.RederiveRatingRequest, _scores_pb2.RederiveRatingResponse]
+    """Derive a stored rating again from its pinned inputs under its pinned terms, whenever it was made."""
+    ListRatings: _grpc.UnaryUnaryMultiCallable[_scores_pb2.ListRatingsRequest, _scores_pb2.ListRatingsResponse]
+    """The ratings of a household, the newest first."""
+    RecordExternalScore: _grpc.UnaryUnaryMultiCallable[_scores_pb2.RecordExternalScoreRequest, _scores_pb2.RecordExternalScoreResponse]
+    """Keep the score of an external model with the model's id; it does not rate by itself (HN-KD.sco.1)."""
+    GetCreditReport: _grpc.UnaryUnaryMultiCallable[_limits_pb2.GetCreditReportRequest, _limits_pb2.GetCreditReportResponse]
+    """A household's own credit report, as data: index, grade and why, free limit, standing."""
+    GetLimit: _grpc.UnaryUnaryMultiCallable[_limits_pb2.GetLimitRequest, _limits_pb2.GetLimitResponse]
+    """A household's limit: granted, used over all lenders, free, until when (S55)."""
+    ListLimitChanges: _grpc.UnaryUnaryMultiCallable[_limits_pb2.ListLimitChangesRequest, _limits_pb2.ListLimitChangesResponse]
+    """Every change of a household's limit, the newest first."""
+    OpenReviews: _grpc.UnaryUnaryMultiCallable[_reviews_pb2.OpenReviewsRequest, _reviews_pb2.OpenReviewsResponse]
+    """Open reviews of households under the programme in force: the chain of its organs begins."""
+    BatchDecideReviewSteps: _grpc.UnaryUnaryMultiCallable[_reviews_pb2.BatchDecideReviewStepsRequest, _reviews_pb2.BatchDecideReviewStepsResponse]
+    """Take the next step of reviews, each decided on its own. Refused with ORGAN_MISMATCH,
+    QUORUM_NOT_MET, VETO_STANDS, OVERRIDE_UNCONFIRMED or REVIEW_NOT_AT_STEP.
+    """
+    ConfirmOverride: _grpc.UnaryUnaryMultiCallable[_reviews_pb2.ConfirmOverrideRequest, _reviews_pb2.ConfirmOverrideResponse]
+    """A second person confirms, or refuses, a grade that people proposed against the scheme."""
+    PublishNotices: _grpc.UnaryUnaryMultiCallable[_reviews_pb2.PublishNoticesRequest, _reviews_pb2.PublishNoticesResponse]
+    """Publish reviews for objections, for the programme's days in its scope (MAS.sco.2, SC.sco.3)."""
+    ObjectToNotice: _grpc.UnaryUnaryMultiCallable[_reviews_pb2.ObjectToNoticeRequest, _reviews_pb2.ObjectToNoticeResponse]
+    """Object to a review while its notice runs; INVALID_ARGUMENT OBJECTION_AFTER_CLOSE afterwards."""
+    AnswerObjection: _grpc.UnaryUnaryMultiCallable[_reviews_pb2.AnswerObjectionRequest, _reviews_pb2.AnswerObjectionResponse]
+    """Answer an objection; one that is upheld sends the review back to its first step."""
+    GrantReviews: _grpc.UnaryUnaryMultiCallable[_reviews_pb2.GrantReviewsRequest, _reviews_pb2.GrantReviewsResponse]
+    """Grant what reviews found, each decided on its own; nobody grants what he reviewed."""
+    GetReview: _grpc.UnaryUnaryMultiCallable[_reviews_pb2.GetReviewRequest, _reviews_pb2.GetReviewResponse]
+    """One review with its whole record."""
+    ListReviews: _grpc.UnaryUnaryMultiCallable[_reviews_pb2.ListReviewsRequest, _reviews_pb2.ListReviewsResponse]
+    """Reviews of an area, in the order in which they were opened."""
+    ContestRefusal: _grpc.UnaryUnaryMultiCallable[_reviews_pb2.ContestRefusalRequest, _reviews_pb2.ContestRefusalResponse]
+    """Contest an automated refusal: a person must answer it."""
+    AnswerContest: _grpc.UnaryUnaryMultiCallable[_reviews_pb2.AnswerContestRequest, _reviews_pb2.AnswerContestResponse]
+    """Answer a contest; one that is upheld opens a review by people."""
+    ListContests: _grpc.UnaryUnaryMultiCallable[_reviews_pb2.ListContestsRequest, _reviews_pb2.ListContestsResponse]
+    """Contests of an area, in the order in which they were raised."""
+    ProposeMeasure: _grpc.UnaryUnaryMultiCallable[_standing_pb2.ProposeMeasureRequest, _standing_pb2.ProposeMeasureResponse]
+    """Propose a sanction, reward, second grant, waiver or rehabilitation; a second person decides."""
+    DecideMeasure: _grpc.UnaryUnaryMultiCallable[_standing_pb2.DecideMeasureRequest, _standing_pb2.DecideMeasureResponse]
+    """Decide a proposed measure; what it does to the household's limit is done at once."""
+    EndMeasure: _grpc.UnaryUnaryMultiCallable[_standing_pb2.EndMeasureRequest, _standing_pb2.EndMeasureResponse]
+    """Release a sanction or withdraw another measure, with reason and evidence."""
+    ListMeasures: _grpc.UnaryUnaryMultiCallable[_standing_pb2.ListMeasuresRequest, _standing_pb2.ListMeasuresResponse]
+    """Measures of a household or an area, the newest first."""
+    AssessAreas: _grpc.UnaryUnaryMultiCallable[_areas_pb2.AssessAreasRequest, _areas_pb2.AssessAreasResponse]
+    """Compute credit groups, villages and townships anew under the programme in force."""
+    ListCreditAreas: _grpc.UnaryUnaryMultiCallable[_areas_pb2.ListCreditAreasRequest, _areas_pb2.ListCreditAreasResponse]
+    """Credit areas as they stood on a day."""
+    GetCoverage: _grpc.UnaryUnaryMultiCallable[_areas_pb2.GetCoverageRequest, _areas_pb2.GetCoverageResponse]
+    """Coverage (rated, granted, lent) per area and institution, with its targets."""
 
 @_typing.type_check_only
 class CreditServiceAsyncStub(CreditServiceStub):
@@ -75,6 +136,62 @@ class CreditServiceAsyncStub(CreditServiceStub):
     """One household's credit file: grade, limit and the working of the last rating."""
     ListCreditFiles: _aio.UnaryUnaryMultiCallable[_credit_pb2.ListCreditFilesRequest, _credit_pb2.ListCreditFilesResponse]  # type: ignore[assignment]
     """Credit files of an area, in household order."""
+    ExplainScore: _aio.UnaryUnaryMultiCallable[_scores_pb2.ExplainScoreRequest, _scores_pb2.ExplainScoreResponse]  # type: ignore[assignment]
+    """Say in words and numbers why a rating came out as it did, and the smallest changes that would
+    reach the next grade. FAILED_PRECONDITION NEVER_RATED before the first rating.
+    """
+    RederiveRating: _aio.UnaryUnaryMultiCallable[_scores_pb2.RederiveRatingRequest, _scores_pb2.RederiveRatingResponse]  # type: ignore[assignment]
+    """Derive a stored rating again from its pinned inputs under its pinned terms, whenever it was made."""
+    ListRatings: _aio.UnaryUnaryMultiCallable[_scores_pb2.ListRatingsRequest, _scores_pb2.ListRatingsResponse]  # type: ignore[assignment]
+    """The ratings of a household, the newest first."""
+    RecordExternalScore: _aio.UnaryUnaryMultiCallable[_scores_pb2.RecordExternalScoreRequest, _scores_pb2.RecordExternalScoreResponse]  # type: ignore[assignment]
+    """Keep the score of an external model with the model's id; it does not rate by itself (HN-KD.sco.1)."""
+    GetCreditReport: _aio.UnaryUnaryMultiCallable[_limits_pb2.GetCreditReportRequest, _limits_pb2.GetCreditReportResponse]  # type: ignore[assignment]
+    """A household's own credit report, as data: index, grade and why, free limit, standing."""
+    GetLimit: _aio.UnaryUnaryMultiCallable[_limits_pb2.GetLimitRequest, _limits_pb2.GetLimitResponse]  # type: ignore[assignment]
+    """A household's limit: granted, used over all lenders, free, until when (S55)."""
+    ListLimitChanges: _aio.UnaryUnaryMultiCallable[_limits_pb2.ListLimitChangesRequest, _limits_pb2.ListLimitChangesResponse]  # type: ignore[assignment]
+    """Every change of a household's limit, the newest first."""
+    OpenReviews: _aio.UnaryUnaryMultiCallable[_reviews_pb2.OpenReviewsRequest, _reviews_pb2.OpenReviewsResponse]  # type: ignore[assignment]
+    """Open reviews of households under the programme in force: the chain of its organs begins."""
+    BatchDecideReviewSteps: _aio.UnaryUnaryMultiCallable[_reviews_pb2.BatchDecideReviewStepsRequest, _reviews_pb2.BatchDecideReviewStepsResponse]  # type: ignore[assignment]
+    """Take the next step of reviews, each decided on its own. Refused with ORGAN_MISMATCH,
+    QUORUM_NOT_MET, VETO_STANDS, OVERRIDE_UNCONFIRMED or REVIEW_NOT_AT_STEP.
+    """
+    ConfirmOverride: _aio.UnaryUnaryMultiCallable[_reviews_pb2.ConfirmOverrideRequest, _reviews_pb2.ConfirmOverrideResponse]  # type: ignore[assignment]
+    """A second person confirms, or refuses, a grade that people proposed against the scheme."""
+    PublishNotices: _aio.UnaryUnaryMultiCallable[_reviews_pb2.PublishNoticesRequest, _reviews_pb2.PublishNoticesResponse]  # type: ignore[assignment]
+    """Publish reviews for objections, for the programme's days in its scope (MAS.sco.2, SC.sco.3)."""
+    ObjectToNotice: _aio.UnaryUnaryMultiCallable[_reviews_pb2.ObjectToNoticeRequest, _reviews_pb2.ObjectToNoticeResponse]  # type: ignore[assignment]
+    """Object to a review while its notice runs; INVALID_ARGUMENT OBJECTION_AFTER_CLOSE afterwards."""
+    AnswerObjection: _aio.UnaryUnaryMultiCallable[_reviews_pb2.AnswerObjectionRequest, _reviews_pb2.AnswerObjectionResponse]  # type: ignore[assignment]
+    """Answer an objection; one that is upheld sends the review back to its first step."""
+    GrantReviews: _aio.UnaryUnaryMultiCallable[_reviews_pb2.GrantReviewsRequest, _reviews_pb2.GrantReviewsResponse]  # type: ignore[assignment]
+    """Grant what reviews found, each decided on its own; nobody grants what he reviewed."""
+    GetReview: _aio.UnaryUnaryMultiCallable[_reviews_pb2.GetReviewRequest, _reviews_pb2.GetReviewResponse]  # type: ignore[assignment]
+    """One review with its whole record."""
+    ListReviews: _aio.UnaryUnaryMultiCallable[_reviews_pb2.ListReviewsRequest, _reviews_pb2.ListReviewsResponse]  # type: ignore[assignment]
+    """Reviews of an area, in the order in which they were opened."""
+    ContestRefusal: _aio.UnaryUnaryMultiCallable[_reviews_pb2.ContestRefusalRequest, _reviews_pb2.ContestRefusalResponse]  # type: ignore[assignment]
+    """Contest an automated refusal: a person must answer it."""
+    AnswerContest: _aio.UnaryUnaryMultiCallable[_reviews_pb2.AnswerContestRequest, _reviews_pb2.AnswerContestResponse]  # type: ignore[assignment]
+    """Answer a contest; one that is upheld opens a review by people."""
+    ListContests: _aio.UnaryUnaryMultiCallable[_reviews_pb2.ListContestsRequest, _reviews_pb2.ListContestsResponse]  # type: ignore[assignment]
+    """Contests of an area, in the order in which they were raised."""
+    ProposeMeasure: _aio.UnaryUnaryMultiCallable[_standing_pb2.ProposeMeasureRequest, _standing_pb2.ProposeMeasureResponse]  # type: ignore[assignment]
+    """Propose a sanction, reward, second grant, waiver or rehabilitation; a second person decides."""
+    DecideMeasure: _aio.UnaryUnaryMultiCallable[_standing_pb2.DecideMeasureRequest, _standing_pb2.DecideMeasureResponse]  # type: ignore[assignment]
+    """Decide a proposed measure; what it does to the household's limit is done at once."""
+    EndMeasure: _aio.UnaryUnaryMultiCallable[_standing_pb2.EndMeasureRequest, _standing_pb2.EndMeasureResponse]  # type: ignore[assignment]
+    """Release a sanction or withdraw another measure, with reason and evidence."""
+    ListMeasures: _aio.UnaryUnaryMultiCallable[_standing_pb2.ListMeasuresRequest, _standing_pb2.ListMeasuresResponse]  # type: ignore[assignment]
+    """Measures of a household or an area, the newest first."""
+    AssessAreas: _aio.UnaryUnaryMultiCallable[_areas_pb2.AssessAreasRequest, _areas_pb2.AssessAreasResponse]  # type: ignore[assignment]
+    """Compute credit groups, villages and townships anew under the programme in force."""
+    ListCreditAreas: _aio.UnaryUnaryMultiCallable[_areas_pb2.ListCreditAreasRequest, _areas_pb2.ListCreditAreasResponse]  # type: ignore[assignment]
+    """Credit areas as they stood on a day."""
+    GetCoverage: _aio.UnaryUnaryMultiCallable[_areas_pb2.GetCoverageRequest, _areas_pb2.GetCoverageResponse]  # type: ignore[assignment]
+    """Coverage (rated, granted, lent) per area and institution, with its targets."""
 
 class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
     """The county's shared credit record.
@@ -120,5 +237,217 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_credit_pb2.ListCreditFilesResponse, _abc.Awaitable[_credit_pb2.ListCreditFilesResponse]]:
         """Credit files of an area, in household order."""
+
+    @_abc_1.abstractmethod
+    def ExplainScore(
+        self,
+        request: _scores_pb2.ExplainScoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scores_pb2.ExplainScoreResponse, _abc.Awaitable[_scores_pb2.ExplainScoreResponse]]:
+        """Say in words and numbers why a rating came out as it did, and the smallest changes that would
+        reach the next grade. FAILED_PRECONDITION NEVER_RATED before the first rating.
+        """
+
+    @_abc_1.abstractmethod
+    def RederiveRating(
+        self,
+        request: _scores_pb2.RederiveRatingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scores_pb2.RederiveRatingResponse, _abc.Awaitable[_scores_pb2.RederiveRatingResponse]]:
+        """Derive a stored rating again from its pinned inputs under its pinned terms, whenever it was made."""
+
+    @_abc_1.abstractmethod
+    def ListRatings(
+        self,
+        request: _scores_pb2.ListRatingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scores_pb2.ListRatingsResponse, _abc.Awaitable[_scores_pb2.ListRatingsResponse]]:
+        """The ratings of a household, the newest first."""
+
+    @_abc_1.abstractmethod
+    def RecordExternalScore(
+        self,
+        request: _scores_pb2.RecordExternalScoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_scores_pb2.RecordExternalScoreResponse, _abc.Awaitable[_scores_pb2.RecordExternalScoreResponse]]:
+        """Keep the score of an external model with the model's id; it does not rate by itself (HN-KD.sco.1)."""
+
+    @_abc_1.abstractmethod
+    def GetCreditReport(
+        self,
+        request: _limits_pb2.GetCreditReportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_limits_pb2.GetCreditReportResponse, _abc.Awaitable[_limits_pb2.GetCreditReportResponse]]:
+        """A household's own credit report, as data: index, grade and why, free limit, standing."""
+
+    @_abc_1.abstractmethod
+    def GetLimit(
+        self,
+        request: _limits_pb2.GetLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_limits_pb2.GetLimitResponse, _abc.Awaitable[_limits_pb2.GetLimitResponse]]:
+        """A household's limit: granted, used over all lenders, free, until when (S55)."""
+
+    @_abc_1.abstractmethod
+    def ListLimitChanges(
+        self,
+        request: _limits_pb2.ListLimitChangesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_limits_pb2.ListLimitChangesResponse, _abc.Awaitable[_limits_pb2.ListLimitChangesResponse]]:
+        """Every change of a household's limit, the newest first."""
+
+    @_abc_1.abstractmethod
+    def OpenReviews(
+        self,
+        request: _reviews_pb2.OpenReviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reviews_pb2.OpenReviewsResponse, _abc.Awaitable[_reviews_pb2.OpenReviewsResponse]]:
+        """Open reviews of households under the programme in force: the chain of its organs begins."""
+
+    @_abc_1.abstractmethod
+    def BatchDecideReviewSteps(
+        self,
+        request: _reviews_pb2.BatchDecideReviewStepsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reviews_pb2.BatchDecideReviewStepsResponse, _abc.Awaitable[_reviews_pb2.BatchDecideReviewStepsResponse]]:
+        """Take the next step of reviews, each decided on its own. Refused with ORGAN_MISMATCH,
+        QUORUM_NOT_MET, VETO_STANDS, OVERRIDE_UNCONFIRMED or REVIEW_NOT_AT_STEP.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmOverride(
+        self,
+        request: _reviews_pb2.ConfirmOverrideRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reviews_pb2.ConfirmOverrideResponse, _abc.Awaitable[_reviews_pb2.ConfirmOverrideResponse]]:
+        """A second person confirms, or refuses, a grade that people proposed against the scheme."""
+
+    @_abc_1.abstractmethod
+    def PublishNotices(
+        self,
+        request: _reviews_pb2.PublishNoticesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reviews_pb2.PublishNoticesResponse, _abc.Awaitable[_reviews_pb2.PublishNoticesResponse]]:
+        """Publish reviews for objections, for the programme's days in its scope (MAS.sco.2, SC.sco.3)."""
+
+    @_abc_1.abstractmethod
+    def ObjectToNotice(
+        self,
+        request: _reviews_pb2.ObjectToNoticeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reviews_pb2.ObjectToNoticeResponse, _abc.Awaitable[_reviews_pb2.ObjectToNoticeResponse]]:
+        """Object to a review while its notice runs; INVALID_ARGUMENT OBJECTION_AFTER_CLOSE afterwards."""
+
+    @_abc_1.abstractmethod
+    def AnswerObjection(
+        self,
+        request: _reviews_pb2.AnswerObjectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reviews_pb2.AnswerObjectionResponse, _abc.Awaitable[_reviews_pb2.AnswerObjectionResponse]]:
+        """Answer an objection; one that is upheld sends the review back to its first step."""
+
+    @_abc_1.abstractmethod
+    def GrantReviews(
+        self,
+        request: _reviews_pb2.GrantReviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reviews_pb2.GrantReviewsResponse, _abc.Awaitable[_reviews_pb2.GrantReviewsResponse]]:
+        """Grant what reviews found, each decided on its own; nobody grants what he reviewed."""
+
+    @_abc_1.abstractmethod
+    def GetReview(
+        self,
+        request: _reviews_pb2.GetReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reviews_pb2.GetReviewResponse, _abc.Awaitable[_reviews_pb2.GetReviewResponse]]:
+        """One review with its whole record."""
+
+    @_abc_1.abstractmethod
+    def ListReviews(
+        self,
+        request: _reviews_pb2.ListReviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reviews_pb2.ListReviewsResponse, _abc.Awaitable[_reviews_pb2.ListReviewsResponse]]:
+        """Reviews of an area, in the order in which they were opened."""
+
+    @_abc_1.abstractmethod
+    def ContestRefusal(
+        self,
+        request: _reviews_pb2.ContestRefusalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reviews_pb2.ContestRefusalResponse, _abc.Awaitable[_reviews_pb2.ContestRefusalResponse]]:
+        """Contest an automated refusal: a person must answer it."""
+
+    @_abc_1.abstractmethod
+    def AnswerContest(
+        self,
+        request: _reviews_pb2.AnswerContestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reviews_pb2.AnswerContestResponse, _abc.Awaitable[_reviews_pb2.AnswerContestResponse]]:
+        """Answer a contest; one that is upheld opens a review by people."""
+
+    @_abc_1.abstractmethod
+    def ListContests(
+        self,
+        request: _reviews_pb2.ListContestsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reviews_pb2.ListContestsResponse, _abc.Awaitable[_reviews_pb2.ListContestsResponse]]:
+        """Contests of an area, in the order in which they were raised."""
+
+    @_abc_1.abstractmethod
+    def ProposeMeasure(
+        self,
+        request: _standing_pb2.ProposeMeasureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_standing_pb2.ProposeMeasureResponse, _abc.Awaitable[_standing_pb2.ProposeMeasureResponse]]:
+        """Propose a sanction, reward, second grant, waiver or rehabilitation; a second person decides."""
+
+    @_abc_1.abstractmethod
+    def DecideMeasure(
+        self,
+        request: _standing_pb2.DecideMeasureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_standing_pb2.DecideMeasureResponse, _abc.Awaitable[_standing_pb2.DecideMeasureResponse]]:
+        """Decide a proposed measure; what it does to the household's limit is done at once."""
+
+    @_abc_1.abstractmethod
+    def EndMeasure(
+        self,
+        request: _standing_pb2.EndMeasureRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_standing_pb2.EndMeasureResponse, _abc.Awaitable[_standing_pb2.EndMeasureResponse]]:
+        """Release a sanction or withdraw another measure, with reason and evidence."""
+
+    @_abc_1.abstractmethod
+    def ListMeasures(
+        self,
+        request: _standing_pb2.ListMeasuresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_standing_pb2.ListMeasuresResponse, _abc.Awaitable[_standing_pb2.ListMeasuresResponse]]:
+        """Measures of a household or an area, the newest first."""
+
+    @_abc_1.abstractmethod
+    def AssessAreas(
+        self,
+        request: _areas_pb2.AssessAreasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_areas_pb2.AssessAreasResponse, _abc.Awaitable[_areas_pb2.AssessAreasResponse]]:
+        """Compute credit groups, villages and townships anew under the programme in force."""
+
+    @_abc_1.abstractmethod
+    def ListCreditAreas(
+        self,
+        request: _areas_pb2.ListCreditAreasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_areas_pb2.ListCreditAreasResponse, _abc.Awaitable[_areas_pb2.ListCreditAreasResponse]]:
+        """Credit areas as they stood on a day."""
+
+    @_abc_1.abstractmethod
+    def GetCoverage(
+        self,
+        request: _areas_pb2.GetCoverageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_areas_pb2.GetCoverageResponse, _abc.Awaitable[_areas_pb2.GetCoverageResponse]]:
+        """Coverage (rated, granted, lent) per area and institution, with its targets."""
 
 def add_CreditServiceServicer_to_server(servicer: CreditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

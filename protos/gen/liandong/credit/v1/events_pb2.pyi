@@ -30,6 +30,7 @@ class HouseholdGraded(_message.Message):
     SCORE_CENTI_FIELD_NUMBER: _builtins.int
     GRADE_FIELD_NUMBER: _builtins.int
     VETOES_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
     household_id: _builtins.str
     """The household (UUIDv7)."""
     rating_id: _builtins.str
@@ -42,6 +43,10 @@ class HouseholdGraded(_message.Message):
     def vetoes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Vetoes that hit, by code."""
 
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What kept the grade or the limit back, e.g. `sanction:evader`."""
+
     def __init__(
         self,
         *,
@@ -50,10 +55,11 @@ class HouseholdGraded(_message.Message):
         score_centi: _builtins.int = ...,
         grade: _builtins.str = ...,
         vetoes: _abc.Iterable[_builtins.str] | None = ...,
+        holds: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grade", b"grade", "household_id", b"household_id", "rating_id", b"rating_id", "score_centi", b"score_centi", "vetoes", b"vetoes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grade", b"grade", "holds", b"holds", "household_id", b"household_id", "rating_id", b"rating_id", "score_centi", b"score_centi", "vetoes", b"vetoes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -189,19 +195,45 @@ class HouseholdListed(_message.Message):
 
     HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    MEASURE_ID_FIELD_NUMBER: _builtins.int
+    EFFECTS_FIELD_NUMBER: _builtins.int
+    FROM_ON_FIELD_NUMBER: _builtins.int
+    UNTIL_ON_FIELD_NUMBER: _builtins.int
+    RELATION_FIELD_NUMBER: _builtins.int
     household_id: _builtins.str
     """The household (UUIDv7)."""
     reason: _builtins.str
-    """Why, a code."""
+    """Why, a code: the sanction of the programme."""
+    measure_id: _builtins.str
+    """The measure (UUIDv7)."""
+    relation: _builtins.str
+    """`self`, or how the household stands to the sanctioned one (YY.loa.8)."""
+    @_builtins.property
+    def effects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is lost, by the programme's words, e.g. `no_credit` or `no_subsidy`."""
+
+    @_builtins.property
+    def from_on(self) -> _date_pb2.Date:
+        """First day."""
+
+    @_builtins.property
+    def until_on(self) -> _date_pb2.Date:
+        """Last day; unset when it ends by release only."""
+
     def __init__(
         self,
         *,
         household_id: _builtins.str = ...,
         reason: _builtins.str = ...,
+        measure_id: _builtins.str = ...,
+        effects: _abc.Iterable[_builtins.str] | None = ...,
+        from_on: _date_pb2.Date | None = ...,
+        until_on: _date_pb2.Date | None = ...,
+        relation: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_on", b"from_on", "until_on", b"until_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["household_id", b"household_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effects", b"effects", "from_on", b"from_on", "household_id", b"household_id", "measure_id", b"measure_id", "reason", b"reason", "relation", b"relation", "until_on", b"until_on"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -214,20 +246,220 @@ class HouseholdReleased(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    MEASURE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     household_id: _builtins.str
     """The household (UUIDv7)."""
+    measure_id: _builtins.str
+    """The measure that ended (UUIDv7)."""
+    reason: _builtins.str
+    """Why it ended: a term of the sanction, or `term_over`."""
     def __init__(
         self,
         *,
         household_id: _builtins.str = ...,
+        measure_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["household_id", b"household_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["household_id", b"household_id", "measure_id", b"measure_id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HouseholdReleased: _TypeAlias = HouseholdReleased  # noqa: Y015
+
+@_typing.final
+class HouseholdRewarded(_message.Message):
+    """A household is rewarded for good payment (YY.loa.10). Aggregate: the credit file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    MEASURE_ID_FIELD_NUMBER: _builtins.int
+    REWARD_FIELD_NUMBER: _builtins.int
+    EFFECTS_FIELD_NUMBER: _builtins.int
+    FROM_ON_FIELD_NUMBER: _builtins.int
+    UNTIL_ON_FIELD_NUMBER: _builtins.int
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    measure_id: _builtins.str
+    """The measure (UUIDv7)."""
+    reward: _builtins.str
+    """The reward of the programme."""
+    @_builtins.property
+    def effects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is gained, by the programme's words."""
+
+    @_builtins.property
+    def from_on(self) -> _date_pb2.Date:
+        """First day."""
+
+    @_builtins.property
+    def until_on(self) -> _date_pb2.Date:
+        """Last day; unset for none."""
+
+    def __init__(
+        self,
+        *,
+        household_id: _builtins.str = ...,
+        measure_id: _builtins.str = ...,
+        reward: _builtins.str = ...,
+        effects: _abc.Iterable[_builtins.str] | None = ...,
+        from_on: _date_pb2.Date | None = ...,
+        until_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_on", b"from_on", "until_on", b"until_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effects", b"effects", "from_on", b"from_on", "household_id", b"household_id", "measure_id", b"measure_id", "reward", b"reward", "until_on", b"until_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HouseholdRewarded: _TypeAlias = HouseholdRewarded  # noqa: Y015
+
+@_typing.final
+class RewardEnded(_message.Message):
+    """A reward was withdrawn or came to its end. Aggregate: the credit file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    MEASURE_ID_FIELD_NUMBER: _builtins.int
+    REWARD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    measure_id: _builtins.str
+    """The measure (UUIDv7)."""
+    reward: _builtins.str
+    """The reward of the programme."""
+    reason: _builtins.str
+    """Why it ended."""
+    def __init__(
+        self,
+        *,
+        household_id: _builtins.str = ...,
+        measure_id: _builtins.str = ...,
+        reward: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["household_id", b"household_id", "measure_id", b"measure_id", "reason", b"reason", "reward", b"reward"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RewardEnded: _TypeAlias = RewardEnded  # noqa: Y015
+
+@_typing.final
+class ReviewMoved(_message.Message):
+    """A review of a rating moved on. Aggregate: the review."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    ORGAN_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    review_id: _builtins.str
+    """The review (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    state: _builtins.str
+    """Where it stands: `in_review`, `to_publish`, `on_notice`, `to_grant`, `granted` or `refused`."""
+    step: _builtins.str
+    """The step that is next, empty when all are taken."""
+    organ: _builtins.str
+    """The organ that takes it."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """The day by which it is due."""
+
+    def __init__(
+        self,
+        *,
+        review_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        state: _builtins.str = ...,
+        step: _builtins.str = ...,
+        organ: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on", "household_id", b"household_id", "organ", b"organ", "review_id", b"review_id", "state", b"state", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReviewMoved: _TypeAlias = ReviewMoved  # noqa: Y015
+
+@_typing.final
+class RefusalContested(_message.Message):
+    """An automated refusal was contested; a person must answer. Aggregate: the contest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEST_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    RATING_ID_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    contest_id: _builtins.str
+    """The contest (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    rating_id: _builtins.str
+    """The rating that refused (UUIDv7)."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """The day by which it must be answered."""
+
+    def __init__(
+        self,
+        *,
+        contest_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        rating_id: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contest_id", b"contest_id", "due_on", b"due_on", "household_id", b"household_id", "rating_id", b"rating_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusalContested: _TypeAlias = RefusalContested  # noqa: Y015
+
+@_typing.final
+class ContestAnswered(_message.Message):
+    """A person answered a contest. Aggregate: the contest."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEST_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    UPHELD_FIELD_NUMBER: _builtins.int
+    contest_id: _builtins.str
+    """The contest (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    upheld: _builtins.bool
+    """True when it was upheld: people review the household."""
+    def __init__(
+        self,
+        *,
+        contest_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        upheld: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contest_id", b"contest_id", "household_id", b"household_id", "upheld", b"upheld"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContestAnswered: _TypeAlias = ContestAnswered  # noqa: Y015
 
 @_typing.final
 class AreaCertified(_message.Message):
@@ -239,6 +471,7 @@ class AreaCertified(_message.Message):
     CERTIFIED_FIELD_NUMBER: _builtins.int
     NUMERATOR_FIELD_NUMBER: _builtins.int
     DENOMINATOR_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
     area_code: _builtins.str
     """The area."""
     certified: _builtins.bool
@@ -247,6 +480,8 @@ class AreaCertified(_message.Message):
     """Credit households or villages."""
     denominator: _builtins.int
     """All households or villages."""
+    scope: _builtins.str
+    """`villager_group`, `village` or `township`."""
     def __init__(
         self,
         *,
@@ -254,10 +489,11 @@ class AreaCertified(_message.Message):
         certified: _builtins.bool = ...,
         numerator: _builtins.int = ...,
         denominator: _builtins.int = ...,
+        scope: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "certified", b"certified", "denominator", b"denominator", "numerator", b"numerator"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "certified", b"certified", "denominator", b"denominator", "numerator", b"numerator", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

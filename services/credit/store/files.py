@@ -1,4 +1,4 @@
-"""Credit: the only module with SQL. Rows in, model out, and back."""
+"""Credit: SQL of credit files, indicators and ratings."""
 
 import json
 from collections import defaultdict
@@ -9,13 +9,25 @@ from uuid import UUID
 import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.credit.model import GONE, CreditFile, Expired, Household, Indicator, Observed, Rating
+from services.credit.model import (
+    GONE,
+    Cause,
+    CreditFile,
+    Expired,
+    Hold,
+    Household,
+    Indicator,
+    Observed,
+    Override,
+    Pins,
+    Rating,
+)
 from services.kernel.database import columns, execute, fetch
 from services.kernel.money import Fen
 
 _FILE = """
 SELECT county_code, household_id, area_code, household_status, honour, delisted, version, rating_id,
-       programme, score_centi, grade, vetoes, limit_fen, valid_until, granted_on
+       programme, score_centi, grade, vetoes, limit_fen, valid_until, granted_on, barred, holds
 FROM credit_file
 """
 
@@ -48,6 +60,8 @@ def _file(row: asyncpg.Record) -> CreditFile:
         limit_fen=Fen(row["limit_fen"]),
         valid_until=row["valid_until"],
         granted_on=row["granted_on"],
+        barred=tuple(row["barred"]),
+        holds=tuple(row["holds"]),
     )
 
 
@@ -209,6 +223,84 @@ async def find_rated_inputs(
     return {row["rating_id"]: _inputs_from_json(row["inputs"]) for row in rows}
 
 
+_RATING = """
+SELECT county_code, rating_id, household_id, cause, programme, rated_on, inputs::text AS inputs,
+       honour, score_centi, grade, vetoes, base_limit_fen, uplift_fen, limit_fen, valid_until,
+       working, pins::text AS pins, digest
+FROM rating
+"""
+
+
+def _rating(row: asyncpg.Record) -> Rating:
+    return Rating(
+        county_code=row["county_code"],
+        rating_id=row["rating_id"],
+        household_id=row["household_id"],
+        cause=Cause(row["cause"]),
+        programme=row["programme"],
+        rated_on=row["rated_on"],
+        inputs=_inputs_from_json(row["inputs"]),
+        honour=row["honour"],
+        score_centi=row["score_centi"],
+        grade=row["grade"],
+        vetoes=tuple(row["vetoes"]),
+        base_limit_fen=Fen(row["base_limit_fen"]),
+        uplift_fen=Fen(row["uplift_fen"]),
+        limit_fen=Fen(row["limit_fen"]),
+        valid_until=row["valid_until"],
+        working=row["working"],
+        pins=_pins_from_json(row["pins"]),
+        digest=row["digest"],
+    )
+
+
+async def find_ratings(
+    session: AsyncSession, county_code: str, rating_ids: Sequence[UUID]
+) -> dict[UUID, Rating]:
+    """Ratings by id, of those that there are."""
+    rows = await fetch(
+        session,
+        f"{_RATING} WHERE county_code = $1 AND rating_id = ANY($2::uuid[])",
+        county_code,
+        rating_ids,
+    )
+    return {row["rating_id"]: _rating(row) for row in rows}
+
+
+async def list_ratings(
+    session: AsyncSession, county_code: str, household_id: UUID, *, before: UUID, limit: int
+) -> list[Rating]:
+    """A household's ratings, the newest first; ids go with time."""
+    rows = await fetch(
+        session,
+        f"""{_RATING} WHERE county_code = $1 AND household_id = $2 AND rating_id < $3
+            ORDER BY rating_id DESC LIMIT $4""",
+        county_code,
+        household_id,
+        before,
+        limit,
+    )
+    return [_rating(row) for row in rows]
+
+
+async def find_entries(
+    session: AsyncSession, county_code: str, household_id: UUID, entries: Sequence[int]
+) -> dict[int, tuple[str, int, date, str]]:
+    """Observations by their entry: code, value, day and who observed."""
+    rows = await fetch(
+        session,
+        """SELECT entry, code, value, observed_on, source_id FROM indicator
+           WHERE county_code = $1 AND household_id = $2 AND entry = ANY($3::bigint[])""",
+        county_code,
+        household_id,
+        entries,
+    )
+    return {
+        row["entry"]: (row["code"], row["value"], row["observed_on"], row["source_id"])
+        for row in rows
+    }
+
+
 def _inputs_to_json(inputs: Mapping[str, Observed]) -> str:
     return json.dumps(
         {
@@ -225,23 +317,63 @@ def _inputs_from_json(text: str) -> dict[str, Observed]:
     }
 
 
+def _pins_to_json(pins: Pins) -> str:
+    said: dict[str, object] = {"terms_digest": pins.terms_digest}
+    if pins.waived:
+        said["waived"] = pins.waived
+    if pins.holds:
+        said["holds"] = [
+            [h.code, h.grade_too, h.until.isoformat() if h.until else None] for h in pins.holds
+        ]
+    if pins.reward_fen:
+        said["reward_fen"] = pins.reward_fen
+    if pins.cap_fen is not None:
+        said["cap_fen"] = pins.cap_fen
+    if pins.override is not None:
+        override = pins.override
+        said["override"] = [str(override.review_id), override.grade, override.limit_fen]
+    return json.dumps(said)
+
+
+def _pins_from_json(text: str) -> Pins:
+    said = json.loads(text)
+    override = None
+    if "override" in said:
+        review_id, grade, limit_fen = said["override"]
+        override = Override(UUID(review_id), grade, None if limit_fen is None else Fen(limit_fen))
+    return Pins(
+        waived=tuple(said.get("waived", ())),
+        holds=tuple(
+            Hold(code, grade_too, date.fromisoformat(until) if until else None)
+            for code, grade_too, until in said.get("holds", ())
+        ),
+        reward_fen=Fen(said.get("reward_fen", 0)),
+        cap_fen=said.get("cap_fen"),
+        override=override,
+        terms_digest=said.get("terms_digest", ""),
+    )
+
+
 _ADD_RATINGS = """
 INSERT INTO rating (county_code, rating_id, household_id, cause, programme, rated_on, inputs,
                     honour, score_centi, grade, vetoes, base_limit_fen, uplift_fen, limit_fen,
-                    valid_until, working)
+                    valid_until, working, pins, digest, rated_by)
 SELECT county_code, rating_id, household_id, cause, programme, rated_on, inputs::jsonb, honour,
        score_centi, grade, string_to_array(vetoes, ','), base_limit_fen, uplift_fen, limit_fen,
-       valid_until, working
+       valid_until, working, pins::jsonb, digest, $19
 FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::date[], $7::text[],
             $8::text[], $9::bigint[], $10::text[], $11::text[], $12::bigint[], $13::bigint[],
-            $14::bigint[], $15::date[], $16::text[])
+            $14::bigint[], $15::date[], $16::text[], $17::text[], $18::text[])
      AS r (county_code, rating_id, household_id, cause, programme, rated_on, inputs, honour,
-           score_centi, grade, vetoes, base_limit_fen, uplift_fen, limit_fen, valid_until, working)
+           score_centi, grade, vetoes, base_limit_fen, uplift_fen, limit_fen, valid_until, working,
+           pins, digest)
 """
 
 
-async def add_ratings(session: AsyncSession, ratings: Sequence[Rating]) -> None:
-    """Write ratings down with their inputs and their working."""
+async def add_ratings(
+    session: AsyncSession, ratings: Sequence[Rating], *, rated_by: str = ""
+) -> None:
+    """Write ratings down with their inputs, their pins and their working; who made them."""
     if not ratings:
         return
     rows = [
@@ -262,21 +394,24 @@ async def add_ratings(session: AsyncSession, ratings: Sequence[Rating]) -> None:
             r.limit_fen,
             r.valid_until,
             r.working,
+            _pins_to_json(r.pins),
+            r.digest,
         )
         for r in ratings
     ]
-    await execute(session, _ADD_RATINGS, *columns(rows, 16))
+    await execute(session, _ADD_RATINGS, *columns(rows, 18), rated_by)
 
 
 _SAVE_FILES = """
 UPDATE credit_file AS f
 SET version = n.version, rating_id = n.rating_id, programme = n.programme,
     score_centi = n.score_centi, grade = n.grade, vetoes = string_to_array(n.vetoes, ','),
-    limit_fen = n.limit_fen, valid_until = n.valid_until, granted_on = n.granted_on
+    limit_fen = n.limit_fen, valid_until = n.valid_until, granted_on = n.granted_on,
+    barred = string_to_array(n.barred, ','), holds = string_to_array(n.holds, ',')
 FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::uuid[], $5::text[], $6::bigint[], $7::text[],
-            $8::text[], $9::bigint[], $10::date[], $11::date[])
+            $8::text[], $9::bigint[], $10::date[], $11::date[], $12::text[], $13::text[])
      AS n (county_code, household_id, version, rating_id, programme, score_centi, grade, vetoes,
-           limit_fen, valid_until, granted_on)
+           limit_fen, valid_until, granted_on, barred, holds)
 WHERE f.county_code = n.county_code AND f.household_id = n.household_id
 """
 
@@ -298,10 +433,12 @@ async def save_files(session: AsyncSession, files: Sequence[CreditFile]) -> None
             f.limit_fen,
             f.valid_until,
             f.granted_on,
+            ",".join(f.barred),
+            ",".join(f.holds),
         )
         for f in files
     ]
-    saved = await execute(session, _SAVE_FILES, *columns(rows, 11))
+    saved = await execute(session, _SAVE_FILES, *columns(rows, 13))
     assert saved == len(files), "every file was locked, so it exists"
 
 

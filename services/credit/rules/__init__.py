@@ -1,0 +1,1 @@
+"""Credit: the decisions, one file a subject. Pure: no clock, no database, no network."""

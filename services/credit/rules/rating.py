@@ -1,0 +1,361 @@
+"""Credit: ratings of one file: made, made again for another reason, derived again years later."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from uuid import UUID
+
+from services.credit.model import (
+    Cause,
+    CreditFile,
+    Decision,
+    Fact,
+    Hold,
+    Household,
+    Observed,
+    Pins,
+    Rating,
+)
+from services.credit.rules.scheme import Scheme, score
+from services.kernel.money import Fen
+from services.programmes.calendars import last_valid_day
+from services.programmes.rerating import after_veto
+from services.programmes.schema.values import Open
+from services.programmes.scoring import vetoes_hit
+
+OBSERVATION = "observation:"
+REVIEW = "review"
+BREAKER = "breaker:"
+NOTHING = Pins()
+"""A household of which nothing but its indicators and its honour counts."""
+
+
+def rate(
+    file: CreditFile,
+    inputs: Mapping[str, Observed],
+    *,
+    scheme: Scheme,
+    rating_id: UUID,
+    on: date,
+    standing: Pins = NOTHING,
+    cause: Cause = Cause.RATED,
+) -> Decision:
+    """Score a household, grade it and set its limit anew; what changed is said."""
+    vetoes = vetoes_hit(scheme.scoring.vetoes, _values(inputs))
+    observed = observations(file, inputs, scheme=scheme, on=on)
+    rating = _rating(
+        file,
+        inputs,
+        scheme=scheme,
+        rating_id=rating_id,
+        on=on,
+        cause=cause,
+        valid_until=_validity(scheme, on),
+        pins=replace(standing, holds=(*standing.holds, *observed)),
+    )
+    watched = [hold.code.removeprefix(OBSERVATION) for hold in observed]
+    barred = tuple(sorted({*vetoes, *watched}))
+    return _take(replace(file, barred=barred), rating)
+
+
+def awaiting_review(standing: Pins, file: CreditFile, *, scheme: Scheme) -> Pins:
+    """
+    Hold a first limit back where the programme publishes ratings before they take effect.
+
+    A household that was granted before is re-rated as its data change, without a new notice.
+    """
+    if scheme.scoring.public_notice is None or file.granted_on is not None:
+        return standing
+    return replace(standing, holds=(*standing.holds, Hold(REVIEW, grade_too=False, until=None)))
+
+
+def while_stopped(standing: Pins, file: CreditFile, stops: Sequence[str]) -> Pins:
+    """Hold a new limit back in an area whose breaker has tripped; one that stands goes on."""
+    area_code = file.household.area_code
+    tripped = next((code for code in stops if area_code.startswith(code)), None)
+    if tripped is None or file.limit_fen > 0:
+        return standing
+    hold = Hold(f"{BREAKER}{tripped}", grade_too=False, until=None)
+    return replace(standing, holds=(*standing.holds, hold))
+
+
+def observations(
+    file: CreditFile,
+    inputs: Mapping[str, Observed],
+    *,
+    scheme: Scheme,
+    on: date,
+) -> tuple[Hold, ...]:
+    """
+    The vetoes that hit once and are still watched: the programme's months after the cause ended.
+
+    A cause ends with the observation that says so; without one, nobody knows that it has (S11).
+    """
+    months = scheme.observation_months
+    if months is None:
+        return ()
+    holds = []
+    for veto in scheme.scoring.vetoes:
+        seen = inputs.get(veto.reads)
+        if veto.id not in file.barred:
+            continue
+        if seen is not None and seen.value >= 1:
+            continue
+        until = None
+        if seen is not None and not isinstance(months, Open):
+            back = after_veto(scheme.scoring, cause_ended_on=seen.observed_on, on=on)
+            if back.allowed or back.first_on is None:
+                continue
+            until = back.first_on - timedelta(days=1)
+        holds.append(Hold(f"{OBSERVATION}{veto.id}", grade_too=True, until=until))
+    return tuple(holds)
+
+
+def change_honour(
+    file: CreditFile,
+    inputs: Mapping[str, Observed],
+    *,
+    scheme: Scheme,
+    rating_id: UUID,
+    on: date,
+    pins: Pins = NOTHING,
+) -> Decision:
+    """Rate again because the honour is another."""
+    return restate(
+        file,
+        inputs,
+        scheme=scheme,
+        rating_id=rating_id,
+        on=on,
+        pins=pins,
+        cause=Cause.HONOUR_CHANGED,
+    )
+
+
+def restate(
+    file: CreditFile,
+    inputs: Mapping[str, Observed],
+    *,
+    scheme: Scheme,
+    rating_id: UUID,
+    on: date,
+    pins: Pins,
+    cause: Cause,
+) -> Decision:
+    """
+    Rate again on the last rating's inputs, under its own terms, because something else changed.
+
+    What is not graded or has expired is left to the next rating; validity is not prolonged.
+    """
+    if file.limit_fen == 0:
+        return Decision(file, None, ())
+    rating = _rating(
+        file,
+        inputs,
+        scheme=scheme,
+        rating_id=rating_id,
+        on=on,
+        cause=cause,
+        valid_until=file.valid_until,
+        pins=pins,
+    )
+    if (rating.limit_fen, rating.grade) == (file.limit_fen, file.grade):
+        return Decision(file, None, ())
+    return _take(file, rating)
+
+
+def withdraw(file: CreditFile) -> Decision:
+    """Take the limit of a household that is off the registry's file or dead."""
+    if file.may_hold_limit or file.limit_fen == 0:
+        return Decision(file, None, ())
+    taken = replace(file, limit_fen=Fen(0), valid_until=None, version=file.version + 1)
+    return Decision(taken, None, (Fact.LIMIT_CHANGED,))
+
+
+def honour_changes(file: CreditFile, household: Household) -> bool:
+    """Whether what the registry says now touches a limit through the honour."""
+    return file.limit_fen > 0 and file.household.honour != household.honour
+
+
+@dataclass(frozen=True, slots=True)
+class Derivation:
+    """A stored rating derived again from what it pinned."""
+
+    again: Rating
+    differing: tuple[str, ...]
+    """Names of what came out otherwise; empty when nothing did."""
+    intact: bool
+    """The stored rating still has the digest that it was stored with."""
+    same_terms: bool
+    """The clauses read as they did then."""
+
+    @property
+    def identical(self) -> bool:
+        """Bit for bit the same."""
+        return not self.differing and self.intact
+
+
+COMPARED = (
+    "score_centi",
+    "grade",
+    "vetoes",
+    "base_limit_fen",
+    "uplift_fen",
+    "limit_fen",
+    "valid_until",
+    "working",
+)
+
+
+def derive_again(stored: Rating, *, scheme: Scheme) -> Derivation:
+    """The same rating from its pinned inputs, honour and standing, under its pinned terms."""
+    fresh = stored.cause in (Cause.RATED, Cause.REVIEWED)
+    valid_until = _validity(scheme, stored.rated_on) if fresh else stored.valid_until
+    again = _scored(stored, scheme=scheme, valid_until=valid_until)
+    differing = [name for name in COMPARED if getattr(again, name) != getattr(stored, name)]
+    return Derivation(
+        again=again,
+        differing=tuple(differing),
+        intact=not stored.digest or stored.digest == _sealed(stored).digest,
+        same_terms=stored.pins.terms_digest in ("", scheme.digest),
+    )
+
+
+def digest_of(rating: Rating) -> str:
+    """SHA-256 over a rating's canonical text: everything but the digest itself."""
+    parts = {
+        "county_code": rating.county_code,
+        "rating_id": rating.rating_id,
+        "household_id": rating.household_id,
+        "cause": rating.cause,
+        "programme": rating.programme,
+        "rated_on": rating.rated_on,
+        "inputs": {
+            code: [seen.value, seen.observed_on, seen.entry] for code, seen in rating.inputs.items()
+        },
+        "pins": _pinned(rating.pins),
+        "honour": rating.honour,
+        **{name: getattr(rating, name) for name in COMPARED},
+    }
+    text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _pinned(pins: Pins) -> list[object]:
+    override = pins.override
+    return [
+        pins.waived,
+        [[hold.code, hold.grade_too, hold.until] for hold in pins.holds],
+        pins.reward_fen,
+        pins.cap_fen,
+        override and [override.review_id, override.grade, override.limit_fen],
+        pins.terms_digest,
+    ]
+
+
+def _sealed(rating: Rating) -> Rating:
+    return replace(rating, digest=digest_of(rating))
+
+
+def _values(inputs: Mapping[str, Observed]) -> dict[str, int]:
+    return {code: observed.value for code, observed in inputs.items()}
+
+
+def _validity(scheme: Scheme, on: date) -> date | None:
+    return None if scheme.validity_months is None else last_valid_day(on, scheme.validity_months)
+
+
+def _scored(rating: Rating, *, scheme: Scheme, valid_until: date | None) -> Rating:
+    """What comes out of what a rating has pinned."""
+    made = score(scheme, _values(rating.inputs), rating.honour, rating.pins)
+    end = valid_until if made.limit_fen > 0 else None
+    until = f", valid until {end}" if end else ""
+    return _sealed(
+        replace(
+            rating,
+            score_centi=made.score_centi,
+            grade=made.grade or "",
+            vetoes=made.vetoes,
+            base_limit_fen=made.base_limit_fen,
+            uplift_fen=made.uplift_fen,
+            limit_fen=made.limit_fen,
+            valid_until=end,
+            working=f"{made.working}{until}; {scheme.ref}, {rating.rated_on}",
+        )
+    )
+
+
+def _rating(
+    file: CreditFile,
+    inputs: Mapping[str, Observed],
+    *,
+    scheme: Scheme,
+    rating_id: UUID,
+    on: date,
+    cause: Cause,
+    valid_until: date | None,
+    pins: Pins,
+) -> Rating:
+    empty = Rating(
+        county_code=file.county_code,
+        rating_id=rating_id,
+        household_id=file.household_id,
+        cause=cause,
+        programme=scheme.ref,
+        rated_on=on,
+        inputs=inputs,
+        honour=file.household.honour,
+        score_centi=0,
+        grade="",
+        vetoes=(),
+        base_limit_fen=Fen(0),
+        uplift_fen=Fen(0),
+        limit_fen=Fen(0),
+        valid_until=None,
+        working="",
+        pins=replace(pins, terms_digest=scheme.digest),
+    )
+    return _scored(empty, scheme=scheme, valid_until=valid_until)
+
+
+def _take(file: CreditFile, rating: Rating) -> Decision:
+    facts = _facts(file, rating)
+    granted = Fact.LIMIT_GRANTED in facts
+    taken = replace(
+        file,
+        version=file.version + len(facts),
+        rating_id=rating.rating_id,
+        programme=rating.programme,
+        score_centi=rating.score_centi,
+        grade=rating.grade,
+        vetoes=rating.vetoes,
+        limit_fen=rating.limit_fen,
+        valid_until=rating.valid_until,
+        granted_on=rating.rated_on if granted else file.granted_on,
+        holds=tuple(hold.code for hold in rating.pins.holds),
+    )
+    return Decision(taken, rating, facts)
+
+
+def _facts(file: CreditFile, rating: Rating) -> tuple[Fact, ...]:
+    facts: list[Fact] = []
+    before = (file.score_centi, file.grade, file.vetoes)
+    if file.rating_id is None or before != (rating.score_centi, rating.grade, rating.vetoes):
+        facts.append(Fact.GRADED)
+    if not set(rating.vetoes) <= set(file.vetoes):
+        facts.append(Fact.VETOED)
+    if rating.limit_fen > 0 and file.granted_on is None:
+        facts.append(Fact.LIMIT_GRANTED)
+    elif _limit_differs(file, rating):
+        facts.append(Fact.LIMIT_CHANGED)
+    return tuple(facts)
+
+
+def _limit_differs(file: CreditFile, rating: Rating) -> bool:
+    """A later end and another grade are changes of a limit too: others lend by them."""
+    if file.limit_fen == 0 and rating.limit_fen == 0:
+        return False
+    before = (file.limit_fen, file.grade, file.valid_until)
+    return before != (rating.limit_fen, rating.grade, rating.valid_until)
