@@ -90,7 +90,14 @@ def loan_disbursed(loan: Loan, day: date) -> OutgoingEvent:
 
 
 def loan_repaid(
-    loan: Loan, repayment: Repayment, *, principal_fen: int, interest_fen: int, day: date
+    loan: Loan,
+    repayment: Repayment,
+    *,
+    principal_fen: int,
+    interest_fen: int,
+    subrogated_fen: int,
+    suspense_fen: int,
+    day: date,
 ) -> OutgoingEvent:
     """A repayment was posted."""
     message = events_pb2.LoanRepaid(
@@ -100,6 +107,8 @@ def loan_repaid(
         interest_fen=interest_fen,
         outstanding_fen=loan.outstanding_fen,
         value_date=wire.date_to_proto(repayment.value_date),
+        subrogated_fen=subrogated_fen,
+        suspense_fen=suspense_fen,
     )
     return _of_loan(loan, "liandong.loans.v1.loan_repaid", message, day)
 
@@ -140,6 +149,24 @@ def loan_settled(loan: Loan, settled_on: date, day: date) -> OutgoingEvent:
         loan_id=str(loan.loan_id), settled_on=wire.date_to_proto(settled_on)
     )
     return _of_loan(loan, "liandong.loans.v1.loan_settled", message, day)
+
+
+def loan_reopened(loan: Loan, day: date) -> OutgoingEvent:
+    """Something is owed again on a loan that was settled."""
+    message = events_pb2.LoanReopened(
+        loan_id=str(loan.loan_id),
+        household_id=str(loan.household_id),
+        lender_id=loan.lender_id,
+        outstanding_fen=loan.outstanding_fen,
+        interest_fen=loan.owed_fen - loan.outstanding_fen,
+    )
+    return _of_loan(loan, "liandong.loans.v1.loan_reopened", message, day)
+
+
+def loan_cured(loan: Loan, day: date) -> OutgoingEvent:
+    """What was overdue is paid."""
+    message = events_pb2.LoanCured(loan_id=str(loan.loan_id))
+    return _of_loan(loan, "liandong.loans.v1.loan_cured", message, day)
 
 
 def payout_allocated(allocation: Allocation, county_code: str, day: date) -> OutgoingEvent:

@@ -87,6 +87,14 @@ class Loan:
     compensated: bool
     covered: bool
     """A fund has reserved cover for it."""
+    method: str
+    """How it is paid back, the product's `interest_settlement`."""
+    next_due_on: date | None
+    """The first day on which something fell or falls due that is not paid yet."""
+    suspense_fen: Fen
+    """Paid too much: the payer's, until it is given back."""
+    postings: int
+    """Rows of its book so far; the next one carries this plus one."""
 
     @property
     def owed_fen(self) -> Fen:

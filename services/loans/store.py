@@ -20,6 +20,8 @@ from services.loans.model import (
     Loan,
     LoanState,
 )
+from services.loans.rules.book import Posting, PostingKind
+from services.programmes.settlement import Amounts
 
 # Column and type of every field, in the order of `_loan_values`.
 _LOAN_COLUMNS = (
@@ -63,6 +65,10 @@ _LOAN_COLUMNS = (
     ("subrogated_fen", "bigint"),
     ("compensated", "bool"),
     ("covered", "bool"),
+    ("method", "text"),
+    ("next_due_on", "date"),
+    ("suspense_fen", "bigint"),
+    ("postings", "int"),
 )
 _NAMES = [name for name, _ in _LOAN_COLUMNS]
 _ARRAYS = ", ".join(f"${i}::{kind}[]" for i, (_, kind) in enumerate(_LOAN_COLUMNS, 1))
@@ -131,6 +137,10 @@ def _loan_values(loan: Loan) -> tuple[object, ...]:
         loan.subrogated_fen,
         loan.compensated,
         loan.covered,
+        loan.method,
+        loan.next_due_on,
+        loan.suspense_fen,
+        loan.postings,
     )
 
 
@@ -182,6 +192,10 @@ def _loan(row: asyncpg.Record) -> Loan:
         subrogated_fen=Fen(row["subrogated_fen"]),
         compensated=row["compensated"],
         covered=row["covered"],
+        method=row["method"],
+        next_due_on=row["next_due_on"],
+        suspense_fen=Fen(row["suspense_fen"]),
+        postings=row["postings"],
     )
 
 
@@ -265,10 +279,10 @@ async def list_loans(
 async def lock_due(
     session: AsyncSession, county_code: str, day: date, limit: int, after: UUID | None
 ) -> list[Loan]:
-    """Active loans that were due before the end of a day, in id order, held."""
+    """Active loans of which something was due before a day, in id order, held."""
     rows = await database.fetch(
         session,
-        """SELECT * FROM loan WHERE county_code = $1 AND state = 'active' AND matures_on < $2
+        """SELECT * FROM loan WHERE county_code = $1 AND state = 'active' AND next_due_on < $2
              AND ($4::uuid IS NULL OR loan_id > $4)
            ORDER BY loan_id LIMIT $3 FOR UPDATE""",
         county_code,
@@ -277,6 +291,100 @@ async def lock_due(
         after,
     )
     return [_loan(row) for row in rows]
+
+
+async def closed_through(session: AsyncSession, county_code: str) -> date | None:
+    """Up to which day the county's books are closed; None when they never were."""
+    rows = await database.fetch(
+        session,
+        "SELECT closed_through FROM accounting_period WHERE county_code = $1",
+        county_code,
+    )
+    return rows[0]["closed_through"] if rows else None
+
+
+async def close_period(session: AsyncSession, county_code: str, through: date) -> bool:
+    """Close the books through a day; False when they are closed that far or further already."""
+    touched = await database.execute(
+        session,
+        """INSERT INTO accounting_period (county_code, closed_through) VALUES ($1, $2)
+           ON CONFLICT (county_code) DO UPDATE SET closed_through = excluded.closed_through
+           WHERE accounting_period.closed_through < excluded.closed_through""",
+        county_code,
+        through,
+    )
+    return touched == 1
+
+
+def _posting(row: asyncpg.Record) -> Posting:
+    return Posting(
+        number=row["number"],
+        kind=PostingKind(row["kind"]),
+        value_date=row["value_date"],
+        amount_fen=Fen(row["amount_fen"]),
+        fixed=Amounts(
+            interest_fen=Fen(row["interest_fen"]), principal_fen=Fen(row["principal_fen"])
+        ),
+        rate_ppm=row["rate_ppm"],
+        reverses=row["reverses"],
+        reference=row["reference"],
+    )
+
+
+async def postings_of(
+    session: AsyncSession, county_code: str, loan_ids: Collection[UUID]
+) -> dict[UUID, list[Posting]]:
+    """The books of some loans, in order of booking; a loan without one has an empty list."""
+    books: dict[UUID, list[Posting]] = {loan_id: [] for loan_id in loan_ids}
+    rows = await database.fetch(
+        session,
+        """SELECT * FROM posting WHERE county_code = $1 AND loan_id = ANY($2::uuid[])
+           ORDER BY loan_id, number""",
+        county_code,
+        list(loan_ids),
+    )
+    for row in rows:
+        books[row["loan_id"]].append(_posting(row))
+    return books
+
+
+async def add_postings(
+    session: AsyncSession,
+    county_code: str,
+    rows: Sequence[tuple[UUID, Posting, str]],
+    booked_on: date,
+) -> None:
+    """Write postings, each with the person who made it, empty for none."""
+    if not rows:
+        return
+    values = [
+        (
+            county_code,
+            loan_id,
+            posting.number,
+            posting.kind,
+            posting.value_date,
+            booked_on,
+            posting.amount_fen,
+            posting.fixed.interest_fen,
+            posting.fixed.principal_fen,
+            posting.rate_ppm,
+            posting.reverses,
+            posting.reference,
+            person_id,
+        )
+        for loan_id, posting, person_id in rows
+    ]
+    await database.execute(
+        session,
+        """INSERT INTO posting (county_code, loan_id, number, kind, value_date, booked_on,
+                                amount_fen, interest_fen, principal_fen, rate_ppm, reverses,
+                                reference, person_id)
+           SELECT * FROM unnest($1::text[], $2::uuid[], $3::int[], $4::text[], $5::date[],
+                                $6::date[], $7::bigint[], $8::bigint[], $9::bigint[],
+                                $10::bigint[], $11::int[], $12::text[], $13::text[])""",
+        *database.columns(values, 13),
+    )
 
 
 async def lock_noticed(session: AsyncSession, county_code: str, day: date) -> list[Loan]:

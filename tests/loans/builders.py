@@ -96,6 +96,10 @@ def a_loan(**changes: Any) -> Loan:
         subrogated_fen=Fen(0),
         compensated=False,
         covered=False,
+        method="bullet",
+        next_due_on=None,
+        suspense_fen=Fen(0),
+        postings=0,
     )
     return replace(made, **changes)
 

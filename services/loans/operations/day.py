@@ -1,5 +1,6 @@
 """Loans: the day close: maturities told, loans aged, breakers tripped."""
 
+from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from services.loans.model import Breaker, Loan
 from services.loans.operations.money import accrued_entries
 from services.loans.operations.shared import said, terms_by_ref
 from services.loans.rules import watch
+from services.loans.rules.book import Posting, PostingKind
 from services.programmes.loader import Catalogue
 
 CHUNK_LOANS_MAX = 5_000
@@ -39,16 +41,22 @@ async def age_loans(
         entries: list[Entry] = []
         events: list[OutgoingEvent] = []
         changed: list[Loan] = []
+        stops: list[tuple[UUID, Posting, str]] = []
         for loan in loans:
             aged = watch.age(loan, terms=terms_of(loan.programme), day=day)
             entries.extend(accrued_entries(loan, aged.loan, day))
             now = said(aged.loan)
+            if aged.newly_non_performing and loan.subsidised:
+                now = replace(now, postings=now.postings + 1)
+                stop = Posting(now.postings, PostingKind.SUBSIDY_STOP, day)
+                stops.append((now.loan_id, stop, ""))
             events.append(events_out.loan_overdue(now, day))
             if aged.reclassified:
                 now = said(now)
                 events.append(events_out.loan_reclassified(now, day))
             changed.append(now)
         await store.save_loans(session, changed)
+        await store.add_postings(session, county_code, stops, day)
         await journal.post(session, entries)
         await outbox.record(session, events)
 

@@ -15,10 +15,8 @@ from services.loans.model import (
     Loan,
     LoanState,
     Payout,
-    Repayment,
 )
 from services.programmes import interest, settlement
-from services.programmes.terms import Terms
 
 
 def accrue(loan: Loan, through: date, day_basis: int) -> Loan:
@@ -84,29 +82,33 @@ def debt(loan: Loan) -> settlement.Amounts:
     )
 
 
-def repay(loan: Loan, repayment: Repayment, *, terms: Terms, today: date) -> tuple[Loan, Loan]:
-    """Post a repayment: the loan accrued to its value date, and the loan after it."""
-    if loan.state is not LoanState.ACTIVE or loan.interest is None:
+def check_money_in(
+    loan: Loan, value_date: date, *, today: date, closed_through: date | None
+) -> None:
+    """Refuse money for a loan that was never paid out, or dated where nothing may be booked."""
+    if loan.disbursed_on is None or loan.interest is None:
         raise Refused("LOAN_NOT_ACTIVE", f"the loan is {loan.state}", message_zh="贷款未在还款期")
-    earliest = loan.interest.accrued_through
-    if not earliest <= repayment.value_date <= today:
+    check_value_date(loan.disbursed_on, value_date, today=today, closed_through=closed_through)
+
+
+def check_value_date(
+    first: date, value_date: date, *, today: date, closed_through: date | None
+) -> None:
+    """Refuse a day before the loan was paid out, after the business date or in a closed period."""
+    if closed_through is not None and value_date <= closed_through:
+        raise Refused(
+            "PERIOD_CLOSED",
+            f"{value_date} is in a closed period: the books are closed through {closed_through}",
+            message_zh="会计期间已关闭",
+            facts={"closed_through": str(closed_through)},
+        )
+    if not first <= value_date <= today:
         raise Refused(
             "VALUE_DATE_OUT_OF_RANGE",
-            f"{repayment.value_date} is not between {earliest} and {today}",
+            f"{value_date} is not between {first} and {today}",
             message_zh="起息日超出范围",
-            facts={"earliest": str(earliest), "latest": str(today)},
+            facts={"earliest": str(first), "latest": str(today)},
         )
-    accrued = accrue(loan, repayment.value_date, terms.loans.day_basis)
-    owed = debt(accrued)
-    if repayment.amount_fen > owed.total_fen:
-        raise Refused(
-            "REPAYMENT_ABOVE_BALANCE",
-            f"{repayment.amount_fen} fen paid, {owed.total_fen} fen owed",
-            message_zh="还款金额超过欠款",
-            facts={"owed_fen": str(owed.total_fen)},
-        )
-    order = settlement.appropriation(terms.loans.appropriation_order)
-    return accrued, take(accrued, settlement.appropriate(repayment.amount_fen, owed, order))
 
 
 def allocate(

@@ -13,10 +13,10 @@ from services.loans.model import (
     Borrower,
     Breaker,
     Decision,
-    Interest,
     Loan,
     LoanState,
 )
+from services.loans.rules import schedule
 from services.programmes import calendars, limits, pricing
 from services.programmes.schema.loans import ApprovalStep, LoanProduct, Pricing
 from services.programmes.schema.values import BorrowerClass, known
@@ -125,6 +125,10 @@ def apply(
         subrogated_fen=NOTHING,
         compensated=False,
         covered=False,
+        method=str(known(product.interest_settlement)),
+        next_due_on=None,
+        suspense_fen=NOTHING,
+        postings=0,
     )
 
 
@@ -337,8 +341,7 @@ def disburse(
         disbursed_on=today,
         matures_on=matures_on,
         notice_on=None if notice is None else calendars.notice_day(matures_on, notice.lead_months),
-        outstanding_fen=loan.principal_fen,
-        interest=Interest(today, 0, NOTHING, 0, NOTHING, NOTHING),
+        next_due_on=schedule.due_days(today, loan.term_months, schedule.Method(loan.method))[0],
     )
 
 

@@ -29,8 +29,8 @@ def age(loan: Loan, *, terms: Terms, day: date) -> Aged:
 
     Classes follow the days alone (S14); the non-performing trigger is the pack's own (LS18.fun.1).
     """
-    assert loan.matures_on is not None
-    days = delinquency.overdue_days(loan.matures_on, day)
+    assert loan.next_due_on is not None
+    days = delinquency.overdue_days(loan.next_due_on, day)
     classified = delinquency.five_tier(days, known(terms.monitoring.five_tier))
     npl = cast("Npl", known(terms.loans.npl))
     bad = delinquency.is_non_performing(npl, days=days, tier=classified.tier)

@@ -159,7 +159,9 @@ class LoanProduct(Clause):
     security: Security = Security()
     pricing: OrOpen[Pricing]
     subsidy: OrOpen[Subsidy]
-    interest_settlement: OrOpen[Literal["bullet", "annual", "quarterly", "monthly"]]
+    interest_settlement: OrOpen[
+        Literal["bullet", "annual", "quarterly", "monthly", "equal_principal", "equal_instalment"]
+    ]
     approval_chain: OrOpen[tuple[ApprovalStep, ...]]
     sla: OrOpen[Sla] | None = None
     purpose: Purpose = Purpose()

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eliandong/loans/v1/events.proto\x12\x11liandong.loans.v1\x1a\x16google/type/date.proto\"\x85\x01\n\x0bLoanApplied\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\tlender_id\x18\x03 \x01(\t\x12\x12\n\nproduct_id\x18\x04 \x01(\t\x12\x15\n\rprincipal_fen\x18\x05 \x01(\x03\x12\x11\n\tarea_code\x18\x06 \x01(\t\"\x8c\x01\n\x0e\x43overRequested\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\tlender_id\x18\x03 \x01(\t\x12\x15\n\rprincipal_fen\x18\x04 \x01(\x03\x12\x16\n\x0e\x62orrower_class\x18\x05 \x01(\t\x12\x11\n\tarea_code\x18\x06 \x01(\t\"\xbd\x01\n\x0cLoanApproved\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\tlender_id\x18\x03 \x01(\t\x12\x15\n\rprincipal_fen\x18\x04 \x01(\x03\x12\x13\n\x0bterm_months\x18\x05 \x01(\x05\x12\x11\n\tarea_code\x18\x06 \x01(\t\x12\x1b\n\x13\x61ssignment_evidence\x18\x07 \x01(\t\x12\x17\n\x0frequired_covers\x18\x08 \x03(\t\"E\n\x0bLoanRefused\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x0f\n\x07reasons\x18\x03 \x03(\t\"\xc2\x01\n\rLoanDisbursed\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\tlender_id\x18\x03 \x01(\t\x12\x15\n\rprincipal_fen\x18\x04 \x01(\x03\x12\x10\n\x08rate_ppm\x18\x05 \x01(\x03\x12\'\n\x0c\x64isbursed_on\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12%\n\nmatures_on\x18\x07 \x01(\x0b\x32\x11.google.type.Date\"\x9e\x01\n\nLoanRepaid\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\x12\x15\n\rprincipal_fen\x18\x03 \x01(\x03\x12\x14\n\x0cinterest_fen\x18\x04 \x01(\x03\x12\x17\n\x0foutstanding_fen\x18\x05 \x01(\x03\x12%\n\nvalue_date\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"W\n\x0bLoanDueSoon\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12%\n\nmatures_on\x18\x02 \x01(\x0b\x32\x11.google.type.Date\x12\x10\n\x08owed_fen\x18\x03 \x01(\x03\"y\n\x0bLoanOverdue\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x14\n\x0coverdue_days\x18\x02 \x01(\x05\x12\x15\n\rprincipal_fen\x18\x03 \x01(\x03\x12\x14\n\x0cinterest_fen\x18\x04 \x01(\x03\x12\x16\n\x0enon_performing\x18\x05 \x01(\x08\"<\n\x10LoanReclassified\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x17\n\x0f\x66ive_tier_class\x18\x02 \x01(\t\"}\n\x0fPayoutAllocated\x12\x11\n\tpayout_id\x18\x01 \x01(\t\x12,\n\x05parts\x18\x02 \x03(\x0b\x32\x1d.liandong.loans.v1.LenderPart\x12\x15\n\rhousehold_fen\x18\x03 \x01(\x03\x12\x12\n\namount_fen\x18\x04 \x01(\x03\"\xa2\x01\n\nLenderPart\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x11\n\tlender_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x14\n\x0cinterest_fen\x18\x04 \x01(\x03\x12\x15\n\rprincipal_fen\x18\x05 \x01(\x03\x12\x16\n\x0esubrogated_fen\x18\x06 \x01(\x03\x12\x17\n\x0foutstanding_fen\x18\x07 \x01(\x03\"-\n\x18PayoutAllocationReversed\x12\x11\n\tpayout_id\x18\x01 \x01(\t\"E\n\x0bLoanSettled\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12%\n\nsettled_on\x18\x02 \x01(\x0b\x32\x11.google.type.Date\"y\n\x0e\x42reakerTripped\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x10\n\x08scope_id\x18\x02 \x01(\t\x12\x0f\n\x07\x65\x66\x66\x65\x63ts\x18\x03 \x03(\t\x12\x11\n\tnumerator\x18\x04 \x01(\x03\x12\x13\n\x0b\x64\x65nominator\x18\x05 \x01(\x03\x12\r\n\x05\x65poch\x18\x06 \x01(\x03\"/\n\x0c\x42reakerReset\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x10\n\x08scope_id\x18\x02 \x01(\t\"3\n\x12\x45\x61rlyWarningRaised\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eliandong/loans/v1/events.proto\x12\x11liandong.loans.v1\x1a\x16google/type/date.proto\"\x85\x01\n\x0bLoanApplied\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\tlender_id\x18\x03 \x01(\t\x12\x12\n\nproduct_id\x18\x04 \x01(\t\x12\x15\n\rprincipal_fen\x18\x05 \x01(\x03\x12\x11\n\tarea_code\x18\x06 \x01(\t\"\x8c\x01\n\x0e\x43overRequested\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\tlender_id\x18\x03 \x01(\t\x12\x15\n\rprincipal_fen\x18\x04 \x01(\x03\x12\x16\n\x0e\x62orrower_class\x18\x05 \x01(\t\x12\x11\n\tarea_code\x18\x06 \x01(\t\"\xbd\x01\n\x0cLoanApproved\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\tlender_id\x18\x03 \x01(\t\x12\x15\n\rprincipal_fen\x18\x04 \x01(\x03\x12\x13\n\x0bterm_months\x18\x05 \x01(\x05\x12\x11\n\tarea_code\x18\x06 \x01(\t\x12\x1b\n\x13\x61ssignment_evidence\x18\x07 \x01(\t\x12\x17\n\x0frequired_covers\x18\x08 \x03(\t\"E\n\x0bLoanRefused\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x0f\n\x07reasons\x18\x03 \x03(\t\"\xc2\x01\n\rLoanDisbursed\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\tlender_id\x18\x03 \x01(\t\x12\x15\n\rprincipal_fen\x18\x04 \x01(\x03\x12\x10\n\x08rate_ppm\x18\x05 \x01(\x03\x12\'\n\x0c\x64isbursed_on\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12%\n\nmatures_on\x18\x07 \x01(\x0b\x32\x11.google.type.Date\"\xcc\x01\n\nLoanRepaid\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\x12\x15\n\rprincipal_fen\x18\x03 \x01(\x03\x12\x14\n\x0cinterest_fen\x18\x04 \x01(\x03\x12\x17\n\x0foutstanding_fen\x18\x05 \x01(\x03\x12%\n\nvalue_date\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12\x16\n\x0esubrogated_fen\x18\x07 \x01(\x03\x12\x14\n\x0csuspense_fen\x18\x08 \x01(\x03\"\x80\x01\n\x11RepaymentReversed\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x17\n\x0freversed_number\x18\x02 \x01(\x05\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x17\n\x0foutstanding_fen\x18\x04 \x01(\x03\x12\x14\n\x0cinterest_fen\x18\x05 \x01(\x03\"w\n\x0cLoanReopened\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\tlender_id\x18\x03 \x01(\t\x12\x17\n\x0foutstanding_fen\x18\x04 \x01(\x03\x12\x14\n\x0cinterest_fen\x18\x05 \x01(\x03\"\x1c\n\tLoanCured\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\"W\n\x0bLoanDueSoon\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12%\n\nmatures_on\x18\x02 \x01(\x0b\x32\x11.google.type.Date\x12\x10\n\x08owed_fen\x18\x03 \x01(\x03\"y\n\x0bLoanOverdue\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x14\n\x0coverdue_days\x18\x02 \x01(\x05\x12\x15\n\rprincipal_fen\x18\x03 \x01(\x03\x12\x14\n\x0cinterest_fen\x18\x04 \x01(\x03\x12\x16\n\x0enon_performing\x18\x05 \x01(\x08\"<\n\x10LoanReclassified\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x17\n\x0f\x66ive_tier_class\x18\x02 \x01(\t\"}\n\x0fPayoutAllocated\x12\x11\n\tpayout_id\x18\x01 \x01(\t\x12,\n\x05parts\x18\x02 \x03(\x0b\x32\x1d.liandong.loans.v1.LenderPart\x12\x15\n\rhousehold_fen\x18\x03 \x01(\x03\x12\x12\n\namount_fen\x18\x04 \x01(\x03\"\xa2\x01\n\nLenderPart\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x11\n\tlender_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x14\n\x0cinterest_fen\x18\x04 \x01(\x03\x12\x15\n\rprincipal_fen\x18\x05 \x01(\x03\x12\x16\n\x0esubrogated_fen\x18\x06 \x01(\x03\x12\x17\n\x0foutstanding_fen\x18\x07 \x01(\x03\"-\n\x18PayoutAllocationReversed\x12\x11\n\tpayout_id\x18\x01 \x01(\t\"E\n\x0bLoanSettled\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12%\n\nsettled_on\x18\x02 \x01(\x0b\x32\x11.google.type.Date\"y\n\x0e\x42reakerTripped\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x10\n\x08scope_id\x18\x02 \x01(\t\x12\x0f\n\x07\x65\x66\x66\x65\x63ts\x18\x03 \x03(\t\x12\x11\n\tnumerator\x18\x04 \x01(\x03\x12\x13\n\x0b\x64\x65nominator\x18\x05 \x01(\x03\x12\r\n\x05\x65poch\x18\x06 \x01(\x03\"/\n\x0c\x42reakerReset\x12\r\n\x05scope\x18\x01 \x01(\t\x12\x10\n\x08scope_id\x18\x02 \x01(\t\"3\n\x12\x45\x61rlyWarningRaised\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,25 +43,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LOANDISBURSED']._serialized_start=620
   _globals['_LOANDISBURSED']._serialized_end=814
   _globals['_LOANREPAID']._serialized_start=817
-  _globals['_LOANREPAID']._serialized_end=975
-  _globals['_LOANDUESOON']._serialized_start=977
-  _globals['_LOANDUESOON']._serialized_end=1064
-  _globals['_LOANOVERDUE']._serialized_start=1066
-  _globals['_LOANOVERDUE']._serialized_end=1187
-  _globals['_LOANRECLASSIFIED']._serialized_start=1189
-  _globals['_LOANRECLASSIFIED']._serialized_end=1249
-  _globals['_PAYOUTALLOCATED']._serialized_start=1251
-  _globals['_PAYOUTALLOCATED']._serialized_end=1376
-  _globals['_LENDERPART']._serialized_start=1379
-  _globals['_LENDERPART']._serialized_end=1541
-  _globals['_PAYOUTALLOCATIONREVERSED']._serialized_start=1543
-  _globals['_PAYOUTALLOCATIONREVERSED']._serialized_end=1588
-  _globals['_LOANSETTLED']._serialized_start=1590
-  _globals['_LOANSETTLED']._serialized_end=1659
-  _globals['_BREAKERTRIPPED']._serialized_start=1661
-  _globals['_BREAKERTRIPPED']._serialized_end=1782
-  _globals['_BREAKERRESET']._serialized_start=1784
-  _globals['_BREAKERRESET']._serialized_end=1831
-  _globals['_EARLYWARNINGRAISED']._serialized_start=1833
-  _globals['_EARLYWARNINGRAISED']._serialized_end=1884
+  _globals['_LOANREPAID']._serialized_end=1021
+  _globals['_REPAYMENTREVERSED']._serialized_start=1024
+  _globals['_REPAYMENTREVERSED']._serialized_end=1152
+  _globals['_LOANREOPENED']._serialized_start=1154
+  _globals['_LOANREOPENED']._serialized_end=1273
+  _globals['_LOANCURED']._serialized_start=1275
+  _globals['_LOANCURED']._serialized_end=1303
+  _globals['_LOANDUESOON']._serialized_start=1305
+  _globals['_LOANDUESOON']._serialized_end=1392
+  _globals['_LOANOVERDUE']._serialized_start=1394
+  _globals['_LOANOVERDUE']._serialized_end=1515
+  _globals['_LOANRECLASSIFIED']._serialized_start=1517
+  _globals['_LOANRECLASSIFIED']._serialized_end=1577
+  _globals['_PAYOUTALLOCATED']._serialized_start=1579
+  _globals['_PAYOUTALLOCATED']._serialized_end=1704
+  _globals['_LENDERPART']._serialized_start=1707
+  _globals['_LENDERPART']._serialized_end=1869
+  _globals['_PAYOUTALLOCATIONREVERSED']._serialized_start=1871
+  _globals['_PAYOUTALLOCATIONREVERSED']._serialized_end=1916
+  _globals['_LOANSETTLED']._serialized_start=1918
+  _globals['_LOANSETTLED']._serialized_end=1987
+  _globals['_BREAKERTRIPPED']._serialized_start=1989
+  _globals['_BREAKERTRIPPED']._serialized_end=2110
+  _globals['_BREAKERRESET']._serialized_start=2112
+  _globals['_BREAKERRESET']._serialized_end=2159
+  _globals['_EARLYWARNINGRAISED']._serialized_start=2161
+  _globals['_EARLYWARNINGRAISED']._serialized_end=2212
 # @@protoc_insertion_point(module_scope)

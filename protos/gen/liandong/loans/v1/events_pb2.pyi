@@ -249,6 +249,8 @@ class LoanRepaid(_message.Message):
     INTEREST_FEN_FIELD_NUMBER: _builtins.int
     OUTSTANDING_FEN_FIELD_NUMBER: _builtins.int
     VALUE_DATE_FIELD_NUMBER: _builtins.int
+    SUBROGATED_FEN_FIELD_NUMBER: _builtins.int
+    SUSPENSE_FEN_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     amount_fen: _builtins.int
@@ -259,6 +261,10 @@ class LoanRepaid(_message.Message):
     """Of it, to interest."""
     outstanding_fen: _builtins.int
     """Principal that remains."""
+    subrogated_fen: _builtins.int
+    """Of it, what belongs to those who had compensated the lender (S21)."""
+    suspense_fen: _builtins.int
+    """Of the amount, what was paid too much; it is the payer's and can be given back."""
     @_builtins.property
     def value_date(self) -> _date_pb2.Date:
         """Value date."""
@@ -272,14 +278,114 @@ class LoanRepaid(_message.Message):
         interest_fen: _builtins.int = ...,
         outstanding_fen: _builtins.int = ...,
         value_date: _date_pb2.Date | None = ...,
+        subrogated_fen: _builtins.int = ...,
+        suspense_fen: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "interest_fen", b"interest_fen", "loan_id", b"loan_id", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "interest_fen", b"interest_fen", "loan_id", b"loan_id", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "subrogated_fen", b"subrogated_fen", "suspense_fen", b"suspense_fen", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LoanRepaid: _TypeAlias = LoanRepaid  # noqa: Y015
+
+@_typing.final
+class RepaymentReversed(_message.Message):
+    """A repayment was undone as if it had never been; the book was worked again. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    REVERSED_NUMBER_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    OUTSTANDING_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_FEN_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    reversed_number: _builtins.int
+    """Number of the posting that was undone."""
+    amount_fen: _builtins.int
+    """Its amount."""
+    outstanding_fen: _builtins.int
+    """Principal owed now."""
+    interest_fen: _builtins.int
+    """Interest that the household owes now."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        reversed_number: _builtins.int = ...,
+        amount_fen: _builtins.int = ...,
+        outstanding_fen: _builtins.int = ...,
+        interest_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "interest_fen", b"interest_fen", "loan_id", b"loan_id", "outstanding_fen", b"outstanding_fen", "reversed_number", b"reversed_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepaymentReversed: _TypeAlias = RepaymentReversed  # noqa: Y015
+
+@_typing.final
+class LoanReopened(_message.Message):
+    """Something is owed again on a loan that was settled. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    OUTSTANDING_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_FEN_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    lender_id: _builtins.str
+    """The lender, an institution id."""
+    outstanding_fen: _builtins.int
+    """Principal owed."""
+    interest_fen: _builtins.int
+    """Interest that the household owes."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        outstanding_fen: _builtins.int = ...,
+        interest_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "outstanding_fen", b"outstanding_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanReopened: _TypeAlias = LoanReopened  # noqa: Y015
+
+@_typing.final
+class LoanCured(_message.Message):
+    """What was overdue is paid. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanCured: _TypeAlias = LoanCured  # noqa: Y015
 
 @_typing.final
 class LoanDueSoon(_message.Message):

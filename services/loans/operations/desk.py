@@ -1,0 +1,264 @@
+"""Loans: the desk where postings are made: books, journal, exposure and events in one go."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from uuid import UUID
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from services.kernel import journal, outbox
+from services.kernel.journal import Account, Entry, Transfer
+from services.kernel.money import Fen
+from services.kernel.outbox import OutgoingEvent
+from services.loans import events_out, store
+from services.loans.model import Loan, LoanState
+from services.loans.operations.shared import said
+from services.loans.rules import book, position
+from services.loans.rules.book import Line, Position, Posting, PostingKind, Replayed
+from services.programmes.terms import Terms
+
+_COUNTER_ACCOUNTS = {
+    PostingKind.DISCOUNT: "interest_forgiven",
+    PostingKind.WRITE_OFF: "written_off",
+    PostingKind.OPENING: "opening_balance",
+}
+"""What stands against a loan's accounts; cash for all other kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What one posting did."""
+
+    before: Loan
+    loan: Loan
+    line: Line
+    subrogated_fen: Fen
+    """Of what it took, the part that belongs to those who compensated the lender (S21)."""
+
+
+class Desk:
+    """
+    Posts to the books of locked loans, and writes all of it at the end.
+
+    A posting that is not earlier than the book's last day is put on top; an earlier one replays
+    the book, and the difference is journalled as a restatement. The loans are locked by the caller.
+    """
+
+    def __init__(
+        self,
+        county_code: str,
+        loans: dict[UUID, Loan],
+        today: date,
+        terms_of: Callable[[str], Terms],
+        *,
+        person_id: str = "",
+    ) -> None:
+        self.loans = loans
+        self.today = today
+        self.events: list[OutgoingEvent] = []
+        self._county_code = county_code
+        self._terms_of = terms_of
+        self._person_id = person_id
+        self._at_first = dict(loans)
+        self._entries: list[Entry] = []
+        self._rows: list[tuple[UUID, Posting, str]] = []
+        self._books: dict[UUID, list[Posting]] = {}
+
+    async def load(self, session: AsyncSession, loan_ids: Collection[UUID]) -> None:
+        """Read the books of loans that will be replayed or are paid back in instalments."""
+        wanted = [each for each in loan_ids if each in self.loans and each not in self._books]
+        if wanted:
+            self._books.update(await store.postings_of(session, self._county_code, wanted))
+
+    async def load_for(self, session: AsyncSession, postings: Sequence[tuple[UUID, date]]) -> None:
+        """Read the books that postings of these value dates will need."""
+        await self.load(
+            session,
+            {
+                loan_id
+                for loan_id, value_date in postings
+                if loan_id in self.loans and self._needs_book(self.loans[loan_id], value_date)
+            },
+        )
+
+    @staticmethod
+    def _needs_book(loan: Loan, value_date: date) -> bool:
+        if loan.interest is None:
+            return False
+        return loan.method != "bullet" or value_date < loan.interest.accrued_through
+
+    def book_of(self, loan_id: UUID) -> Sequence[Posting]:
+        """The postings of a loan whose book was loaded."""
+        return self._books[loan_id]
+
+    def post(self, loan_id: UUID, posting: Posting) -> Posted:
+        """Make one posting; its number is given here."""
+        before = self.loans[loan_id]
+        posting = replace(posting, number=before.postings + 1)
+        if before.interest is not None and (
+            posting.reverses is not None or posting.value_date < before.interest.accrued_through
+        ):
+            posted = self._restate(before, posting)
+        else:
+            posted = self._put_on_top(before, posting)
+        self._rows.append((loan_id, posting, self._person_id))
+        if loan_id in self._books:
+            self._books[loan_id].append(posting)
+        now = replace(posted.loan, postings=posting.number)
+        self.loans[loan_id] = now
+        return replace(posted, loan=now)
+
+    def _put_on_top(self, before: Loan, posting: Posting) -> Posted:
+        terms = position.book_terms(before, self._terms_of(before.programme))
+        held = (
+            position.position_of(before)
+            if before.interest is not None
+            else Position(posting.value_date, 0, subsidised=before.subsidised)
+        )
+        accrued = book.accrue(held, posting.value_date, terms.day_basis)
+        after, line = book.apply(accrued, posting, terms.order)
+        moved = position.cash_moved(Replayed(held, ()), Replayed(after, (line,)))
+        return self._done(before, held, after, line, moved, posting)
+
+    def _restate(self, before: Loan, posting: Posting) -> Posted:
+        terms = position.book_terms(before, self._terms_of(before.programme))
+        assert before.interest is not None
+        through = max(before.interest.accrued_through, posting.value_date)
+        old = self._books[before.loan_id]
+        first = book.replay(terms, old, through)
+        again = book.replay(terms, [*old, posting], through)
+        number = posting.reverses or posting.number
+        lines = first.lines if posting.reverses else again.lines
+        line = next(each for each in lines if each.posting.number == number)
+        moved = position.cash_moved(first, again)
+        held = position.position_of(before)
+        assert first.position == book.accrue(held, through, terms.day_basis), "a book is its loan"
+        return self._done(before, held, again.position, line, moved, posting)
+
+    def _done(
+        self,
+        before: Loan,
+        held: Position,
+        after: Position,
+        line: Line,
+        moved: dict[PostingKind, tuple[int, int, int]],
+        posting: Posting,
+    ) -> Posted:
+        loan = position.with_position(before, after)
+        taken = sum(
+            interest + principal
+            for kind, (interest, principal, _) in moved.items()
+            if kind in book.MONEY_IN or kind is PostingKind.PAYOUT_UNDONE
+        )
+        subrogated = Fen(min(taken, before.subrogated_fen)) if taken > 0 else Fen(0)
+        loan = replace(loan, subrogated_fen=Fen(before.subrogated_fen - subrogated))
+        self._journal(loan, held, after, moved, posting, subrogated)
+        return Posted(before, loan, line, subrogated)
+
+    def _journal(
+        self,
+        loan: Loan,
+        held: Position,
+        after: Position,
+        moved: dict[PostingKind, tuple[int, int, int]],
+        posting: Posting,
+        subrogated: Fen,
+    ) -> None:
+        own_interest = Account("loan_interest", str(loan.loan_id))
+        own_principal = Account("loan_principal", str(loan.loan_id))
+        suspense = Account("suspense", str(loan.loan_id))
+        income = Account("interest_income", loan.lender_id)
+        treasury = Account("treasury_receivable", loan.county_code)
+        transfers = [
+            _signed(own_interest, income, after.household_posted_fen - held.household_posted_fen),
+            _signed(treasury, income, after.treasury_posted_fen - held.treasury_posted_fen),
+        ]
+        for kind, (interest, principal, held_back) in moved.items():
+            name = _COUNTER_ACCOUNTS.get(kind, "lender_cash")
+            counter = Account(name, loan.lender_id)
+            transfers += [
+                _signed(counter, own_interest, interest),
+                _signed(counter, own_principal, principal),
+                _signed(counter, suspense, held_back),
+            ]
+        transfers.append(
+            _signed(
+                Account("subrogated_debt", str(loan.loan_id)),
+                Account("recovery_payable", str(loan.loan_id)),
+                subrogated,
+            )
+        )
+        what = f"{posting.kind}_reversed" if posting.reverses else str(posting.kind)
+        cause = f"{loan.loan_id}:{posting.number}"
+        self._entries.append(
+            Entry(
+                loan.county_code,
+                what,
+                cause,
+                posting.value_date,
+                self.today,
+                tuple(transfers),
+            )
+        )
+
+    def say(self, loan_id: UUID, event: Callable[[Loan], OutgoingEvent]) -> Loan:
+        """Record one event of a loan, in its sequence."""
+        loan = self.loans[loan_id] = said(self.loans[loan_id])
+        self.events.append(event(loan))
+        return loan
+
+    def settle_up(self, loan_id: UUID, value_date: date) -> Loan:
+        """After the money: what is due next, and whether the loan is settled, cured or owed again."""
+        loan = self.loans[loan_id]
+        was = self._at_first[loan_id]
+        if loan.state is LoanState.SETTLED:
+            loan = self.loans[loan_id] = replace(loan, next_due_on=None)
+            if was.state is not LoanState.SETTLED:
+                return self.say(
+                    loan_id, lambda it: events_out.loan_settled(it, value_date, self.today)
+                )
+            return loan
+        due = loan.matures_on
+        if loan.method != "bullet":
+            terms = position.book_terms(loan, self._terms_of(loan.programme))
+            due = position.next_due(loan, terms, self._books[loan_id], self.today)
+        cured = loan.overdue_days > 0 and due is not None and due >= self.today
+        loan = self.loans[loan_id] = replace(
+            loan, next_due_on=due, overdue_days=0 if cured else loan.overdue_days
+        )
+        if was.state is LoanState.SETTLED:
+            return self.say(loan_id, lambda it: events_out.loan_reopened(it, self.today))
+        if cured:
+            return self.say(loan_id, lambda it: events_out.loan_cured(it, self.today))
+        return loan
+
+    async def write(self, session: AsyncSession) -> None:
+        """Write all that changed: loans, books, exposure, journal, events."""
+        changed = [loan for loan_id, loan in self.loans.items() if loan != self._at_first[loan_id]]
+        await store.save_loans(session, changed)
+        await store.add_postings(session, self._county_code, self._rows, self.today)
+        await store.add_exposure(
+            session,
+            self._county_code,
+            [
+                (loan.household_id, _exposure(loan) - _exposure(self._at_first[loan.loan_id]))
+                for loan in changed
+            ],
+        )
+        await journal.post(session, self._entries)
+        await outbox.record(session, self.events)
+
+
+def _exposure(loan: Loan) -> int:
+    """What a loan takes of its household's limit."""
+    if loan.state in (LoanState.REFUSED, LoanState.SETTLED):
+        return 0
+    return loan.principal_fen if loan.disbursed_on is None else loan.outstanding_fen
+
+
+def _signed(debit: Account, credit: Account, amount: int) -> Transfer:
+    """A transfer, the other way round when the amount is negative."""
+    if amount < 0:
+        return Transfer(credit, debit, Fen(-amount))
+    return Transfer(debit, credit, Fen(amount))
