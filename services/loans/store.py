@@ -650,10 +650,12 @@ _TOTALS = """
 WITH book AS (
     SELECT owner, sum(amount) AS balance FROM (
         SELECT debit_id AS owner, amount_fen AS amount FROM journal
-        WHERE county_code = $1 AND debit_account IN ('loan_principal', 'loan_interest')
+        WHERE county_code = $1
+          AND debit_account IN ('loan_principal', 'loan_interest', 'suspense')
         UNION ALL
         SELECT credit_id, -amount_fen FROM journal
-        WHERE county_code = $1 AND credit_account IN ('loan_principal', 'loan_interest')
+        WHERE county_code = $1
+          AND credit_account IN ('loan_principal', 'loan_interest', 'suspense')
     ) AS sides GROUP BY owner
 ), loans AS (
     SELECT * FROM loan WHERE county_code = $1
@@ -679,7 +681,9 @@ SELECT
     (SELECT coalesce(sum(others_fen), 0) FROM compensation WHERE county_code = $1)
         AS compensated_fen,
     (SELECT count(*) FROM compensation WHERE county_code = $1) AS compensations_count,
-    (SELECT coalesce(sum(abs(outstanding_fen + interest_owed_fen - coalesce(balance, 0))), 0)
+    (SELECT coalesce(sum(suspense_fen), 0) FROM loans) AS suspense_fen,
+    (SELECT coalesce(sum(abs(outstanding_fen + interest_owed_fen - suspense_fen
+                             - coalesce(balance, 0))), 0)
      FROM loans LEFT JOIN book ON owner = loan_id::text) AS book_difference_fen,
     (SELECT coalesce(sum(abs(b.exposure_fen - coalesce(l.exposure, 0))), 0)
      FROM (SELECT * FROM borrower WHERE county_code = $1) AS b

@@ -146,7 +146,8 @@ def an_active_loan(
             owed_fen=Fen(interest_fen),
         ),
     )
-    return replace(made, **changes)
+    made = replace(made, **changes)
+    return made if "next_due_on" in changes else replace(made, next_due_on=made.matures_on)
 
 
 def interest_of(loan: Loan) -> Interest:

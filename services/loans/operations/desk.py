@@ -1,6 +1,6 @@
 """Loans: the desk where postings are made: books, journal, exposure and events in one go."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
@@ -14,7 +14,7 @@ from services.kernel.outbox import OutgoingEvent
 from services.loans import events_out, store
 from services.loans.model import Loan, LoanState
 from services.loans.operations.shared import said
-from services.loans.rules import book, position
+from services.loans.rules import balance, book, position
 from services.loans.rules.book import Line, Position, Posting, PostingKind, Replayed
 from services.programmes.terms import Terms
 
@@ -24,6 +24,16 @@ _COUNTER_ACCOUNTS = {
     PostingKind.OPENING: "opening_balance",
 }
 """What stands against a loan's accounts; cash for all other kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One posting, worked: the book before and after, and what moved by kind of posting."""
+
+    held: Position
+    after: Position
+    line: Line
+    moved: Mapping[PostingKind, tuple[int, int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,7 @@ class Desk:
         self._terms_of = terms_of
         self._person_id = person_id
         self._at_first = dict(loans)
+        self._told = {loan_id: loan.state for loan_id, loan in loans.items()}
         self._entries: list[Entry] = []
         self._rows: list[tuple[UUID, Posting, str]] = []
         self._books: dict[UUID, list[Posting]] = {}
@@ -119,7 +130,7 @@ class Desk:
         accrued = book.accrue(held, posting.value_date, terms.day_basis)
         after, line = book.apply(accrued, posting, terms.order)
         moved = position.cash_moved(Replayed(held, ()), Replayed(after, (line,)))
-        return self._done(before, held, after, line, moved, posting)
+        return self._done(before, posting, _Step(held, after, line, moved))
 
     def _restate(self, before: Loan, posting: Posting) -> Posted:
         terms = position.book_terms(before, self._terms_of(before.programme))
@@ -134,37 +145,22 @@ class Desk:
         moved = position.cash_moved(first, again)
         held = position.position_of(before)
         assert first.position == book.accrue(held, through, terms.day_basis), "a book is its loan"
-        return self._done(before, held, again.position, line, moved, posting)
+        return self._done(before, posting, _Step(held, again.position, line, moved))
 
-    def _done(
-        self,
-        before: Loan,
-        held: Position,
-        after: Position,
-        line: Line,
-        moved: dict[PostingKind, tuple[int, int, int]],
-        posting: Posting,
-    ) -> Posted:
-        loan = position.with_position(before, after)
+    def _done(self, before: Loan, posting: Posting, step: "_Step") -> Posted:
+        loan = position.with_position(before, step.after)
         taken = sum(
             interest + principal
-            for kind, (interest, principal, _) in moved.items()
+            for kind, (interest, principal, _) in step.moved.items()
             if kind in book.MONEY_IN or kind is PostingKind.PAYOUT_UNDONE
         )
-        subrogated = Fen(min(taken, before.subrogated_fen)) if taken > 0 else Fen(0)
+        subrogated = balance.subrogated_part(before, taken) if taken > 0 else Fen(0)
         loan = replace(loan, subrogated_fen=Fen(before.subrogated_fen - subrogated))
-        self._journal(loan, held, after, moved, posting, subrogated)
-        return Posted(before, loan, line, subrogated)
+        self._journal(loan, posting, step, subrogated)
+        return Posted(before, loan, step.line, subrogated)
 
-    def _journal(
-        self,
-        loan: Loan,
-        held: Position,
-        after: Position,
-        moved: dict[PostingKind, tuple[int, int, int]],
-        posting: Posting,
-        subrogated: Fen,
-    ) -> None:
+    def _journal(self, loan: Loan, posting: Posting, step: "_Step", subrogated: Fen) -> None:
+        held, after = step.held, step.after
         own_interest = Account("loan_interest", str(loan.loan_id))
         own_principal = Account("loan_principal", str(loan.loan_id))
         suspense = Account("suspense", str(loan.loan_id))
@@ -174,7 +170,7 @@ class Desk:
             _signed(own_interest, income, after.household_posted_fen - held.household_posted_fen),
             _signed(treasury, income, after.treasury_posted_fen - held.treasury_posted_fen),
         ]
-        for kind, (interest, principal, held_back) in moved.items():
+        for kind, (interest, principal, held_back) in step.moved.items():
             name = _COUNTER_ACCOUNTS.get(kind, "lender_cash")
             counter = Account(name, loan.lender_id)
             transfers += [
@@ -209,12 +205,13 @@ class Desk:
         return loan
 
     def settle_up(self, loan_id: UUID, value_date: date) -> Loan:
-        """After the money: what is due next, and whether the loan is settled, cured or owed again."""
+        """After the money: what is due next, and whether the loan is settled, cured or open."""
         loan = self.loans[loan_id]
-        was = self._at_first[loan_id]
+        was = self._told[loan_id]
+        self._told[loan_id] = loan.state
         if loan.state is LoanState.SETTLED:
             loan = self.loans[loan_id] = replace(loan, next_due_on=None)
-            if was.state is not LoanState.SETTLED:
+            if was is not LoanState.SETTLED:
                 return self.say(
                     loan_id, lambda it: events_out.loan_settled(it, value_date, self.today)
                 )
@@ -227,7 +224,7 @@ class Desk:
         loan = self.loans[loan_id] = replace(
             loan, next_due_on=due, overdue_days=0 if cured else loan.overdue_days
         )
-        if was.state is LoanState.SETTLED:
+        if was is LoanState.SETTLED:
             return self.say(loan_id, lambda it: events_out.loan_reopened(it, self.today))
         if cured:
             return self.say(loan_id, lambda it: events_out.loan_cured(it, self.today))

@@ -11,12 +11,12 @@ from services.loans.model import (
     AllocatedPart,
     Allocation,
     Compensation,
-    Interest,
     Loan,
     LoanState,
     Payout,
 )
-from services.programmes import interest, settlement
+from services.loans.rules import book, position
+from services.programmes import settlement
 
 
 def accrue(loan: Loan, through: date, day_basis: int) -> Loan:
@@ -25,28 +25,10 @@ def accrue(loan: Loan, through: date, day_basis: int) -> Loan:
 
     A day before the last one accrued changes nothing.
     """
-    held = loan.interest
-    assert held is not None
-    days = (through - held.accrued_through).days
-    if days <= 0:
+    if loan.interest is not None and through <= loan.interest.accrued_through:
         return loan
-    grown = interest.day_numerator(loan.outstanding_fen, loan.rate_ppm, days)
-    by_treasury = loan.subsidised and loan.non_performing_on is None
-    household = held.household_numerator + (0 if by_treasury else grown)
-    treasury = held.treasury_numerator + (grown if by_treasury else 0)
-    household_fen = interest.numerator_to_fen(household, day_basis)
-    treasury_fen = interest.numerator_to_fen(treasury, day_basis)
-    return replace(
-        loan,
-        interest=Interest(
-            accrued_through=through,
-            household_numerator=household,
-            household_posted_fen=household_fen,
-            treasury_numerator=treasury,
-            treasury_posted_fen=treasury_fen,
-            owed_fen=Fen(held.owed_fen + household_fen - held.household_posted_fen),
-        ),
-    )
+    accrued = book.accrue(position.position_of(loan), through, day_basis)
+    return position.with_position(loan, accrued)
 
 
 def take(loan: Loan, taken: settlement.Amounts) -> Loan:
