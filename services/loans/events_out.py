@@ -9,6 +9,7 @@ from liandong.loans.v1 import events_pb2
 from services.kernel import wire
 from services.kernel.outbox import OutgoingEvent
 from services.loans.model import Allocation, Breaker, Loan, Repayment
+from services.loans.rules.book import Posting
 
 
 def _of_loan(loan: Loan, event_type: str, message: Message, day: date) -> OutgoingEvent:
@@ -149,6 +150,18 @@ def loan_settled(loan: Loan, settled_on: date, day: date) -> OutgoingEvent:
         loan_id=str(loan.loan_id), settled_on=wire.date_to_proto(settled_on)
     )
     return _of_loan(loan, "liandong.loans.v1.loan_settled", message, day)
+
+
+def repayment_reversed(loan: Loan, wrong: Posting, day: date) -> OutgoingEvent:
+    """A repayment was undone."""
+    message = events_pb2.RepaymentReversed(
+        loan_id=str(loan.loan_id),
+        reversed_number=wrong.number,
+        amount_fen=wrong.amount_fen,
+        outstanding_fen=loan.outstanding_fen,
+        interest_fen=loan.owed_fen - loan.outstanding_fen,
+    )
+    return _of_loan(loan, "liandong.loans.v1.repayment_reversed", message, day)
 
 
 def loan_reopened(loan: Loan, day: date) -> OutgoingEvent:

@@ -158,6 +158,16 @@ class Repayment:
 
 
 @dataclass(frozen=True, slots=True)
+class Undoing:
+    """A repayment that is undone, and the loan it was meant for when that is another."""
+
+    loan_id: UUID
+    number: int
+    reason: str
+    to_loan_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Breaker:
     """A stop of lending in a scope, or its absence."""
 

@@ -9,16 +9,27 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.kernel import wire
 from services.kernel.caller import Caller
 from services.kernel.database import Database
-from services.kernel.errors import Denied, LiandongError, NotFound, invalid_field
+from services.kernel.errors import Denied, LiandongError, NotFound, Refused, invalid_field
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
 from services.kernel.money import Fen
 from services.kernel.rpc import Context, caller_of
 from services.loans import reports, store
-from services.loans.model import Application, Breaker, Decision, Loan, LoanState, Repayment
+from services.loans.model import (
+    Application,
+    Breaker,
+    Decision,
+    Loan,
+    LoanState,
+    Repayment,
+    Undoing,
+)
 from services.loans.operations import lending, money
 from services.loans.operations.shared import Outcome
+from services.loans.rules import position
+from services.loans.rules.book import Line, Posting
 from services.loans.rules.lending import LENDER_ROLES, Actor
+from services.loans.rules.position import RAISING
 from services.programmes.loader import Catalogue
 
 
@@ -121,6 +132,26 @@ def loan_to_proto(loan: Loan) -> loans_pb2.Loan:
         subrogated_fen=loan.subrogated_fen,
         covers_missing=loan.covers_missing,
         sla_due_on=wire.date_to_proto(loan.sla_due_on),
+        suspense_fen=loan.suspense_fen,
+        next_due_on=wire.date_to_proto(loan.next_due_on),
+    )
+
+
+def _posting_to_proto(posting: Posting, line: Line | None) -> loans_pb2.Posting:
+    moved = posting.fixed if line is None or posting.kind in RAISING else line.taken
+    return loans_pb2.Posting(
+        number=posting.number,
+        kind=loans_pb2.PostingKind.Value(f"POSTING_KIND_{posting.kind.name}"),
+        value_date=wire.date_to_proto(posting.value_date),
+        amount_fen=posting.amount_fen,
+        interest_fen=moved.interest_fen,
+        principal_fen=moved.principal_fen,
+        suspense_fen=line.suspense_fen if line else 0,
+        outstanding_fen=line.outstanding_fen if line else 0,
+        rate_ppm=posting.rate_ppm,
+        reverses=posting.reverses or 0,
+        counts=line is not None,
+        reference=posting.reference,
     )
 
 
@@ -313,6 +344,133 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
 
         return await once(self._database, caller, request, loans_pb2.BatchRepayLoansResponse, work)
 
+    async def ReverseRepayment(
+        self, request: loans_pb2.ReverseRepaymentRequest, context: Context
+    ) -> loans_pb2.ReverseRepaymentResponse:
+        """Undo a repayment."""
+        caller = caller_of(context)
+        actor = _actor(caller)
+        undoing = Undoing(parse_id("loan_id", request.loan_id), request.number, request.reason)
+
+        async def work(session: AsyncSession) -> loans_pb2.ReverseRepaymentResponse:
+            loan, _ = await money.reverse_repayment(
+                session, request.county_code, undoing, actor, self._catalogue
+            )
+            return loans_pb2.ReverseRepaymentResponse(loan=loan_to_proto(loan))
+
+        return await once(self._database, caller, request, loans_pb2.ReverseRepaymentResponse, work)
+
+    async def MoveRepayment(
+        self, request: loans_pb2.MoveRepaymentRequest, context: Context
+    ) -> loans_pb2.MoveRepaymentResponse:
+        """Move a repayment to the loan it was meant for."""
+        caller = caller_of(context)
+        actor = _actor(caller)
+        undoing = Undoing(
+            parse_id("loan_id", request.loan_id),
+            request.number,
+            request.reason,
+            parse_id("to_loan_id", request.to_loan_id),
+        )
+        if undoing.to_loan_id == undoing.loan_id:
+            rule = "must be another loan"
+            raise invalid_field("SAME_LOAN", "to_loan_id", request.to_loan_id, rule)
+
+        async def work(session: AsyncSession) -> loans_pb2.MoveRepaymentResponse:
+            loan, meant = await money.reverse_repayment(
+                session, request.county_code, undoing, actor, self._catalogue
+            )
+            assert meant is not None
+            return loans_pb2.MoveRepaymentResponse(
+                loan=loan_to_proto(loan), to_loan=loan_to_proto(meant)
+            )
+
+        return await once(self._database, caller, request, loans_pb2.MoveRepaymentResponse, work)
+
+    async def RefundOverpayment(
+        self, request: loans_pb2.RefundOverpaymentRequest, context: Context
+    ) -> loans_pb2.RefundOverpaymentResponse:
+        """Note that money was given back."""
+        caller = caller_of(context)
+        actor = _actor(caller)
+        refund = Repayment(
+            loan_id=parse_id("loan_id", request.loan_id),
+            amount_fen=Fen(request.amount_fen),
+            value_date=wire.date_from_proto("value_date", request.value_date),
+        )
+
+        async def work(session: AsyncSession) -> loans_pb2.RefundOverpaymentResponse:
+            loan = await money.refund_overpayment(
+                session, request.county_code, refund, actor, self._catalogue
+            )
+            return loans_pb2.RefundOverpaymentResponse(loan=loan_to_proto(loan))
+
+        return await once(
+            self._database, caller, request, loans_pb2.RefundOverpaymentResponse, work
+        )
+
+    async def CloseAccountingPeriod(
+        self, request: loans_pb2.CloseAccountingPeriodRequest, context: Context
+    ) -> loans_pb2.CloseAccountingPeriodResponse:
+        """Close the books of a county through a day."""
+        caller = caller_of(context)
+        caller.require_person()
+        _require_county(caller, request.county_code)
+        through = wire.date_from_proto("through", request.through)
+
+        async def work(session: AsyncSession) -> loans_pb2.CloseAccountingPeriodResponse:
+            await money.close_period(session, request.county_code, through)
+            return loans_pb2.CloseAccountingPeriodResponse()
+
+        return await once(
+            self._database, caller, request, loans_pb2.CloseAccountingPeriodResponse, work
+        )
+
+    async def GetLoanStatement(
+        self, request: loans_pb2.GetLoanStatementRequest, context: Context
+    ) -> loans_pb2.GetLoanStatementResponse:
+        """The book of a loan."""
+        loan, postings = await self._own_book(request, caller_of(context))
+        return loans_pb2.GetLoanStatementResponse(
+            postings=[
+                _posting_to_proto(posting, line)
+                for posting, line in reports.statement(loan, postings, self._catalogue)
+            ]
+        )
+
+    async def GetRepaymentSchedule(
+        self, request: loans_pb2.GetRepaymentScheduleRequest, context: Context
+    ) -> loans_pb2.GetRepaymentScheduleResponse:
+        """What was agreed to fall due when."""
+        loan = await self._own_loan(request.county_code, request.loan_id, caller_of(context))
+        if loan.disbursed_on is None:
+            raise Refused(
+                "LOAN_NOT_ACTIVE", f"the loan is {loan.state}", message_zh="贷款未在还款期"
+            )
+        return loans_pb2.GetRepaymentScheduleResponse(
+            instalments=[
+                loans_pb2.Instalment(
+                    number=each.number,
+                    due_on=wire.date_to_proto(each.due_on),
+                    principal_fen=each.principal_fen,
+                    interest_fen=each.interest_fen,
+                )
+                for each in position.instalments(loan)
+            ],
+            method=loan.method,
+            next_due_on=wire.date_to_proto(loan.next_due_on),
+        )
+
+    async def _own_book(
+        self,
+        request: loans_pb2.GetLoanStatementRequest | loans_pb2.GetPayoffQuoteRequest,
+        caller: Caller,
+    ) -> tuple[Loan, list[Posting]]:
+        loan = await self._own_loan(request.county_code, request.loan_id, caller)
+        async with self._database.transaction(institution_id=caller.institution_id) as session:
+            books = await store.postings_of(session, loan.county_code, [loan.loan_id])
+        return loan, books[loan.loan_id]
+
     async def GetLoan(
         self, request: loans_pb2.GetLoanRequest, context: Context
     ) -> loans_pb2.GetLoanResponse:
@@ -365,9 +523,9 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
         self, request: loans_pb2.GetPayoffQuoteRequest, context: Context
     ) -> loans_pb2.GetPayoffQuoteResponse:
         """What settles a loan on a day."""
-        loan = await self._own_loan(request.county_code, request.loan_id, caller_of(context))
         on = wire.date_from_proto("value_date", request.value_date)
-        quote = reports.payoff(loan, on, self._catalogue)
+        loan, postings = await self._own_book(request, caller_of(context))
+        quote = reports.payoff(loan, postings, on, self._catalogue)
         return loans_pb2.GetPayoffQuoteResponse(
             principal_fen=quote.principal_fen,
             interest_fen=quote.interest_fen,

@@ -7,11 +7,19 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import business_day, journal
-from services.kernel.errors import LiandongError
+from services.kernel.errors import LiandongError, Refused
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
 from services.loans import events_out, store
-from services.loans.model import Allocation, Compensation, Loan, LoanState, Payout, Repayment
+from services.loans.model import (
+    Allocation,
+    Compensation,
+    Loan,
+    LoanState,
+    Payout,
+    Repayment,
+    Undoing,
+)
 from services.loans.operations.desk import Desk
 from services.loans.operations.shared import Outcome, found, terms_by_ref
 from services.loans.rules import balance, lending
@@ -75,6 +83,94 @@ def repay(desk: Desk, repayment: Repayment) -> Loan:
         ),
     )
     return desk.settle_up(repayment.loan_id, repayment.value_date)
+
+
+async def reverse_repayment(
+    session: AsyncSession,
+    county_code: str,
+    undoing: Undoing,
+    actor: Actor,
+    catalogue: Catalogue,
+) -> tuple[Loan, Loan | None]:
+    """Undo a repayment; where it was meant for another loan, post it there. Both loans as now."""
+    today = await business_day.today(session, county_code)
+    closed = await store.closed_through(session, county_code)
+    wanted = {undoing.loan_id} | ({undoing.to_loan_id} if undoing.to_loan_id else set())
+    loans = await store.lock_loans(session, county_code, wanted)
+    desk = Desk(
+        county_code, loans, today, terms_by_ref(catalogue, county_code), person_id=actor.person_id
+    )
+    await desk.load(session, wanted)
+    loan = found(loans, undoing.loan_id)
+    lending.require_lender(loan, actor)
+    wrong = balance.repayment_to_undo(desk.book_of(loan.loan_id), undoing.number)
+    assert loan.disbursed_on is not None
+    balance.check_value_date(
+        loan.disbursed_on, wrong.value_date, today=today, closed_through=closed
+    )
+    desk.post(
+        loan.loan_id,
+        Posting(
+            0,
+            PostingKind.REPAYMENT,
+            wrong.value_date,
+            wrong.amount_fen,
+            reverses=wrong.number,
+            reference=undoing.reason,
+        ),
+    )
+    desk.say(loan.loan_id, lambda now: events_out.repayment_reversed(now, wrong, desk.today))
+    desk.settle_up(loan.loan_id, wrong.value_date)
+    if undoing.to_loan_id is not None:
+        meant = found(loans, undoing.to_loan_id)
+        lending.require_lender(meant, actor)
+        balance.check_money_in(meant, wrong.value_date, today=today, closed_through=closed)
+        repay(desk, Repayment(meant.loan_id, wrong.amount_fen, wrong.value_date))
+    await desk.write(session)
+    return loans[undoing.loan_id], loans[undoing.to_loan_id] if undoing.to_loan_id else None
+
+
+async def refund_overpayment(
+    session: AsyncSession,
+    county_code: str,
+    refund: Repayment,
+    actor: Actor,
+    catalogue: Catalogue,
+) -> Loan:
+    """Note that what was paid too much was given back."""
+    today = await business_day.today(session, county_code)
+    closed = await store.closed_through(session, county_code)
+    loans = await store.lock_loans(session, county_code, {refund.loan_id})
+    desk = Desk(
+        county_code, loans, today, terms_by_ref(catalogue, county_code), person_id=actor.person_id
+    )
+    loan = found(loans, refund.loan_id)
+    lending.require_lender(loan, actor)
+    balance.check_money_in(loan, refund.value_date, today=today, closed_through=closed)
+    balance.check_refund(loan, refund.amount_fen)
+    assert loan.interest is not None
+    # Suspense is no part of the debt: the book need not be replayed for it.
+    on = max(refund.value_date, loan.interest.accrued_through)
+    desk.post(loan.loan_id, Posting(0, PostingKind.REFUND, on, refund.amount_fen))
+    await desk.write(session)
+    return loans[refund.loan_id]
+
+
+async def close_period(session: AsyncSession, county_code: str, through: date) -> None:
+    """Close the books through a day before the business date."""
+    today = await business_day.today(session, county_code)
+    if through >= today:
+        raise Refused(
+            "PERIOD_NOT_OVER",
+            f"{through} is not before the business date {today}",
+            message_zh="该期间尚未结束",
+        )
+    if not await store.close_period(session, county_code, through):
+        raise Refused(
+            "PERIOD_CLOSED",
+            f"the books are closed through {through} or later already",
+            message_zh="会计期间已关闭",
+        )
 
 
 async def settle_payouts(

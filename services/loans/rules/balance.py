@@ -1,6 +1,6 @@
 """Loans: what is owed, and what money does to it. Pure decisions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from uuid import UUID
@@ -16,6 +16,7 @@ from services.loans.model import (
     Payout,
 )
 from services.loans.rules import book, position
+from services.loans.rules.book import Posting, PostingKind
 from services.programmes import settlement
 
 
@@ -90,6 +91,35 @@ def check_value_date(
             f"{value_date} is not between {first} and {today}",
             message_zh="起息日超出范围",
             facts={"earliest": str(first), "latest": str(today)},
+        )
+
+
+def repayment_to_undo(postings: Sequence[Posting], number: int) -> Posting:
+    """The repayment with a number, or a refusal: not one, or undone already."""
+    wrong = next((each for each in postings if each.number == number), None)
+    if wrong is None or wrong.kind is not PostingKind.REPAYMENT or wrong.reverses is not None:
+        raise Refused(
+            "NOT_A_REPAYMENT",
+            f"posting {number} of the loan is no repayment",
+            message_zh="该笔不是还款",
+        )
+    if any(each.reverses == number for each in postings):
+        raise Refused(
+            "POSTING_REVERSED_ALREADY",
+            f"posting {number} of the loan was undone before",
+            message_zh="该笔已冲正",
+        )
+    return wrong
+
+
+def check_refund(loan: Loan, amount_fen: Fen) -> None:
+    """Refuse to give back more than was paid too much."""
+    if amount_fen > loan.suspense_fen:
+        raise Refused(
+            "ABOVE_SUSPENSE",
+            f"{amount_fen} fen asked for, {loan.suspense_fen} fen were paid too much",
+            message_zh="退款超过多付金额",
+            facts={"suspense_fen": str(loan.suspense_fen)},
         )
 
 

@@ -97,6 +97,62 @@ FIVE_TIER_CLASS_LOSS: FiveTierClass.ValueType  # 5
 """Loss (损失)."""
 Global___FiveTierClass: _TypeAlias = FiveTierClass  # noqa: Y015
 
+class _PostingKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PostingKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PostingKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    POSTING_KIND_UNSPECIFIED: _PostingKind.ValueType  # 0
+    """Not said."""
+    POSTING_KIND_DISBURSEMENT: _PostingKind.ValueType  # 1
+    """Principal was paid out."""
+    POSTING_KIND_OPENING: _PostingKind.ValueType  # 2
+    """What was owed when the loan came in from another book."""
+    POSTING_KIND_REPAYMENT: _PostingKind.ValueType  # 3
+    """The borrower paid."""
+    POSTING_KIND_PAYOUT: _PostingKind.ValueType  # 4
+    """An insurer paid."""
+    POSTING_KIND_PAYOUT_UNDONE: _PostingKind.ValueType  # 5
+    """An insurer's payment was undone."""
+    POSTING_KIND_DISCOUNT: _PostingKind.ValueType  # 6
+    """Unpaid interest was forgiven in a campaign."""
+    POSTING_KIND_WRITE_OFF: _PostingKind.ValueType  # 7
+    """What is owed is no longer carried as an asset."""
+    POSTING_KIND_REFUND: _PostingKind.ValueType  # 8
+    """What was paid too much was given back."""
+    POSTING_KIND_RATE: _PostingKind.ValueType  # 9
+    """Another rate from this day on."""
+    POSTING_KIND_SUBSIDY_STOP: _PostingKind.ValueType  # 10
+    """The treasury no longer bears the interest."""
+
+class PostingKind(_PostingKind, metaclass=_PostingKindEnumTypeWrapper):
+    """What a posting did to a loan."""
+
+POSTING_KIND_UNSPECIFIED: PostingKind.ValueType  # 0
+"""Not said."""
+POSTING_KIND_DISBURSEMENT: PostingKind.ValueType  # 1
+"""Principal was paid out."""
+POSTING_KIND_OPENING: PostingKind.ValueType  # 2
+"""What was owed when the loan came in from another book."""
+POSTING_KIND_REPAYMENT: PostingKind.ValueType  # 3
+"""The borrower paid."""
+POSTING_KIND_PAYOUT: PostingKind.ValueType  # 4
+"""An insurer paid."""
+POSTING_KIND_PAYOUT_UNDONE: PostingKind.ValueType  # 5
+"""An insurer's payment was undone."""
+POSTING_KIND_DISCOUNT: PostingKind.ValueType  # 6
+"""Unpaid interest was forgiven in a campaign."""
+POSTING_KIND_WRITE_OFF: PostingKind.ValueType  # 7
+"""What is owed is no longer carried as an asset."""
+POSTING_KIND_REFUND: PostingKind.ValueType  # 8
+"""What was paid too much was given back."""
+POSTING_KIND_RATE: PostingKind.ValueType  # 9
+"""Another rate from this day on."""
+POSTING_KIND_SUBSIDY_STOP: PostingKind.ValueType  # 10
+"""The treasury no longer bears the interest."""
+Global___PostingKind: _TypeAlias = PostingKind  # noqa: Y015
+
 @_typing.final
 class Loan(_message.Message):
     """A loan, from application on."""
@@ -127,6 +183,8 @@ class Loan(_message.Message):
     SUBROGATED_FEN_FIELD_NUMBER: _builtins.int
     COVERS_MISSING_FIELD_NUMBER: _builtins.int
     SLA_DUE_ON_FIELD_NUMBER: _builtins.int
+    SUSPENSE_FEN_FIELD_NUMBER: _builtins.int
+    NEXT_DUE_ON_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     county_code: _builtins.str
@@ -165,6 +223,8 @@ class Loan(_message.Message):
     """True when non-performing by the programme's definition."""
     subrogated_fen: _builtins.int
     """Part of what is owed that belongs to those who compensated the lender."""
+    suspense_fen: _builtins.int
+    """Paid too much; the payer's until it is given back."""
     @_builtins.property
     def refusal_reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why it was refused."""
@@ -184,6 +244,10 @@ class Loan(_message.Message):
     @_builtins.property
     def sla_due_on(self) -> _date_pb2.Date:
         """Day by which the programme wants it paid out."""
+
+    @_builtins.property
+    def next_due_on(self) -> _date_pb2.Date:
+        """First day of which something agreed is not paid yet; unset when nothing is owed."""
 
     def __init__(
         self,
@@ -212,10 +276,12 @@ class Loan(_message.Message):
         subrogated_fen: _builtins.int = ...,
         covers_missing: _abc.Iterable[_builtins.str] | None = ...,
         sla_due_on: _date_pb2.Date | None = ...,
+        suspense_fen: _builtins.int = ...,
+        next_due_on: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "matures_on", b"matures_on", "sla_due_on", b"sla_due_on"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "matures_on", b"matures_on", "next_due_on", b"next_due_on", "sla_due_on", b"sla_due_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "county_code", b"county_code", "covers_missing", b"covers_missing", "disbursed_on", b"disbursed_on", "five_tier_class", b"five_tier_class", "household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "matures_on", b"matures_on", "next_step", b"next_step", "non_performing", b"non_performing", "outstanding_fen", b"outstanding_fen", "overdue_days", b"overdue_days", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme", b"programme", "rate_ppm", b"rate_ppm", "refusal_reasons", b"refusal_reasons", "sla_due_on", b"sla_due_on", "state", b"state", "subrogated_fen", b"subrogated_fen", "term_months", b"term_months"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "county_code", b"county_code", "covers_missing", b"covers_missing", "disbursed_on", b"disbursed_on", "five_tier_class", b"five_tier_class", "household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "matures_on", b"matures_on", "next_due_on", b"next_due_on", "next_step", b"next_step", "non_performing", b"non_performing", "outstanding_fen", b"outstanding_fen", "overdue_days", b"overdue_days", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme", b"programme", "rate_ppm", b"rate_ppm", "refusal_reasons", b"refusal_reasons", "sla_due_on", b"sla_due_on", "state", b"state", "subrogated_fen", b"subrogated_fen", "suspense_fen", b"suspense_fen", "term_months", b"term_months"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1148,3 +1214,464 @@ class ListBreakersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListBreakersResponse: _TypeAlias = ListBreakersResponse  # noqa: Y015
+
+@_typing.final
+class ReverseRepaymentRequest(_message.Message):
+    """Undoes a repayment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    number: _builtins.int
+    """Number of the posting in the loan's statement."""
+    reason: _builtins.str
+    """Why it is undone."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "number", b"number", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseRepaymentRequest: _TypeAlias = ReverseRepaymentRequest  # noqa: Y015
+
+@_typing.final
+class ReverseRepaymentResponse(_message.Message):
+    """The repayment is undone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseRepaymentResponse: _TypeAlias = ReverseRepaymentResponse  # noqa: Y015
+
+@_typing.final
+class MoveRepaymentRequest(_message.Message):
+    """Moves a repayment to the loan that it was meant for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TO_LOAN_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan that it was posted to (UUID)."""
+    number: _builtins.int
+    """Number of the posting in that loan's statement."""
+    to_loan_id: _builtins.str
+    """The loan that it was meant for (UUID)."""
+    reason: _builtins.str
+    """Why it is moved."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        to_loan_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "number", b"number", "reason", b"reason", "request_id", b"request_id", "to_loan_id", b"to_loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveRepaymentRequest: _TypeAlias = MoveRepaymentRequest  # noqa: Y015
+
+@_typing.final
+class MoveRepaymentResponse(_message.Message):
+    """The repayment is moved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    TO_LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan that it was posted to, as it is now."""
+
+    @_builtins.property
+    def to_loan(self) -> Global___Loan:
+        """The loan that it was meant for, as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+        to_loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan", "to_loan", b"to_loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan", "to_loan", b"to_loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveRepaymentResponse: _TypeAlias = MoveRepaymentResponse  # noqa: Y015
+
+@_typing.final
+class RefundOverpaymentRequest(_message.Message):
+    """Notes that money was given back to the payer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    amount_fen: _builtins.int
+    """Amount given back; at most what is held in suspense."""
+    @_builtins.property
+    def value_date(self) -> _date_pb2.Date:
+        """Day on which it was given back."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        value_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "county_code", b"county_code", "loan_id", b"loan_id", "request_id", b"request_id", "value_date", b"value_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundOverpaymentRequest: _TypeAlias = RefundOverpaymentRequest  # noqa: Y015
+
+@_typing.final
+class RefundOverpaymentResponse(_message.Message):
+    """It is noted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundOverpaymentResponse: _TypeAlias = RefundOverpaymentResponse  # noqa: Y015
+
+@_typing.final
+class GetLoanStatementRequest(_message.Message):
+    """Asks for the book of a loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLoanStatementRequest: _TypeAlias = GetLoanStatementRequest  # noqa: Y015
+
+@_typing.final
+class Posting(_message.Message):
+    """One row of a loan's book; rows are only added."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_FEN_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FEN_FIELD_NUMBER: _builtins.int
+    SUSPENSE_FEN_FIELD_NUMBER: _builtins.int
+    OUTSTANDING_FEN_FIELD_NUMBER: _builtins.int
+    RATE_PPM_FIELD_NUMBER: _builtins.int
+    REVERSES_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 1, in order of booking."""
+    kind: Global___PostingKind.ValueType
+    """What it did."""
+    amount_fen: _builtins.int
+    """Amount received or given back; 0 for kinds that move none."""
+    interest_fen: _builtins.int
+    """To interest, as the book stands now; added to it by a disbursement, an opening, an undone payout."""
+    principal_fen: _builtins.int
+    """To principal, as the book stands now; added to it likewise."""
+    suspense_fen: _builtins.int
+    """Paid too much by it; negative when given back."""
+    outstanding_fen: _builtins.int
+    """Principal owed after it, in order of value."""
+    rate_ppm: _builtins.int
+    """Yearly rate in parts per million from it on; 0 where it says none."""
+    reverses: _builtins.int
+    """Number of the posting that it undoes; 0 for none."""
+    counts: _builtins.bool
+    """False when it was undone, or undoes another."""
+    reference: _builtins.str
+    """What caused it, e.g. a payout id; empty for none."""
+    @_builtins.property
+    def value_date(self) -> _date_pb2.Date:
+        """Day on which it counts."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        kind: Global___PostingKind.ValueType = ...,
+        value_date: _date_pb2.Date | None = ...,
+        amount_fen: _builtins.int = ...,
+        interest_fen: _builtins.int = ...,
+        principal_fen: _builtins.int = ...,
+        suspense_fen: _builtins.int = ...,
+        outstanding_fen: _builtins.int = ...,
+        rate_ppm: _builtins.int = ...,
+        reverses: _builtins.int = ...,
+        counts: _builtins.bool = ...,
+        reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "counts", b"counts", "interest_fen", b"interest_fen", "kind", b"kind", "number", b"number", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "rate_ppm", b"rate_ppm", "reference", b"reference", "reverses", b"reverses", "suspense_fen", b"suspense_fen", "value_date", b"value_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Posting: _TypeAlias = Posting  # noqa: Y015
+
+@_typing.final
+class GetLoanStatementResponse(_message.Message):
+    """The book of a loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def postings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Posting]:
+        """In order of booking."""
+
+    def __init__(
+        self,
+        *,
+        postings: _abc.Iterable[Global___Posting] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["postings", b"postings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLoanStatementResponse: _TypeAlias = GetLoanStatementResponse  # noqa: Y015
+
+@_typing.final
+class GetRepaymentScheduleRequest(_message.Message):
+    """Asks what falls due when."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID), paid out."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRepaymentScheduleRequest: _TypeAlias = GetRepaymentScheduleRequest  # noqa: Y015
+
+@_typing.final
+class Instalment(_message.Message):
+    """What falls due on a day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_FEN_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 1."""
+    principal_fen: _builtins.int
+    """Principal."""
+    interest_fen: _builtins.int
+    """Interest as planned, by whole months (S29); the book itself counts days."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """The day."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        due_on: _date_pb2.Date | None = ...,
+        principal_fen: _builtins.int = ...,
+        interest_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on", "interest_fen", b"interest_fen", "number", b"number", "principal_fen", b"principal_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Instalment: _TypeAlias = Instalment  # noqa: Y015
+
+@_typing.final
+class GetRepaymentScheduleResponse(_message.Message):
+    """The agreed instalments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTALMENTS_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    NEXT_DUE_ON_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """How it is paid back, the product's `interest_settlement`."""
+    @_builtins.property
+    def instalments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Instalment]:
+        """In order."""
+
+    @_builtins.property
+    def next_due_on(self) -> _date_pb2.Date:
+        """The first day of which something is not paid yet; unset when nothing is owed."""
+
+    def __init__(
+        self,
+        *,
+        instalments: _abc.Iterable[Global___Instalment] | None = ...,
+        method: _builtins.str = ...,
+        next_due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_due_on", b"next_due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instalments", b"instalments", "method", b"method", "next_due_on", b"next_due_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRepaymentScheduleResponse: _TypeAlias = GetRepaymentScheduleResponse  # noqa: Y015
+
+@_typing.final
+class CloseAccountingPeriodRequest(_message.Message):
+    """Closes books."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    @_builtins.property
+    def through(self) -> _date_pb2.Date:
+        """The last day that is closed; before the business date."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        through: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["through", b"through"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "request_id", b"request_id", "through", b"through"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseAccountingPeriodRequest: _TypeAlias = CloseAccountingPeriodRequest  # noqa: Y015
+
+@_typing.final
+class CloseAccountingPeriodResponse(_message.Message):
+    """The books are closed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseAccountingPeriodResponse: _TypeAlias = CloseAccountingPeriodResponse  # noqa: Y015

@@ -80,6 +80,36 @@ class LoansServiceStub:
                 request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.BatchRepayLoansRequest.SerializeToString,
                 response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.BatchRepayLoansResponse.FromString,
                 _registered_method=True)
+        self.ReverseRepayment = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ReverseRepayment',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReverseRepaymentRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReverseRepaymentResponse.FromString,
+                _registered_method=True)
+        self.MoveRepayment = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/MoveRepayment',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.MoveRepaymentRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.MoveRepaymentResponse.FromString,
+                _registered_method=True)
+        self.RefundOverpayment = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/RefundOverpayment',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RefundOverpaymentRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RefundOverpaymentResponse.FromString,
+                _registered_method=True)
+        self.GetLoanStatement = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/GetLoanStatement',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanStatementRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanStatementResponse.FromString,
+                _registered_method=True)
+        self.GetRepaymentSchedule = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/GetRepaymentSchedule',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetRepaymentScheduleRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetRepaymentScheduleResponse.FromString,
+                _registered_method=True)
+        self.CloseAccountingPeriod = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/CloseAccountingPeriod',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodResponse.FromString,
+                _registered_method=True)
         self.GetLoan = channel.unary_unary(
                 '/liandong.loans.v1.LoansService/GetLoan',
                 request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanRequest.SerializeToString,
@@ -157,8 +187,9 @@ class LoansServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RepayLoan(self, request, context):
-        """Post a repayment, in the programme's order. FAILED_PRECONDITION: LOAN_NOT_ACTIVE,
-        VALUE_DATE_OUT_OF_RANGE, REPAYMENT_ABOVE_BALANCE.
+        """Post a repayment, in the programme's order. One that is dated before the last posting replays
+        the loan's book from that day; what is paid too much is kept for the payer. FAILED_PRECONDITION:
+        LOAN_NOT_ACTIVE, VALUE_DATE_OUT_OF_RANGE, PERIOD_CLOSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,6 +197,51 @@ class LoansServiceServicer:
 
     def BatchRepayLoans(self, request, context):
         """Post many repayments.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReverseRepayment(self, request, context):
+        """Undo a repayment as if it had never been; the book is replayed. FAILED_PRECONDITION:
+        NOT_A_REPAYMENT, POSTING_REVERSED_ALREADY, PERIOD_CLOSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MoveRepayment(self, request, context):
+        """Move a repayment that was posted to the wrong loan of the same lender, with its value date.
+        FAILED_PRECONDITION: as for ReverseRepayment and RepayLoan.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefundOverpayment(self, request, context):
+        """Note that what was paid too much was given back. FAILED_PRECONDITION ABOVE_SUSPENSE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLoanStatement(self, request, context):
+        """The book of a loan, posting by posting, each with what it took.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRepaymentSchedule(self, request, context):
+        """What was agreed to fall due when.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseAccountingPeriod(self, request, context):
+        """Close the books of a county through a day: no value date may lie there any more.
+        FAILED_PRECONDITION PERIOD_CLOSED when they are closed that far already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -241,6 +317,36 @@ def add_LoansServiceServicer_to_server(servicer, server):
                     servicer.BatchRepayLoans,
                     request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.BatchRepayLoansRequest.FromString,
                     response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.BatchRepayLoansResponse.SerializeToString,
+            ),
+            'ReverseRepayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReverseRepayment,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReverseRepaymentRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReverseRepaymentResponse.SerializeToString,
+            ),
+            'MoveRepayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveRepayment,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.MoveRepaymentRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.MoveRepaymentResponse.SerializeToString,
+            ),
+            'RefundOverpayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefundOverpayment,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RefundOverpaymentRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RefundOverpaymentResponse.SerializeToString,
+            ),
+            'GetLoanStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLoanStatement,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanStatementRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanStatementResponse.SerializeToString,
+            ),
+            'GetRepaymentSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRepaymentSchedule,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetRepaymentScheduleRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetRepaymentScheduleResponse.SerializeToString,
+            ),
+            'CloseAccountingPeriod': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseAccountingPeriod,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodResponse.SerializeToString,
             ),
             'GetLoan': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLoan,
@@ -485,6 +591,168 @@ class LoansService:
             '/liandong.loans.v1.LoansService/BatchRepayLoans',
             liandong_dot_loans_dot_v1_dot_loans__pb2.BatchRepayLoansRequest.SerializeToString,
             liandong_dot_loans_dot_v1_dot_loans__pb2.BatchRepayLoansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReverseRepayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ReverseRepayment',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ReverseRepaymentRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ReverseRepaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveRepayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/MoveRepayment',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.MoveRepaymentRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.MoveRepaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefundOverpayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/RefundOverpayment',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RefundOverpaymentRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RefundOverpaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLoanStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/GetLoanStatement',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanStatementRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRepaymentSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/GetRepaymentSchedule',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetRepaymentScheduleRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetRepaymentScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseAccountingPeriod(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/CloseAccountingPeriod',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -58,11 +58,30 @@ class LoansServiceStub:
     BatchDisburseLoans: _grpc.UnaryUnaryMultiCallable[_loans_pb2.BatchDisburseLoansRequest, _loans_pb2.BatchDisburseLoansResponse]
     """Pay out many approved loans."""
     RepayLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RepayLoanRequest, _loans_pb2.RepayLoanResponse]
-    """Post a repayment, in the programme's order. FAILED_PRECONDITION: LOAN_NOT_ACTIVE,
-    VALUE_DATE_OUT_OF_RANGE, REPAYMENT_ABOVE_BALANCE.
+    """Post a repayment, in the programme's order. One that is dated before the last posting replays
+    the loan's book from that day; what is paid too much is kept for the payer. FAILED_PRECONDITION:
+    LOAN_NOT_ACTIVE, VALUE_DATE_OUT_OF_RANGE, PERIOD_CLOSED.
     """
     BatchRepayLoans: _grpc.UnaryUnaryMultiCallable[_loans_pb2.BatchRepayLoansRequest, _loans_pb2.BatchRepayLoansResponse]
     """Post many repayments."""
+    ReverseRepayment: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ReverseRepaymentRequest, _loans_pb2.ReverseRepaymentResponse]
+    """Undo a repayment as if it had never been; the book is replayed. FAILED_PRECONDITION:
+    NOT_A_REPAYMENT, POSTING_REVERSED_ALREADY, PERIOD_CLOSED.
+    """
+    MoveRepayment: _grpc.UnaryUnaryMultiCallable[_loans_pb2.MoveRepaymentRequest, _loans_pb2.MoveRepaymentResponse]
+    """Move a repayment that was posted to the wrong loan of the same lender, with its value date.
+    FAILED_PRECONDITION: as for ReverseRepayment and RepayLoan.
+    """
+    RefundOverpayment: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RefundOverpaymentRequest, _loans_pb2.RefundOverpaymentResponse]
+    """Note that what was paid too much was given back. FAILED_PRECONDITION ABOVE_SUSPENSE."""
+    GetLoanStatement: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GetLoanStatementRequest, _loans_pb2.GetLoanStatementResponse]
+    """The book of a loan, posting by posting, each with what it took."""
+    GetRepaymentSchedule: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GetRepaymentScheduleRequest, _loans_pb2.GetRepaymentScheduleResponse]
+    """What was agreed to fall due when."""
+    CloseAccountingPeriod: _grpc.UnaryUnaryMultiCallable[_loans_pb2.CloseAccountingPeriodRequest, _loans_pb2.CloseAccountingPeriodResponse]
+    """Close the books of a county through a day: no value date may lie there any more.
+    FAILED_PRECONDITION PERIOD_CLOSED when they are closed that far already.
+    """
     GetLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GetLoanRequest, _loans_pb2.GetLoanResponse]
     """One loan."""
     ListLoans: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ListLoansRequest, _loans_pb2.ListLoansResponse]
@@ -102,11 +121,30 @@ class LoansServiceAsyncStub(LoansServiceStub):
     BatchDisburseLoans: _aio.UnaryUnaryMultiCallable[_loans_pb2.BatchDisburseLoansRequest, _loans_pb2.BatchDisburseLoansResponse]  # type: ignore[assignment]
     """Pay out many approved loans."""
     RepayLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.RepayLoanRequest, _loans_pb2.RepayLoanResponse]  # type: ignore[assignment]
-    """Post a repayment, in the programme's order. FAILED_PRECONDITION: LOAN_NOT_ACTIVE,
-    VALUE_DATE_OUT_OF_RANGE, REPAYMENT_ABOVE_BALANCE.
+    """Post a repayment, in the programme's order. One that is dated before the last posting replays
+    the loan's book from that day; what is paid too much is kept for the payer. FAILED_PRECONDITION:
+    LOAN_NOT_ACTIVE, VALUE_DATE_OUT_OF_RANGE, PERIOD_CLOSED.
     """
     BatchRepayLoans: _aio.UnaryUnaryMultiCallable[_loans_pb2.BatchRepayLoansRequest, _loans_pb2.BatchRepayLoansResponse]  # type: ignore[assignment]
     """Post many repayments."""
+    ReverseRepayment: _aio.UnaryUnaryMultiCallable[_loans_pb2.ReverseRepaymentRequest, _loans_pb2.ReverseRepaymentResponse]  # type: ignore[assignment]
+    """Undo a repayment as if it had never been; the book is replayed. FAILED_PRECONDITION:
+    NOT_A_REPAYMENT, POSTING_REVERSED_ALREADY, PERIOD_CLOSED.
+    """
+    MoveRepayment: _aio.UnaryUnaryMultiCallable[_loans_pb2.MoveRepaymentRequest, _loans_pb2.MoveRepaymentResponse]  # type: ignore[assignment]
+    """Move a repayment that was posted to the wrong loan of the same lender, with its value date.
+    FAILED_PRECONDITION: as for ReverseRepayment and RepayLoan.
+    """
+    RefundOverpayment: _aio.UnaryUnaryMultiCallable[_loans_pb2.RefundOverpaymentRequest, _loans_pb2.RefundOverpaymentResponse]  # type: ignore[assignment]
+    """Note that what was paid too much was given back. FAILED_PRECONDITION ABOVE_SUSPENSE."""
+    GetLoanStatement: _aio.UnaryUnaryMultiCallable[_loans_pb2.GetLoanStatementRequest, _loans_pb2.GetLoanStatementResponse]  # type: ignore[assignment]
+    """The book of a loan, posting by posting, each with what it took."""
+    GetRepaymentSchedule: _aio.UnaryUnaryMultiCallable[_loans_pb2.GetRepaymentScheduleRequest, _loans_pb2.GetRepaymentScheduleResponse]  # type: ignore[assignment]
+    """What was agreed to fall due when."""
+    CloseAccountingPeriod: _aio.UnaryUnaryMultiCallable[_loans_pb2.CloseAccountingPeriodRequest, _loans_pb2.CloseAccountingPeriodResponse]  # type: ignore[assignment]
+    """Close the books of a county through a day: no value date may lie there any more.
+    FAILED_PRECONDITION PERIOD_CLOSED when they are closed that far already.
+    """
     GetLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.GetLoanRequest, _loans_pb2.GetLoanResponse]  # type: ignore[assignment]
     """One loan."""
     ListLoans: _aio.UnaryUnaryMultiCallable[_loans_pb2.ListLoansRequest, _loans_pb2.ListLoansResponse]  # type: ignore[assignment]
@@ -185,8 +223,9 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _loans_pb2.RepayLoanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.RepayLoanResponse, _abc.Awaitable[_loans_pb2.RepayLoanResponse]]:
-        """Post a repayment, in the programme's order. FAILED_PRECONDITION: LOAN_NOT_ACTIVE,
-        VALUE_DATE_OUT_OF_RANGE, REPAYMENT_ABOVE_BALANCE.
+        """Post a repayment, in the programme's order. One that is dated before the last posting replays
+        the loan's book from that day; what is paid too much is kept for the payer. FAILED_PRECONDITION:
+        LOAN_NOT_ACTIVE, VALUE_DATE_OUT_OF_RANGE, PERIOD_CLOSED.
         """
 
     @_abc_1.abstractmethod
@@ -196,6 +235,60 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.BatchRepayLoansResponse, _abc.Awaitable[_loans_pb2.BatchRepayLoansResponse]]:
         """Post many repayments."""
+
+    @_abc_1.abstractmethod
+    def ReverseRepayment(
+        self,
+        request: _loans_pb2.ReverseRepaymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ReverseRepaymentResponse, _abc.Awaitable[_loans_pb2.ReverseRepaymentResponse]]:
+        """Undo a repayment as if it had never been; the book is replayed. FAILED_PRECONDITION:
+        NOT_A_REPAYMENT, POSTING_REVERSED_ALREADY, PERIOD_CLOSED.
+        """
+
+    @_abc_1.abstractmethod
+    def MoveRepayment(
+        self,
+        request: _loans_pb2.MoveRepaymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.MoveRepaymentResponse, _abc.Awaitable[_loans_pb2.MoveRepaymentResponse]]:
+        """Move a repayment that was posted to the wrong loan of the same lender, with its value date.
+        FAILED_PRECONDITION: as for ReverseRepayment and RepayLoan.
+        """
+
+    @_abc_1.abstractmethod
+    def RefundOverpayment(
+        self,
+        request: _loans_pb2.RefundOverpaymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.RefundOverpaymentResponse, _abc.Awaitable[_loans_pb2.RefundOverpaymentResponse]]:
+        """Note that what was paid too much was given back. FAILED_PRECONDITION ABOVE_SUSPENSE."""
+
+    @_abc_1.abstractmethod
+    def GetLoanStatement(
+        self,
+        request: _loans_pb2.GetLoanStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.GetLoanStatementResponse, _abc.Awaitable[_loans_pb2.GetLoanStatementResponse]]:
+        """The book of a loan, posting by posting, each with what it took."""
+
+    @_abc_1.abstractmethod
+    def GetRepaymentSchedule(
+        self,
+        request: _loans_pb2.GetRepaymentScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.GetRepaymentScheduleResponse, _abc.Awaitable[_loans_pb2.GetRepaymentScheduleResponse]]:
+        """What was agreed to fall due when."""
+
+    @_abc_1.abstractmethod
+    def CloseAccountingPeriod(
+        self,
+        request: _loans_pb2.CloseAccountingPeriodRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.CloseAccountingPeriodResponse, _abc.Awaitable[_loans_pb2.CloseAccountingPeriodResponse]]:
+        """Close the books of a county through a day: no value date may lie there any more.
+        FAILED_PRECONDITION PERIOD_CLOSED when they are closed that far already.
+        """
 
     @_abc_1.abstractmethod
     def GetLoan(
