@@ -1,11 +1,17 @@
 """
-Access: which role may call which method. Pure, and denied unless a row says otherwise.
+Access: who may do what, to whose. Pure, and denied unless a row says otherwise.
 
-The first wall only: areas, ownership and contracts are verified in the services, which know them.
+`TABLE` is the first wall: which role may call which method. `decide` is the second: on which
+ground somebody may act on one resource, and what bars it all the same. What is owned by whom the
+services verify, for they know it.
 """
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from services.kernel.errors import Denied
 from services.programmes.schema.deployment import InstitutionRole as Role
+from services.programmes.schema.gateway import GatewayRules
 
 EVERYONE = frozenset(Role)
 REGISTRARS = frozenset({Role.COUNTY_CENTRE, Role.POVERTY_OFFICE})
@@ -103,3 +109,184 @@ def require(role: str, method: str) -> None:
             f"role {role} may not call {method}",
             message_zh="本角色无此权限",
         )
+
+
+HOUSEHOLD = "household"
+"""A person who looks up what is kept about the own household; no institution's role."""
+
+GOVERNMENT = COUNTY | {Role.FINANCE_BUREAU}
+"""They see what lies in their own areas, and no more (S47)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who asks: in which role, for which institution and areas, as which person."""
+
+    role: str
+    institution_id: str | None = None
+    areas: tuple[str, ...] = ()
+    person_id: str | None = None
+    household_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """What is asked for, as far as access turns on it; what is unknown gives nobody a ground."""
+
+    area: str | None = None
+    household_id: str | None = None
+    lender: str | None = None
+    insurer: str | None = None
+    application_to: str | None = None
+    open_claim_insurer: str | None = None
+    done_by: Mapping[str, str] | None = None
+    """Which person did which duty on it so far: `{"review": "u7"}`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What a programme adds; the defaults are the platform's own (S47, S52)."""
+
+    shared_grade: str = "application_only"
+    self_service: bool = True
+    compensation_approvers: frozenset[str] = frozenset({Role.FINANCE_BUREAU.value})
+    segregation: tuple[tuple[str, str], ...] = (
+        ("review", "disbursement"),
+        ("review", "compensation_approval"),
+        ("disbursement", "compensation_approval"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether it is allowed, and the ground or the bar that decided."""
+
+    allow: bool
+    because: str
+
+
+Test = Callable[[Subject, Resource, Conditions], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One kind of action: any one ground allows it; `duty` is what doing it counts as."""
+
+    grounds: Mapping[str, Test]
+    duty: str | None = None
+
+
+def conditions_of(rules: GatewayRules) -> Conditions:
+    """A programme's gateway clauses as conditions; it adds to the platform's segregation."""
+    own = Conditions()
+    approvers = {organ.value for organ in rules.compensation_approved_by}
+    pairs = [(pair.first, pair.second) for pair in rules.segregation]
+    return Conditions(
+        shared_grade=rules.shared_grade,
+        self_service=rules.self_service,
+        compensation_approvers=frozenset(approvers) or own.compensation_approvers,
+        segregation=tuple(dict.fromkeys([*own.segregation, *pairs])),
+    )
+
+
+def decide(
+    subject: Subject, action: str, resource: Resource, conditions: Conditions = Conditions()
+) -> Verdict:
+    """Whether a subject may act on a resource; an action nobody wrote down is denied."""
+    rule = RULES.get(action)
+    if rule is None:
+        return Verdict(False, f"no rule for {action}")
+    if rule.duty and (bar := _same_person(subject, rule.duty, resource, conditions)):
+        return Verdict(False, bar)
+    for ground, holds in rule.grounds.items():
+        if holds(subject, resource, conditions):
+            return Verdict(True, ground)
+    return Verdict(False, f"none of: {', '.join(rule.grounds)}")
+
+
+def contains(area: str, inner: str) -> bool:
+    """Whether an area holds another; `360000` is a whole province, and nothing holds nothing."""
+    prefix = area
+    while len(prefix) in (4, 6) and prefix.endswith("00"):
+        prefix = prefix[:-2]
+    return bool(prefix) and inner.startswith(prefix)
+
+
+def _own_lender(subject: Subject, resource: Resource, _: Conditions) -> bool:
+    return subject.role in LENDERS and _is(subject.institution_id, resource.lender)
+
+
+def _own_insurer(subject: Subject, resource: Resource, _: Conditions) -> bool:
+    return subject.role in INSURERS and _is(subject.institution_id, resource.insurer)
+
+
+def _open_claim(subject: Subject, resource: Resource, _: Conditions) -> bool:
+    return subject.role in INSURERS and _is(subject.institution_id, resource.open_claim_insurer)
+
+
+def _application(subject: Subject, resource: Resource, conditions: Conditions) -> bool:
+    return (
+        conditions.shared_grade != "none"
+        and subject.role in LENDERS
+        and _is(subject.institution_id, resource.application_to)
+    )
+
+
+def _own_area(subject: Subject, resource: Resource, _: Conditions) -> bool:
+    return subject.role in GOVERNMENT | AUDITORS and _in_area(subject, resource)
+
+
+def _own_household(subject: Subject, resource: Resource, conditions: Conditions) -> bool:
+    return (
+        conditions.self_service
+        and subject.role == HOUSEHOLD
+        and _is(subject.household_id, resource.household_id)
+    )
+
+
+def _approver(subject: Subject, resource: Resource, conditions: Conditions) -> bool:
+    return subject.role in conditions.compensation_approvers and _in_area(subject, resource)
+
+
+def _in_area(subject: Subject, resource: Resource) -> bool:
+    return resource.area is not None and any(
+        contains(area, resource.area) for area in subject.areas
+    )
+
+
+def _is(mine: str | None, its: str | None) -> bool:
+    return mine is not None and mine == its
+
+
+def _same_person(
+    subject: Subject, duty: str, resource: Resource, conditions: Conditions
+) -> str | None:
+    """Why one person may not do this after what he did before; whoever hides who he is, may not."""
+    for one, other in conditions.segregation:
+        for done, now in ((one, other), (other, one)):
+            by = (resource.done_by or {}).get(done)
+            if now == duty and by is not None and subject.person_id in (None, by):
+                return f"{done} and {now} by the same person"
+    return None
+
+
+_OWNER: Mapping[str, Test] = {"own_lender": _own_lender}
+_SELF: Mapping[str, Test] = {"own_household": _own_household}
+_AREA: Mapping[str, Test] = {"own_area": _own_area}
+_APPLICANT: Mapping[str, Test] = {"application": _application}
+_CLAIMANT: Mapping[str, Test] = {"open_claim": _open_claim}
+_UNDERWRITER: Mapping[str, Test] = {"own_insurer": _own_insurer}
+
+RULES: Mapping[str, Rule] = {
+    "household.read": Rule({**_AREA, **_SELF, **_APPLICANT}),
+    "credit_grade.read": Rule({**_APPLICANT, **_AREA, **_SELF}),
+    "exposure.read": Rule({**_APPLICANT, **_AREA, **_SELF}),
+    "loan.read": Rule({**_OWNER, **_AREA, **_SELF}),
+    "loan.review": Rule(_OWNER, duty="review"),
+    "loan.disburse": Rule(_OWNER, duty="disbursement"),
+    "debt_snapshot.read": Rule({**_OWNER, **_CLAIMANT, **_SELF}),
+    "policy.read": Rule({**_UNDERWRITER, **_AREA, **_SELF}),
+    "claim.read": Rule({**_UNDERWRITER, **_OWNER, **_AREA, **_SELF}),
+    "fund.compensation.approve": Rule({"approver": _approver}, duty="compensation_approval"),
+}
+"""Action → on which grounds; every action that is not here is denied."""

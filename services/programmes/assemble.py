@@ -1,14 +1,15 @@
 """Programmes: parsed files to packs, overlays and adoptions, with every error at once."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import PurePath
 
 from pydantic import BaseModel
 
 from services.programmes.calendars import Calendar
-from services.programmes.merge import Origins, is_open, merge, stamp
+from services.programmes.hints import hinted, nearest
+from services.programmes.merge import INHERIT, Origin, Origins, Said, is_open, merge, stamp
 from services.programmes.schema.deployment import (
     Adoption,
     AdoptionEntry,
@@ -19,16 +20,18 @@ from services.programmes.schema.deployment import (
     OverlayHeader,
 )
 from services.programmes.schema.insurance import HOUSEHOLD, groups_of
-from services.programmes.schema.pack import Header, Pack, split_ref
-from services.programmes.schema.values import Open
-from services.programmes.typed import Locate, Model, to_model
+from services.programmes.schema.pack import CONDITION_KEYS, Header, Pack, split_ref
+from services.programmes.schema.values import Open, Organ
+from services.programmes.typed import Locate, Model, shown, to_model
 from services.programmes.yaml_text import Problem, Text, child_path, item_path, parent_of
 
 EXTENDS_MAX = 8
+UNKNOWN_PACK = "no such pack, condition or overlay, or it has errors"
 KINDS = ("programme", "overlay", "adoption", "institutions", "calendar")
 
 # These belong to one loan, not to the county: the loan's lender, the borrower's own margin.
 PARTIES_OF_THE_LOAN = frozenset({HOUSEHOLD, "defaulter_margin"})
+ORGANS = frozenset(organ.value for organ in Organ)
 
 
 class PackErrors(Exception):
@@ -44,11 +47,12 @@ class Assembled:
     """What the files say, typed."""
 
     packs: dict[str, Pack] = field(default_factory=dict)
+    conditioned: dict[str, Pack] = field(default_factory=dict)
     overlaid: dict[tuple[str, str], Pack] = field(default_factory=dict)
     adopted: dict[str, Adoption] = field(default_factory=dict)
     institutions: dict[str, Institution] = field(default_factory=dict)
     calendar: Calendar = field(default_factory=Calendar)
-    origins: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    origins: dict[str, Mapping[str, Origin]] = field(default_factory=dict)
 
 
 def assemble(texts: Sequence[Text], problems: Sequence[Problem]) -> Assembled:
@@ -56,7 +60,8 @@ def assemble(texts: Sequence[Text], problems: Sequence[Problem]) -> Assembled:
     assembly = _Assembly(texts, list(problems))
     assembly.build()
     if assembly.problems:
-        raise PackErrors(sorted(set(assembly.problems), key=lambda p: (p.file, p.line, p.path)))
+        hints = {hinted(problem) for problem in assembly.problems}
+        raise PackErrors(sorted(hints, key=lambda p: (p.file, p.line, p.path, p.rule)))
     return assembly.result
 
 
@@ -70,6 +75,7 @@ class _Assembly:
         self._lines = {text.file: text for text in texts}
         self._headers: dict[str, tuple[Text, Header]] = {}
         self._merged: dict[str, dict[str, object]] = {}
+        self._partial: dict[str, Mapping[str, object]] = {}
         for text in texts:
             self._sort_in(text)
 
@@ -124,25 +130,53 @@ class _Assembly:
             text, _ = self._headers[ancestor]
             said = _mapping(text)
             if merged is None:
-                stamp(said, origins=origins, file=text.file)
+                stamp(said, origins=origins, said=_said(text))
                 merged = said
             else:
                 merged = merge(
                     {**_as_mapping(merged), "programme": {}},
                     said,
                     origins=origins,
-                    file=text.file,
+                    said=_said(text),
                 )
-        whole = _as_mapping(merged)
-        if path := _first_inherit(whole, ""):
-            text = self._headers[ref][0]
-            self._say_at(text, path, "inherit", "there is nothing to inherit here")
+        whole = dict(_as_mapping(merged))
+        conditions = whole.pop("conditions", {})
+        text = self._headers[ref][0]
+        if not self._nothing_to_inherit(_said(text), whole):
             return
-        pack = self._typed_merged(Pack, whole, origins, self._headers[ref][0].file)
+        described = {**whole, "conditions": _described(conditions)}
+        pack = self._typed_merged(Pack, described, origins, _said(text))
         if pack is not None:
             self.result.packs[ref] = pack
             self.result.origins[ref] = origins
             self._merged[ref] = whole
+            for name in pack.conditions:
+                self._build_condition(ref, name, _as_mapping(_as_mapping(conditions)[name]))
+
+    def _build_condition(self, ref: str, name: str, condition: Mapping[str, object]) -> None:
+        text, base = self._headers[ref][0], self.result.origins[ref]
+        said = _said_in(base, child_path("conditions", name))
+        partial = {key: value for key, value in condition.items() if key not in CONDITION_KEYS}
+        for key in sorted(partial.keys() & {"programme", "conditions"}):
+            rule = "a condition changes the sections of a pack, not its header nor its conditions"
+            self._say_at(text, f"conditions.{name}.{key}", "", rule)
+            del partial[key]
+        origins: Origins = dict(base)
+        merged = _as_mapping(merge(self._merged[ref], partial, origins=origins, said=said))
+        if not self._nothing_to_inherit(said, merged):
+            return
+        pack = self._typed_merged(Pack, merged, origins, said, f"conditions.{name}")
+        if pack is not None:
+            self.result.conditioned[f"{ref}:{name}"] = pack
+            self.result.origins[f"{ref}:{name}"] = origins
+            self._partial[f"{ref}:{name}"] = partial
+
+    def _nothing_to_inherit(self, said: Said, whole: Mapping[str, object]) -> bool:
+        path = _first_inherit(whole, "")
+        if path is not None:
+            where, rule = said(path), "there is nothing to inherit here"
+            self._say(where.file, where.line, path, INHERIT, rule)
+        return path is None
 
     def _line_of_descent(self, ref: str) -> list[str] | None:
         line, here = [ref], ref
@@ -152,7 +186,7 @@ class _Assembly:
                 self._say_at(text, "programme.extends", parent, f"a cycle: {' → '.join(line)}")
                 return None
             if parent not in self._headers:
-                self._say_at(text, "programme.extends", parent, "no such pack, or it has errors")
+                self._say_unknown(text, "programme.extends", parent, self._headers)
                 return None
             if len(line) > EXTENDS_MAX:
                 self._say_at(text, "programme.extends", parent, f"over {EXTENDS_MAX} ancestors")
@@ -170,27 +204,54 @@ class _Assembly:
         values = whole.pop("values", None)
         if not isinstance(values, dict) or whole:
             rule = "an overlay file has the keys overlay and values, and no other"
-            return self._say_at(text, "", next(iter(whole), ""), rule)
+            odd = next(iter(whole), "values")
+            return self._say_at(text, odd, shown(whole.get(odd, values)), rule)
         if ref not in self._merged:
-            rule = "no such pack, or it has errors"
-            return self._say_at(text, "overlay.programme", ref, rule)
+            return self._say_unknown(text, "overlay.programme", ref, self._merged)
         if key in self.result.overlaid:
             rule = "this county has an overlay of this name already"
             return self._say_at(text, "overlay.name", header.name, rule)
-        base, may_set = self._merged[ref], self.result.packs[ref].programme.county_may_set
-        forbidden = list(_forbidden(base, values, "", frozenset(may_set)))
-        for path in forbidden:
+        if header.name in self.result.packs[ref].conditions:
+            rule = "a condition of the pack has this name; an overlay must have another name"
+            return self._say_at(text, "overlay.name", header.name, rule)
+        origins: Origins = dict(self.result.origins[ref])
+        base = self._with_conditions(text, header, origins)
+        if base is None:
+            return None
+        may_set = self.result.packs[ref].programme.county_may_set
+        forbidden = dict(_forbidden(base, values, "", frozenset(may_set)))
+        for path, value in forbidden.items():
             rule = "the pack has a value here and does not let a county set it"
-            self._say(text.file, _line_in(text, path), path, "", rule)
+            line = text.line_of(child_path("values", path))
+            self._say(text.file, line, path, shown(value), rule)
         if forbidden:
             return None
-        origins: Origins = dict(self.result.origins[ref])
-        merged = _as_mapping(merge(base, values, origins=origins, file=text.file))
-        pack = self._typed_merged(Pack, merged, origins, text.file)
+        said = _said(text, "values")
+        merged = _as_mapping(merge(base, values, origins=origins, said=said))
+        if not self._nothing_to_inherit(said, merged):
+            return None
+        pack = self._typed_merged(Pack, merged, origins, said)
         if pack is not None:
             self.result.overlaid[key] = pack
             self.result.origins[f"{key[0]}/{key[1]}"] = origins
         return None
+
+    def _with_conditions(
+        self, text: Text, header: OverlayHeader, origins: Origins
+    ) -> dict[str, object] | None:
+        """The pack below an overlay, with the conditions the overlay names; None if one is not."""
+        base, whole = self._merged[header.programme], True
+        known = self.result.packs[header.programme].conditions
+        for index, name in enumerate(header.conditions):
+            ref = f"{header.programme}:{name}"
+            if ref not in self._partial:
+                path, rule = f"overlay.conditions[{index}]", "the pack has no such condition"
+                self._say_unknown(text, path, name, known, rule=rule)
+                whole = False
+                continue
+            said = _said_in(self.result.origins[header.programme], f"conditions.{name}")
+            base = _as_mapping(merge(base, self._partial[ref], origins=origins, said=said))
+        return base if whole else None
 
     def _read_institutions(self, text: Text) -> None:
         read = self._typed(InstitutionsFile, text.value, text, "")
@@ -223,15 +284,17 @@ class _Assembly:
         return None
 
     def _check_entry(self, text: Text, path: str, county: str, entry: AdoptionEntry) -> None:
-        programme_id, version, overlay = split_ref(entry.programme)
-        pack = (
-            self.result.overlaid.get((county, entry.programme))
-            if overlay
-            else self.result.packs.get(f"{programme_id}@{version}")
-        )
+        name = split_ref(entry.programme)[2]
+        if name is None:
+            pack = self.result.packs.get(entry.programme)
+        else:
+            pack = self.result.conditioned.get(entry.programme) or self.result.overlaid.get(
+                (county, entry.programme)
+            )
         if pack is None:
-            rule = "no such pack or overlay, or it has errors"
-            return self._say_at(text, f"{path}.programme", entry.programme, rule)
+            return self._say_unknown(
+                text, f"{path}.programme", entry.programme, self._refs_for(county)
+            )
         header = pack.programme
         if entry.valid_from < header.effective_from:
             rule = f"before the pack takes effect on {header.effective_from}"
@@ -242,12 +305,25 @@ class _Assembly:
         for party in sorted(parties_named(pack) - set(entry.parties)):
             rule = "the programme names this party; say which institution it is"
             self._say_at(text, f"{path}.parties", party, rule)
+        for party in sorted(set(entry.parties) - self._parties()):
+            at, rule = f"{path}.parties.{party}", "no pack and no chain names this party"
+            self._say_unknown(text, at, party, self._parties(), rule=rule)
         for party in entry.parties:
             for institution in entry.institutions(party):
                 if self.result.institutions and institution not in self.result.institutions:
-                    rule = "no such institution"
-                    self._say_at(text, f"{path}.parties.{party}", institution, rule)
+                    at, rule = f"{path}.parties.{party}", "no such institution"
+                    self._say_unknown(text, at, institution, self.result.institutions, rule=rule)
         return None
+
+    def _parties(self) -> frozenset[str]:
+        """Every party of any pack: a county may name one that only another version needs."""
+        result = self.result
+        packs = (*result.packs.values(), *result.conditioned.values(), *result.overlaid.values())
+        return ORGANS.union(*map(parties_named, packs))
+
+    def _refs_for(self, county: str) -> list[str]:
+        own = [ref for code, ref in self.result.overlaid if code == county]
+        return [*self.result.packs, *self.result.conditioned, *own]
 
     def _read_calendars(self) -> None:
         holidays: set[date] = set()
@@ -270,34 +346,41 @@ class _Assembly:
         return self._kept(model, value, locate, prefix)
 
     def _typed_merged(
-        self, model: type[Model], value: object, origins: Origins, newest: str
+        self, model: type[Model], value: object, origins: Origins, newest: Said, prefix: str = ""
     ) -> Model | None:
+        file = newest("").file
+
         def locate(path: str) -> tuple[str, int]:
             # What the newest file touched is most likely what broke.
-            touched = path and any(
-                file == newest and key.startswith((path + ".", path + "["))
-                for key, file in origins.items()
+            touched = any(
+                where.file == file and key.startswith((path + ".", path + "["))
+                for key, where in origins.items()
             )
             here = path
             while here not in origins and here:
                 here = parent_of(here)
-            file = newest if touched else origins.get(here, newest)
-            text = self._lines.get(file)
-            return file, _line_in(text, path) if text else 1
+            own = touched or not path or origins[here].file == file
+            where = newest(path) if own else origins[here]
+            return where.file, where.line
 
-        return self._kept(model, value, locate, "")
+        return self._kept(model, value, locate, prefix)
 
     def _kept(self, model: type[Model], value: object, locate: Locate, prefix: str) -> Model | None:
         made = to_model(model, value, locate)
         if isinstance(made, BaseModel):
             return made
         for problem in made:
-            path = _joined(prefix, problem.path)
-            self._say(problem.file, problem.line, path, problem.value, problem.rule)
+            self.problems.append(replace(problem, path=_joined(prefix, problem.path)))
         return None
 
     def _say_at(self, text: Text, path: str, value: str, rule: str) -> None:
         self._say(text.file, text.line_of(path), path, value, rule)
+
+    def _say_unknown(
+        self, text: Text, path: str, word: str, known: Iterable[str], *, rule: str = UNKNOWN_PACK
+    ) -> None:
+        line, hint = text.line_of(path), nearest(word, known)
+        self.problems.append(Problem(text.file, line, path, word, rule, hint))
 
     def _say(self, file: str, line: int, path: str, value: str, rule: str) -> None:
         self.problems.append(Problem(file, line, path, value, rule))
@@ -306,6 +389,8 @@ class _Assembly:
 def parties_named(pack: Pack) -> frozenset[str]:
     """Every party that a pack's priorities, pots and shares name, and a county must fill."""
     named: set[str] = set()
+    if pack.fund and pack.fund.custodian:
+        named.add(pack.fund.custodian)
     for model in pack.fund.models if pack.fund else ():
         named.update(model.parties)
         named.update(model.pots)
@@ -313,6 +398,12 @@ def parties_named(pack: Pack) -> frozenset[str]:
     for cover in pack.insurance.covers if pack.insurance else ():
         if not isinstance(cover.payees, Open):
             named.update(name for group in groups_of(cover.payees) for name in group)
+    for product in pack.loan_products:
+        named.update(product.security.guarantor_parties)
+        keepers = (getattr(pledge, "keeper", None) for pledge in product.security.pledges)
+        named.update(keeper for keeper in keepers if keeper is not None)
+        if product.backing is not None:
+            named.add(product.backing.fund)
     return frozenset(named - PARTIES_OF_THE_LOAN)
 
 
@@ -342,8 +433,10 @@ def _overlap(one: AdoptionEntry, other: AdoptionEntry) -> bool:
     )
 
 
-def _forbidden(base: object, said: object, path: str, may_set: frozenset[str]) -> Iterable[str]:
-    """The keys of an overlay that the pack does not leave to a county."""
+def _forbidden(
+    base: object, said: object, path: str, may_set: frozenset[str]
+) -> Iterable[tuple[str, object]]:
+    """The keys of an overlay that the pack does not leave to a county, and what it says there."""
     if is_open(base) or (path and _matches(path, may_set)):
         return
     if isinstance(base, dict) and isinstance(said, dict):
@@ -355,8 +448,8 @@ def _forbidden(base: object, said: object, path: str, may_set: frozenset[str]) -
         for index, item in enumerate(said):
             below = item_path(path, index, item)
             yield from _forbidden(by_id.get(item["id"]), item, below, may_set)
-    elif said != base:
-        yield path
+    elif said not in (base, INHERIT):
+        yield path, said
 
 
 def _matches(path: str, may_set: frozenset[str]) -> bool:
@@ -383,11 +476,38 @@ def _first_inherit(value: object, path: str) -> str | None:
     return next((hit for sub, item in below if (hit := _first_inherit(item, sub))), None)
 
 
-def _line_in(text: Text, path: str) -> int:
-    """The line of a pack's key path, which an overlay keeps below `values`."""
-    below = f"values.{path}"
-    is_overlay = isinstance(text.value, dict) and "overlay" in text.value
-    return text.line_of(below if is_overlay else path)
+def _described(conditions: object) -> object:
+    """What conditions say of themselves, without the sections they change."""
+    if not isinstance(conditions, dict):
+        return conditions
+    return {
+        name: {key: said for key, said in condition.items() if key in CONDITION_KEYS}
+        if isinstance(condition, dict)
+        else condition
+        for name, condition in conditions.items()
+    }
+
+
+def _said(text: Text, prefix: str = "") -> Said:
+    """Where a file says what stands at a key path of a pack."""
+
+    def said(path: str) -> Origin:
+        key = _joined(prefix, path)
+        return Origin(text.file, text.line_of(key), key)
+
+    return said
+
+
+def _said_in(origins: Mapping[str, Origin], prefix: str) -> Said:
+    """The same for a part of a pack, which several files may have said."""
+
+    def said(path: str) -> Origin:
+        key = _joined(prefix, path)
+        while key not in origins and key:
+            key = parent_of(key)
+        return origins[key]
+
+    return said
 
 
 def _joined(prefix: str, path: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from services.kernel.errors import NotFound
 from services.programmes.assemble import Assembled, PackErrors, assemble
 from services.programmes.calendars import Calendar
+from services.programmes.merge import Origin
 from services.programmes.schema.deployment import Adoption, AdoptionEntry, Institution
 from services.programmes.schema.pack import Pack, split_ref
 from services.programmes.terms import Terms
@@ -23,29 +24,32 @@ class Catalogue:
     """Everything a deployment knows about programmes; a value, read once at start."""
 
     packs: Mapping[str, Pack]
+    conditioned: Mapping[str, Pack]
     overlaid: Mapping[tuple[str, str], Pack]
     adopted: Mapping[str, Adoption]
     institutions: Mapping[str, Institution]
     calendar: Calendar
-    origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    origins: Mapping[str, Mapping[str, Origin]] = field(default_factory=dict)
 
     def programme(self, ref: str) -> Pack:
-        """A pack with all that it inherits, without any county's overlay."""
+        """A pack with all that it inherits, under a condition, without any county's overlay."""
         programme_id, version, _ = split_ref(ref)
-        pack = self.packs.get(f"{programme_id}@{version}")
+        pack = self.conditioned.get(ref) or self.packs.get(f"{programme_id}@{version}")
         if pack is None:
             raise NotFound("PROGRAMME_UNKNOWN", f"no programme {ref}", message_zh=f"无此方案 {ref}")
         return pack
 
     def terms(self, county_code: str, programme_ref: str) -> Terms:
-        """What a county lives under: the pack and, where the ref names one, its overlay."""
-        _, _, overlay = split_ref(programme_ref)
+        """What a county lives under: the pack and what the ref names, a condition or an overlay."""
+        _, _, name = split_ref(programme_ref)
         pack = self.programme(programme_ref)
-        if overlay is not None:
+        if name is not None and programme_ref not in self.conditioned:
             overlaid = self.overlaid.get((county_code, programme_ref))
             if overlaid is None:
                 raise NotFound(
-                    "PROGRAMME_UNKNOWN", f"county {county_code} has no overlay {programme_ref}"
+                    "PROGRAMME_UNKNOWN",
+                    f"{programme_ref} is neither a condition nor an overlay of {county_code}",
+                    message_zh=f"方案无此条件，该县亦无此补充规定：{programme_ref}",
                 )
             pack = overlaid
         return Terms(county_code, programme_ref, pack, self.calendar)
@@ -68,7 +72,7 @@ class Catalogue:
         )
 
     def in_force(self, county_code: str, programme_id: str, on: date) -> str:
-        """The ref (`id@version` or `id@version:overlay`) that holds for a county on a day."""
+        """The ref (`id@version`, maybe `:condition` or `:overlay`) that holds on a day."""
         return self.adoption(county_code, programme_id, on).programme
 
     def parties(self, county_code: str, programme_ref: str) -> Mapping[str, tuple[str, ...]]:
@@ -100,6 +104,7 @@ def load_texts(texts: Mapping[str, str]) -> Catalogue:
 def _catalogue(assembled: Assembled) -> Catalogue:
     return Catalogue(
         packs=assembled.packs,
+        conditioned=assembled.conditioned,
         overlaid=assembled.overlaid,
         adopted=assembled.adopted,
         institutions=assembled.institutions,

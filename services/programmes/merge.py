@@ -1,17 +1,30 @@
 """Programmes: a child's plain values laid over its parent's, remembering where each came from."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from services.programmes.yaml_text import child_path, item_path
 
 INHERIT = "inherit"
 KIND_KEYS = ("mode", "type", "measure", "of")
 
-Origins = dict[str, str]
-"""Key path → the file that said the value there."""
+
+class Origin(NamedTuple):
+    """Where a value is written: the file, its line, and the key path there."""
+
+    file: str
+    line: int
+    key: str
 
 
-def merge(parent: object, child: object, *, origins: Origins, file: str, path: str = "") -> object:
+Origins = dict[str, Origin]
+"""Key path of the merged pack → where the value there was said."""
+
+Said = Callable[[str], Origin]
+"""Where the values laid over the others are written, by their key path in the merged pack."""
+
+
+def merge(parent: object, child: object, *, origins: Origins, said: Said, path: str = "") -> object:
     """
     Lay a child over a parent.
 
@@ -24,26 +37,26 @@ def merge(parent: object, child: object, *, origins: Origins, file: str, path: s
         merged = dict(parent)
         for key, value in child.items():
             below = child_path(path, key)
-            merged[key] = merge(parent.get(key), value, origins=origins, file=file, path=below)
+            merged[key] = merge(parent.get(key), value, origins=origins, said=said, path=below)
         return merged
     if _has_ids(parent) and _has_ids(child):
         assert isinstance(parent, list)
         assert isinstance(child, list)
-        return _merge_lists(parent, child, origins=origins, file=file, path=path)
+        return _merge_lists(parent, child, origins=origins, said=said, path=path)
     _forget(origins, path)
-    stamp(child, origins=origins, file=file, path=path)
+    stamp(child, origins=origins, said=said, path=path)
     return child
 
 
-def stamp(value: object, *, origins: Origins, file: str, path: str = "") -> None:
-    """Say of a value and everything below it which file it came from."""
-    origins[path] = file
+def stamp(value: object, *, origins: Origins, said: Said, path: str = "") -> None:
+    """Say of a value and everything below it where it was written."""
+    origins[path] = said(path)
     if isinstance(value, dict):
         for key, below in value.items():
-            stamp(below, origins=origins, file=file, path=child_path(path, key))
+            stamp(below, origins=origins, said=said, path=child_path(path, key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            stamp(item, origins=origins, file=file, path=item_path(path, index, item))
+            stamp(item, origins=origins, said=said, path=item_path(path, index, item))
 
 
 def is_open(value: object) -> bool:
@@ -52,13 +65,13 @@ def is_open(value: object) -> bool:
 
 
 def _merge_lists(
-    parent: list[object], child: list[object], *, origins: Origins, file: str, path: str
+    parent: list[object], child: list[object], *, origins: Origins, said: Said, path: str
 ) -> list[object]:
     merged = {_id_of(item): item for item in parent}
     for index, item in enumerate(child):
         name = _id_of(item)
         below = item_path(path, index, item)
-        merged[name] = merge(merged.get(name), item, origins=origins, file=file, path=below)
+        merged[name] = merge(merged.get(name), item, origins=origins, said=said, path=below)
     return list(merged.values())
 
 

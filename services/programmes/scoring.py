@@ -1,14 +1,19 @@
 """Scoring: points, vetoes, grades and limits of one household."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from services.kernel.errors import Refused
 from services.kernel.money import Fen, ceil_div
 from services.programmes.schema.scoring import (
     Adjustment,
     BasePointsScoring,
     CreditArea,
+    DeductionWaiver,
+    ExternalScoring,
     Gate,
+    ScoringRules,
+    Target,
     Veto,
     WeightedScoring,
 )
@@ -78,17 +83,53 @@ class Waiver:
     working: str
 
 
-def weighted(factors: Sequence[Weighted], bands: Sequence[Band] = ()) -> Score:
+@dataclass(frozen=True, slots=True)
+class TargetResult:
+    """Whether a share is reached, and how many that takes."""
+
+    met: bool
+    needed: int
+    working: str
+
+
+def weighted(
+    factors: Sequence[Weighted],
+    bands: Sequence[Band] = (),
+    *,
+    vetoes: Sequence[str] = (),
+    min_grade: str | None = None,
+    honour: str | None = None,
+    uplifts: Mapping[str, Fen] | None = None,
+    honour_min_grade: str | None = None,
+) -> Score:
     """Sum of weight times score; the weights make 100."""
     assert sum(factor.weight_pct for factor in factors) == 100, "the pack's check says so"
-    assert all(0 <= factor.score <= 100 for factor in factors)
-    score_centi = sum(factor.weight_pct * factor.score for factor in factors)
-    band = band_of(score_centi, bands)
+    score_centi = sum(
+        factor.weight_pct * factor_score(factor.code, factor.score) for factor in factors
+    )
     sums = " + ".join(f"{factor.weight_pct}×{factor.score}" for factor in factors)
-    limit_fen = band.limit_fen if band else Fen(0)
-    grade = band.grade if band else None
-    working = f"{sums} = {score_centi} → {grade or 'no grade'}, limit {limit_fen} fen"
-    return Score(score_centi, (), grade, limit_fen, Fen(0), limit_fen, working)
+    return _graded(
+        score_centi,
+        bands,
+        f"{sums} = {score_centi}",
+        vetoes=vetoes,
+        min_grade=min_grade,
+        honour=honour,
+        uplifts=uplifts,
+        honour_min_grade=honour_min_grade,
+    )
+
+
+def factor_score(code: str, score: int) -> int:
+    """A factor's score as it is, or a refusal of what is not 0 to 100."""
+    if not 0 <= score <= 100:
+        raise Refused(
+            "FACTOR_SCORE_OUT_OF_RANGE",
+            f"factor {code} has the score {score}, which is not 0 to 100",
+            message_zh=f"指标 {code} 的得分 {score} 不在 0 至 100 之间",
+            facts={"factor": code},
+        )
+    return score
 
 
 def base_points(
@@ -104,13 +145,35 @@ def base_points(
 ) -> Score:
     """Base plus points; any veto takes the grade; an honour adds to the limit of a grade (S12)."""
     score_centi = base_centi + sum(value for _, value in points)
+    sums = "".join(f" {value:+d} {code}" for code, value in points)
+    return _graded(
+        score_centi,
+        bands,
+        f"{base_centi}{sums} = {score_centi}",
+        vetoes=vetoes,
+        min_grade=min_grade,
+        honour=honour,
+        uplifts=uplifts,
+        honour_min_grade=honour_min_grade,
+    )
+
+
+def _graded(
+    score_centi: int,
+    bands: Sequence[Band],
+    working: str,
+    *,
+    vetoes: Sequence[str],
+    min_grade: str | None,
+    honour: str | None,
+    uplifts: Mapping[str, Fen] | None,
+    honour_min_grade: str | None,
+) -> Score:
     band = None if vetoes else _at_least(band_of(score_centi, bands), min_grade, bands)
     base_limit_fen = band.limit_fen if band else Fen(0)
     honoured = _at_least(band, honour_min_grade, bands)
     uplift_fen = (uplifts or {}).get(honour or "", Fen(0)) if honoured else Fen(0)
     grade = band.grade if band else None
-    sums = "".join(f" {value:+d} {code}" for code, value in points)
-    working = f"{base_centi}{sums} = {score_centi}"
     working += f"; veto {', '.join(vetoes)}" if vetoes else ""
     working += f" → {grade or 'no grade'}, limit {base_limit_fen}"
     working += f" + {uplift_fen} ({honour})" if uplift_fen else ""
@@ -127,37 +190,99 @@ def band_of(score_centi: int, bands: Sequence[Band]) -> Band | None:
 
 
 def score_by_points(
-    scheme: BasePointsScoring, indicators: Mapping[str, int], honour: str | None = None
+    scheme: BasePointsScoring,
+    indicators: Mapping[str, int],
+    honour: str | None = None,
+    *,
+    waived: Collection[str] = (),
 ) -> Score:
-    """One household under a pack's base-points scheme; yes is 1 and no is 0 in the indicators."""
-    honours = scheme.honours
+    """
+    One household under a pack's base-points scheme; yes is 1 and no is 0 in the indicators.
+
+    `waived` names the deductions that count zero for this household (`deduction_waiver_of`).
+    """
+    points = [
+        (code, 0 if value < 0 and code in waived else value)
+        for code, value in points_of(known(scheme.adjustments), indicators)
+    ]
     return base_points(
         scheme.base_points_centi,
-        points_of(known(scheme.adjustments), indicators),
+        points,
         bands_of(scheme),
         vetoes=vetoes_hit(scheme.vetoes, indicators),
         min_grade=scheme.min_grade,
         honour=honour,
-        uplifts={level.id: level.uplift_fen for level in honours.levels} if honours else None,
-        honour_min_grade=honours.min_grade if honours else None,
+        uplifts=uplifts_of(scheme),
+        honour_min_grade=scheme.honours.min_grade if scheme.honours else None,
     )
 
 
-def score_by_weights(scheme: WeightedScoring, scores: Mapping[str, int]) -> Score:
-    """One household under a pack's weighted scheme; a factor without a score counts 0."""
+def score_by_weights(
+    scheme: WeightedScoring, indicators: Mapping[str, int], honour: str | None = None
+) -> Score:
+    """
+    One household under a pack's weighted scheme.
+
+    The indicators hold the factors' scores, 0 to 100 (a factor without one counts 0), and what
+    the vetoes read.
+    """
     factors = [
-        Weighted(factor.id, factor.weight_pct, scores.get(factor.id, 0))
-        for factor in known(scheme.factors)
+        Weighted(code, weight, indicators.get(code, 0)) for code, weight in weights_of(scheme)
     ]
-    return weighted(factors, bands_of(scheme))
+    return weighted(
+        factors,
+        bands_of(scheme),
+        vetoes=vetoes_hit(scheme.vetoes, indicators),
+        min_grade=scheme.min_grade,
+        honour=honour,
+        uplifts=uplifts_of(scheme),
+        honour_min_grade=scheme.honours.min_grade if scheme.honours else None,
+    )
 
 
-def bands_of(scheme: BasePointsScoring | WeightedScoring) -> tuple[Band, ...]:
+def score_by_model(
+    scheme: ExternalScoring, score_centi: int, model_id: str, indicators: Mapping[str, int]
+) -> Score:
+    """A model's score under the pack's grades; the working keeps the model's id."""
+    return _graded(
+        score_centi,
+        bands_of(scheme),
+        f"{score_centi} by model {model_id}",
+        vetoes=vetoes_hit(scheme.vetoes, indicators),
+        min_grade=scheme.min_grade,
+        honour=None,
+        uplifts=None,
+        honour_min_grade=None,
+    )
+
+
+def weights_of(scheme: WeightedScoring) -> tuple[tuple[str, int], ...]:
+    """A scheme's factors and weights; refused while any of them is open."""
+    return tuple((factor.id, known(factor.weight_pct)) for factor in known(scheme.factors))
+
+
+def uplifts_of(scheme: ScoringRules) -> Mapping[str, Fen]:
+    """What each honour of a scheme adds to a limit."""
+    if scheme.honours is None:
+        return {}
+    return {level.id: level.uplift_fen for level in scheme.honours.levels}
+
+
+def bands_of(scheme: ScoringRules) -> tuple[Band, ...]:
     """A scheme's grades as bands, low to high; refused while one is open."""
     return tuple(
         Band(grade.id, known(grade.min_score_centi), known(grade.limit_fen))
-        for grade in scheme.grades
+        for grade in known(scheme.grades)
     )
+
+
+def graded_rate_ppm(scheme: ScoringRules, grade: str, rate_ppm: int) -> int:
+    """The rate after what a grade takes off it; never below zero."""
+    for each in known(scheme.grades):
+        if each.id == grade:
+            reduction = each.rate_reduction_ppm
+            return rate_ppm if reduction is None else max(0, rate_ppm - known(reduction))
+    raise Refused("GRADE_UNKNOWN", f"{scheme.scheme} has no grade {grade}")
 
 
 def points_of(
@@ -209,9 +334,16 @@ def credit_area_of(
 ) -> AreaAward | None:
     """The same by a pack's clause; None where it says nothing of the scope."""
     for area in areas:
-        if area.scope == scope:
-            return credit_area(credited, total, area.at_least_pct)
+        if area.scope == scope and area.at_least_pct is not None:
+            return credit_area(credited, total, known(area.at_least_pct))
     return None
+
+
+def target_met(target: Target, count: int, total: int) -> TargetResult:
+    """A target against counts, exactly; nothing to reach is reached."""
+    needed = ceil_div(target.at_least_pct * total, 100)
+    met = count * 100 >= target.at_least_pct * total
+    return TargetResult(met, needed, f"{count} of {total} against {target.at_least_pct} %")
 
 
 def deduction_waiver(
@@ -222,6 +354,25 @@ def deduction_waiver(
     applied = 0 if waived else points_centi
     working = f"{points_centi} for {cause}: {'waived' if waived else 'counts'}"
     return Waiver(waived, applied, working)
+
+
+def deduction_waiver_of(
+    waivers: Sequence[DeductionWaiver],
+    points_centi: int,
+    *,
+    cause: str,
+    subjective: bool,
+    repaid_on_time_before: bool,
+) -> Waiver:
+    """The same by a pack's clauses; without one for the cause, the deduction counts."""
+    for waiver in waivers:
+        if (
+            waiver.cause == cause
+            and not (waiver.only_without_fault and subjective)
+            and (repaid_on_time_before or not waiver.only_if_repaid_on_time_before)
+        ):
+            return Waiver(True, 0, f"{points_centi} for {cause}: waived by {waiver.id}")
+    return Waiver(False, points_centi, f"{points_centi} for {cause}: counts")
 
 
 def _at_least(band: Band | None, grade: str | None, bands: Sequence[Band]) -> Band | None:

@@ -4,9 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from services.kernel.money import Fen
-from services.programmes.schema.scoring import BasePointsScoring
+from services.programmes.schema.scoring import BasePointsScoring, ScoringRules, WeightedScoring
 from services.programmes.schema.values import known
-from services.programmes.scoring import applies, bands_of
+from services.programmes.scoring import (
+    applies,
+    bands_of,
+    factor_score,
+    uplifts_of,
+    weights_of,
+)
 
 Column = Sequence[int | None]
 
@@ -27,8 +33,14 @@ def score_by_points(
     scheme: BasePointsScoring,
     indicators: Mapping[str, Column],
     honours: Sequence[str | None],
+    *,
+    waived: Mapping[str, Sequence[bool]] | None = None,
 ) -> ScoreColumns:
-    """Score `len(honours)` households; an indicator without a column is unknown for all."""
+    """
+    Score `len(honours)` households; an indicator without a column is unknown for all.
+
+    `waived` says for a deduction's id which households do not bear it.
+    """
     rows = len(honours)
     assert all(len(column) == rows for column in indicators.values())
     scores = [scheme.base_points_centi] * rows
@@ -37,19 +49,41 @@ def score_by_points(
         column = indicators.get(adjustment.reads, ())
         earned = {value: applies(adjustment, value) for value in set(column)}
         points = adjustment.points_centi
+        spared = (waived or {}).get(adjustment.id, ()) if points < 0 else ()
         for row, value in enumerate(column):
-            if earned[value]:
+            if earned[value] and not (spared and spared[row]):
                 scores[row] += points
+    return _graded(scheme, scores, _vetoed(scheme, indicators, rows), honours)
+
+
+def score_by_weights(
+    scheme: WeightedScoring,
+    indicators: Mapping[str, Column],
+    honours: Sequence[str | None],
+) -> ScoreColumns:
+    """The same under a weighted scheme; a factor without a score counts 0."""
+    rows = len(honours)
+    assert all(len(column) == rows for column in indicators.values())
+    scores = [0] * rows
+    for code, weight in weights_of(scheme):
+        column = indicators.get(code, ())
+        worth = {value: weight * factor_score(code, value or 0) for value in set(column)}
+        for row, value in enumerate(column):
+            scores[row] += worth[value]
+    return _graded(scheme, scores, _vetoed(scheme, indicators, rows), honours)
+
+
+def _vetoed(scheme: ScoringRules, indicators: Mapping[str, Column], rows: int) -> list[bool]:
     vetoed = [False] * rows
     for veto in scheme.vetoes:
         for row, value in enumerate(indicators.get(veto.reads, ())):
             if value is not None and value >= 1:
                 vetoed[row] = True
-    return _graded(scheme, scores, vetoed, honours)
+    return vetoed
 
 
 def _graded(
-    scheme: BasePointsScoring,
+    scheme: ScoringRules,
     scores: list[int],
     vetoed: list[bool],
     honours: Sequence[str | None],
@@ -61,7 +95,7 @@ def _graded(
     for score in set(scores):
         reached = [index for index, band in enumerate(bands) if score >= band.min_score_centi]
         by_score[score] = reached[-1] if reached and reached[-1] >= lowest else -1
-    uplifts = _uplifts(scheme)
+    uplifts = uplifts_of(scheme)
     honour_from = place[scheme.honours.min_grade] if scheme.honours else len(bands)
 
     grades: list[str | None] = []
@@ -71,12 +105,6 @@ def _graded(
         index = -1 if barred else by_score[score]
         grades.append(bands[index].grade if index >= 0 else None)
         base.append(bands[index].limit_fen if index >= 0 else Fen(0))
-        uplift.append(uplifts.get(honour, Fen(0)) if 0 <= index >= honour_from else Fen(0))
+        uplift.append(uplifts.get(honour or "", Fen(0)) if 0 <= index >= honour_from else Fen(0))
     total = [Fen(low + high) for low, high in zip(base, uplift, strict=True)]
     return ScoreColumns(scores, vetoed, grades, base, uplift, total)
-
-
-def _uplifts(scheme: BasePointsScoring) -> Mapping[str | None, Fen]:
-    if scheme.honours is None:
-        return {}
-    return {level.id: level.uplift_fen for level in scheme.honours.levels}

@@ -6,11 +6,13 @@ from typing import NoReturn
 from services.kernel.errors import NotFound, Refused
 from services.programmes.calendars import Calendar
 from services.programmes.schema.fund import Fund, SharingModel
-from services.programmes.schema.insurance import Cover, Insurance
+from services.programmes.schema.gateway import GatewayRules
+from services.programmes.schema.insurance import EVERY, Cover, Insurance
 from services.programmes.schema.loans import LoanProduct, LoanRules
 from services.programmes.schema.monitoring import Monitoring
-from services.programmes.schema.pack import Eligibility, GatewayRules, Pack
-from services.programmes.schema.scoring import BasePointsScoring, WeightedScoring
+from services.programmes.schema.pack import Eligibility, Pack
+from services.programmes.schema.registry import Registry
+from services.programmes.schema.scoring import ScoringRules
 from services.programmes.schema.values import BorrowerClass, known
 
 
@@ -24,12 +26,17 @@ class Terms:
     calendar: Calendar
 
     @property
+    def registry(self) -> Registry:
+        """The section registry, or a refusal."""
+        return self.pack.registry or self._missing("registry")
+
+    @property
     def eligibility(self) -> Eligibility:
         """The section eligibility, or a refusal."""
         return self.pack.eligibility or self._missing("eligibility")
 
     @property
-    def scoring(self) -> BasePointsScoring | WeightedScoring:
+    def scoring(self) -> ScoringRules:
         """The section scoring, or a refusal."""
         return self.pack.scoring or self._missing("scoring")
 
@@ -87,9 +94,11 @@ class Terms:
         """The covers a borrower needs before money is paid out."""
         if self.pack.insurance is None:
             return ()
-        for required in known(self.pack.insurance.required_covers):
-            if required.borrower_class == borrower_class:
-                return required.covers
+        required = known(self.pack.insurance.required_covers)
+        for wanted in (borrower_class, EVERY):
+            for each in required:
+                if each.borrower_class == wanted:
+                    return each.covers
         return ()
 
     def _missing(self, name: str) -> NoReturn:

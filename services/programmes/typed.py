@@ -1,12 +1,15 @@
 """Programmes: plain values to schema models, every error with its file, line and key path."""
 
 import json
-from collections.abc import Callable
-from typing import TypeVar
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from services.programmes.hints import nearest
 from services.programmes.merge import is_open
 from services.programmes.yaml_text import Problem, child_path, item_name, item_path
 
@@ -15,6 +18,14 @@ Locate = Callable[[str], tuple[str, int]]
 """A key path's file and line."""
 
 VALUE_SHOWN_MAX = 80
+SPEAKS_OF = {
+    "factors": ("the weights make",),
+    "grades": ("a better grade",),
+    "claim_tiers": ("the last claim tier", "only the last claim tier", "claim tiers"),
+    "layers": ("a sharing model needs", "a ratio takes all", "pot "),
+    "ratio": ("the shares make",),
+}
+"""Rules that begin with another word than the key they are about."""
 
 
 def to_model(model: type[Model], value: object, locate: Locate) -> Model | list[Problem]:
@@ -22,7 +33,8 @@ def to_model(model: type[Model], value: object, locate: Locate) -> Model | list[
     try:
         return model.model_validate_json(json.dumps(with_open_paths(value, "")))
     except ValidationError as error:
-        problems = [_problem(value, detail, locate) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        problems = [_problem(model, value, detail, locate) for detail in details]
         return list(dict.fromkeys(problems))
 
 
@@ -41,11 +53,63 @@ def with_open_paths(value: object, path: str) -> object:
     return value
 
 
-def _problem(value: object, detail: ErrorDetails, locate: Locate) -> Problem:
+def _problem(
+    model: type[BaseModel], value: object, detail: ErrorDetails, locate: Locate
+) -> Problem:
     path, found = _follow(value, detail["loc"], missing=detail["type"] == "missing")
+    rule, hint = detail["msg"].removeprefix("Value error, "), ""
+    if detail["type"] == "value_error" and isinstance(found, dict):
+        key = next((key for key in found if _is_about(rule, key)), None)
+        path, found = (child_path(path, key), found[key]) if key else (path, found)
     file, line = locate(path)
-    message = detail["msg"].removeprefix("Value error, ")
-    return Problem(file, line, path, _shown(found), message)
+    if detail["type"] == "extra_forbidden":
+        rule = "unknown key"
+        hint = nearest(str(detail["loc"][-1]), keys_at(model, detail["loc"][:-1]))
+    elif detail["type"] in ("enum", "literal_error", "union_tag_invalid"):
+        words = detail["ctx"].get("expected") or detail["ctx"].get("expected_tags", "")
+        said = found.get("type", "") if isinstance(found, dict) else found
+        hint = nearest(str(said), re.findall(r"'([^']+)'", words))
+    return Problem(file, line, path, shown(found), rule, hint)
+
+
+def _is_about(rule: str, key: str) -> bool:
+    """Whether a rule on a whole mapping speaks of one key of it."""
+    return rule.startswith((f"{key} ", f"{key}.")) or any(
+        rule.startswith(words) for words in SPEAKS_OF.get(key, ())
+    )
+
+
+def keys_at(model: type[BaseModel], loc: Sequence[int | str]) -> frozenset[str]:
+    """The keys that a schema knows at a place of a value."""
+    here = list(_parts(model))
+    for step in loc:
+        if isinstance(step, int):
+            continue
+        # A step that is no key is the name of one kind of several.
+        here = [part for kind in here for part in _below(kind, step)] or here
+    return frozenset(
+        name for kind in here if isinstance(kind, type) for name in _fields(kind) if name != "path"
+    )
+
+
+def _parts(annotation: object) -> Iterator[object]:
+    """An annotation without what is wrapped around it: options, tuples, mappings."""
+    arguments = get_args(annotation)
+    if not arguments:
+        yield annotation
+    for argument in arguments[:1] if get_origin(annotation) is Annotated else arguments:
+        yield from _parts(argument)
+
+
+def _below(kind: object, key: str) -> list[object]:
+    field = _fields(kind).get(key) if isinstance(kind, type) else None
+    return list(_parts(field.annotation)) if field else []
+
+
+def _fields(kind: type) -> dict[str, FieldInfo]:
+    if not issubclass(kind, BaseModel):
+        return {}
+    return {field.alias or name: field for name, field in kind.model_fields.items()}
 
 
 def _follow(value: object, loc: tuple[int | str, ...], *, missing: bool) -> tuple[str, object]:
@@ -60,7 +124,8 @@ def _follow(value: object, loc: tuple[int | str, ...], *, missing: bool) -> tupl
     return path, here
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as a problem shows it: JSON, cut where it gets long."""
     if value is None:
         return ""
     text = json.dumps(value, ensure_ascii=False, default=str)

@@ -1,10 +1,11 @@
 """Waterfall: who bears a loss: pots in order up to what they hold, then shares."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from services.kernel.errors import Refused
 from services.kernel.money import Fen, split
-from services.programmes.schema.fund import PotLayer, SharingModel
+from services.programmes.schema.fund import PotLayer, SharingModel, Together
 from services.programmes.schema.values import known
 
 
@@ -103,12 +104,65 @@ def share_loss_by(
     *,
     balances_fen: Mapping[str, Fen] | None = None,
     cause: str | None = None,
+    insured_fen: Mapping[str, Fen] | None = None,
 ) -> Shared:
-    """The same by a pack's model; an uncovered cause leaves all to one party (S46)."""
+    """
+    The same by a pack's model; an uncovered cause leaves all to one party (S46).
+
+    A share that several bear together goes to them in order, each up to what is left insured under
+    its cover (S25).
+    """
     if model.covered_causes is not None and cause not in model.covered_causes:
         alone = Ratio("uncovered_cause", ((model.otherwise_borne_by, 100),))
         return share_loss(loss_fen, [alone])
-    return share_loss(loss_fen, layers_of(model), balances_fen)
+    shared = share_loss(loss_fen, layers_of(model), balances_fen)
+    if not model.together:
+        return shared
+    inside = {each.share: each for each in model.together}
+    lines = tuple(
+        part
+        for line in shared.allocations
+        for part in (
+            _among(line, inside[line.party], insured_fen or {}) if line.party in inside else (line,)
+        )
+    )
+    among = ", ".join(f"{line.party} {line.amount_fen}" for line in lines)
+    return replace(shared, allocations=lines, working=f"{shared.working}; among them: {among}")
+
+
+def _among(
+    line: Allocation, together: Together, insured_fen: Mapping[str, Fen]
+) -> Iterator[Allocation]:
+    left = line.amount_fen
+    for member in together.members:
+        if member.up_to_cover is not None and member.up_to_cover not in insured_fen:
+            raise Refused(
+                "SUM_INSURED_MISSING",
+                f"how much of {line.amount_fen} fen {member.party} bears depends on the sum"
+                f" insured under {member.up_to_cover}",
+                message_zh="缺少保险金额，无法划分承担份额",
+                facts={"cover": member.up_to_cover},
+            )
+        part = left if member.up_to_cover is None else min(left, insured_fen[member.up_to_cover])
+        if part:
+            yield Allocation(line.layer, member.party, part)
+        left = Fen(left - part)
+
+
+def unproven(model: SharingModel, shown: Collection[str]) -> tuple[str, ...]:
+    """What a model requires and nobody has shown; nothing left: the fund may pay."""
+    return tuple(each for each in model.requires if each not in shown)
+
+
+def early_pots(model: SharingModel, *, overdue_days: int) -> tuple[Pot, ...]:
+    """The pots that may already help a loan so long overdue, before a case is opened (S28)."""
+    return tuple(
+        Pot(layer.layer, layer.pot)
+        for layer in known(model.layers)
+        if isinstance(layer, PotLayer)
+        and layer.overdue_more_than_days is not None
+        and overdue_days > layer.overdue_more_than_days
+    )
 
 
 def funded(amounts_fen: Mapping[str, Fen], balances_fen: Mapping[str, Fen]) -> Funded:

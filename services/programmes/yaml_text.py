@@ -19,17 +19,19 @@ _AMBIGUOUS = frozenset({"yes", "no", "on", "off", "y", "n"})
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where, what was found, which rule it breaks."""
+    """One thing that is wrong: where, what was found, which rule it breaks, what to do."""
 
     file: str
     line: int
     path: str
     value: str
     rule: str
+    hint: str = ""
 
     def __str__(self) -> str:
         shown = f" = {self.value}" if self.value else ""
-        return f"{self.file}:{self.line}: {self.path or '(file)'}{shown}: {self.rule}"
+        hint = f" (hint: {self.hint})" if self.hint else ""
+        return f"{self.file}:{self.line}: {self.path or '(file)'}{shown}: {self.rule}{hint}"
 
 
 @dataclass(slots=True)
@@ -119,21 +121,21 @@ class _Reader:
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, object]:
         result: dict[str, object] = {}
-        for key, value in self._keys(node, path):
+        for key, value, line in self._keys(node, path):
             below = child_path(path, key)
             if key in result:
-                self._problem(value, below, "", "the key is given twice")
+                self._problem(value, below, key, "the key is given twice")
                 continue
             result[key] = self.read(value, below, depth + 1)
-            self._text.lines[below] = value.start_mark.line + 1
+            self._text.lines[below] = line
         return result
 
-    def _keys(self, node: yaml.MappingNode, path: str) -> Iterator[tuple[str, yaml.Node]]:
+    def _keys(self, node: yaml.MappingNode, path: str) -> Iterator[tuple[str, yaml.Node, int]]:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.value in ("", "<<"):
                 self._problem(key, path, "", "a key is a plain word")
                 continue
-            yield key.value, value
+            yield key.value, value, key.start_mark.line + 1
 
     def _sequence(self, node: yaml.SequenceNode, path: str, depth: int) -> list[object]:
         result: list[object] = []

@@ -1,11 +1,16 @@
 """The table of rights: complete, denying by default, and what it says for some who matter."""
 
+import itertools
+
 import pytest
 
 from gateway import access
+from gateway.access import Conditions, Resource, Subject
 from gateway.routes import ROUTES
 from services.kernel.errors import Denied
+from services.programmes.loader import load
 from services.programmes.schema.deployment import InstitutionRole as Role
+from services.programmes.schema.gateway import GatewayRules
 
 
 def test_every_method_of_the_protos_has_a_row_and_no_row_is_of_a_method_that_is_gone() -> None:
@@ -57,3 +62,142 @@ def test_auditors_change_nothing() -> None:
         for route in ROUTES
         if route.command and access.may_call("auditor", route.method)
     ] == []
+
+
+VILLAGE = "990101101001"
+BANK = Subject(Role.BANK, "rcb-1", areas=("990101",), person_id="p1")
+STATION = Subject(Role.TOWNSHIP_STATION, "tst-1", areas=("990101101",), person_id="p2")
+PERSON = Subject(access.HOUSEHOLD, household_id="h1")
+
+
+def may(
+    subject: Subject, action: str, resource: Resource, conditions: Conditions | None = None
+) -> bool:
+    return access.decide(subject, action, resource, conditions or Conditions()).allow
+
+
+def test_an_action_nobody_wrote_down_is_denied() -> None:
+    verdict = access.decide(BANK, "loan.forgive", Resource(lender="rcb-1"))
+
+    assert not verdict.allow
+    assert verdict.because == "no rule for loan.forgive"
+
+
+def test_what_is_unknown_of_a_resource_gives_nobody_a_ground() -> None:
+    roles = [*Role, access.HOUSEHOLD, ""]
+    conditions = Conditions(compensation_approvers=frozenset(Role))
+
+    for role, action in itertools.product(roles, access.RULES):
+        nobody = Subject(role, person_id="p1")
+        somebody = Subject(role, "inst-1", ("990101",), "p1", "h1")
+        assert not may(nobody, action, Resource(), conditions)
+        assert not may(somebody, action, Resource(), conditions)
+
+
+def test_a_lender_reads_its_own_loans_wherever_they_are_and_no_others_anywhere() -> None:
+    assert may(BANK, "loan.read", Resource(area="130000", lender="rcb-1"))
+    assert not may(BANK, "loan.read", Resource(area=VILLAGE, lender="psb-1"))
+    assert not may(BANK, "household.read", Resource(area=VILLAGE))
+    assert may(BANK, "household.read", Resource(area=VILLAGE, application_to="rcb-1"))
+
+
+# YC.sco.6, LS17.gat.1
+def test_a_shared_grade_needs_an_application_and_a_programme_that_shares_it() -> None:
+    asked = Resource(household_id="h1", application_to="rcb-1")
+
+    assert may(BANK, "credit_grade.read", asked)
+    assert may(BANK, "exposure.read", asked)
+    assert not may(BANK, "credit_grade.read", asked, Conditions(shared_grade="none"))
+    insurer = Subject(Role.INSURER, "rcb-1")
+    assert not may(insurer, "credit_grade.read", asked)
+
+
+def test_an_insurer_reads_a_debt_only_while_its_own_claim_is_open() -> None:
+    insurer = Subject(Role.INSURER, "ins-1", areas=("990101",))
+
+    assert may(insurer, "debt_snapshot.read", Resource(open_claim_insurer="ins-1"))
+    assert not may(insurer, "debt_snapshot.read", Resource(open_claim_insurer="ins-2"))
+    assert not may(insurer, "debt_snapshot.read", Resource(insurer="ins-1"))
+    assert may(insurer, "policy.read", Resource(insurer="ins-1"))
+    assert not may(insurer, "policy.read", Resource(insurer="ins-2"))
+
+
+@pytest.mark.parametrize(
+    ("area", "inner", "held"),
+    [
+        ("990101101", "990101101005", True),
+        ("990101101", "990101102005", False),
+        ("990101", "990101101", True),
+        ("990101101", "990101", False),
+        ("990100", "990101101", True),
+        ("990000", "990201", True),
+        ("990000", "980201", False),
+        ("000000", "990201", False),
+        ("", "990201", False),
+        ("990101100", "990101101", False),
+    ],
+)
+def test_an_area_holds_what_its_code_begins(area: str, inner: str, held: bool) -> None:
+    assert access.contains(area, inner) == held
+    assert may(Subject(Role.POVERTY_OFFICE, "po", (area,)), "loan.read", Resource(inner)) == held
+
+
+def test_a_station_sees_every_one_of_its_areas() -> None:
+    both = Subject(Role.TOWNSHIP_STATION, "tst-1", areas=("990101101", "990101102"))
+
+    assert may(both, "household.read", Resource(area="990101102001"))
+    assert not may(STATION, "household.read", Resource(area="990101102001"))
+
+
+# YC.gat.2, TX.gat.1
+def test_people_see_their_own_and_only_where_the_programme_lets_them() -> None:
+    own = Resource(household_id="h1", lender="rcb-1")
+
+    for action in ("loan.read", "credit_grade.read", "policy.read", "debt_snapshot.read"):
+        assert may(PERSON, action, own)
+        assert not may(PERSON, action, Resource(household_id="h2"))
+        assert not may(PERSON, action, own, Conditions(self_service=False))
+    assert not may(PERSON, "loan.disburse", own)
+
+
+# HN-RCU.loa.9
+def test_nobody_does_two_duties_that_are_kept_apart() -> None:
+    reviewed = Resource(lender="rcb-1", done_by={"review": "p1"})
+    disbursed = Resource(lender="rcb-1", done_by={"disbursement": "p1"})
+    other = Subject(Role.BANK, "rcb-1", person_id="p9")
+    hidden = Subject(Role.BANK, "rcb-1")
+
+    assert not may(BANK, "loan.disburse", reviewed)
+    assert not may(BANK, "loan.review", disbursed)
+    assert may(other, "loan.disburse", reviewed)
+    assert not may(hidden, "loan.disburse", reviewed)
+    assert may(BANK, "loan.disburse", Resource(lender="rcb-1"))
+    finance = Subject(Role.FINANCE_BUREAU, "fin-1", ("990101",), "p1")
+    paid = Resource(area=VILLAGE, done_by={"disbursement": "p1"})
+    assert not may(finance, "fund.compensation.approve", paid)
+
+
+# JX.fun.3
+def test_only_the_named_approve_compensation_and_only_in_their_area() -> None:
+    case = Resource(area="990700")
+    finance = Subject(Role.FINANCE_BUREAU, "fin-1", ("990000",), "p1")
+    centre = Subject(Role.COUNTY_CENTRE, "cfc-1", ("990000",), "p1")
+
+    assert may(finance, "fund.compensation.approve", case)
+    assert not may(finance, "fund.compensation.approve", Resource(area="980700"))
+    assert not may(centre, "fund.compensation.approve", case)
+    both = Conditions(compensation_approvers=frozenset({"finance_bureau", "county_centre"}))
+    assert may(centre, "fund.compensation.approve", case, both)
+
+
+def test_a_programme_adds_to_the_platforms_conditions_and_takes_none_away() -> None:
+    plain = access.conditions_of(GatewayRules())
+    gateways = [pack.gateway for pack in load().packs.values() if pack.gateway]
+
+    assert plain.compensation_approvers == Conditions().compensation_approvers
+    assert not plain.self_service
+    assert len(gateways) > 10
+    for rules in gateways:
+        made = access.conditions_of(rules)
+        assert set(made.segregation) >= set(Conditions().segregation)
+        assert made.compensation_approvers

@@ -10,14 +10,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway import access
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
 from services.programmes import covers, pricing, scoring, waterfall
 from services.programmes.calendars import Calendar
 from services.programmes.loader import PackErrors, load_texts
+from services.programmes.review import review
 from services.programmes.schema.insurance import Insurance
 from services.programmes.schema.pack import Pack
-from services.programmes.schema.scoring import BasePointsScoring
+from services.programmes.schema.scoring import BasePointsScoring, WeightedScoring
 from services.programmes.schema.values import known
 from services.programmes.yaml_text import Problem
 from tests.programmes.county_texts import ADOPTION, INSTITUTIONS, OVERLAY, PACK, texts
@@ -73,6 +75,14 @@ def with_change(path: tuple[Any, ...], value: Any, *, remove: bool) -> str:
 
 def evaluate(pack: Pack) -> None:
     """Run what the pack says; an open or missing value may refuse, nothing may crash."""
+    if isinstance(pack.scoring, WeightedScoring):
+        with suppress(Refused):
+            scoring.score_by_weights(pack.scoring, {"integrity": 90}, "honest")
+    if pack.scoring:
+        with suppress(Refused):
+            review(pack.scoring, [], on=ON)
+    if pack.gateway:
+        access.conditions_of(pack.gateway)
     if isinstance(pack.scoring, BasePointsScoring):
         with suppress(Refused):
             scoring.score_by_points(pack.scoring, {"tidy": 1}, "honest")

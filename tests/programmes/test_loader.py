@@ -32,7 +32,7 @@ def test_a_county_lives_under_its_pack_and_its_overlay() -> None:
     terms = plain().terms(COUNTY, REF)
 
     assert terms.ref == REF
-    assert [known(grade.min_score_centi) for grade in known(terms.scoring).grades] == [9000, 10000]
+    assert [known(grade.min_score_centi) for grade in known(terms.scoring.grades)] == [9000, 10000]
     assert terms.required_covers("poor_household") == ("accident",)
     assert plain().parties(COUNTY, REF)["bank"] == ("rcb-1", "rcb-2")
 
@@ -109,8 +109,8 @@ def test_every_value_says_which_file_it_came_from() -> None:
     catalogue = load_texts({**texts(), "plain@2.yaml": CHILD})
     origins = catalogue.origins["plain@2"]
 
-    assert origins["loan_products[micro].subsidy.mode"] == "plain@2.yaml"
-    assert origins["loan_products[micro].max_principal_fen"] == "plain@1.yaml"
+    assert origins["loan_products[micro].subsidy.mode"].file == "plain@2.yaml"
+    assert origins["loan_products[micro].max_principal_fen"].file == "plain@1.yaml"
     assert "loan_products[micro].subsidy.rate_ppm" not in origins
 
 

@@ -76,13 +76,7 @@ def apply(
     """
     product = terms.product(application.product_id)
     reasons = _reasons_against(
-        application,
-        borrower,
-        product,
-        terms=terms,
-        parties=parties,
-        breakers=breakers,
-        today=today,
+        application, borrower, product, terms=terms, parties=parties, breakers=breakers, today=today
     )
     first = chain(product)[0]
     sla = None if product.sla is None else known(product.sla)
@@ -125,11 +119,17 @@ def apply(
         subrogated_fen=NOTHING,
         compensated=False,
         covered=False,
-        method=str(known(product.interest_settlement)),
+        method=_method(product),
         next_due_on=None,
         suspense_fen=NOTHING,
         postings=0,
     )
+
+
+def _method(product: LoanProduct) -> str:
+    """How it is paid back; of several that the programme allows, the one it names first."""
+    said = known(product.interest_settlement)
+    return str(said[0] if isinstance(said, tuple) else said)
 
 
 def _reasons_against(
@@ -340,7 +340,9 @@ def disburse(
         state=LoanState.ACTIVE,
         disbursed_on=today,
         matures_on=matures_on,
-        notice_on=None if notice is None else calendars.notice_day(matures_on, notice.lead_months),
+        notice_on=None
+        if notice is None
+        else calendars.notice_day(matures_on, known(notice.lead_months)),
         next_due_on=schedule.due_days(today, loan.term_months, schedule.Method(loan.method))[0],
     )
 

@@ -8,6 +8,7 @@ from services.programmes.cases import (
     insurance,
     loans,
     monitoring,
+    products,
     scoring,
     settlement,
 )
@@ -19,6 +20,7 @@ RULES: Mapping[str, Callable[[Case], Case]] = {
     **insurance.RULES,
     **loans.RULES,
     **monitoring.RULES,
+    **products.RULES,
     **scoring.RULES,
     **settlement.RULES,
 }

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from services.kernel.money import Fen
-from services.programmes import leverage, waterfall
+from services.programmes import leverage, upkeep, waterfall
 from services.programmes.cases.values import Case
 
 
@@ -62,6 +62,33 @@ def village_fund(given: Case) -> Case:
     return {"min_fen": result.min_fen, "max_fen": result.max_fen, "within": result.within}
 
 
+def top_up_rule(given: Case) -> Case:
+    result = upkeep.yearly_top_up(
+        Fen(sum(given["contributions_fen"])),
+        loans_fen=given["total_loans_fen"],
+        yearly_ppm=given["pct_ppm"],
+        min_balance_fen=given["min_balance_fen"],
+    )
+    return {
+        "meets_minimum": result.meets_minimum,
+        "added_fen": result.added_fen,
+        "balance_after_fen": result.balance_after_fen,
+    }
+
+
+def fee_subsidy(given: Case) -> Case:
+    result = upkeep.fee_subsidy(
+        given["disbursed_fen"],
+        rate_ppm=given["rate_ppm"],
+        households=given["households"],
+        per_household_fen=given["per_household_fen"],
+    )
+    return {
+        "lending_subsidy_fen": result.lending_subsidy_fen,
+        "data_fee_fen": result.data_fee_fen,
+    }
+
+
 def recovery(given: Case) -> Case:
     result = waterfall.share_recovery(
         given["recovered_fen"],
@@ -117,11 +144,13 @@ def loss_waterfall(given: Case) -> Case:
 
 RULES: Mapping[str, Callable[[Case], Case]] = {
     "funds.allocate": allocate,
+    "funds.fee_subsidy": fee_subsidy,
     "funds.insurer_pool": insurer_pool,
     "funds.leverage": fund_leverage,
     "funds.pool_mix": pool_mix,
     "funds.recovery": recovery,
     "funds.risk_share": risk_share,
+    "funds.top_up_rule": top_up_rule,
     "funds.village_fund": village_fund,
     "funds.waterfall": loss_waterfall,
 }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from services.programmes import covers
+from services.programmes import covers, indices, policies, upkeep
 from services.programmes.cases.values import Case, calendar, day
 from services.programmes.schema.insurance import ClaimTier
 
@@ -39,8 +39,37 @@ def premium(given: Case) -> Case:
     }
 
 
+def price_index(given: Case) -> Case:
+    result = indices.index_payout(
+        given["trigger_fen_per_jin"],
+        prices_fen_per_jin=[given["market_fen_per_jin"]],
+        quantity_centi_jin=given["quantity_centi_jin"],
+    )
+    return {"gap_fen_per_jin": result.gap_fen_per_jin, "payout_fen": result.payout_fen}
+
+
+def master_policy(given: Case) -> Case:
+    result = policies.merged(given["households"], given["covers"])
+    return {
+        "certificates_before": result.certificates_before,
+        "policies_after": result.policies_after,
+    }
+
+
+def stabilisation(given: Case) -> Case:
+    result = upkeep.stabilise(given["premium_fen"], given["claims_fen"], fund_fen=given["fund_fen"])
+    return {
+        "deficit_fen": result.deficit_fen,
+        "compensated_fen": result.compensated_fen,
+        "fund_after_fen": result.fund_after_fen,
+    }
+
+
 RULES: Mapping[str, Callable[[Case], Case]] = {
     "insurance.claim_tier": claim_tier,
     "insurance.cover_cap": cover_cap,
+    "insurance.master_policy": master_policy,
     "insurance.premium": premium,
+    "insurance.price_index": price_index,
+    "insurance.stabilisation": stabilisation,
 }

@@ -2,10 +2,19 @@
 
 from collections.abc import Callable, Mapping
 
-from services.programmes import calendars, delinquency, drawdown, interest, limits, pricing
+from services.programmes import (
+    calendars,
+    delinquency,
+    drawdown,
+    interest,
+    limits,
+    pricing,
+    sanctions,
+)
 from services.programmes.cases.values import Case, calendar, day
 from services.programmes.schema.loans import Subsidy, SubsidyMode
 from services.programmes.schema.monitoring import FiveTier, TierFrom
+from services.programmes.schema.sanctions import Relation
 
 
 def age_check(given: Case) -> Case:
@@ -144,6 +153,18 @@ def rate_check(given: Case) -> Case:
     return {"bound_rate_ppm": result.bound_rate_ppm, "allowed": result.allowed}
 
 
+def sanction_check(given: Case) -> Case:
+    result = sanctions.sanction_check(
+        [Relation(relation) for relation in given["relations"]],
+        Relation(given["relation"]),
+        sanctioned_on=day(given["sanctioned_on"]),
+        ban_months=given["ban_years"] * 12,
+        on=day(given["applied_on"]),
+    )
+    assert result.blocked_until is not None
+    return {"blocked_until": result.blocked_until.isoformat(), "blocked": result.blocked}
+
+
 def sla(given: Case) -> Case:
     done = given.get("completed_on")
     result = calendars.deadline(
@@ -185,6 +206,7 @@ RULES: Mapping[str, Callable[[Case], Case]] = {
     "loans.npl_trigger": npl_trigger,
     "loans.purpose_check": purpose_check,
     "loans.rate_check": rate_check,
+    "loans.sanction_check": sanction_check,
     "loans.sla": sla,
     "loans.subsidy_stop": subsidy_stop,
 }

@@ -21,12 +21,17 @@ from services.programmes.schema.values import (
 
 
 class OverlayHeader(Clause):
-    """Which pack a county completes, under which name; a changed overlay is a new name."""
+    """
+    Which pack a county completes, under which name; a changed overlay is a new name.
+
+    `conditions` are those of the pack that the county lives under, laid over it in this order.
+    """
 
     name: OverlayName
     county: CountyCode
     programme: PackRef
     status: Literal["example", "decided"]
+    conditions: tuple[Code, ...] = ()
     note: Title | None = None
 
 

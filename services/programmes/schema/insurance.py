@@ -7,6 +7,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from services.programmes.schema.index import PriceIndex
+from services.programmes.schema.policies import (
+    Bundle,
+    DirectFinancing,
+    MasterPolicy,
+    Participation,
+    PremiumSubsidy,
+)
 from services.programmes.schema.values import (
     BorrowerClass,
     Clause,
@@ -20,6 +28,8 @@ from services.programmes.schema.values import (
 )
 
 HOUSEHOLD = "household"
+EVERY = "every"
+"""In `required_covers`: every class of borrower that is not named itself."""
 
 
 class CoverKind(StrEnum):
@@ -69,14 +79,17 @@ SumInsured = Annotated[
 
 
 class Premium(Clause):
-    """What a cover costs a year, and who pays; several payers share by `shares`."""
+    """What a cover costs a year, and who pays what no subsidy pays."""
 
     rate_ppm: OrOpen[RatePpm]
     max_rate_ppm: RatePpm | None = None
     payer: Literal["borrower", "county", "insurer", "enterprise"] = "borrower"
+    subsidy: PremiumSubsidy | None = None
 
     @model_validator(mode="after")
     def _cap(self) -> Self:
+        if self.subsidy and self.subsidy.payer == self.payer:
+            raise ValueError(f"{self.payer} pays the premium and cannot subsidise it as well")
         if isinstance(self.rate_ppm, Open) or self.max_rate_ppm is None:
             return self
         if self.rate_ppm > self.max_rate_ppm:
@@ -98,6 +111,7 @@ class Cover(Clause):
     sum_insured: OrOpen[SumInsured]
     cap_fen: OrOpen[FenAmount] | None = None
     premium: OrOpen[Premium]
+    price_index: OrOpen[PriceIndex] | None = None
     valid_from: Annotated[date | None, Field(alias="from")] = None
     valid_to: Annotated[date | None, Field(alias="to")] = None
 
@@ -105,6 +119,8 @@ class Cover(Clause):
     def _payees(self) -> Self:
         if self.valid_from and self.valid_to and self.valid_to < self.valid_from:
             raise ValueError("the cover ends before it starts")
+        if (self.kind is CoverKind.PRICE_INDEX) != (self.price_index is not None):
+            raise ValueError("a cover has price_index, known or open, if its kind is price_index")
         if isinstance(self.payees, Open):
             return self
         names = [name for group in groups_of(self.payees) for name in group]
@@ -123,7 +139,7 @@ def groups_of(payees: tuple[PayeeGroup, ...]) -> tuple[tuple[str, ...], ...]:
 class RequiredCovers(Clause):
     """The covers a borrower must have before money is paid out."""
 
-    borrower_class: BorrowerClass
+    borrower_class: BorrowerClass | Literal["every"]
     covers: tuple[Code, ...]
 
 
@@ -135,19 +151,6 @@ class ClaimTier(Clause):
     working_days: Annotated[int, Field(ge=0, le=250)]
 
 
-class MasterPolicy(Clause):
-    """The covers are packed into one policy for each of these."""
-
-    scope: Literal["county", "township"]
-
-
-class Participation(Clause):
-    """What an insurer must do to take part, and how policy lines are shared out."""
-
-    agreement_required: bool
-    lines_divided_by: Literal["guarantee_volume"]
-
-
 class Insurance(Clause):
     """A programme's covers and the rules that hold for all of them."""
 
@@ -157,20 +160,28 @@ class Insurance(Clause):
     claim_tiers: OrOpen[tuple[ClaimTier, ...]]
     household_paid: Literal["after_lenders_confirm", "at_once"] = "after_lenders_confirm"
     master_policy: MasterPolicy | None = None
+    bundles: tuple[Bundle, ...] = ()
     participation: Participation | None = None
+    direct_financing: DirectFinancing | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         names = [cover.id for cover in self.covers]
         if twice := duplicates(names):
             raise ValueError(f"cover {twice[0]} is declared twice")
-        if not isinstance(self.required_covers, Open):
-            classes = [required.borrower_class.value for required in self.required_covers]
-            if twice := duplicates(classes):
-                raise ValueError(f"required_covers names {twice[0]} twice")
-            for required in self.required_covers:
-                if unknown := [code for code in required.covers if code not in names]:
-                    raise ValueError(f"required_covers names {unknown[0]}, which is no cover")
+        required = () if isinstance(self.required_covers, Open) else self.required_covers
+        if twice := duplicates([str(each.borrower_class) for each in required]):
+            raise ValueError(f"required_covers names {twice[0]} twice")
+        if twice := duplicates([bundle.id for bundle in self.bundles]):
+            raise ValueError(f"bundle {twice[0]} is declared twice")
+        policy = self.master_policy.covers if self.master_policy else ()
+        for place, codes in [
+            *(("required_covers", each.covers) for each in required),
+            *((f"bundle {bundle.id}", bundle.covers) for bundle in self.bundles),
+            ("master_policy", policy),
+        ]:
+            if unknown := [code for code in codes if code not in names]:
+                raise ValueError(f"{place} names {unknown[0]}, which is no cover")
         if not isinstance(self.claim_tiers, Open):
             _check_tiers(self.claim_tiers)
         return self
@@ -185,3 +196,7 @@ def _check_tiers(tiers: tuple[ClaimTier, ...]) -> None:
     known = [bound for bound in bounds if bound is not None]
     if any(low >= high for low, high in itertools.pairwise(known)):
         raise ValueError("claim tiers go from small to large amounts")
+    if any(low.working_days > high.working_days for low, high in itertools.pairwise(tiers)):
+        raise ValueError("a larger claim may not be paid sooner than a smaller one")
+    if twice := duplicates([tier.tier for tier in tiers]):
+        raise ValueError(f"claim tier {twice[0]} is declared twice")

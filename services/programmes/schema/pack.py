@@ -6,16 +6,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from services.programmes.schema.fund import Fund
+from services.programmes.schema.fund import Fund, check_covers
+from services.programmes.schema.gateway import GatewayRules
 from services.programmes.schema.insurance import Insurance
 from services.programmes.schema.loans import LoanProduct, LoanRules
 from services.programmes.schema.monitoring import Monitoring
+from services.programmes.schema.registry import Registry
 from services.programmes.schema.scoring import Gate, Scoring
 from services.programmes.schema.values import (
     AreaCode,
     BorrowerClass,
     Clause,
     Code,
+    Open,
     OrOpen,
     PackRef,
     ProgrammeId,
@@ -61,20 +64,40 @@ class Eligibility(Clause):
     standards: tuple[Code, ...] = ()
     max_age: OrOpen[Annotated[int, Field(ge=18, le=120)]] | None = None
     age_on: Literal["application", "maturity"] = "application"
+    residents: Literal["rural", "urban_and_rural"] = "rural"
+    borrower_uses_and_repays: bool = False
+
+    @model_validator(mode="after")
+    def _gates(self) -> Self:
+        if not self.borrower_classes:
+            raise ValueError("borrower_classes names nobody")
+        if isinstance(self.gates, Open):
+            return self
+        if twice := duplicates([gate.code for gate in self.gates]):
+            raise ValueError(f"gate {twice[0]} is declared twice")
+        return self
 
 
-class GatewayRules(Clause):
-    """What the programme lets institutions share."""
+class Condition(Clause):
+    """
+    What is otherwise in a county with this property; the ref is `id@version:condition`.
 
-    shared_grade: Literal["none", "application_only", "government_and_banks"] = "application_only"
-    reconciliation: bool = False
-    self_service: bool = False
+    Beside these keys it says any section of a pack, laid over the pack's own. Nobody reads it from
+    here: the loader makes a pack of it.
+    """
+
+    title: Title | None = None
+
+
+CONDITION_KEYS = frozenset(Condition.model_fields)
 
 
 class Pack(Clause):
     """One programme in one version, with everything it inherits."""
 
     programme: Header
+    conditions: dict[Code, Condition] = Field(default_factory=dict)
+    registry: Registry | None = None
     eligibility: Eligibility | None = None
     scoring: Scoring | None = None
     loans: LoanRules | None = None
@@ -88,6 +111,8 @@ class Pack(Clause):
     def _links(self) -> Self:
         if twice := duplicates([product.id for product in self.loan_products]):
             raise ValueError(f"loan product {twice[0]} is declared twice")
+        if self.fund:
+            check_covers(self.fund, self.insurance)
         models = {model.id: model for model in self.fund.models} if self.fund else {}
         for product in self.loan_products:
             for code in product.sharing_models:
@@ -101,6 +126,20 @@ class Pack(Clause):
                     )
         if self.loan_products and self.loans is None:
             raise ValueError("loan_products need the section loans")
+        drawdown = self.loans.controlled_drawdown if self.loans else None
+        offered = {product.id for product in self.loan_products}
+        for code in drawdown.products if drawdown else ():
+            if code not in offered:
+                raise ValueError(f"controlled_drawdown names {code}, which is no loan product")
+        return self
+
+    @model_validator(mode="after")
+    def _honours(self) -> Self:
+        known_honours = self.registry.honours if self.registry else ()
+        honours = self.scoring.honours if self.scoring else None
+        for level in honours.levels if honours and known_honours else ():
+            if level.id not in known_honours:
+                raise ValueError(f"honour {level.id} is scored, but registry.honours lacks it")
         return self
 
 

@@ -50,7 +50,12 @@ def known(value: T | Open) -> T:
             "PROGRAMME_VALUE_OPEN",
             f"{value.path or 'a value'} is open: {value.open}",
             message_zh=f"方案参数 {value.path} 尚未确定",
-            facts={"key": value.path},
+            facts={
+                "key": value.path,
+                "value": f"open: {value.open}",
+                "rule": "an open value blocks every rule that needs it",
+                "hint": f"set {value.path} below values: in the county's overlay",
+            },
         )
     return value
 
@@ -104,15 +109,38 @@ class BorrowerClass(StrEnum):
 class Organ(StrEnum):
     """Who takes a step of a chain or a duty; an adoption names the institutions."""
 
+    ASSIGNED_HELPER = "assigned_helper"
+    VILLAGE_REVIEW_GROUP = "village_review_group"
     VILLAGE_DEPARTMENT = "village_department"
     TOWNSHIP_STATION = "township_station"
     COUNTY_CENTRE = "county_centre"
     POVERTY_OFFICE = "poverty_office"
     FINANCE_BUREAU = "finance_bureau"
     LENDER = "lender"
+    ENTERPRISE = "enterprise"
     INSURER = "insurer"
     GUARANTOR = "guarantor"
     COURT = "court"
+    VILLAGE_COMMITTEE = "village_committee"
+    VILLAGE_RISK_GROUP = "village_risk_group"
+    VILLAGE_WORK_TEAM = "village_work_team"
+    VILLAGE_COUNCIL = "village_council"
+    VILLAGE_OFFICIAL = "village_official"
+    VILLAGER = "villager"
+    MORAL_PANEL = "moral_panel"
+    FIVE_ELDERS = "five_elders"
+    COMMUNITY_ELDER = "community_elder"
+    LOAN_REVIEW_COMMITTEE = "loan_review_committee"
+    FIRST_SECRETARY = "first_secretary"
+    POVERTY_CADRE = "poverty_cadre"
+    ACCOUNT_MANAGER = "account_manager"
+    TOWNSHIP_GOVERNMENT = "township_government"
+    COOPERATIVE = "cooperative"
+    MUTUAL_AID_SOCIETY = "mutual_aid_society"
+    CENTRAL_BANK = "central_bank"
+    BANK_REGULATOR = "bank_regulator"
+    INSURANCE_REGULATOR = "insurance_regulator"
+    AGRICULTURE_BUREAU = "agriculture_bureau"
 
 
 class Every(StrEnum):

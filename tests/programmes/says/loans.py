@@ -5,41 +5,14 @@ from datetime import date
 
 from services.programmes import pricing
 from services.programmes.cases.values import Case
-from services.programmes.schema.loans import BenchmarkPlusPricing, OverdueNpl
-from services.programmes.schema.values import known
+from services.programmes.schema.loans import (
+    FiveTierNpl,
+    OverdueNpl,
+    SubsidyMode,
+)
+from services.programmes.schema.sanctions import SanctionEffect
+from services.programmes.schema.values import Open, known
 from services.programmes.terms import Terms
-
-
-def amount_check(terms: Terms, given: Case) -> None:
-    assert terms.product("microcredit").max_principal_fen == given["product_cap_fen"]
-
-
-def interest_subsidy(terms: Terms, given: Case) -> None:
-    clause = known(terms.product("entity_credit").subsidy)
-    assert clause.mode.value == given["subsidy"]["mode"]
-    assert clause.rate_ppm == given["subsidy"]["rate_ppm"]
-    assert clause.max_months == given["subsidy"]["max_months"]
-
-
-def rate_check(terms: Terms, given: Case) -> None:
-    clause = known(terms.product("entity_credit").pricing)
-    assert isinstance(clause, BenchmarkPlusPricing)
-    assert clause.max_uplift_pct == given["cap"]["uplift_pct"]
-
-
-def sla(terms: Terms, given: Case) -> None:
-    product = "microcredit" if given["working_days"] < 10 else "entity_credit"
-    clause = terms.product(product).sla
-    assert clause is not None
-    assert known(clause).unit == "working_days"
-    assert known(clause).value == given["working_days"]
-
-
-def purpose_check(terms: Terms, given: Case) -> None:
-    product = terms.product("microcredit")
-    assert list(product.purpose.prohibited) == given["prohibited"]
-    assert terms.loans.area_of_use == "county"
-    assert terms.county_code == given["required_area"]
 
 
 def npl_trigger(terms: Terms, given: Case) -> None:
@@ -71,15 +44,47 @@ def controlled_drawdown(terms: Terms, given: Case) -> None:
     assert terms.loans.controlled_drawdown.threshold_fen == given["threshold_fen"]
 
 
+def five_tier(terms: Terms, given: Case) -> None:
+    npl = known(terms.loans.npl)
+    assert isinstance(npl, FiveTierNpl)
+    assert npl.from_tier == "substandard"
+    watched = terms.pack.monitoring
+    if watched is None or isinstance(watched.five_tier, Open):
+        return
+    table = [(band.tier.value, band.min_overdue_days) for band in watched.five_tier]
+    assert table == [(band["tier"], band["min_overdue_days"]) for band in given["table"]]
+
+
+def debt_snapshot(terms: Terms, given: Case) -> None:
+    clause = known(terms.product("microcredit").subsidy)
+    own = given["accrued_interest_fen"] - given["subsidised_interest_fen"]
+    if own == 0:
+        assert clause.mode is SubsidyMode.FULL_AT_BENCHMARK
+    else:
+        # What the treasury pays of a dearer loan is in proportion to the pack's ceiling.
+        assert clause.mode is SubsidyMode.CAPPED_RATE
+        assert clause.rate_ppm is not None
+        whole = given["subsidised_interest_fen"] * 60_000
+        assert whole == given["accrued_interest_fen"] * clause.rate_ppm
+
+
+def sanction_check(terms: Terms, given: Case) -> None:
+    bans = [
+        sanction
+        for sanction in terms.loans.sanctions
+        if SanctionEffect.NO_CREDIT in sanction.effects
+    ]
+    assert [sanction.ban_months for sanction in bans] == [given["ban_years"] * 12]
+    assert [relation.value for relation in bans[0].relations] == given["relations"]
+
+
 SAYS: Mapping[str, Callable[[Terms, Case], None]] = {
-    "loans.amount_check": amount_check,
     "loans.collection_discount": collection_discount,
     "loans.controlled_drawdown": controlled_drawdown,
-    "loans.interest_subsidy": interest_subsidy,
+    "loans.debt_snapshot": debt_snapshot,
+    "loans.five_tier": five_tier,
     "loans.maturity_notice": maturity_notice,
     "loans.npl_trigger": npl_trigger,
-    "loans.purpose_check": purpose_check,
-    "loans.rate_check": rate_check,
-    "loans.sla": sla,
+    "loans.sanction_check": sanction_check,
     "loans.subsidy_stop": subsidy_stop,
 }
