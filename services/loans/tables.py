@@ -57,6 +57,9 @@ class LoanRow(SQLModel, table=True):
     next_due_on: date | None
     suspense_fen: int = Field(sa_type=BigInteger)
     postings: int
+    subsidy_rate_ppm: int = Field(sa_type=BigInteger)
+    subsidy_ends_on: date | None
+    subsidy_ended_on: date | None
 
 
 class PostingRow(SQLModel, table=True):

@@ -16,12 +16,17 @@ from services.loans.model import Loan, LoanState
 from services.loans.operations.shared import said
 from services.loans.rules import balance, book, position
 from services.loans.rules.book import Line, Position, Posting, PostingKind, Replayed
+from services.loans.rules.schedule import Plan
+from services.loans.store import agreements
+from services.programmes.settlement import AppropriationOrder
 from services.programmes.terms import Terms
 
 _COUNTER_ACCOUNTS = {
     PostingKind.DISCOUNT: "interest_forgiven",
     PostingKind.WRITE_OFF: "written_off",
     PostingKind.OPENING: "opening_balance",
+    PostingKind.CARRIED_OUT: "carried_principal",
+    PostingKind.CARRIED_IN: "carried_principal",
 }
 """What stands against a loan's accounts; cash for all other kinds."""
 
@@ -75,12 +80,14 @@ class Desk:
         self._entries: list[Entry] = []
         self._rows: list[tuple[UUID, Posting, str]] = []
         self._books: dict[UUID, list[Posting]] = {}
+        self._agreed: dict[UUID, Plan] = {}
 
     async def load(self, session: AsyncSession, loan_ids: Collection[UUID]) -> None:
         """Read the books of loans that will be replayed or are paid back in instalments."""
         wanted = [each for each in loan_ids if each in self.loans and each not in self._books]
         if wanted:
             self._books.update(await store.postings_of(session, self._county_code, wanted))
+            self._agreed.update(await agreements.plans_of(session, self._county_code, wanted))
 
     async def load_for(self, session: AsyncSession, postings: Sequence[tuple[UUID, date]]) -> None:
         """Read the books that postings of these value dates will need."""
@@ -97,11 +104,25 @@ class Desk:
     def _needs_book(loan: Loan, value_date: date) -> bool:
         if loan.interest is None:
             return False
-        return loan.method != "bullet" or value_date < loan.interest.accrued_through
+        if loan.method != "bullet" or loan.state is LoanState.WRITTEN_OFF:
+            return True
+        return value_date < loan.interest.accrued_through
 
     def book_of(self, loan_id: UUID) -> Sequence[Posting]:
         """The postings of a loan whose book was loaded."""
         return self._books[loan_id]
+
+    def lines_of(self, loan_id: UUID) -> Sequence[Line]:
+        """What became of each posting of a loan whose book was loaded."""
+        loan = self.loans[loan_id]
+        assert loan.interest is not None
+        terms = position.book_terms(loan, self._terms_of(loan.programme))
+        return book.replay(terms, self._books[loan_id], loan.interest.accrued_through).lines
+
+    def order_of(self, loan_id: UUID) -> AppropriationOrder:
+        """In which order money is put toward a loan."""
+        loan = self.loans[loan_id]
+        return position.book_terms(loan, self._terms_of(loan.programme)).order
 
     def post(self, loan_id: UUID, posting: Posting) -> Posted:
         """Make one posting; its number is given here."""
@@ -125,7 +146,12 @@ class Desk:
         held = (
             position.position_of(before)
             if before.interest is not None
-            else Position(posting.value_date, 0, subsidised=before.subsidised)
+            else Position(
+                posting.value_date,
+                0,
+                subsidised=before.subsidised,
+                subsidy_rate_ppm=before.subsidy_rate_ppm,
+            )
         )
         accrued = book.accrue(held, posting.value_date, terms.day_basis)
         after, line = book.apply(accrued, posting, terms.order)
@@ -152,10 +178,12 @@ class Desk:
         taken = sum(
             interest + principal
             for kind, (interest, principal, _) in step.moved.items()
-            if kind in book.MONEY_IN or kind is PostingKind.PAYOUT_UNDONE
+            if kind in book.MONEY_IN or kind in (PostingKind.PAYOUT_UNDONE, PostingKind.RECOVERY)
         )
         subrogated = balance.subrogated_part(before, taken) if taken > 0 else Fen(0)
         loan = replace(loan, subrogated_fen=Fen(before.subrogated_fen - subrogated))
+        if posting.kind is PostingKind.SUBSIDY_STOP:
+            loan = replace(loan, subsidy_ended_on=posting.value_date)
         self._journal(loan, posting, step, subrogated)
         return Posted(before, loan, step.line, subrogated)
 
@@ -173,9 +201,11 @@ class Desk:
         for kind, (interest, principal, held_back) in step.moved.items():
             name = _COUNTER_ACCOUNTS.get(kind, "lender_cash")
             counter = Account(name, loan.lender_id)
+            recovered = Account("written_off", loan.lender_id)
+            back = kind is PostingKind.RECOVERY
             transfers += [
-                _signed(counter, own_interest, interest),
-                _signed(counter, own_principal, principal),
+                _signed(counter, recovered if back else own_interest, interest),
+                _signed(counter, recovered if back else own_principal, principal),
                 _signed(counter, suspense, held_back),
             ]
         transfers.append(
@@ -198,6 +228,21 @@ class Desk:
             )
         )
 
+    def agree(self, loan_id: UUID, plan: Plan) -> Loan:
+        """Let another agreement decide what falls due from now on; its book was loaded."""
+        self._agreed[loan_id] = plan
+        self.loans[loan_id] = replace(
+            self.loans[loan_id],
+            method=str(plan.method),
+            matures_on=plan.matures_on,
+            next_due_on=plan.matures_on,
+        )
+        return self.settle_up(loan_id, self.today)
+
+    def agreed_of(self, loan_id: UUID) -> Plan | None:
+        """The agreement in force of a loan whose book was loaded; None: as it was approved."""
+        return self._agreed.get(loan_id)
+
     def say(self, loan_id: UUID, event: Callable[[Loan], OutgoingEvent]) -> Loan:
         """Record one event of a loan, in its sequence."""
         loan = self.loans[loan_id] = said(self.loans[loan_id])
@@ -209,6 +254,8 @@ class Desk:
         loan = self.loans[loan_id]
         was = self._told[loan_id]
         self._told[loan_id] = loan.state
+        if loan.state is LoanState.WRITTEN_OFF:
+            return loan
         if loan.state is LoanState.SETTLED:
             loan = self.loans[loan_id] = replace(loan, next_due_on=None)
             if was is not LoanState.SETTLED:
@@ -219,7 +266,9 @@ class Desk:
         due = loan.matures_on
         if loan.method != "bullet":
             terms = position.book_terms(loan, self._terms_of(loan.programme))
-            due = position.next_due(loan, terms, self._books[loan_id], self.today)
+            due = position.next_due(
+                loan, terms, self._books[loan_id], self.today, self._agreed.get(loan_id)
+            )
         cured = loan.overdue_days > 0 and due is not None and due >= self.today
         loan = self.loans[loan_id] = replace(
             loan, next_due_on=due, overdue_days=0 if cured else loan.overdue_days

@@ -13,6 +13,7 @@ from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
 from services.loans import events_out, store
 from services.loans.model import Application, Decision, Loan, LoanState
+from services.loans.operations import standing
 from services.loans.operations.desk import Desk
 from services.loans.operations.shared import (
     Outcome,
@@ -107,6 +108,7 @@ async def decide_applications(
     terms_of = terms_by_ref(catalogue, county_code)
     loans = await store.lock_loans(session, county_code, {d.loan_id for d in decisions})
     breakers = await share_breakers(session, county_code, {ln.area_code for ln in loans.values()})
+    barred = await standing.barred(session, county_code, loans, terms_of)
     outcomes: list[Outcome] = []
     events: list[OutgoingEvent] = []
     changed: dict[UUID, Loan] = {}
@@ -114,6 +116,8 @@ async def decide_applications(
         try:
             loan = found(loans, decision.loan_id)
             may_act_in(loan.area_code)
+            if decision.approve and loan.loan_id in barred:
+                raise barred[loan.loan_id]
             loan = lending.decide(
                 loan,
                 decision,
@@ -200,11 +204,14 @@ async def disburse_loans(
     terms_of = terms_by_ref(catalogue, county_code)
     loans = await store.lock_loans(session, county_code, set(loan_ids))
     breakers = await share_breakers(session, county_code, {ln.area_code for ln in loans.values()})
+    barred = await standing.barred(session, county_code, loans, terms_of)
     desk = Desk(county_code, loans, today, terms_of, person_id=actor.person_id)
     outcomes: list[Outcome] = []
     for loan_id in loan_ids:
         try:
             loan = found(loans, loan_id)
+            if loan_id in barred:
+                raise barred[loan_id]
             loans[loan_id] = lending.disburse(
                 loan,
                 actor=actor,

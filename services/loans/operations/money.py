@@ -22,7 +22,7 @@ from services.loans.model import (
 )
 from services.loans.operations.desk import Desk
 from services.loans.operations.shared import Outcome, found, terms_by_ref
-from services.loans.rules import balance, lending
+from services.loans.rules import balance, collecting, lending
 from services.loans.rules.book import Posting, PostingKind
 from services.loans.rules.lending import Actor
 from services.programmes import settlement
@@ -65,7 +65,10 @@ async def repay_loans(
 
 
 def repay(desk: Desk, repayment: Repayment) -> Loan:
-    """Post one repayment and say it."""
+    """Post one repayment and say it; of a loan that was written off it is a recovery."""
+    loan = desk.loans[repayment.loan_id]
+    if loan.state is LoanState.WRITTEN_OFF and loan.owed_fen == 0:
+        return _recover(desk, repayment)
     posted = desk.post(
         repayment.loan_id,
         Posting(0, PostingKind.REPAYMENT, repayment.value_date, repayment.amount_fen),
@@ -83,6 +86,28 @@ def repay(desk: Desk, repayment: Repayment) -> Loan:
         ),
     )
     return desk.settle_up(repayment.loan_id, repayment.value_date)
+
+
+def _recover(desk: Desk, repayment: Repayment) -> Loan:
+    loan_id = repayment.loan_id
+    back = collecting.recovery(desk.lines_of(loan_id), repayment.amount_fen, desk.order_of(loan_id))
+    posting = Posting(
+        0, PostingKind.RECOVERY, repayment.value_date, repayment.amount_fen, fixed=back
+    )
+    posted = desk.post(loan_id, posting)
+    return desk.say(
+        loan_id,
+        lambda loan: events_out.loan_repaid(
+            loan,
+            repayment,
+            principal_fen=back.principal_fen,
+            interest_fen=back.interest_fen,
+            subrogated_fen=posted.subrogated_fen,
+            suspense_fen=posted.line.suspense_fen,
+            day=desk.today,
+            recovered_fen=back.total_fen,
+        ),
+    )
 
 
 async def reverse_repayment(
@@ -112,7 +137,7 @@ async def reverse_repayment(
         loan.loan_id,
         Posting(
             0,
-            PostingKind.REPAYMENT,
+            wrong.kind,
             wrong.value_date,
             wrong.amount_fen,
             reverses=wrong.number,

@@ -97,7 +97,8 @@ def check_value_date(
 def repayment_to_undo(postings: Sequence[Posting], number: int) -> Posting:
     """The repayment with a number, or a refusal: not one, or undone already."""
     wrong = next((each for each in postings if each.number == number), None)
-    if wrong is None or wrong.kind is not PostingKind.REPAYMENT or wrong.reverses is not None:
+    kinds = (PostingKind.REPAYMENT, PostingKind.RECOVERY)
+    if wrong is None or wrong.kind not in kinds or wrong.reverses is not None:
         raise Refused(
             "NOT_A_REPAYMENT",
             f"posting {number} of the loan is no repayment",

@@ -35,6 +35,12 @@ class PostingKind(StrEnum):
     """Another yearly rate from this day on."""
     SUBSIDY_STOP = "subsidy_stop"
     """The treasury stops bearing interest; the household goes on from this day."""
+    CARRIED_OUT = "carried_out"
+    """Principal goes over to the loan that renews this one; no cash moves."""
+    CARRIED_IN = "carried_in"
+    """Principal comes over from the loan that this one renews; no cash moves."""
+    RECOVERY = "recovery"
+    """Money for what was written off; its split is fixed, for nothing is owed any more."""
 
 
 MONEY_IN = frozenset({PostingKind.REPAYMENT, PostingKind.PAYOUT})
@@ -66,6 +72,8 @@ class BookTerms:
     day_basis: int
     order: AppropriationOrder
     subsidised: bool
+    subsidy_rate_ppm: int = 0
+    """What the treasury bears at most; 0: all of the rate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +102,14 @@ class Position:
     owed_fen: Fen = NOTHING
     suspense_fen: Fen = NOTHING
     subsidised: bool = False
+    subsidy_rate_ppm: int = 0
+
+    @property
+    def borne_ppm(self) -> int:
+        """The yearly rate that the treasury bears now; never more than the loan costs (S30)."""
+        if not self.subsidised:
+            return 0
+        return min(self.rate_ppm, self.subsidy_rate_ppm or self.rate_ppm)
 
     @property
     def debt(self) -> Amounts:
@@ -127,7 +143,12 @@ def replay(terms: BookTerms, postings: Sequence[Posting], through: date) -> Repl
     """
     ordered = counting(postings)
     assert ordered, "a book begins with a posting"
-    position = Position(ordered[0].value_date, 0, subsidised=terms.subsidised)
+    position = Position(
+        ordered[0].value_date,
+        0,
+        subsidised=terms.subsidised,
+        subsidy_rate_ppm=terms.subsidy_rate_ppm,
+    )
     lines: list[Line] = []
     for posting in ordered:
         position = accrue(position, posting.value_date, terms.day_basis)
@@ -141,9 +162,14 @@ def accrue(position: Position, through: date, day_basis: int) -> Position:
     days = (through - position.accrued_through).days
     if days <= 0:
         return position
-    grown = interest.day_numerator(position.outstanding_fen, position.rate_ppm, days)
-    household = position.household_numerator + (0 if position.subsidised else grown)
-    treasury = position.treasury_numerator + (grown if position.subsidised else 0)
+    borne = position.borne_ppm
+    own = position.rate_ppm - borne
+    household = position.household_numerator + interest.day_numerator(
+        position.outstanding_fen, own, days
+    )
+    treasury = position.treasury_numerator + interest.day_numerator(
+        position.outstanding_fen, borne, days
+    )
     household_fen = interest.numerator_to_fen(household, day_basis)
     return replace(
         position,
@@ -160,15 +186,24 @@ def apply(position: Position, posting: Posting, order: AppropriationOrder) -> tu
     """Let one posting act on a position that is accrued to its day."""
     taken, suspense = Amounts(), NOTHING
     match posting.kind:
-        case PostingKind.DISBURSEMENT | PostingKind.OPENING | PostingKind.PAYOUT_UNDONE:
+        case (
+            PostingKind.DISBURSEMENT
+            | PostingKind.OPENING
+            | PostingKind.PAYOUT_UNDONE
+            | PostingKind.CARRIED_IN
+        ):
             position = _raised(position, posting)
         case PostingKind.REPAYMENT | PostingKind.PAYOUT:
             taken = settlement.appropriate(posting.amount_fen, position.debt, order)
             suspense = Fen(posting.amount_fen - taken.total_fen)
             position = _lowered(position, taken, suspense)
-        case PostingKind.DISCOUNT | PostingKind.WRITE_OFF:
+        case PostingKind.DISCOUNT | PostingKind.WRITE_OFF | PostingKind.CARRIED_OUT:
             taken = _at_most(posting.fixed, position.debt)
             position = _lowered(position, taken, NOTHING)
+        case PostingKind.RECOVERY:
+            taken = posting.fixed
+            suspense = Fen(posting.amount_fen - taken.total_fen)
+            position = replace(position, suspense_fen=Fen(position.suspense_fen + suspense))
         case PostingKind.REFUND:
             suspense = Fen(-posting.amount_fen)
             position = replace(position, suspense_fen=Fen(position.suspense_fen + suspense))

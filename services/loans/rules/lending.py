@@ -186,7 +186,8 @@ def stopped(breakers: Sequence[Breaker], effect: str) -> Breaker | None:
     return next(found, None)
 
 
-def _refuse_stopped(breakers: Sequence[Breaker], effect: str) -> None:
+def refuse_stopped(breakers: Sequence[Breaker], effect: str) -> None:
+    """Refuse what a tripped breaker of these forbids."""
     breaker = stopped(breakers, effect)
     if breaker is not None:
         raise Refused(
@@ -227,7 +228,7 @@ def decide(
     decided = (*loan.decided, (decision.step, decision.person_id))
     if not decision.approve:
         return refuse(replace(loan, decided=decided), [f"STEP_{decision.step.upper()}_REFUSED"])
-    _refuse_stopped(breakers, "stop_approve")
+    refuse_stopped(breakers, "stop_approve")
     if place + 1 < len(steps):
         last_is_next = place + 2 == len(steps)
         model = terms.default_sharing_model(terms.product(loan.product_id))
@@ -277,7 +278,8 @@ def _approve(loan: Loan, terms: Terms, today: date) -> Loan:
         state=LoanState.APPROVED,
         next_step="",
         rate_ppm=rate,
-        subsidised=subsidised == rate,
+        subsidised=subsidised > 0,
+        subsidy_rate_ppm=subsidised,
         required_covers=terms.required_covers(loan.borrower_class),
     )
 
@@ -294,6 +296,9 @@ def refuse(loan: Loan, reasons: Sequence[str]) -> Loan:
 
 def cover_answered(loan: Loan, refusal: str) -> Loan:
     """Take the fund's answer; one that comes when nothing waits for it changes nothing."""
+    if loan.state is LoanState.ACTIVE and not loan.covered and not refusal:
+        # A loan that renews another is paid out before the fund has answered.
+        return replace(loan, covered=True)
     if loan.state is not LoanState.AWAITING_COVER:
         return loan
     if refusal:
@@ -331,7 +336,7 @@ def disburse(
             message_zh="规定的保险尚未生效",
             facts={"covers": missing},
         )
-    _refuse_stopped(breakers, "stop_disburse")
+    refuse_stopped(breakers, "stop_disburse")
     _require_cover(loan, terms)
     matures_on = calendars.add_months(today, loan.term_months)
     notice = terms.loans.maturity_notice

@@ -8,12 +8,21 @@ from services.kernel.money import Fen
 from services.loans.model import Interest, Loan, LoanState
 from services.loans.rules import book, schedule
 from services.loans.rules.book import BookTerms, Position, Posting, PostingKind, Replayed
+from services.loans.rules.schedule import Plan
 from services.programmes import settlement
 from services.programmes.terms import Terms
 
 NOTHING = Fen(0)
 
-BORNE_BY_PAYER = frozenset({PostingKind.REPAYMENT, PostingKind.PAYOUT, PostingKind.DISCOUNT})
+BORNE_BY_PAYER = frozenset(
+    {
+        PostingKind.REPAYMENT,
+        PostingKind.PAYOUT,
+        PostingKind.DISCOUNT,
+        PostingKind.WRITE_OFF,
+        PostingKind.CARRIED_OUT,
+    }
+)
 
 
 def book_terms(loan: Loan, terms: Terms) -> BookTerms:
@@ -22,6 +31,7 @@ def book_terms(loan: Loan, terms: Terms) -> BookTerms:
         day_basis=terms.loans.day_basis,
         order=settlement.appropriation(terms.loans.appropriation_order),
         subsidised=loan.subsidised,
+        subsidy_rate_ppm=loan.subsidy_rate_ppm,
     )
 
 
@@ -39,7 +49,8 @@ def position_of(loan: Loan) -> Position:
         treasury_posted_fen=held.treasury_posted_fen,
         owed_fen=held.owed_fen,
         suspense_fen=loan.suspense_fen,
-        subsidised=loan.subsidised and loan.non_performing_on is None,
+        subsidised=loan.subsidised and loan.subsidy_ended_on is None,
+        subsidy_rate_ppm=loan.subsidy_rate_ppm,
     )
 
 
@@ -67,8 +78,10 @@ def with_position(loan: Loan, position: Position) -> Loan:
     )
 
 
-def instalments(loan: Loan) -> tuple[schedule.Instalment, ...]:
-    """What was agreed to fall due, from the first disbursement on."""
+def instalments(loan: Loan, agreed: Plan | None = None) -> tuple[schedule.Instalment, ...]:
+    """What was agreed to fall due: by the last agreement, or from the first disbursement on."""
+    if agreed is not None:
+        return agreed.instalments()
     assert loan.disbursed_on is not None
     return schedule.plan(
         loan.principal_fen,
@@ -80,7 +93,11 @@ def instalments(loan: Loan) -> tuple[schedule.Instalment, ...]:
 
 
 def next_due(
-    loan: Loan, terms: BookTerms, postings: Sequence[Posting], through: date
+    loan: Loan,
+    terms: BookTerms,
+    postings: Sequence[Posting],
+    through: date,
+    agreed: Plan | None = None,
 ) -> date | None:
     """
     The first agreed day whose principal and interest are not paid in full, past or coming.
@@ -91,14 +108,21 @@ def next_due(
         return None
     replayed = book.replay(terms, postings, through)
     paid = book.totals(replayed.lines, BORNE_BY_PAYER)
+    left = _to_be_paid(loan, agreed)
+    # Under a later agreement what was paid before it counts as its principal has it.
+    paid_fen = left - replayed.position.outstanding_fen if agreed else paid.principal_fen
     principal = 0
-    for instalment in instalments(loan):
+    for instalment in instalments(loan, agreed):
         principal += instalment.principal_fen
-        if instalment.due_on > through or paid.principal_fen < principal:
+        if instalment.due_on > through or paid_fen < principal:
             return instalment.due_on
         if paid.interest_fen < charged_by(terms, postings, instalment.due_on):
             return instalment.due_on
     return loan.matures_on
+
+
+def _to_be_paid(loan: Loan, agreed: Plan | None) -> int:
+    return agreed.principal_fen if agreed else loan.principal_fen
 
 
 def charged_by(terms: BookTerms, postings: Sequence[Posting], day: date) -> int:
@@ -137,4 +161,11 @@ def cash_moved(before: Replayed, after: Replayed) -> dict[PostingKind, tuple[int
     return moved
 
 
-RAISING = frozenset({PostingKind.DISBURSEMENT, PostingKind.OPENING, PostingKind.PAYOUT_UNDONE})
+RAISING = frozenset(
+    {
+        PostingKind.DISBURSEMENT,
+        PostingKind.OPENING,
+        PostingKind.PAYOUT_UNDONE,
+        PostingKind.CARRIED_IN,
+    }
+)

@@ -1,7 +1,7 @@
 """Loans: when what falls due: repayment methods, unpaid instalments, overdue days. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
 
@@ -47,6 +47,38 @@ class Instalment:
     def total_fen(self) -> Fen:
         """Both together."""
         return Fen(self.principal_fen + self.interest_fen)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a loan is paid back since it was extended or given new terms."""
+
+    kind: str
+    """`extension` or `restructuring`."""
+    made_on: date
+    starts_on: date
+    """The day from which its months count."""
+    principal_fen: Fen
+    """What it pays back."""
+    term_months: int
+    method: Method
+    rate_ppm: int
+    matures_on: date
+    """The last day; it may lie off the months' own day at a month's end."""
+    reason: str = ""
+
+    def instalments(self) -> tuple["Instalment", ...]:
+        """What falls due under it."""
+        if self.principal_fen == 0:
+            return ()
+        planned = plan(
+            self.principal_fen,
+            rate_ppm=self.rate_ppm,
+            start=self.starts_on,
+            term_months=self.term_months,
+            method=self.method,
+        )
+        return (*planned[:-1], replace(planned[-1], due_on=self.matures_on))
 
 
 def due_days(start: date, term_months: int, method: Method) -> list[date]:

@@ -30,6 +30,7 @@ from services.loans.rules import position
 from services.loans.rules.book import Line, Posting
 from services.loans.rules.lending import LENDER_ROLES, Actor
 from services.loans.rules.position import RAISING
+from services.loans.store import agreements
 from services.programmes.loader import Catalogue
 
 
@@ -103,6 +104,34 @@ def require_county(caller: Caller, county_code: str) -> None:
         )
 
 
+def scope_of(caller: Caller, county_code: str) -> tuple[list[str], str]:
+    """What a caller sees of a county: areas, and the lender when it is one."""
+    lender_id = caller.institution_id if caller.role in LENDER_ROLES else ""
+    return list(caller.areas) or [county_code], lender_id
+
+
+async def own_loan(session: AsyncSession, county_code: str, loan_id: str, caller: Caller) -> Loan:
+    """One loan that the caller may see; another's is as good as none."""
+    loan = await store.find_loan(session, county_code, parse_id("loan_id", loan_id))
+    foreign = loan is not None and (
+        not caller.may_act_in(loan.area_code)
+        or (caller.role in LENDER_ROLES and caller.institution_id != loan.lender_id)
+    )
+    if loan is None or foreign:
+        raise NotFound("LOAN_NOT_FOUND", f"no loan {loan_id}", message_zh="无此贷款")
+    return loan
+
+
+def tier_to_proto(tier: str) -> "loans_pb2.FiveTierClass.ValueType":
+    """A class for the wire; unspecified for none."""
+    return loans_pb2.FiveTierClass.Value(f"FIVE_TIER_CLASS_{tier.upper() or 'UNSPECIFIED'}")
+
+
+def tier_of(asked: "loans_pb2.FiveTierClass.ValueType") -> str:
+    """A class from the wire."""
+    return loans_pb2.FiveTierClass.Name(asked).removeprefix("FIVE_TIER_CLASS_").lower()
+
+
 def loan_to_proto(loan: Loan) -> loans_pb2.Loan:
     """A loan for the wire."""
     return loans_pb2.Loan(
@@ -125,9 +154,7 @@ def loan_to_proto(loan: Loan) -> loans_pb2.Loan:
         outstanding_fen=loan.outstanding_fen,
         interest_fen=loan.owed_fen - loan.outstanding_fen,
         overdue_days=loan.overdue_days,
-        five_tier_class=loans_pb2.FiveTierClass.Value(
-            f"FIVE_TIER_CLASS_{loan.five_tier_class.upper()}"
-        ),
+        five_tier_class=tier_to_proto(loan.five_tier_class),
         non_performing=loan.non_performing_on is not None,
         subrogated_fen=loan.subrogated_fen,
         covers_missing=loan.covers_missing,
@@ -155,7 +182,8 @@ def _posting_to_proto(posting: Posting, line: Line | None) -> loans_pb2.Posting:
     )
 
 
-def _breaker_to_proto(breaker: Breaker) -> loans_pb2.Breaker:
+def breaker_to_proto(breaker: Breaker) -> loans_pb2.Breaker:
+    """A breaker for the wire."""
     return loans_pb2.Breaker(
         scope=breaker.scope,
         scope_id=breaker.scope_id,
@@ -441,7 +469,10 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
         self, request: loans_pb2.GetRepaymentScheduleRequest, context: Context
     ) -> loans_pb2.GetRepaymentScheduleResponse:
         """What was agreed to fall due when."""
-        loan = await self._own_loan(request.county_code, request.loan_id, caller_of(context))
+        caller = caller_of(context)
+        async with self._database.transaction(institution_id=caller.institution_id) as session:
+            loan = await own_loan(session, request.county_code, request.loan_id, caller)
+            agreed = await agreements.plans_of(session, loan.county_code, [loan.loan_id])
         if loan.disbursed_on is None:
             raise Refused(
                 "LOAN_NOT_ACTIVE", f"the loan is {loan.state}", message_zh="贷款未在还款期"
@@ -454,7 +485,7 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
                     principal_fen=each.principal_fen,
                     interest_fen=each.interest_fen,
                 )
-                for each in position.instalments(loan)
+                for each in position.instalments(loan, agreed.get(loan.loan_id))
             ],
             method=loan.method,
             next_due_on=wire.date_to_proto(loan.next_due_on),
@@ -479,14 +510,7 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
 
     async def _own_loan(self, county_code: str, loan_id: str, caller: Caller) -> Loan:
         async with self._database.transaction(institution_id=caller.institution_id) as session:
-            loan = await store.find_loan(session, county_code, parse_id("loan_id", loan_id))
-        foreign = loan is not None and (
-            not caller.may_act_in(loan.area_code)
-            or (caller.role in LENDER_ROLES and caller.institution_id != loan.lender_id)
-        )
-        if loan is None or foreign:
-            raise NotFound("LOAN_NOT_FOUND", f"no loan {loan_id}", message_zh="无此贷款")
-        return loan
+            return await own_loan(session, county_code, loan_id, caller)
 
     async def ListLoans(
         self, request: loans_pb2.ListLoansRequest, context: Context
@@ -545,6 +569,6 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
         page = seen[start : start + size]
         more = len(seen) > start + size
         return loans_pb2.ListBreakersResponse(
-            breakers=[_breaker_to_proto(breaker) for breaker in page],
+            breakers=[breaker_to_proto(breaker) for breaker in page],
             next_page_token=wire.page_token(str(start + size)) if more else "",
         )

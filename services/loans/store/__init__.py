@@ -69,6 +69,9 @@ _LOAN_COLUMNS = (
     ("next_due_on", "date"),
     ("suspense_fen", "bigint"),
     ("postings", "int"),
+    ("subsidy_rate_ppm", "bigint"),
+    ("subsidy_ends_on", "date"),
+    ("subsidy_ended_on", "date"),
 )
 _NAMES = [name for name, _ in _LOAN_COLUMNS]
 _ARRAYS = ", ".join(f"${i}::{kind}[]" for i, (_, kind) in enumerate(_LOAN_COLUMNS, 1))
@@ -141,10 +144,13 @@ def _loan_values(loan: Loan) -> tuple[object, ...]:
         loan.next_due_on,
         loan.suspense_fen,
         loan.postings,
+        loan.subsidy_rate_ppm,
+        loan.subsidy_ends_on,
+        loan.subsidy_ended_on,
     )
 
 
-def _loan(row: asyncpg.Record) -> Loan:
+def loan_of(row: asyncpg.Record) -> Loan:
     interest = None
     if row["accrued_through"] is not None:
         interest = Interest(
@@ -196,6 +202,9 @@ def _loan(row: asyncpg.Record) -> Loan:
         next_due_on=row["next_due_on"],
         suspense_fen=Fen(row["suspense_fen"]),
         postings=row["postings"],
+        subsidy_rate_ppm=row["subsidy_rate_ppm"],
+        subsidy_ends_on=row["subsidy_ends_on"],
+        subsidy_ended_on=row["subsidy_ended_on"],
     )
 
 
@@ -229,7 +238,7 @@ async def lock_loans(
         county_code,
         list(loan_ids),
     )
-    return {row["loan_id"]: _loan(row) for row in rows}
+    return {row["loan_id"]: loan_of(row) for row in rows}
 
 
 async def find_loan(session: AsyncSession, county_code: str, loan_id: UUID) -> Loan | None:
@@ -240,7 +249,7 @@ async def find_loan(session: AsyncSession, county_code: str, loan_id: UUID) -> L
         county_code,
         loan_id,
     )
-    return _loan(rows[0]) if rows else None
+    return loan_of(rows[0]) if rows else None
 
 
 async def list_loans(
@@ -273,7 +282,7 @@ async def list_loans(
         after,
         limit,
     )
-    return [_loan(row) for row in rows]
+    return [loan_of(row) for row in rows]
 
 
 async def lock_due(
@@ -290,7 +299,7 @@ async def lock_due(
         limit,
         after,
     )
-    return [_loan(row) for row in rows]
+    return [loan_of(row) for row in rows]
 
 
 async def closed_through(session: AsyncSession, county_code: str) -> date | None:
@@ -388,15 +397,15 @@ async def add_postings(
 
 
 async def lock_noticed(session: AsyncSession, county_code: str, day: date) -> list[Loan]:
-    """Active loans whose coming maturity is told on a day, held."""
+    """Active loans whose maturity is told on a day, or was to be told before it, held."""
     rows = await database.fetch(
         session,
-        """SELECT * FROM loan WHERE county_code = $1 AND state = 'active' AND notice_on = $2
+        """SELECT * FROM loan WHERE county_code = $1 AND state = 'active' AND notice_on <= $2
            ORDER BY loan_id FOR UPDATE""",
         county_code,
         day,
     )
-    return [_loan(row) for row in rows]
+    return [loan_of(row) for row in rows]
 
 
 def _borrower(row: asyncpg.Record) -> Borrower:
@@ -475,7 +484,7 @@ async def save_limits(
     )
 
 
-def _breaker(row: asyncpg.Record) -> Breaker:
+def breaker_of(row: asyncpg.Record) -> Breaker:
     return Breaker(
         county_code=row["county_code"],
         scope=BreakerScope(row["scope"]),
@@ -521,7 +530,7 @@ async def share_breakers(
         kinds,
         names,
     )
-    return {(row["scope"], row["scope_id"]): _breaker(row) for row in rows}
+    return {(row["scope"], row["scope_id"]): breaker_of(row) for row in rows}
 
 
 async def tripped_breakers(session: AsyncSession, county_code: str) -> list[Breaker]:
@@ -531,7 +540,7 @@ async def tripped_breakers(session: AsyncSession, county_code: str) -> list[Brea
         "SELECT * FROM breaker WHERE county_code = $1 AND tripped ORDER BY scope, scope_id",
         county_code,
     )
-    return [_breaker(row) for row in rows]
+    return [breaker_of(row) for row in rows]
 
 
 async def trip_breakers(session: AsyncSession, breakers: Sequence[Breaker]) -> list[Breaker]:
@@ -553,7 +562,7 @@ async def trip_breakers(session: AsyncSession, breakers: Sequence[Breaker]) -> l
            RETURNING *""",
         *database.columns(values, 6),
     )
-    return [_breaker(row) for row in rows]
+    return [breaker_of(row) for row in rows]
 
 
 async def area_balances(
@@ -670,7 +679,7 @@ SELECT
     (SELECT coalesce(sum(outstanding_fen), 0) FROM loans) AS outstanding_principal_fen,
     (SELECT coalesce(sum(interest_owed_fen), 0) FROM loans) AS interest_owed_fen,
     (SELECT coalesce(sum(principal_fen), 0) FROM loans WHERE covered AND NOT compensated
-        AND state IN ('in_review', 'approved', 'active')) AS covered_principal_fen,
+        AND state IN ('in_review', 'approved', 'active', 'written_off')) AS covered_principal_fen,
     (SELECT count(*) FROM allocation WHERE county_code = $1) AS payouts_allocated_count,
     (SELECT coalesce(sum(amount_fen), 0) FROM allocation WHERE county_code = $1)
         AS payout_amount_fen,
