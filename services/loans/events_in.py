@@ -17,7 +17,7 @@ from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
 from services.loans import store
 from services.loans.model import Compensation, Payout
-from services.loans.operations import lending, money
+from services.loans.operations import lending, money, standing
 from services.loans.rules import lending as lending_rules
 from services.programmes.loader import Catalogue
 
@@ -52,14 +52,29 @@ async def household_told(
         for e in events
     ]
     await store.save_households(session, last_of_each(rows))
+    await _follow(session, events, {row[1]: row[3] for row in rows})
+
+
+async def _follow(
+    session: AsyncSession, events: Sequence[Incoming[Any]], status_of: dict[UUID, str]
+) -> None:
+    """Loans of households that died, were flagged, delisted or left are frozen and reviewed."""
+    for county, own in by_county(events):
+        today = await business_day.today_or(session, county, own[0].envelope.day)
+        standings = {
+            household: status_of[household]
+            for household in (UUID(e.message.household_id) for e in own)
+        }
+        await standing.households_stand(session, county, standings, today)
 
 
 async def household_delisted(
     session: AsyncSession, events: Sequence[Incoming[households.HouseholdDelisted]]
 ) -> None:
-    """A delisted household borrows no more; what it owes goes on."""
+    """A delisted household borrows no more; what it owes goes on, and its loans are reviewed."""
     rows = [(e.envelope.county_code, UUID(e.message.household_id), "", "delisted") for e in events]
     await store.save_households(session, last_of_each(rows))
+    await _follow(session, events, {row[1]: row[3] for row in rows})
 
 
 async def limit_granted(
@@ -123,6 +138,7 @@ async def cover_refused(
         answers = [(UUID(e.message.loan_id), e.message.reason) for e in own]
         today = await business_day.today_or(session, county, own[0].envelope.day)
         await lending.take_cover_answers(session, county, answers, today)
+        await standing.warn_uncovered(session, county, [loan_id for loan_id, _ in answers], today)
 
 
 async def cover_released(
@@ -156,6 +172,15 @@ async def payout_authorised(
         ]
         today = await business_day.today_or(session, county, own[0].envelope.day)
         await money.settle_payouts(session, county, payouts, catalogue, today)
+
+
+async def payout_settled(
+    session: AsyncSession, events: Sequence[Incoming[claims.PayoutSettled]]
+) -> None:
+    """Everybody has confirmed what a payout gave: nothing needs to be warned of."""
+    await standing.payouts_confirmed(
+        session, [(e.envelope.county_code, UUID(e.message.payout_id)) for e in events]
+    )
 
 
 async def compensation_paid(
@@ -197,6 +222,7 @@ def handlers(catalogue: Catalogue) -> Handlers:
         "liandong.credit.v1.limit_expired": Handler(credit.LimitExpired, limit_expired),
         "liandong.claims.v1.household_insured": Handler(claims.HouseholdInsured, household_insured),
         "liandong.claims.v1.payout_authorised": Handler(claims.PayoutAuthorised, allocate),
+        "liandong.claims.v1.payout_settled": Handler(claims.PayoutSettled, payout_settled),
         "liandong.funds.v1.cover_reserved": Handler(funds.CoverReserved, cover_reserved),
         "liandong.funds.v1.cover_refused": Handler(funds.CoverRefused, cover_refused),
         "liandong.funds.v1.cover_released": Handler(funds.CoverReleased, cover_released),

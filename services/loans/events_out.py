@@ -8,7 +8,22 @@ from liandong.loans.v1 import events_pb2
 
 from services.kernel import wire
 from services.kernel.outbox import OutgoingEvent
-from services.loans.model import Allocation, Breaker, Loan, Repayment
+from services.loans.model import (
+    Action,
+    Allocation,
+    Breaker,
+    BreakerRecord,
+    ClassChange,
+    Collateral,
+    CollectionCase,
+    CollectionStep,
+    Loan,
+    Repayment,
+    Review,
+    SubsidyClaim,
+    Warned,
+)
+from services.loans.rules.book import Posting
 
 
 def _of_loan(loan: Loan, event_type: str, message: Message, day: date) -> OutgoingEvent:
@@ -90,7 +105,15 @@ def loan_disbursed(loan: Loan, day: date) -> OutgoingEvent:
 
 
 def loan_repaid(
-    loan: Loan, repayment: Repayment, *, principal_fen: int, interest_fen: int, day: date
+    loan: Loan,
+    repayment: Repayment,
+    *,
+    principal_fen: int,
+    interest_fen: int,
+    subrogated_fen: int,
+    suspense_fen: int,
+    day: date,
+    recovered_fen: int = 0,
 ) -> OutgoingEvent:
     """A repayment was posted."""
     message = events_pb2.LoanRepaid(
@@ -100,16 +123,31 @@ def loan_repaid(
         interest_fen=interest_fen,
         outstanding_fen=loan.outstanding_fen,
         value_date=wire.date_to_proto(repayment.value_date),
+        subrogated_fen=subrogated_fen,
+        suspense_fen=suspense_fen,
+        recovered_fen=recovered_fen,
     )
     return _of_loan(loan, "liandong.loans.v1.loan_repaid", message, day)
 
 
-def loan_due_soon(loan: Loan, day: date) -> OutgoingEvent:
-    """The loan falls due within the programme's lead time."""
+def loan_due_soon(
+    loan: Loan,
+    day: date,
+    *,
+    to: Sequence[str] = (),
+    to_borrower: bool = False,
+    channels: Sequence[str] = (),
+    at_maturity: bool = False,
+) -> OutgoingEvent:
+    """The loan falls due within the programme's lead time, or today."""
     message = events_pb2.LoanDueSoon(
         loan_id=str(loan.loan_id),
         matures_on=wire.date_to_proto(loan.matures_on),
         owed_fen=loan.owed_fen,
+        to=to,
+        to_borrower=to_borrower,
+        channels=channels,
+        at_maturity=at_maturity,
     )
     return _of_loan(loan, "liandong.loans.v1.loan_due_soon", message, day)
 
@@ -126,10 +164,17 @@ def loan_overdue(loan: Loan, day: date) -> OutgoingEvent:
     return _of_loan(loan, "liandong.loans.v1.loan_overdue", message, day)
 
 
-def loan_reclassified(loan: Loan, day: date) -> OutgoingEvent:
+def loan_reclassified(loan: Loan, change: ClassChange) -> OutgoingEvent:
     """The loan moved to another class."""
+    day = change.changed_on
     message = events_pb2.LoanReclassified(
-        loan_id=str(loan.loan_id), five_tier_class=loan.five_tier_class
+        loan_id=str(loan.loan_id),
+        five_tier_class=change.now,
+        was_class=change.was,
+        overdue_days=change.overdue_days,
+        evidence_on=wire.date_to_proto(day),
+        rule_version=change.rule_version,
+        judged=bool(change.person_id),
     )
     return _of_loan(loan, "liandong.loans.v1.loan_reclassified", message, day)
 
@@ -140,6 +185,36 @@ def loan_settled(loan: Loan, settled_on: date, day: date) -> OutgoingEvent:
         loan_id=str(loan.loan_id), settled_on=wire.date_to_proto(settled_on)
     )
     return _of_loan(loan, "liandong.loans.v1.loan_settled", message, day)
+
+
+def repayment_reversed(loan: Loan, wrong: Posting, day: date) -> OutgoingEvent:
+    """A repayment was undone."""
+    message = events_pb2.RepaymentReversed(
+        loan_id=str(loan.loan_id),
+        reversed_number=wrong.number,
+        amount_fen=wrong.amount_fen,
+        outstanding_fen=loan.outstanding_fen,
+        interest_fen=loan.owed_fen - loan.outstanding_fen,
+    )
+    return _of_loan(loan, "liandong.loans.v1.repayment_reversed", message, day)
+
+
+def loan_reopened(loan: Loan, day: date) -> OutgoingEvent:
+    """Something is owed again on a loan that was settled."""
+    message = events_pb2.LoanReopened(
+        loan_id=str(loan.loan_id),
+        household_id=str(loan.household_id),
+        lender_id=loan.lender_id,
+        outstanding_fen=loan.outstanding_fen,
+        interest_fen=loan.owed_fen - loan.outstanding_fen,
+    )
+    return _of_loan(loan, "liandong.loans.v1.loan_reopened", message, day)
+
+
+def loan_cured(loan: Loan, day: date) -> OutgoingEvent:
+    """What was overdue is paid."""
+    message = events_pb2.LoanCured(loan_id=str(loan.loan_id))
+    return _of_loan(loan, "liandong.loans.v1.loan_cured", message, day)
 
 
 def payout_allocated(allocation: Allocation, county_code: str, day: date) -> OutgoingEvent:
@@ -193,3 +268,276 @@ def breakers_tripped(breakers: Sequence[Breaker], day: date) -> list[OutgoingEve
         )
         for breaker in breakers
     ]
+
+
+# --- after disbursement ---------------------------------------------------------------------------
+
+
+def loan_non_performing(loan: Loan, day: date) -> OutgoingEvent:
+    """The loan is bad by the programme's definition."""
+    message = events_pb2.LoanNonPerforming(
+        loan_id=str(loan.loan_id),
+        household_id=str(loan.household_id),
+        evidence_on=wire.date_to_proto(day),
+        overdue_days=loan.overdue_days,
+        five_tier_class=loan.five_tier_class,
+        rule_version=loan.programme,
+        principal_fen=loan.outstanding_fen,
+    )
+    return _of_loan(loan, "liandong.loans.v1.loan_non_performing", message, day)
+
+
+def loan_performing(loan: Loan, day: date) -> OutgoingEvent:
+    """The loan is bad no more."""
+    message = events_pb2.LoanPerforming(
+        loan_id=str(loan.loan_id),
+        evidence_on=wire.date_to_proto(day),
+        five_tier_class=loan.five_tier_class,
+        rule_version=loan.programme,
+    )
+    return _of_loan(loan, "liandong.loans.v1.loan_performing", message, day)
+
+
+def loan_action_taken(loan: Loan, action: Action) -> OutgoingEvent:
+    """One of the programme's steps on an overdue or bad loan."""
+    message = events_pb2.LoanActionTaken(
+        loan_id=str(loan.loan_id),
+        household_id=str(loan.household_id),
+        action=action.action,
+        place=action.place,
+        cause=action.cause,
+        since=wire.date_to_proto(action.since),
+        rule_version=loan.programme,
+    )
+    return _of_loan(loan, "liandong.loans.v1.loan_action_taken", message, action.taken_on)
+
+
+def subsidy_stopped(loan: Loan, cause: str, day: date) -> OutgoingEvent:
+    """The treasury bears no more of the interest."""
+    message = events_pb2.SubsidyStopped(
+        loan_id=str(loan.loan_id),
+        household_id=str(loan.household_id),
+        stopped_on=wire.date_to_proto(loan.subsidy_ended_on),
+        cause=cause,
+    )
+    return _of_loan(loan, "liandong.loans.v1.subsidy_stopped", message, day)
+
+
+def loan_frozen(loan: Loan, review: Review, day: date) -> OutgoingEvent:
+    """The loan waits for a review."""
+    message = events_pb2.LoanFrozen(
+        loan_id=str(loan.loan_id), review_id=str(review.review_id), cause=review.cause
+    )
+    return _of_loan(loan, "liandong.loans.v1.loan_frozen", message, day)
+
+
+def loan_unfrozen(loan: Loan, review: Review, day: date) -> OutgoingEvent:
+    """The review ended."""
+    message = events_pb2.LoanUnfrozen(
+        loan_id=str(loan.loan_id), review_id=str(review.review_id), outcome=review.outcome
+    )
+    return _of_loan(loan, "liandong.loans.v1.loan_unfrozen", message, day)
+
+
+def early_warning_raised(loan: Loan, warned: Warned) -> OutgoingEvent:
+    """Something wants attention."""
+    message = events_pb2.EarlyWarningRaised(loan_id=str(loan.loan_id), kind=warned.kind)
+    return _of_loan(loan, "liandong.loans.v1.early_warning_raised", message, warned.raised_on)
+
+
+def loan_extended(loan: Loan, matured_on: date, day: date) -> OutgoingEvent:
+    """The maturity was moved."""
+    message = events_pb2.LoanExtended(
+        loan_id=str(loan.loan_id),
+        matured_on=wire.date_to_proto(matured_on),
+        matures_on=wire.date_to_proto(loan.matures_on),
+    )
+    return _of_loan(loan, "liandong.loans.v1.loan_extended", message, day)
+
+
+def loan_renewed(loan: Loan, renewed: Loan, months_left: int, day: date) -> OutgoingEvent:
+    """The loan renews another."""
+    message = events_pb2.LoanRenewed(
+        loan_id=str(loan.loan_id),
+        renewed_loan_id=str(renewed.loan_id),
+        principal_fen=loan.principal_fen,
+        matures_on=wire.date_to_proto(loan.matures_on),
+        subsidy_months_left=months_left,
+    )
+    return _of_loan(loan, "liandong.loans.v1.loan_renewed", message, day)
+
+
+def loan_restructured(loan: Loan, day: date) -> OutgoingEvent:
+    """The loan has new terms."""
+    message = events_pb2.LoanRestructured(
+        loan_id=str(loan.loan_id),
+        matures_on=wire.date_to_proto(loan.matures_on),
+        method=loan.method,
+        rate_ppm=loan.rate_ppm,
+        principal_fen=loan.outstanding_fen,
+    )
+    return _of_loan(loan, "liandong.loans.v1.loan_restructured", message, day)
+
+
+def interest_forgiven(loan: Loan, amount_fen: int, cause: str, day: date) -> OutgoingEvent:
+    """Unpaid interest was forgiven."""
+    message = events_pb2.InterestForgiven(
+        loan_id=str(loan.loan_id),
+        amount_fen=amount_fen,
+        cause=cause,
+        interest_fen=loan.owed_fen - loan.outstanding_fen,
+    )
+    return _of_loan(loan, "liandong.loans.v1.interest_forgiven", message, day)
+
+
+def collection_case_opened(loan: Loan, case: CollectionCase, day: date) -> OutgoingEvent:
+    """Collection begins."""
+    message = events_pb2.CollectionCaseOpened(
+        loan_id=str(loan.loan_id),
+        case_id=str(case.case_id),
+        household_id=str(case.household_id),
+        cause=case.cause,
+        due_class=case.due_class,
+        actions=case.actions,
+    )
+    return _of_loan(loan, "liandong.loans.v1.collection_case_opened", message, day)
+
+
+def collection_step_taken(
+    loan: Loan, case: CollectionCase, step: CollectionStep, day: date
+) -> OutgoingEvent:
+    """A step of a collection."""
+    message = events_pb2.CollectionStepTaken(
+        loan_id=str(loan.loan_id), case_id=str(case.case_id), kind=step.kind, organ=step.organ
+    )
+    return _of_loan(loan, "liandong.loans.v1.collection_step_taken", message, day)
+
+
+def collection_case_closed(loan: Loan, case: CollectionCase, day: date) -> OutgoingEvent:
+    """Collection ended."""
+    message = events_pb2.CollectionCaseClosed(loan_id=str(loan.loan_id), case_id=str(case.case_id))
+    return _of_loan(loan, "liandong.loans.v1.collection_case_closed", message, day)
+
+
+def loan_written_off(loan: Loan, principal_fen: int, interest_fen: int, day: date) -> OutgoingEvent:
+    """The loan is no asset any more."""
+    message = events_pb2.LoanWrittenOff(
+        loan_id=str(loan.loan_id),
+        household_id=str(loan.household_id),
+        principal_fen=principal_fen,
+        interest_fen=interest_fen,
+    )
+    return _of_loan(loan, "liandong.loans.v1.loan_written_off", message, day)
+
+
+def collateral_registered(loan: Loan, collateral: Collateral, day: date) -> OutgoingEvent:
+    """Something secures the loan."""
+    message = events_pb2.CollateralRegistered(
+        loan_id=str(loan.loan_id),
+        collateral_id=str(collateral.collateral_id),
+        asset=collateral.asset,
+        value_fen=collateral.value_fen,
+        secures_fen=collateral.secures_fen,
+        source=collateral.source,
+    )
+    return _of_loan(loan, "liandong.loans.v1.collateral_registered", message, day)
+
+
+def collateral_revalued(
+    loan: Loan, collateral: Collateral, day: date, *, enough: bool
+) -> OutgoingEvent:
+    """What secures the loan was valued anew."""
+    message = events_pb2.CollateralRevalued(
+        loan_id=str(loan.loan_id),
+        collateral_id=str(collateral.collateral_id),
+        value_fen=collateral.value_fen,
+        secures_fen=collateral.secures_fen,
+        source=collateral.source,
+        enough=enough,
+    )
+    return _of_loan(loan, "liandong.loans.v1.collateral_revalued", message, day)
+
+
+def collateral_released(loan: Loan, collateral: Collateral, day: date) -> OutgoingEvent:
+    """It secures the loan no more."""
+    message = events_pb2.CollateralReleased(
+        loan_id=str(loan.loan_id), collateral_id=str(collateral.collateral_id)
+    )
+    return _of_loan(loan, "liandong.loans.v1.collateral_released", message, day)
+
+
+def deposit_yield_due(loan: Loan, collateral: Collateral, day: date) -> OutgoingEvent:
+    """Deposited assets bore another month's interest."""
+    message = events_pb2.DepositYieldDue(
+        loan_id=str(loan.loan_id),
+        collateral_id=str(collateral.collateral_id),
+        keeper_id=collateral.keeper_id,
+        month=collateral.months_borne,
+        amount_fen=collateral.month_yield_fen,
+    )
+    return _of_loan(loan, "liandong.loans.v1.deposit_yield_due", message, day)
+
+
+def deposit_interest_refunded(loan: Loan, collateral: Collateral, day: date) -> OutgoingEvent:
+    """The keeper pays the loan's interest back."""
+    message = events_pb2.DepositInterestRefunded(
+        loan_id=str(loan.loan_id),
+        collateral_id=str(collateral.collateral_id),
+        keeper_id=collateral.keeper_id,
+        amount_fen=collateral.refunded_fen,
+    )
+    return _of_loan(loan, "liandong.loans.v1.deposit_interest_refunded", message, day)
+
+
+def _of_claim(
+    claim: SubsidyClaim, county_code: str, event_type: str, message: Message, day: date
+) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=event_type,
+        aggregate_type="loans.subsidy_claim",
+        aggregate_id=str(claim.claim_id),
+        sequence=1 if claim.paid_on is None else 2,
+        county_code=county_code,
+        message=message,
+        business_date=day,
+    )
+
+
+def subsidy_claimed(claim: SubsidyClaim, county_code: str, day: date) -> OutgoingEvent:
+    """A lender claims a quarter's subsidy."""
+    message = events_pb2.SubsidyClaimed(
+        claim_id=str(claim.claim_id),
+        lender_id=claim.lender_id,
+        programme_id=claim.programme_id,
+        year=claim.year,
+        quarter=claim.quarter,
+        amount_fen=claim.amount_fen,
+    )
+    return _of_claim(claim, county_code, "liandong.loans.v1.subsidy_claimed", message, day)
+
+
+def subsidy_paid(claim: SubsidyClaim, county_code: str, day: date) -> OutgoingEvent:
+    """The finance bureau paid a claim."""
+    message = events_pb2.SubsidyPaid(
+        claim_id=str(claim.claim_id), lender_id=claim.lender_id, amount_fen=claim.amount_fen
+    )
+    return _of_claim(claim, county_code, "liandong.loans.v1.subsidy_paid", message, day)
+
+
+def breaker_reset(breaker: Breaker, record: BreakerRecord, month_ends: int) -> OutgoingEvent:
+    """Lending goes on in a scope."""
+    return OutgoingEvent(
+        event_type="liandong.loans.v1.breaker_reset",
+        aggregate_type="loans.breaker",
+        aggregate_id=f"{breaker.scope}:{breaker.scope_id}",
+        sequence=breaker.version,
+        county_code=breaker.county_code,
+        message=events_pb2.BreakerReset(
+            scope=breaker.scope,
+            scope_id=breaker.scope_id,
+            epoch=breaker.epoch,
+            month_ends_below=month_ends,
+            rule_version=record.rule_version,
+        ),
+        business_date=record.recorded_on,
+    )

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from services.kernel.money import Fen
 
+NOTHING = Fen(0)
+
 
 class LoanState(StrEnum):
     """Where a loan is in its life."""
@@ -17,6 +19,7 @@ class LoanState(StrEnum):
     REFUSED = "refused"
     ACTIVE = "active"
     SETTLED = "settled"
+    WRITTEN_OFF = "written_off"
 
 
 class BreakerScope(StrEnum):
@@ -87,6 +90,20 @@ class Loan:
     compensated: bool
     covered: bool
     """A fund has reserved cover for it."""
+    method: str
+    """How it is paid back, the product's `interest_settlement`."""
+    next_due_on: date | None
+    """The first day on which something fell or falls due that is not paid yet."""
+    suspense_fen: Fen
+    """Paid too much: the payer's, until it is given back."""
+    postings: int
+    """Rows of its book so far; the next one carries this plus one."""
+    subsidy_rate_ppm: int = 0
+    """The yearly rate that the treasury bears at most; 0 of a subsidised loan: all of its rate."""
+    subsidy_ends_on: date | None = None
+    """When the household's months of subsidy are used up; None: not counted yet."""
+    subsidy_ended_on: date | None = None
+    """The day from which the household bears all interest itself."""
 
     @property
     def owed_fen(self) -> Fen:
@@ -147,6 +164,16 @@ class Repayment:
     loan_id: UUID
     amount_fen: Fen
     value_date: date
+
+
+@dataclass(frozen=True, slots=True)
+class Undoing:
+    """A repayment that is undone, and the loan it was meant for when that is another."""
+
+    loan_id: UUID
+    number: int
+    reason: str
+    to_loan_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,3 +246,195 @@ class Compensation:
     loss_fen: Fen
     parts: tuple[tuple[str, str, Fen], ...]
     """Party, institution and amount; they sum to the loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a person said of a loan's class; the days may only make it worse."""
+
+    judged_class: str = ""
+    """The class that was judged; empty for none."""
+    kept_non_performing: bool = False
+    """It was given new terms while non-performing, and nobody judged it better since."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassChange:
+    """One change of a loan's class."""
+
+    loan_id: UUID
+    changed_on: date
+    was: str
+    now: str
+    overdue_days: int
+    rule_version: str
+    person_id: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One of the programme's ordered steps on a loan that is overdue or non-performing."""
+
+    loan_id: UUID
+    cause: str
+    since: date
+    place: int
+    action: str
+    taken_on: date
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A review of a loan that is frozen until it ends."""
+
+    review_id: UUID
+    loan_id: UUID
+    cause: str
+    opened_on: date
+    closed_on: date | None = None
+    outcome: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that wants attention before it is a loss; raised once for each cause."""
+
+    loan_id: UUID
+    kind: str
+    raised_on: date
+    cause_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionCase:
+    """What is done to have an overdue or non-performing loan paid."""
+
+    case_id: UUID
+    loan_id: UUID
+    household_id: UUID
+    lender_id: str
+    area_code: str
+    cause: str
+    opened_on: date
+    due_class: str = ""
+    actions: tuple[str, ...] = ()
+    organ: str = ""
+    at_court: bool = False
+    closed_on: date | None = None
+    outcome: str = ""
+    steps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionStep:
+    """One step of a collection."""
+
+    number: int
+    kind: str
+    done_on: date
+    organ: str
+    note: str
+    person_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOff:
+    """A write-off, proposed by one person and decided by another."""
+
+    write_off_id: UUID
+    loan_id: UUID
+    reason: str
+    proposed_by: str
+    proposed_on: date
+    decided_by: str = ""
+    decided_on: date | None = None
+    approved: bool = False
+    principal_fen: Fen = NOTHING
+    interest_fen: Fen = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Collateral:
+    """What secures a loan."""
+
+    collateral_id: UUID
+    loan_id: UUID
+    lender_id: str
+    area_code: str
+    pledge_id: str
+    asset: str
+    units: int
+    unit_value_fen: Fen
+    value_fen: Fen
+    secures_fen: Fen
+    source: str
+    evidence: str
+    valued_on: date
+    revalue_by: date | None
+    keeper_id: str
+    registered_on: date
+    month_yield_fen: Fen = NOTHING
+    """What all its units bear a month while deposited."""
+    months_borne: int = 0
+    yield_fen: Fen = NOTHING
+    refunded_fen: Fen = NOTHING
+    released_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubsidyBudget:
+    """A year's budget for interest subsidies and what is left of it."""
+
+    programme_id: str
+    year: int
+    budget_fen: Fen
+    floor_fen: Fen
+    claimed_fen: Fen
+    paid_fen: Fen
+
+
+@dataclass(frozen=True, slots=True)
+class SubsidyClaim:
+    """What a lender claims of the treasury for a quarter."""
+
+    claim_id: UUID
+    lender_id: str
+    programme_id: str
+    year: int
+    quarter: int
+    amount_fen: Fen
+    loans: int
+    claimed_on: date
+    claimed_by: str
+    paid_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubsidyClaimLine:
+    """One loan of a claim."""
+
+    loan_id: UUID
+    household_id: UUID
+    amount_fen: Fen
+    borne_fen: Fen
+    """All that the treasury bore through the quarter's last day."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerRecord:
+    """One thing that befell a breaker."""
+
+    scope: str
+    scope_id: str
+    what: str
+    """`tripped`, `month_end` or `reset`."""
+    recorded_on: date
+    epoch: int
+    numerator: int
+    denominator: int
+    below: bool
+    rule_version: str
+    person_id: str = ""
+    reason: str = ""

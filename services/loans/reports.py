@@ -1,12 +1,14 @@
 """Loans: what is read. Nothing here writes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
-from services.loans.model import Loan, LoanState
-from services.loans.rules import balance
+from services.loans.model import Loan
+from services.loans.rules import book, position
+from services.loans.rules.book import Line, Posting
 from services.programmes.loader import Catalogue
 
 
@@ -20,25 +22,36 @@ class Payoff:
     working: str
 
 
-def payoff(loan: Loan, on: date, catalogue: Catalogue) -> Payoff:
-    """The quote; refused for a loan that is not owed or a day before the last posting."""
-    if loan.state is not LoanState.ACTIVE or loan.interest is None:
+def payoff(loan: Loan, postings: Sequence[Posting], on: date, catalogue: Catalogue) -> Payoff:
+    """The quote for any day since the loan was paid out, from its book as it stands."""
+    if loan.disbursed_on is None:
         raise Refused("LOAN_NOT_ACTIVE", f"the loan is {loan.state}", message_zh="贷款未在还款期")
-    through = loan.interest.accrued_through
-    if on < through:
+    if on < loan.disbursed_on:
         raise Refused(
             "VALUE_DATE_OUT_OF_RANGE",
-            f"{on} is before {through}, the last day that was posted",
+            f"{on} is before {loan.disbursed_on}, when the loan was paid out",
             message_zh="起息日超出范围",
         )
-    terms = catalogue.terms(loan.county_code, loan.programme)
-    accrued = balance.accrue(loan, on, terms.loans.day_basis)
-    assert accrued.interest is not None
-    owed = accrued.interest.owed_fen
-    treasury = accrued.interest.treasury_posted_fen
-    days = (on - through).days
-    working = (
-        f"{loan.outstanding_fen} × {loan.rate_ppm} ppm × {days}/{terms.loans.day_basis} since "
-        f"{through}; the household owes {owed} fen of interest, the treasury {treasury}"
+    terms = position.book_terms(loan, catalogue.terms(loan.county_code, loan.programme))
+    known = [each for each in postings if each.value_date <= on]
+    held = book.replay(terms, known, on).position
+    working = "; ".join(
+        [
+            f"{held.outstanding_fen} fen at {held.rate_ppm} ppm, days/{terms.day_basis}",
+            f"charged to the household {held.household_posted_fen}, owed {held.owed_fen}",
+            f"borne by the treasury {held.treasury_posted_fen} fen",
+        ]
     )
-    return Payoff(loan.outstanding_fen, owed, treasury, working)
+    return Payoff(held.outstanding_fen, held.owed_fen, held.treasury_posted_fen, working)
+
+
+def statement(
+    loan: Loan, postings: Sequence[Posting], catalogue: Catalogue
+) -> list[tuple[Posting, Line | None]]:
+    """Every posting in order of booking, with what it took; None for those that do not count."""
+    if not book.counting(postings):
+        return [(posting, None) for posting in postings]
+    terms = position.book_terms(loan, catalogue.terms(loan.county_code, loan.programme))
+    through = max(posting.value_date for posting in postings)
+    lines = {line.posting.number: line for line in book.replay(terms, postings, through).lines}
+    return [(posting, lines.get(posting.number)) for posting in postings]

@@ -53,6 +53,44 @@ class LoanRow(SQLModel, table=True):
     subrogated_fen: int = Field(sa_type=BigInteger)
     compensated: bool
     covered: bool
+    method: str
+    next_due_on: date | None
+    suspense_fen: int = Field(sa_type=BigInteger)
+    postings: int
+    subsidy_rate_ppm: int = Field(sa_type=BigInteger)
+    subsidy_ends_on: date | None
+    subsidy_ended_on: date | None
+
+
+class PostingRow(SQLModel, table=True):
+    """One fact of a loan's book; rows are only added."""
+
+    __tablename__ = "posting"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    kind: str
+    value_date: date
+    booked_on: date
+    amount_fen: int = Field(sa_type=BigInteger)
+    interest_fen: int = Field(sa_type=BigInteger)
+    principal_fen: int = Field(sa_type=BigInteger)
+    rate_ppm: int = Field(sa_type=BigInteger)
+    reverses: int | None
+    reference: str
+    person_id: str
+
+
+class AccountingPeriodRow(SQLModel, table=True):
+    """Up to which day a county's books are closed."""
+
+    __tablename__ = "accounting_period"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    closed_through: date
 
 
 class BorrowerRow(SQLModel, table=True):

@@ -96,6 +96,10 @@ def a_loan(**changes: Any) -> Loan:
         subrogated_fen=Fen(0),
         compensated=False,
         covered=False,
+        method="bullet",
+        next_due_on=None,
+        suspense_fen=Fen(0),
+        postings=0,
     )
     return replace(made, **changes)
 
@@ -142,7 +146,8 @@ def an_active_loan(
             owed_fen=Fen(interest_fen),
         ),
     )
-    return replace(made, **changes)
+    made = replace(made, **changes)
+    return made if "next_due_on" in changes else replace(made, next_due_on=made.matures_on)
 
 
 def interest_of(loan: Loan) -> Interest:

@@ -1,5 +1,6 @@
 """What is owed: interest to the fen whatever the path, repayments, payouts, compensation."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,8 @@ from services.kernel.errors import Refused
 from services.kernel.ids import new_id
 from services.kernel.money import Fen
 from services.loans.model import Allocation, Compensation, Loan, LoanState, Payout
-from services.loans.rules import balance, watch
+from services.loans.rules import balance, book, position, watch
+from services.loans.rules.book import Posting, PostingKind
 from services.programmes import settlement
 from services.programmes.settlement import INTEREST_FIRST, PRINCIPAL_FIRST
 from services.programmes.terms import Terms
@@ -21,7 +23,6 @@ from tests.loans.builders import (
     YUAN,
     a_loan,
     a_payout,
-    a_repayment,
     an_active_loan,
     interest_of,
 )
@@ -153,8 +154,16 @@ def test_days_are_the_treasurys_or_the_households_and_none_is_lost(
 def repay(
     loan: Loan, amount_fen: int, on: date, *, today: date | None = None, terms: Terms = TERMS
 ) -> Loan:
-    _, paid = balance.repay(loan, a_repayment(amount_fen, on), terms=terms, today=today or on)
-    return paid
+    """As the desk does it with money that is not earlier than the book's last day."""
+    balance.check_money_in(loan, on, today=today or on, closed_through=None)
+    own = position.book_terms(loan, terms)
+    accrued = book.accrue(position.position_of(loan), on, own.day_basis)
+    now, line = book.apply(
+        accrued, Posting(2, PostingKind.REPAYMENT, on, Fen(amount_fen)), own.order
+    )
+    passed_on = balance.subrogated_part(loan, line.taken.total_fen)
+    paid = position.with_position(loan, now)
+    return replace(paid, subrogated_fen=Fen(loan.subrogated_fen - passed_on))
 
 
 # S03: interest before principal unless the pack says otherwise.
@@ -196,12 +205,18 @@ def test_all_that_is_owed_settles_the_loan_and_one_fen_less_does_not() -> None:
     assert (short.state, short.owed_fen) == (LoanState.ACTIVE, 1)
 
 
-def test_more_than_is_owed_is_refused_with_what_is_owed() -> None:
-    with pytest.raises(Refused) as refusal:
-        repay(an_active_loan(), 30_000 * YUAN + 3_001, after(10))
+def test_what_is_paid_too_much_is_kept_for_the_payer() -> None:
+    loan = repay(an_active_loan(), 30_000 * YUAN + 3_001, after(10))
 
-    assert refusal.value.reason == "REPAYMENT_ABOVE_BALANCE"
-    assert refusal.value.facts == {"owed_fen": "3003000"}
+    assert (loan.state, loan.owed_fen, loan.suspense_fen) == (LoanState.SETTLED, 0, 1)
+
+
+def test_nothing_is_booked_in_a_closed_period() -> None:
+    with pytest.raises(Refused) as refusal:
+        balance.check_money_in(an_active_loan(), after(5), today=after(9), closed_through=after(5))
+
+    assert refusal.value.reason == "PERIOD_CLOSED"
+    balance.check_money_in(an_active_loan(), after(6), today=after(9), closed_through=after(5))
 
 
 @pytest.mark.parametrize(
@@ -213,7 +228,7 @@ def test_more_than_is_owed_is_refused_with_what_is_owed() -> None:
         (after(11), after(10), False),
     ],
 )
-def test_a_value_date_lies_between_the_last_posting_and_today(
+def test_a_value_date_lies_between_disbursement_and_today(
     on: date, today: date, allowed: bool
 ) -> None:
     if allowed:
@@ -225,7 +240,7 @@ def test_a_value_date_lies_between_the_last_posting_and_today(
     assert refusal.value.facts == {"earliest": str(OPENED), "latest": str(today)}
 
 
-@pytest.mark.parametrize("state", [s for s in LoanState if s is not LoanState.ACTIVE])
+@pytest.mark.parametrize("state", [LoanState.IN_REVIEW, LoanState.APPROVED, LoanState.REFUSED])
 def test_only_what_is_owed_is_repaid(state: LoanState) -> None:
     with pytest.raises(Refused, match="LOAN_NOT_ACTIVE"):
         repay(a_loan(state=state), 1, OPENED)

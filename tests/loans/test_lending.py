@@ -23,7 +23,6 @@ from tests.loans.builders import (
     an_actor,
     an_application,
     an_approved_loan,
-    interest_of,
 )
 from tests.loans.county import BANK, COUNTY, OPENED, ORDINARY, OTHER_BANK, PACK, TOWN, VILLAGE
 
@@ -381,8 +380,8 @@ def test_an_approved_and_insured_loan_is_paid_out(terms: Terms) -> None:
     loan = disburse(terms, an_approved_loan(), today=date(2021, 8, 31))
 
     assert loan.state is LoanState.ACTIVE
-    assert (loan.outstanding_fen, loan.owed_fen) == (30_000 * YUAN, 30_000 * YUAN)
-    assert loan.disbursed_on == interest_of(loan).accrued_through == date(2021, 8, 31)
+    assert loan.next_due_on == date(2022, 8, 31)
+    assert loan.disbursed_on == date(2021, 8, 31)
     assert loan.matures_on == date(2022, 8, 31)
     # Two months before, clamped to the month's end.
     assert loan.notice_on == date(2022, 6, 30)

@@ -145,8 +145,8 @@ async def test_a_quote_says_what_settles_the_loan_and_settles_it(
     owed = quote.principal_fen + quote.interest_fen
     settled = await steps.repay(servicer, loan.loan_id, owed, on=on)
     assert settled.state == loans_pb2.LOAN_STATE_SETTLED
-    with pytest.raises(Refused, match="LOAN_NOT_ACTIVE"):
-        await servicer.GetPayoffQuote(request, calling(LENDER, request))
+    after = await servicer.GetPayoffQuote(request, calling(LENDER, request))
+    assert (after.principal_fen, after.interest_fen) == (0, 0)
     with pytest.raises(NotFound, match="LOAN_NOT_FOUND"):
         await servicer.GetPayoffQuote(request, calling(OTHER_LENDER, request))
 

@@ -1,5 +1,7 @@
-"""Loans: the day close: maturities told, loans aged, breakers tripped."""
+"""Loans: the day close: maturities told, loans aged, classed and followed, breakers tripped."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -9,20 +11,131 @@ from services.kernel import journal, outbox
 from services.kernel.journal import Entry
 from services.kernel.outbox import OutgoingEvent
 from services.loans import events_out, store
-from services.loans.model import Breaker, Loan
+from services.loans.model import Action, Breaker, BreakerRecord, ClassChange, Judgement, Loan
+from services.loans.operations import collecting
 from services.loans.operations.money import accrued_entries
 from services.loans.operations.shared import said, terms_by_ref
 from services.loans.rules import watch
+from services.loans.rules.book import Posting, PostingKind
+from services.loans.rules.standing import UNJUDGED, follow_ups
+from services.loans.store import breakers as breaker_store
+from services.loans.store import collecting as collecting_store
+from services.loans.store import standing as standing_store
+from services.programmes import collection
 from services.programmes.loader import Catalogue
+from services.programmes.terms import Terms
 
 CHUNK_LOANS_MAX = 5_000
 
 
-async def tell_coming_maturities(session: AsyncSession, county_code: str, day: date) -> None:
-    """Say which loans fall due within the programme's lead time (LS18.loa.4)."""
-    loans = [said(loan) for loan in await store.lock_noticed(session, county_code, day)]
-    await store.save_loans(session, loans)
-    await outbox.record(session, [events_out.loan_due_soon(loan, day) for loan in loans])
+async def tell_coming_maturities(
+    session: AsyncSession, county_code: str, day: date, catalogue: Catalogue
+) -> None:
+    """Say which loans fall due, on the programme's lead day and where it says so on the day."""
+    terms_of = terms_by_ref(catalogue, county_code)
+    changed: list[Loan] = []
+    events: list[OutgoingEvent] = []
+    for loan in await store.lock_noticed(session, county_code, day):
+        clause = terms_of(loan.programme).loans.maturity_notice
+        assert loan.matures_on is not None
+        if clause is None:
+            changed.append(replace(loan, notice_on=None))
+            continue
+        later = [
+            each for each in collection.notice_plan(clause, loan.matures_on).days if each > day
+        ]
+        told = said(replace(loan, notice_on=later[0] if later else None))
+        changed.append(told)
+        events.append(
+            events_out.loan_due_soon(
+                told,
+                day,
+                to=[str(organ) for organ in clause.to],
+                to_borrower=clause.to_borrower,
+                channels=[str(channel) for channel in clause.channels],
+                at_maturity=day >= loan.matures_on,
+            )
+        )
+    await store.save_loans(session, changed)
+    await outbox.record(session, events)
+
+
+class _Chunk:
+    """What a chunk of aged loans comes to: rows, postings, entries and events, in order."""
+
+    def __init__(self, day: date) -> None:
+        self.day = day
+        self.changed: list[Loan] = []
+        self.entries: list[Entry] = []
+        self.events: list[OutgoingEvent] = []
+        self.stops: list[tuple[UUID, Posting, str]] = []
+        self.changes: list[ClassChange] = []
+        self.actions: list[Action] = []
+
+    def take(self, loan: Loan, terms: Terms, judgement: Judgement) -> None:
+        """Age one loan and note all that follows."""
+        aged = watch.age(loan, terms=terms, day=self.day, judgement=judgement)
+        self.entries.extend(accrued_entries(loan, aged.loan, self.day))
+        now = aged.loan
+        if aged.subsidy_stopped:
+            now = replace(now, postings=now.postings + 1)
+            stop = Posting(now.postings, PostingKind.SUBSIDY_STOP, self.day)
+            self.stops.append((now.loan_id, stop, ""))
+        if now.overdue_days:
+            now = said(now)
+            self.events.append(events_out.loan_overdue(now, self.day))
+        if aged.reclassified:
+            change = ClassChange(
+                now.loan_id,
+                self.day,
+                loan.five_tier_class,
+                now.five_tier_class,
+                now.overdue_days,
+                now.programme,
+            )
+            self.changes.append(change)
+            now = said(now)
+            self.events.append(events_out.loan_reclassified(now, change))
+        if aged.newly_non_performing:
+            now = said(now)
+            self.events.append(events_out.loan_non_performing(now, self.day))
+        if aged.performing_again:
+            now = said(now)
+            self.events.append(events_out.loan_performing(now, self.day))
+        if aged.subsidy_stopped:
+            now = said(now)
+            self.events.append(events_out.subsidy_stopped(now, "non_performing", self.day))
+        if now.overdue_days and (loan.overdue_days == 0 or aged.newly_non_performing):
+            self.actions += follow_ups(
+                now,
+                terms.loans,
+                was_overdue=loan.overdue_days > 0,
+                newly_bad=aged.newly_non_performing,
+                day=self.day,
+            )
+        self.changed.append(now)
+
+    async def write(self, session: AsyncSession, county_code: str) -> None:
+        """Write all of it, each kind with one statement."""
+        new = await standing_store.add_actions(session, county_code, self.actions)
+        loans = {loan.loan_id: loan for loan in self.changed}
+        to_collect: list[UUID] = []
+        for action in self.actions:
+            if (action.loan_id, action.cause, action.since, action.place) not in new:
+                continue
+            loans[action.loan_id] = now = said(loans[action.loan_id])
+            self.events.append(events_out.loan_action_taken(now, action))
+            if action.action == "collect":
+                to_collect.append(action.loan_id)
+        opened = await collecting.open_on(
+            session, loans, to_collect, cause="non_performing", day=self.day
+        )
+        self.events += opened
+        await store.save_loans(session, list(loans.values()))
+        await store.add_postings(session, county_code, self.stops, self.day)
+        await standing_store.add_class_changes(session, county_code, self.changes)
+        await journal.post(session, self.entries)
+        await outbox.record(session, self.events)
 
 
 async def age_loans(
@@ -30,27 +143,20 @@ async def age_loans(
 ) -> None:
     """Count overdue days, classify and accrue every loan that is past its day."""
     terms_of = terms_by_ref(catalogue, county_code)
-    after: UUID | None = None
-    while True:
-        loans = await store.lock_due(session, county_code, day, CHUNK_LOANS_MAX, after)
-        if not loans:
-            return
-        after = loans[-1].loan_id
-        entries: list[Entry] = []
-        events: list[OutgoingEvent] = []
-        changed: list[Loan] = []
-        for loan in loans:
-            aged = watch.age(loan, terms=terms_of(loan.programme), day=day)
-            entries.extend(accrued_entries(loan, aged.loan, day))
-            now = said(aged.loan)
-            events.append(events_out.loan_overdue(now, day))
-            if aged.reclassified:
-                now = said(now)
-                events.append(events_out.loan_reclassified(now, day))
-            changed.append(now)
-        await store.save_loans(session, changed)
-        await journal.post(session, entries)
-        await outbox.record(session, events)
+    for lock in (store.lock_due, standing_store.lock_cured):
+        after: UUID | None = None
+        while True:
+            loans = await lock(session, county_code, day, CHUNK_LOANS_MAX, after)
+            if not loans:
+                break
+            after = loans[-1].loan_id
+            judged = await standing_store.judgements_of(
+                session, county_code, [loan.loan_id for loan in loans]
+            )
+            chunk = _Chunk(day)
+            for loan in loans:
+                chunk.take(loan, terms_of(loan.programme), judged.get(loan.loan_id, UNJUDGED))
+            await chunk.write(session, county_code)
 
 
 async def trip_breakers(
@@ -59,6 +165,7 @@ async def trip_breakers(
     """Stop lending where a programme in force says so (LS17.mon.3, LS17.mon.4)."""
     closed = {b.scope_id for b in await store.tripped_breakers(session, county_code)}
     tripped: dict[str, Breaker] = {}
+    decided_by: dict[str, str] = {}
     villages: list[str] | None = None
     for adoption in catalogue.adoptions(county_code, day):
         programme_id = adoption.programme.split("@")[0]
@@ -75,6 +182,42 @@ async def trip_breakers(
             county_code=county_code,
         )
         tripped.update({breaker.scope_id: breaker for breaker in found})
+        decided_by.update({breaker.scope_id: adoption.programme for breaker in found})
     if tripped:
         breakers = await store.trip_breakers(session, list(tripped.values()))
         await outbox.record(session, events_out.breakers_tripped(breakers, day))
+        await breaker_store.add(session, county_code, _trips(breakers, decided_by, day))
+        await _collect_in(session, county_code, breakers, day)
+
+
+def _trips(
+    breakers: Sequence[Breaker], decided_by: Mapping[str, str], day: date
+) -> list[BreakerRecord]:
+    return [
+        BreakerRecord(
+            breaker.scope,
+            breaker.scope_id,
+            "tripped",
+            day,
+            breaker.epoch,
+            breaker.numerator,
+            breaker.denominator,
+            False,
+            decided_by[breaker.scope_id],
+        )
+        for breaker in breakers
+    ]
+
+
+async def _collect_in(
+    session: AsyncSession, county_code: str, breakers: Sequence[Breaker], day: date
+) -> None:
+    """Recovery starts where a breaker says so (LS18.mon.1)."""
+    areas = [b.scope_id for b in breakers if "open_collection" in b.effects]
+    if not areas:
+        return
+    wanted = await collecting_store.without_case(session, county_code, areas)
+    loans = await store.lock_loans(session, county_code, wanted)
+    events = await collecting.open_on(session, loans, list(loans), cause="breaker", day=day)
+    await store.save_loans(session, list(loans.values()))
+    await outbox.record(session, events)

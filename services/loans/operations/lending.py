@@ -7,13 +7,14 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import business_day, ids, journal, outbox
+from services.kernel import business_day, ids, outbox
 from services.kernel.errors import LiandongError, NotFound
-from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
 from services.loans import events_out, store
 from services.loans.model import Application, Decision, Loan, LoanState
+from services.loans.operations import standing
+from services.loans.operations.desk import Desk
 from services.loans.operations.shared import (
     Outcome,
     breakers_of,
@@ -23,8 +24,10 @@ from services.loans.operations.shared import (
     terms_by_ref,
 )
 from services.loans.rules import lending
+from services.loans.rules.book import Posting, PostingKind
 from services.loans.rules.lending import Actor
 from services.programmes.loader import Catalogue
+from services.programmes.settlement import Amounts
 
 
 async def apply_for_loans(
@@ -105,6 +108,7 @@ async def decide_applications(
     terms_of = terms_by_ref(catalogue, county_code)
     loans = await store.lock_loans(session, county_code, {d.loan_id for d in decisions})
     breakers = await share_breakers(session, county_code, {ln.area_code for ln in loans.values()})
+    barred = await standing.barred(session, county_code, loans, terms_of)
     outcomes: list[Outcome] = []
     events: list[OutgoingEvent] = []
     changed: dict[UUID, Loan] = {}
@@ -112,6 +116,8 @@ async def decide_applications(
         try:
             loan = found(loans, decision.loan_id)
             may_act_in(loan.area_code)
+            if decision.approve and loan.loan_id in barred:
+                raise barred[loan.loan_id]
             loan = lending.decide(
                 loan,
                 decision,
@@ -198,12 +204,15 @@ async def disburse_loans(
     terms_of = terms_by_ref(catalogue, county_code)
     loans = await store.lock_loans(session, county_code, set(loan_ids))
     breakers = await share_breakers(session, county_code, {ln.area_code for ln in loans.values()})
+    barred = await standing.barred(session, county_code, loans, terms_of)
+    desk = Desk(county_code, loans, today, terms_of, person_id=actor.person_id)
     outcomes: list[Outcome] = []
-    changed: dict[UUID, Loan] = {}
     for loan_id in loan_ids:
         try:
             loan = found(loans, loan_id)
-            loan = lending.disburse(
+            if loan_id in barred:
+                raise barred[loan_id]
+            loans[loan_id] = lending.disburse(
                 loan,
                 actor=actor,
                 terms=terms_of(loan.programme),
@@ -213,19 +222,13 @@ async def disburse_loans(
         except LiandongError as error:
             outcomes.append(error)
             continue
-        loans[loan_id] = changed[loan_id] = said(loan)
-        outcomes.append(changed[loan_id])
-    paid = list(changed.values())
-    await store.save_loans(session, paid)
-    await journal.post(session, [_disbursed(loan, today) for loan in paid])
-    await outbox.record(session, [events_out.loan_disbursed(loan, today) for loan in paid])
+        paid = Amounts(principal_fen=loan.principal_fen)
+        desk.post(
+            loan_id,
+            Posting(0, PostingKind.DISBURSEMENT, today, fixed=paid, rate_ppm=loan.rate_ppm),
+        )
+        outcomes.append(
+            desk.say(loan_id, lambda disbursed: events_out.loan_disbursed(disbursed, today))
+        )
+    await desk.write(session)
     return outcomes
-
-
-def _disbursed(loan: Loan, today: date) -> Entry:
-    transfer = Transfer(
-        debit=Account("loan_principal", str(loan.loan_id)),
-        credit=Account("lender_cash", loan.lender_id),
-        amount_fen=loan.principal_fen,
-    )
-    return Entry(loan.county_code, "disbursement", str(loan.loan_id), today, today, (transfer,))

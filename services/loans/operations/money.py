@@ -6,21 +6,24 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import business_day, ids, journal, outbox
-from services.kernel.errors import LiandongError
+from services.kernel import business_day, journal
+from services.kernel.errors import LiandongError, Refused
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
-from services.kernel.outbox import OutgoingEvent
 from services.loans import events_out, store
-from services.loans.model import Allocation, Compensation, Loan, LoanState, Payout, Repayment
-from services.loans.operations.shared import (
-    Outcome,
-    close_if_settled,
-    found,
-    said,
-    terms_by_ref,
+from services.loans.model import (
+    Allocation,
+    Compensation,
+    Loan,
+    LoanState,
+    Payout,
+    Repayment,
+    Undoing,
 )
-from services.loans.rules import balance, lending
+from services.loans.operations.desk import Desk
+from services.loans.operations.shared import Outcome, found, terms_by_ref
+from services.loans.rules import balance, collecting, lending
+from services.loans.rules.book import Posting, PostingKind
 from services.loans.rules.lending import Actor
 from services.programmes import settlement
 from services.programmes.loader import Catalogue
@@ -33,55 +36,166 @@ async def repay_loans(
     actor: Actor,
     catalogue: Catalogue,
 ) -> list[Outcome]:
-    """Post repayments that a lender received."""
+    """Post repayments that a lender received; what is too much is kept for the payer."""
     today = await business_day.today(session, county_code)
-    terms_of = terms_by_ref(catalogue, county_code)
+    closed = await store.closed_through(session, county_code)
     loans = await store.lock_loans(session, county_code, {r.loan_id for r in repayments})
+    desk = Desk(
+        county_code,
+        loans,
+        today,
+        terms_by_ref(catalogue, county_code),
+        person_id=actor.person_id,
+    )
+    await desk.load_for(session, [(r.loan_id, r.value_date) for r in repayments])
     outcomes: list[Outcome] = []
-    entries: list[Entry] = []
-    events: list[OutgoingEvent] = []
-    exposure: list[tuple[UUID, int]] = []
-    changed: dict[UUID, Loan] = {}
     for repayment in repayments:
         try:
             before = found(loans, repayment.loan_id)
             lending.require_lender(before, actor)
-            accrued, after = balance.repay(
-                before, repayment, terms=terms_of(before.programme), today=today
-            )
+            balance.check_money_in(before, repayment.value_date, today=today, closed_through=closed)
         except LiandongError as error:
             outcomes.append(error)
             continue
-        principal = Fen(accrued.outstanding_fen - after.outstanding_fen)
-        interest = Fen(repayment.amount_fen - principal)
-        entries.extend(accrued_entries(before, accrued, today))
-        subrogated = balance.subrogated_part(accrued, repayment.amount_fen)
-        takings = _takings(after.loan_id, after.lender_id, principal, interest, subrogated)
-        entries.append(
-            Entry(
-                county_code,
-                "repayment",
-                str(ids.new_id()),
-                repayment.value_date,
-                today,
-                tuple(takings),
-            )
-        )
-        after = said(after)
-        events.append(
-            events_out.loan_repaid(
-                after, repayment, principal_fen=principal, interest_fen=interest, day=today
-            )
-        )
-        after = close_if_settled(after, repayment.value_date, today, events)
-        exposure.append((after.household_id, -principal))
-        loans[after.loan_id] = changed[after.loan_id] = after
-        outcomes.append(after)
-    await store.save_loans(session, list(changed.values()))
-    await store.add_exposure(session, county_code, exposure)
-    await journal.post(session, entries)
-    await outbox.record(session, events)
+        # Within a batch an earlier item may have moved the loan's last day beyond this one's.
+        await desk.load_for(session, [(repayment.loan_id, repayment.value_date)])
+        outcomes.append(repay(desk, repayment))
+    await desk.write(session)
     return outcomes
+
+
+def repay(desk: Desk, repayment: Repayment) -> Loan:
+    """Post one repayment and say it; of a loan that was written off it is a recovery."""
+    loan = desk.loans[repayment.loan_id]
+    if loan.state is LoanState.WRITTEN_OFF and loan.owed_fen == 0:
+        return _recover(desk, repayment)
+    posted = desk.post(
+        repayment.loan_id,
+        Posting(0, PostingKind.REPAYMENT, repayment.value_date, repayment.amount_fen),
+    )
+    desk.say(
+        repayment.loan_id,
+        lambda loan: events_out.loan_repaid(
+            loan,
+            repayment,
+            principal_fen=posted.line.taken.principal_fen,
+            interest_fen=posted.line.taken.interest_fen,
+            subrogated_fen=posted.subrogated_fen,
+            suspense_fen=posted.line.suspense_fen,
+            day=desk.today,
+        ),
+    )
+    return desk.settle_up(repayment.loan_id, repayment.value_date)
+
+
+def _recover(desk: Desk, repayment: Repayment) -> Loan:
+    loan_id = repayment.loan_id
+    back = collecting.recovery(desk.lines_of(loan_id), repayment.amount_fen, desk.order_of(loan_id))
+    posting = Posting(
+        0, PostingKind.RECOVERY, repayment.value_date, repayment.amount_fen, fixed=back
+    )
+    posted = desk.post(loan_id, posting)
+    return desk.say(
+        loan_id,
+        lambda loan: events_out.loan_repaid(
+            loan,
+            repayment,
+            principal_fen=back.principal_fen,
+            interest_fen=back.interest_fen,
+            subrogated_fen=posted.subrogated_fen,
+            suspense_fen=posted.line.suspense_fen,
+            day=desk.today,
+            recovered_fen=back.total_fen,
+        ),
+    )
+
+
+async def reverse_repayment(
+    session: AsyncSession,
+    county_code: str,
+    undoing: Undoing,
+    actor: Actor,
+    catalogue: Catalogue,
+) -> tuple[Loan, Loan | None]:
+    """Undo a repayment; where it was meant for another loan, post it there. Both loans as now."""
+    today = await business_day.today(session, county_code)
+    closed = await store.closed_through(session, county_code)
+    wanted = {undoing.loan_id} | ({undoing.to_loan_id} if undoing.to_loan_id else set())
+    loans = await store.lock_loans(session, county_code, wanted)
+    desk = Desk(
+        county_code, loans, today, terms_by_ref(catalogue, county_code), person_id=actor.person_id
+    )
+    await desk.load(session, wanted)
+    loan = found(loans, undoing.loan_id)
+    lending.require_lender(loan, actor)
+    wrong = balance.repayment_to_undo(desk.book_of(loan.loan_id), undoing.number)
+    assert loan.disbursed_on is not None
+    balance.check_value_date(
+        loan.disbursed_on, wrong.value_date, today=today, closed_through=closed
+    )
+    desk.post(
+        loan.loan_id,
+        Posting(
+            0,
+            wrong.kind,
+            wrong.value_date,
+            wrong.amount_fen,
+            reverses=wrong.number,
+            reference=undoing.reason,
+        ),
+    )
+    desk.say(loan.loan_id, lambda now: events_out.repayment_reversed(now, wrong, desk.today))
+    desk.settle_up(loan.loan_id, wrong.value_date)
+    if undoing.to_loan_id is not None:
+        meant = found(loans, undoing.to_loan_id)
+        lending.require_lender(meant, actor)
+        balance.check_money_in(meant, wrong.value_date, today=today, closed_through=closed)
+        repay(desk, Repayment(meant.loan_id, wrong.amount_fen, wrong.value_date))
+    await desk.write(session)
+    return loans[undoing.loan_id], loans[undoing.to_loan_id] if undoing.to_loan_id else None
+
+
+async def refund_overpayment(
+    session: AsyncSession,
+    county_code: str,
+    refund: Repayment,
+    actor: Actor,
+    catalogue: Catalogue,
+) -> Loan:
+    """Note that what was paid too much was given back."""
+    today = await business_day.today(session, county_code)
+    closed = await store.closed_through(session, county_code)
+    loans = await store.lock_loans(session, county_code, {refund.loan_id})
+    desk = Desk(
+        county_code, loans, today, terms_by_ref(catalogue, county_code), person_id=actor.person_id
+    )
+    loan = found(loans, refund.loan_id)
+    lending.require_lender(loan, actor)
+    balance.check_money_in(loan, refund.value_date, today=today, closed_through=closed)
+    balance.check_refund(loan, refund.amount_fen)
+    assert loan.interest is not None
+    # Suspense is no part of the debt: the book need not be replayed for it.
+    on = max(refund.value_date, loan.interest.accrued_through)
+    desk.post(loan.loan_id, Posting(0, PostingKind.REFUND, on, refund.amount_fen))
+    await desk.write(session)
+    return loans[refund.loan_id]
+
+
+async def close_period(session: AsyncSession, county_code: str, through: date) -> None:
+    """Close the books through a day before the business date."""
+    today = await business_day.today(session, county_code)
+    if through >= today:
+        raise Refused(
+            "PERIOD_NOT_OVER",
+            f"{through} is not before the business date {today}",
+            message_zh="该期间尚未结束",
+        )
+    if not await store.close_period(session, county_code, through):
+        raise Refused(
+            "PERIOD_CLOSED",
+            f"the books are closed through {through} or later already",
+            message_zh="会计期间已关闭",
+        )
 
 
 async def settle_payouts(
@@ -95,11 +209,9 @@ async def settle_payouts(
     terms_of = terms_by_ref(catalogue, county_code)
     wanted = {loan_id for p in payouts for group in p.groups for loan_id in group}
     loans = await store.lock_loans(session, county_code, wanted)
-    before = dict(loans)
+    desk = Desk(county_code, loans, today, terms_of)
+    await desk.load_for(session, [(loan_id, date.max) for loan_id in wanted])
     allocations: list[Allocation] = []
-    entries: list[Entry] = []
-    events: list[OutgoingEvent] = []
-    exposure: list[tuple[UUID, int]] = []
     for payout in payouts:
         own = {}
         order = settlement.INTEREST_FIRST
@@ -110,26 +222,29 @@ async def settle_payouts(
             terms = terms_of(loan.programme)
             order = settlement.appropriation(terms.loans.appropriation_order)
             if loan.state is LoanState.ACTIVE:
-                accrued = balance.accrue(loan, payout.value_date, terms.loans.day_basis)
-                entries.extend(accrued_entries(loan, accrued, today))
-                loan = loans[loan_id] = accrued
+                loan = balance.accrue(loan, payout.value_date, terms.loans.day_basis)
             own[loan_id] = loan
         # A later payout in this batch sees what this one took.
-        allocation, after = balance.allocate(payout, own, order)
+        allocation, _ = balance.allocate(payout, own, order)
         allocations.append(allocation)
-        entries.append(_payout_entry(allocation, county_code, today))
-        events.append(events_out.payout_allocated(allocation, county_code, today))
+        desk.events.append(events_out.payout_allocated(allocation, county_code, today))
         for part in allocation.parts:
-            exposure.append((payout.household_id, -part.principal_fen))
-            loans[part.loan_id] = close_if_settled(
-                after[part.loan_id], payout.value_date, today, events
+            held = own[part.loan_id].interest
+            assert held is not None
+            desk.post(
+                part.loan_id,
+                # Of a loan that is accrued further it settles what is owed there.
+                Posting(
+                    0,
+                    PostingKind.PAYOUT,
+                    max(payout.value_date, held.accrued_through),
+                    part.amount_fen,
+                    reference=str(payout.payout_id),
+                ),
             )
-    changed = [loan for loan_id, loan in loans.items() if loan != before[loan_id]]
-    await store.save_loans(session, changed)
-    await store.add_exposure(session, county_code, exposure)
+            desk.settle_up(part.loan_id, payout.value_date)
     await store.save_allocations(session, county_code, allocations)
-    await journal.post(session, entries)
-    await outbox.record(session, events)
+    await desk.write(session)
     return allocations
 
 
@@ -178,38 +293,6 @@ def accrued_entries(before: Loan, after: Loan, today: date) -> list[Entry]:
             after.county_code, "interest", f"{after.loan_id}:{through}", through, today, transfers
         )
     ]
-
-
-def _takings(
-    loan_id: UUID, lender_id: str, principal: Fen, interest: Fen, subrogated: Fen
-) -> list[Transfer]:
-    cash = _account("lender_cash", lender_id)
-    return [
-        Transfer(cash, _account("loan_interest", loan_id), interest),
-        Transfer(cash, _account("loan_principal", loan_id), principal),
-        # What belongs to those who had compensated the lender it passes on.
-        Transfer(
-            _account("subrogated_debt", loan_id), _account("recovery_payable", loan_id), subrogated
-        ),
-    ]
-
-
-def _payout_entry(allocation: Allocation, county_code: str, today: date) -> Entry:
-    payout = allocation.payout
-    transfers = [
-        transfer
-        for part in allocation.parts
-        for transfer in _takings(
-            part.loan_id,
-            part.lender_id,
-            part.principal_fen,
-            part.interest_fen,
-            part.subrogated_fen,
-        )
-    ]
-    return Entry(
-        county_code, "payout", str(payout.payout_id), payout.value_date, today, tuple(transfers)
-    )
 
 
 def _compensated(loan: Loan, compensation: Compensation, today: date) -> Entry:

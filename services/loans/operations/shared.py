@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import date
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel.errors import LiandongError, NotFound
-from services.kernel.outbox import OutgoingEvent
-from services.loans import events_out, store
-from services.loans.model import Breaker, Loan, LoanState
+from services.loans import store
+from services.loans.model import Breaker, Loan
 from services.loans.rules import lending
 from services.programmes.loader import Catalogue
 from services.programmes.terms import Terms
@@ -61,15 +59,4 @@ def found(loans: Mapping[UUID, Loan], loan_id: UUID) -> Loan:
     loan = loans.get(loan_id)
     if loan is None:
         raise NotFound("LOAN_NOT_FOUND", f"no loan {loan_id}", message_zh="无此贷款")
-    return loan
-
-
-def close_if_settled(
-    loan: Loan, settled_on: date, today: date, events: list[OutgoingEvent]
-) -> Loan:
-    """Say that a loan is settled when it is."""
-    if loan.state is not LoanState.SETTLED:
-        return loan
-    loan = said(loan)
-    events.append(events_out.loan_settled(loan, settled_on, today))
     return loan

@@ -1,6 +1,6 @@
 """Loans: what is owed, and what money does to it. Pure decisions."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from uuid import UUID
@@ -11,14 +11,13 @@ from services.loans.model import (
     AllocatedPart,
     Allocation,
     Compensation,
-    Interest,
     Loan,
     LoanState,
     Payout,
-    Repayment,
 )
-from services.programmes import interest, settlement
-from services.programmes.terms import Terms
+from services.loans.rules import book, position
+from services.loans.rules.book import Posting, PostingKind
+from services.programmes import settlement
 
 
 def accrue(loan: Loan, through: date, day_basis: int) -> Loan:
@@ -27,28 +26,10 @@ def accrue(loan: Loan, through: date, day_basis: int) -> Loan:
 
     A day before the last one accrued changes nothing.
     """
-    held = loan.interest
-    assert held is not None
-    days = (through - held.accrued_through).days
-    if days <= 0:
+    if loan.interest is not None and through <= loan.interest.accrued_through:
         return loan
-    grown = interest.day_numerator(loan.outstanding_fen, loan.rate_ppm, days)
-    by_treasury = loan.subsidised and loan.non_performing_on is None
-    household = held.household_numerator + (0 if by_treasury else grown)
-    treasury = held.treasury_numerator + (grown if by_treasury else 0)
-    household_fen = interest.numerator_to_fen(household, day_basis)
-    treasury_fen = interest.numerator_to_fen(treasury, day_basis)
-    return replace(
-        loan,
-        interest=Interest(
-            accrued_through=through,
-            household_numerator=household,
-            household_posted_fen=household_fen,
-            treasury_numerator=treasury,
-            treasury_posted_fen=treasury_fen,
-            owed_fen=Fen(held.owed_fen + household_fen - held.household_posted_fen),
-        ),
-    )
+    accrued = book.accrue(position.position_of(loan), through, day_basis)
+    return position.with_position(loan, accrued)
 
 
 def take(loan: Loan, taken: settlement.Amounts) -> Loan:
@@ -84,29 +65,63 @@ def debt(loan: Loan) -> settlement.Amounts:
     )
 
 
-def repay(loan: Loan, repayment: Repayment, *, terms: Terms, today: date) -> tuple[Loan, Loan]:
-    """Post a repayment: the loan accrued to its value date, and the loan after it."""
-    if loan.state is not LoanState.ACTIVE or loan.interest is None:
+def check_money_in(
+    loan: Loan, value_date: date, *, today: date, closed_through: date | None
+) -> None:
+    """Refuse money for a loan that was never paid out, or dated where nothing may be booked."""
+    if loan.disbursed_on is None or loan.interest is None:
         raise Refused("LOAN_NOT_ACTIVE", f"the loan is {loan.state}", message_zh="贷款未在还款期")
-    earliest = loan.interest.accrued_through
-    if not earliest <= repayment.value_date <= today:
+    check_value_date(loan.disbursed_on, value_date, today=today, closed_through=closed_through)
+
+
+def check_value_date(
+    first: date, value_date: date, *, today: date, closed_through: date | None
+) -> None:
+    """Refuse a day before the loan was paid out, after the business date or in a closed period."""
+    if closed_through is not None and value_date <= closed_through:
+        raise Refused(
+            "PERIOD_CLOSED",
+            f"{value_date} is in a closed period: the books are closed through {closed_through}",
+            message_zh="会计期间已关闭",
+            facts={"closed_through": str(closed_through)},
+        )
+    if not first <= value_date <= today:
         raise Refused(
             "VALUE_DATE_OUT_OF_RANGE",
-            f"{repayment.value_date} is not between {earliest} and {today}",
+            f"{value_date} is not between {first} and {today}",
             message_zh="起息日超出范围",
-            facts={"earliest": str(earliest), "latest": str(today)},
+            facts={"earliest": str(first), "latest": str(today)},
         )
-    accrued = accrue(loan, repayment.value_date, terms.loans.day_basis)
-    owed = debt(accrued)
-    if repayment.amount_fen > owed.total_fen:
+
+
+def repayment_to_undo(postings: Sequence[Posting], number: int) -> Posting:
+    """The repayment with a number, or a refusal: not one, or undone already."""
+    wrong = next((each for each in postings if each.number == number), None)
+    kinds = (PostingKind.REPAYMENT, PostingKind.RECOVERY)
+    if wrong is None or wrong.kind not in kinds or wrong.reverses is not None:
         raise Refused(
-            "REPAYMENT_ABOVE_BALANCE",
-            f"{repayment.amount_fen} fen paid, {owed.total_fen} fen owed",
-            message_zh="还款金额超过欠款",
-            facts={"owed_fen": str(owed.total_fen)},
+            "NOT_A_REPAYMENT",
+            f"posting {number} of the loan is no repayment",
+            message_zh="该笔不是还款",
         )
-    order = settlement.appropriation(terms.loans.appropriation_order)
-    return accrued, take(accrued, settlement.appropriate(repayment.amount_fen, owed, order))
+    if any(each.reverses == number for each in postings):
+        raise Refused(
+            "POSTING_REVERSED_ALREADY",
+            f"posting {number} of the loan was undone before",
+            message_zh="该笔已冲正",
+        )
+    return wrong
+
+
+def check_refund(loan: Loan, amount_fen: Fen) -> None:
+    """Refuse to give back more than was paid too much."""
+    if amount_fen > loan.suspense_fen:
+        raise Refused(
+            "ABOVE_SUSPENSE",
+            f"{amount_fen} fen asked for, {loan.suspense_fen} fen were paid too much",
+            message_zh="退款超过多付金额",
+            facts={"suspense_fen": str(loan.suspense_fen)},
+        )
 
 
 def allocate(

@@ -13,10 +13,10 @@ from services.loans.model import (
     Borrower,
     Breaker,
     Decision,
-    Interest,
     Loan,
     LoanState,
 )
+from services.loans.rules import schedule
 from services.programmes import calendars, limits, pricing
 from services.programmes.schema.loans import ApprovalStep, LoanProduct, Pricing
 from services.programmes.schema.values import BorrowerClass, known
@@ -76,13 +76,7 @@ def apply(
     """
     product = terms.product(application.product_id)
     reasons = _reasons_against(
-        application,
-        borrower,
-        product,
-        terms=terms,
-        parties=parties,
-        breakers=breakers,
-        today=today,
+        application, borrower, product, terms=terms, parties=parties, breakers=breakers, today=today
     )
     first = chain(product)[0]
     sla = None if product.sla is None else known(product.sla)
@@ -125,7 +119,17 @@ def apply(
         subrogated_fen=NOTHING,
         compensated=False,
         covered=False,
+        method=_method(product),
+        next_due_on=None,
+        suspense_fen=NOTHING,
+        postings=0,
     )
+
+
+def _method(product: LoanProduct) -> str:
+    """How it is paid back; of several that the programme allows, the one it names first."""
+    said = known(product.interest_settlement)
+    return str(said[0] if isinstance(said, tuple) else said)
 
 
 def _reasons_against(
@@ -182,7 +186,8 @@ def stopped(breakers: Sequence[Breaker], effect: str) -> Breaker | None:
     return next(found, None)
 
 
-def _refuse_stopped(breakers: Sequence[Breaker], effect: str) -> None:
+def refuse_stopped(breakers: Sequence[Breaker], effect: str) -> None:
+    """Refuse what a tripped breaker of these forbids."""
     breaker = stopped(breakers, effect)
     if breaker is not None:
         raise Refused(
@@ -223,7 +228,7 @@ def decide(
     decided = (*loan.decided, (decision.step, decision.person_id))
     if not decision.approve:
         return refuse(replace(loan, decided=decided), [f"STEP_{decision.step.upper()}_REFUSED"])
-    _refuse_stopped(breakers, "stop_approve")
+    refuse_stopped(breakers, "stop_approve")
     if place + 1 < len(steps):
         last_is_next = place + 2 == len(steps)
         model = terms.default_sharing_model(terms.product(loan.product_id))
@@ -273,7 +278,8 @@ def _approve(loan: Loan, terms: Terms, today: date) -> Loan:
         state=LoanState.APPROVED,
         next_step="",
         rate_ppm=rate,
-        subsidised=subsidised == rate,
+        subsidised=subsidised > 0,
+        subsidy_rate_ppm=subsidised,
         required_covers=terms.required_covers(loan.borrower_class),
     )
 
@@ -290,6 +296,9 @@ def refuse(loan: Loan, reasons: Sequence[str]) -> Loan:
 
 def cover_answered(loan: Loan, refusal: str) -> Loan:
     """Take the fund's answer; one that comes when nothing waits for it changes nothing."""
+    if loan.state is LoanState.ACTIVE and not loan.covered and not refusal:
+        # A loan that renews another is paid out before the fund has answered.
+        return replace(loan, covered=True)
     if loan.state is not LoanState.AWAITING_COVER:
         return loan
     if refusal:
@@ -327,7 +336,7 @@ def disburse(
             message_zh="规定的保险尚未生效",
             facts={"covers": missing},
         )
-    _refuse_stopped(breakers, "stop_disburse")
+    refuse_stopped(breakers, "stop_disburse")
     _require_cover(loan, terms)
     matures_on = calendars.add_months(today, loan.term_months)
     notice = terms.loans.maturity_notice
@@ -339,8 +348,7 @@ def disburse(
         notice_on=None
         if notice is None
         else calendars.notice_day(matures_on, known(notice.lead_months)),
-        outstanding_fen=loan.principal_fen,
-        interest=Interest(today, 0, NOTHING, 0, NOTHING, NOTHING),
+        next_due_on=schedule.due_days(today, loan.term_months, schedule.Method(loan.method))[0],
     )
 
 

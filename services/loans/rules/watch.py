@@ -3,13 +3,12 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import cast
 
-from services.loans.model import AreaBalance, Breaker, BreakerScope, Loan
+from services.loans.model import AreaBalance, Breaker, BreakerScope, Judgement, Loan
 from services.loans.rules import balance
 from services.loans.rules.lending import township_of
+from services.loans.rules.standing import UNJUDGED, standing
 from services.programmes import breakers, delinquency
-from services.programmes.schema.loans import Npl
 from services.programmes.schema.values import known
 from services.programmes.terms import Terms
 
@@ -21,28 +20,40 @@ class Aged:
     loan: Loan
     reclassified: bool
     newly_non_performing: bool
+    performing_again: bool
+    subsidy_stopped: bool
 
 
-def age(loan: Loan, *, terms: Terms, day: date) -> Aged:
+def age(loan: Loan, *, terms: Terms, day: date, judgement: Judgement = UNJUDGED) -> Aged:
     """
     Count overdue days, classify, and stop the subsidy on the day a loan becomes non-performing.
 
-    Classes follow the days alone (S14); the non-performing trigger is the pack's own (LS18.fun.1).
+    The class follows the days and may be worse by judgement (S14); the non-performing trigger is
+    the pack's own (LS18.fun.1).
     """
-    assert loan.matures_on is not None
-    days = delinquency.overdue_days(loan.matures_on, day)
-    classified = delinquency.five_tier(days, known(terms.monitoring.five_tier))
-    npl = cast("Npl", known(terms.loans.npl))
-    bad = delinquency.is_non_performing(npl, days=days, tier=classified.tier)
-    newly_bad = bad and loan.non_performing_on is None
-    accrued = balance.accrue(loan, day, terms.loans.day_basis)
+    assert loan.next_due_on is not None
+    days = delinquency.overdue_days(loan.next_due_on, day)
+    found = standing(terms, days=days, judgement=judgement)
+    newly_bad = found.non_performing and loan.non_performing_on is None
+    stops = newly_bad and loan.subsidised and loan.subsidy_ended_on is None
+    accrued = balance.accrue(loan, day, terms.loans.day_basis) if days else loan
+    if stops:
+        accrued = balance.accrue(loan, day, terms.loans.day_basis)
+    bad_since = (loan.non_performing_on or day) if found.non_performing else None
     aged = replace(
         accrued,
         overdue_days=days,
-        five_tier_class=str(classified.tier),
-        non_performing_on=day if newly_bad else loan.non_performing_on,
+        five_tier_class=str(found.tier),
+        non_performing_on=bad_since,
+        subsidy_ended_on=day if stops else loan.subsidy_ended_on,
     )
-    return Aged(aged, aged.five_tier_class != loan.five_tier_class, newly_bad)
+    return Aged(
+        aged,
+        aged.five_tier_class != loan.five_tier_class,
+        newly_bad,
+        loan.non_performing_on is not None and bad_since is None,
+        stops,
+    )
 
 
 def trip(

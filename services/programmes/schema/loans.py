@@ -248,7 +248,9 @@ class Purpose(Clause):
         return self
 
 
-SettlementCycle = Literal["bullet", "annual", "quarterly", "monthly"]
+SettlementCycle = Literal[
+    "bullet", "annual", "quarterly", "monthly", "equal_principal", "equal_instalment"
+]
 
 
 class LoanProduct(Clause):

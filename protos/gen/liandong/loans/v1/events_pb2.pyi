@@ -249,6 +249,9 @@ class LoanRepaid(_message.Message):
     INTEREST_FEN_FIELD_NUMBER: _builtins.int
     OUTSTANDING_FEN_FIELD_NUMBER: _builtins.int
     VALUE_DATE_FIELD_NUMBER: _builtins.int
+    SUBROGATED_FEN_FIELD_NUMBER: _builtins.int
+    SUSPENSE_FEN_FIELD_NUMBER: _builtins.int
+    RECOVERED_FEN_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     amount_fen: _builtins.int
@@ -259,6 +262,12 @@ class LoanRepaid(_message.Message):
     """Of it, to interest."""
     outstanding_fen: _builtins.int
     """Principal that remains."""
+    subrogated_fen: _builtins.int
+    """Of it, what belongs to those who had compensated the lender (S21)."""
+    suspense_fen: _builtins.int
+    """Of the amount, what was paid too much; it is the payer's and can be given back."""
+    recovered_fen: _builtins.int
+    """Of the amount, what was recovered of a loan that had been written off."""
     @_builtins.property
     def value_date(self) -> _date_pb2.Date:
         """Value date."""
@@ -272,14 +281,115 @@ class LoanRepaid(_message.Message):
         interest_fen: _builtins.int = ...,
         outstanding_fen: _builtins.int = ...,
         value_date: _date_pb2.Date | None = ...,
+        subrogated_fen: _builtins.int = ...,
+        suspense_fen: _builtins.int = ...,
+        recovered_fen: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "interest_fen", b"interest_fen", "loan_id", b"loan_id", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "interest_fen", b"interest_fen", "loan_id", b"loan_id", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "recovered_fen", b"recovered_fen", "subrogated_fen", b"subrogated_fen", "suspense_fen", b"suspense_fen", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LoanRepaid: _TypeAlias = LoanRepaid  # noqa: Y015
+
+@_typing.final
+class RepaymentReversed(_message.Message):
+    """A repayment was undone as if it had never been; the book was worked again. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    REVERSED_NUMBER_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    OUTSTANDING_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_FEN_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    reversed_number: _builtins.int
+    """Number of the posting that was undone."""
+    amount_fen: _builtins.int
+    """Its amount."""
+    outstanding_fen: _builtins.int
+    """Principal owed now."""
+    interest_fen: _builtins.int
+    """Interest that the household owes now."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        reversed_number: _builtins.int = ...,
+        amount_fen: _builtins.int = ...,
+        outstanding_fen: _builtins.int = ...,
+        interest_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "interest_fen", b"interest_fen", "loan_id", b"loan_id", "outstanding_fen", b"outstanding_fen", "reversed_number", b"reversed_number"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepaymentReversed: _TypeAlias = RepaymentReversed  # noqa: Y015
+
+@_typing.final
+class LoanReopened(_message.Message):
+    """Something is owed again on a loan that was settled. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    OUTSTANDING_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_FEN_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    lender_id: _builtins.str
+    """The lender, an institution id."""
+    outstanding_fen: _builtins.int
+    """Principal owed."""
+    interest_fen: _builtins.int
+    """Interest that the household owes."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        outstanding_fen: _builtins.int = ...,
+        interest_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "outstanding_fen", b"outstanding_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanReopened: _TypeAlias = LoanReopened  # noqa: Y015
+
+@_typing.final
+class LoanCured(_message.Message):
+    """What was overdue is paid. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanCured: _TypeAlias = LoanCured  # noqa: Y015
 
 @_typing.final
 class LoanDueSoon(_message.Message):
@@ -290,13 +400,29 @@ class LoanDueSoon(_message.Message):
     LOAN_ID_FIELD_NUMBER: _builtins.int
     MATURES_ON_FIELD_NUMBER: _builtins.int
     OWED_FEN_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    TO_BORROWER_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    AT_MATURITY_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     owed_fen: _builtins.int
     """What will be owed."""
+    to_borrower: _builtins.bool
+    """True when the borrower hears of it too."""
+    at_maturity: _builtins.bool
+    """True when it is the notice of the day of maturity itself."""
     @_builtins.property
     def matures_on(self) -> _date_pb2.Date:
         """Day on which it is due."""
+
+    @_builtins.property
+    def to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Organs that hear of it, the programme's."""
+
+    @_builtins.property
+    def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """How the borrower hears: `sms`, `phone`, `letter`, `platform`."""
 
     def __init__(
         self,
@@ -304,10 +430,14 @@ class LoanDueSoon(_message.Message):
         loan_id: _builtins.str = ...,
         matures_on: _date_pb2.Date | None = ...,
         owed_fen: _builtins.int = ...,
+        to: _abc.Iterable[_builtins.str] | None = ...,
+        to_borrower: _builtins.bool = ...,
+        channels: _abc.Iterable[_builtins.str] | None = ...,
+        at_maturity: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["matures_on", b"matures_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan_id", b"loan_id", "matures_on", b"matures_on", "owed_fen", b"owed_fen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_maturity", b"at_maturity", "channels", b"channels", "loan_id", b"loan_id", "matures_on", b"matures_on", "owed_fen", b"owed_fen", "to", b"to", "to_borrower", b"to_borrower"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -359,19 +489,41 @@ class LoanReclassified(_message.Message):
 
     LOAN_ID_FIELD_NUMBER: _builtins.int
     FIVE_TIER_CLASS_FIELD_NUMBER: _builtins.int
+    WAS_CLASS_FIELD_NUMBER: _builtins.int
+    OVERDUE_DAYS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_ON_FIELD_NUMBER: _builtins.int
+    RULE_VERSION_FIELD_NUMBER: _builtins.int
+    JUDGED_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     five_tier_class: _builtins.str
     """The class now: `normal`, `special_mention`, `substandard`, `doubtful` or `loss`."""
+    was_class: _builtins.str
+    """The class before."""
+    overdue_days: _builtins.int
+    """Days overdue on the evidence date."""
+    rule_version: _builtins.str
+    """Pack version that decided."""
+    judged: _builtins.bool
+    """True when a person judged; the days alone otherwise."""
+    @_builtins.property
+    def evidence_on(self) -> _date_pb2.Date:
+        """The day of the evidence."""
+
     def __init__(
         self,
         *,
         loan_id: _builtins.str = ...,
         five_tier_class: _builtins.str = ...,
+        was_class: _builtins.str = ...,
+        overdue_days: _builtins.int = ...,
+        evidence_on: _date_pb2.Date | None = ...,
+        rule_version: _builtins.str = ...,
+        judged: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence_on", b"evidence_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["five_tier_class", b"five_tier_class", "loan_id", b"loan_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence_on", b"evidence_on", "five_tier_class", b"five_tier_class", "judged", b"judged", "loan_id", b"loan_id", "overdue_days", b"overdue_days", "rule_version", b"rule_version", "was_class", b"was_class"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -561,19 +713,31 @@ class BreakerReset(_message.Message):
 
     SCOPE_FIELD_NUMBER: _builtins.int
     SCOPE_ID_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    MONTH_ENDS_BELOW_FIELD_NUMBER: _builtins.int
+    RULE_VERSION_FIELD_NUMBER: _builtins.int
     scope: _builtins.str
     """`village` or `township`."""
     scope_id: _builtins.str
     """The area or other thing."""
+    epoch: _builtins.int
+    """The trip that it ends."""
+    month_ends_below: _builtins.int
+    """Month ends below the threshold since the trip."""
+    rule_version: _builtins.str
+    """Pack version that decided."""
     def __init__(
         self,
         *,
         scope: _builtins.str = ...,
         scope_id: _builtins.str = ...,
+        epoch: _builtins.int = ...,
+        month_ends_below: _builtins.int = ...,
+        rule_version: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope", "scope_id", b"scope_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "month_ends_below", b"month_ends_below", "rule_version", b"rule_version", "scope", b"scope", "scope_id", b"scope_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -604,3 +768,771 @@ class EarlyWarningRaised(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EarlyWarningRaised: _TypeAlias = EarlyWarningRaised  # noqa: Y015
+
+@_typing.final
+class LoanNonPerforming(_message.Message):
+    """A loan became non-performing by the programme's definition (LS18.fun.1). Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    EVIDENCE_ON_FIELD_NUMBER: _builtins.int
+    OVERDUE_DAYS_FIELD_NUMBER: _builtins.int
+    FIVE_TIER_CLASS_FIELD_NUMBER: _builtins.int
+    RULE_VERSION_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FEN_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    overdue_days: _builtins.int
+    """Days overdue that day."""
+    five_tier_class: _builtins.str
+    """Class that day."""
+    rule_version: _builtins.str
+    """Pack version that decided."""
+    principal_fen: _builtins.int
+    """Principal owed."""
+    @_builtins.property
+    def evidence_on(self) -> _date_pb2.Date:
+        """The day of the evidence."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        evidence_on: _date_pb2.Date | None = ...,
+        overdue_days: _builtins.int = ...,
+        five_tier_class: _builtins.str = ...,
+        rule_version: _builtins.str = ...,
+        principal_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence_on", b"evidence_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence_on", b"evidence_on", "five_tier_class", b"five_tier_class", "household_id", b"household_id", "loan_id", b"loan_id", "overdue_days", b"overdue_days", "principal_fen", b"principal_fen", "rule_version", b"rule_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanNonPerforming: _TypeAlias = LoanNonPerforming  # noqa: Y015
+
+@_typing.final
+class LoanPerforming(_message.Message):
+    """A loan is no longer non-performing. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    EVIDENCE_ON_FIELD_NUMBER: _builtins.int
+    FIVE_TIER_CLASS_FIELD_NUMBER: _builtins.int
+    RULE_VERSION_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    five_tier_class: _builtins.str
+    """Class that day."""
+    rule_version: _builtins.str
+    """Pack version that decided."""
+    @_builtins.property
+    def evidence_on(self) -> _date_pb2.Date:
+        """The day of the evidence."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        evidence_on: _date_pb2.Date | None = ...,
+        five_tier_class: _builtins.str = ...,
+        rule_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence_on", b"evidence_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence_on", b"evidence_on", "five_tier_class", b"five_tier_class", "loan_id", b"loan_id", "rule_version", b"rule_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanPerforming: _TypeAlias = LoanPerforming  # noqa: Y015
+
+@_typing.final
+class LoanActionTaken(_message.Message):
+    """One of the programme's ordered steps on an overdue or non-performing loan (LS18.loa.5, LS18.loa.6). Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    RULE_VERSION_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    action: _builtins.str
+    """`remind`, `daily_report`, `collection_team`, `stop_subsidy`, `collect`, `lower_grade`, `blacklist`, `court`."""
+    place: _builtins.int
+    """Place in the programme's order, from 1."""
+    cause: _builtins.str
+    """`overdue` or `non_performing`."""
+    rule_version: _builtins.str
+    """Pack version that decided."""
+    @_builtins.property
+    def since(self) -> _date_pb2.Date:
+        """First day of the state that caused it."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        action: _builtins.str = ...,
+        place: _builtins.int = ...,
+        cause: _builtins.str = ...,
+        since: _date_pb2.Date | None = ...,
+        rule_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "cause", b"cause", "household_id", b"household_id", "loan_id", b"loan_id", "place", b"place", "rule_version", b"rule_version", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanActionTaken: _TypeAlias = LoanActionTaken  # noqa: Y015
+
+@_typing.final
+class SubsidyStopped(_message.Message):
+    """The treasury no longer bears a loan's interest. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    STOPPED_ON_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    cause: _builtins.str
+    """`non_performing` or `months_used`."""
+    @_builtins.property
+    def stopped_on(self) -> _date_pb2.Date:
+        """First day that the household bears itself."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        stopped_on: _date_pb2.Date | None = ...,
+        cause: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stopped_on", b"stopped_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "household_id", b"household_id", "loan_id", b"loan_id", "stopped_on", b"stopped_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubsidyStopped: _TypeAlias = SubsidyStopped  # noqa: Y015
+
+@_typing.final
+class LoanFrozen(_message.Message):
+    """A loan was frozen until a person has reviewed it (MAS.reg.1). Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    REVIEW_ID_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    review_id: _builtins.str
+    """The review (UUIDv7)."""
+    cause: _builtins.str
+    """Why, a code."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        review_id: _builtins.str = ...,
+        cause: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "loan_id", b"loan_id", "review_id", b"review_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanFrozen: _TypeAlias = LoanFrozen  # noqa: Y015
+
+@_typing.final
+class LoanUnfrozen(_message.Message):
+    """A review ended; the loan is free. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    REVIEW_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    review_id: _builtins.str
+    """The review (UUIDv7)."""
+    outcome: _builtins.str
+    """`continue`, `collect` or `restructure`."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        review_id: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan_id", b"loan_id", "outcome", b"outcome", "review_id", b"review_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanUnfrozen: _TypeAlias = LoanUnfrozen  # noqa: Y015
+
+@_typing.final
+class LoanExtended(_message.Message):
+    """A maturity was moved (AH-RCU.loa.4). Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    MATURED_ON_FIELD_NUMBER: _builtins.int
+    MATURES_ON_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    @_builtins.property
+    def matured_on(self) -> _date_pb2.Date:
+        """The day it was."""
+
+    @_builtins.property
+    def matures_on(self) -> _date_pb2.Date:
+        """The day it is."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        matured_on: _date_pb2.Date | None = ...,
+        matures_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["matured_on", b"matured_on", "matures_on", b"matures_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan_id", b"loan_id", "matured_on", b"matured_on", "matures_on", b"matures_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanExtended: _TypeAlias = LoanExtended  # noqa: Y015
+
+@_typing.final
+class LoanRenewed(_message.Message):
+    """This loan renews another without repaying its principal (S34). Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    RENEWED_LOAN_ID_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FEN_FIELD_NUMBER: _builtins.int
+    MATURES_ON_FIELD_NUMBER: _builtins.int
+    SUBSIDY_MONTHS_LEFT_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    renewed_loan_id: _builtins.str
+    """The loan that ended (UUIDv7)."""
+    principal_fen: _builtins.int
+    """Principal carried."""
+    subsidy_months_left: _builtins.int
+    """Months of subsidy that the household has left (S29)."""
+    @_builtins.property
+    def matures_on(self) -> _date_pb2.Date:
+        """Day on which it is due."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        renewed_loan_id: _builtins.str = ...,
+        principal_fen: _builtins.int = ...,
+        matures_on: _date_pb2.Date | None = ...,
+        subsidy_months_left: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["matures_on", b"matures_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan_id", b"loan_id", "matures_on", b"matures_on", "principal_fen", b"principal_fen", "renewed_loan_id", b"renewed_loan_id", "subsidy_months_left", b"subsidy_months_left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanRenewed: _TypeAlias = LoanRenewed  # noqa: Y015
+
+@_typing.final
+class LoanRestructured(_message.Message):
+    """A loan has new terms. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    MATURES_ON_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    RATE_PPM_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FEN_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    method: _builtins.str
+    """How it is paid back."""
+    rate_ppm: _builtins.int
+    """Yearly rate in parts per million."""
+    principal_fen: _builtins.int
+    """Principal owed."""
+    @_builtins.property
+    def matures_on(self) -> _date_pb2.Date:
+        """Day on which it is due."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        matures_on: _date_pb2.Date | None = ...,
+        method: _builtins.str = ...,
+        rate_ppm: _builtins.int = ...,
+        principal_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["matures_on", b"matures_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan_id", b"loan_id", "matures_on", b"matures_on", "method", b"method", "principal_fen", b"principal_fen", "rate_ppm", b"rate_ppm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanRestructured: _TypeAlias = LoanRestructured  # noqa: Y015
+
+@_typing.final
+class InterestForgiven(_message.Message):
+    """Unpaid interest was forgiven (S35, TX.loa.7). Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    INTEREST_FEN_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    amount_fen: _builtins.int
+    """How much."""
+    cause: _builtins.str
+    """Stage of the campaign, or `hardship`."""
+    interest_fen: _builtins.int
+    """Interest that the household still owes."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        cause: _builtins.str = ...,
+        interest_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "cause", b"cause", "interest_fen", b"interest_fen", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InterestForgiven: _TypeAlias = InterestForgiven  # noqa: Y015
+
+@_typing.final
+class CollectionCaseOpened(_message.Message):
+    """A collection case was opened. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    DUE_CLASS_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    case_id: _builtins.str
+    """The case (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    cause: _builtins.str
+    """Why, a code."""
+    due_class: _builtins.str
+    """How the due loan stands, empty for none (HN-PO.loa.12)."""
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The programme's disposition of that class, in order."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        case_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        due_class: _builtins.str = ...,
+        actions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "case_id", b"case_id", "cause", b"cause", "due_class", b"due_class", "household_id", b"household_id", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectionCaseOpened: _TypeAlias = CollectionCaseOpened  # noqa: Y015
+
+@_typing.final
+class CollectionStepTaken(_message.Message):
+    """A step of a collection was taken. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ORGAN_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    case_id: _builtins.str
+    """The case (UUIDv7)."""
+    kind: _builtins.str
+    """`reminded`, `visited`, `plan_agreed`, `escalated`, `court_filed`, `judgment` or `enforced`."""
+    organ: _builtins.str
+    """The organ that took over, for an escalation."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        case_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        organ: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "kind", b"kind", "loan_id", b"loan_id", "organ", b"organ"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectionStepTaken: _TypeAlias = CollectionStepTaken  # noqa: Y015
+
+@_typing.final
+class CollectionCaseClosed(_message.Message):
+    """A collection case ended. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    case_id: _builtins.str
+    """The case (UUIDv7)."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        case_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectionCaseClosed: _TypeAlias = CollectionCaseClosed  # noqa: Y015
+
+@_typing.final
+class LoanWrittenOff(_message.Message):
+    """A loan was written off by two persons. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_FEN_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    principal_fen: _builtins.int
+    """Principal written off."""
+    interest_fen: _builtins.int
+    """Interest written off."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        principal_fen: _builtins.int = ...,
+        interest_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["household_id", b"household_id", "interest_fen", b"interest_fen", "loan_id", b"loan_id", "principal_fen", b"principal_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanWrittenOff: _TypeAlias = LoanWrittenOff  # noqa: Y015
+
+@_typing.final
+class CollateralRegistered(_message.Message):
+    """Collateral was registered. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    COLLATERAL_ID_FIELD_NUMBER: _builtins.int
+    ASSET_FIELD_NUMBER: _builtins.int
+    VALUE_FEN_FIELD_NUMBER: _builtins.int
+    SECURES_FEN_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    collateral_id: _builtins.str
+    """The collateral (UUIDv7)."""
+    asset: _builtins.str
+    """Kind of asset."""
+    value_fen: _builtins.int
+    """Value."""
+    secures_fen: _builtins.int
+    """Principal that it secures at most."""
+    source: _builtins.str
+    """Who or what said the value (S49)."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        collateral_id: _builtins.str = ...,
+        asset: _builtins.str = ...,
+        value_fen: _builtins.int = ...,
+        secures_fen: _builtins.int = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "collateral_id", b"collateral_id", "loan_id", b"loan_id", "secures_fen", b"secures_fen", "source", b"source", "value_fen", b"value_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollateralRegistered: _TypeAlias = CollateralRegistered  # noqa: Y015
+
+@_typing.final
+class CollateralRevalued(_message.Message):
+    """Collateral was valued anew. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    COLLATERAL_ID_FIELD_NUMBER: _builtins.int
+    VALUE_FEN_FIELD_NUMBER: _builtins.int
+    SECURES_FEN_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    ENOUGH_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    collateral_id: _builtins.str
+    """The collateral (UUIDv7)."""
+    value_fen: _builtins.int
+    """Value."""
+    secures_fen: _builtins.int
+    """Principal that it secures at most."""
+    source: _builtins.str
+    """Who or what said the value (S49)."""
+    enough: _builtins.bool
+    """False when it no longer secures what is owed."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        collateral_id: _builtins.str = ...,
+        value_fen: _builtins.int = ...,
+        secures_fen: _builtins.int = ...,
+        source: _builtins.str = ...,
+        enough: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collateral_id", b"collateral_id", "enough", b"enough", "loan_id", b"loan_id", "secures_fen", b"secures_fen", "source", b"source", "value_fen", b"value_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollateralRevalued: _TypeAlias = CollateralRevalued  # noqa: Y015
+
+@_typing.final
+class CollateralReleased(_message.Message):
+    """Collateral was released. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    COLLATERAL_ID_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    collateral_id: _builtins.str
+    """The collateral (UUIDv7)."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        collateral_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collateral_id", b"collateral_id", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollateralReleased: _TypeAlias = CollateralReleased  # noqa: Y015
+
+@_typing.final
+class DepositYieldDue(_message.Message):
+    """Deposited assets bore a month's interest, owed by their keeper (C07). Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    COLLATERAL_ID_FIELD_NUMBER: _builtins.int
+    KEEPER_ID_FIELD_NUMBER: _builtins.int
+    MONTH_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    collateral_id: _builtins.str
+    """The collateral (UUIDv7)."""
+    keeper_id: _builtins.str
+    """Who keeps them."""
+    month: _builtins.int
+    """Which month since the deposit, from 1."""
+    amount_fen: _builtins.int
+    """How much."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        collateral_id: _builtins.str = ...,
+        keeper_id: _builtins.str = ...,
+        month: _builtins.int = ...,
+        amount_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "collateral_id", b"collateral_id", "keeper_id", b"keeper_id", "loan_id", b"loan_id", "month", b"month"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DepositYieldDue: _TypeAlias = DepositYieldDue  # noqa: Y015
+
+@_typing.final
+class DepositInterestRefunded(_message.Message):
+    """Deposited assets were sold to their keeper, who pays the loan's interest back (YC.loa.9). Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    COLLATERAL_ID_FIELD_NUMBER: _builtins.int
+    KEEPER_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    collateral_id: _builtins.str
+    """The collateral (UUIDv7)."""
+    keeper_id: _builtins.str
+    """Who keeps them and pays."""
+    amount_fen: _builtins.int
+    """How much."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        collateral_id: _builtins.str = ...,
+        keeper_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "collateral_id", b"collateral_id", "keeper_id", b"keeper_id", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DepositInterestRefunded: _TypeAlias = DepositInterestRefunded  # noqa: Y015
+
+@_typing.final
+class SubsidyClaimed(_message.Message):
+    """A lender claimed a quarter's subsidy. Aggregate: the claim."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    PROGRAMME_ID_FIELD_NUMBER: _builtins.int
+    YEAR_FIELD_NUMBER: _builtins.int
+    QUARTER_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    claim_id: _builtins.str
+    """The claim (UUIDv7)."""
+    lender_id: _builtins.str
+    """The lender, an institution id."""
+    programme_id: _builtins.str
+    """The programme, without a version."""
+    year: _builtins.int
+    """The year."""
+    quarter: _builtins.int
+    """The quarter, 1 to 4."""
+    amount_fen: _builtins.int
+    """The sum claimed."""
+    def __init__(
+        self,
+        *,
+        claim_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        programme_id: _builtins.str = ...,
+        year: _builtins.int = ...,
+        quarter: _builtins.int = ...,
+        amount_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "claim_id", b"claim_id", "lender_id", b"lender_id", "programme_id", b"programme_id", "quarter", b"quarter", "year", b"year"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubsidyClaimed: _TypeAlias = SubsidyClaimed  # noqa: Y015
+
+@_typing.final
+class SubsidyPaid(_message.Message):
+    """The finance bureau paid a claim. Aggregate: the claim."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    claim_id: _builtins.str
+    """The claim (UUIDv7)."""
+    lender_id: _builtins.str
+    """The lender, an institution id."""
+    amount_fen: _builtins.int
+    """The sum paid."""
+    def __init__(
+        self,
+        *,
+        claim_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "claim_id", b"claim_id", "lender_id", b"lender_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubsidyPaid: _TypeAlias = SubsidyPaid  # noqa: Y015

@@ -41,6 +41,8 @@ class _LoanStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LoanState.V
     """Paid out and owed."""
     LOAN_STATE_SETTLED: _LoanState.ValueType  # 6
     """Nothing is owed any more."""
+    LOAN_STATE_WRITTEN_OFF: _LoanState.ValueType  # 10
+    """Written off; what comes in later is a recovery."""
 
 class LoanState(_LoanState, metaclass=_LoanStateEnumTypeWrapper):
     """Where a loan is in its life."""
@@ -59,6 +61,8 @@ LOAN_STATE_ACTIVE: LoanState.ValueType  # 5
 """Paid out and owed."""
 LOAN_STATE_SETTLED: LoanState.ValueType  # 6
 """Nothing is owed any more."""
+LOAN_STATE_WRITTEN_OFF: LoanState.ValueType  # 10
+"""Written off; what comes in later is a recovery."""
 Global___LoanState: _TypeAlias = LoanState  # noqa: Y015
 
 class _FiveTierClass:
@@ -97,6 +101,146 @@ FIVE_TIER_CLASS_LOSS: FiveTierClass.ValueType  # 5
 """Loss (损失)."""
 Global___FiveTierClass: _TypeAlias = FiveTierClass  # noqa: Y015
 
+class _PostingKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PostingKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PostingKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    POSTING_KIND_UNSPECIFIED: _PostingKind.ValueType  # 0
+    """Not said."""
+    POSTING_KIND_DISBURSEMENT: _PostingKind.ValueType  # 1
+    """Principal was paid out."""
+    POSTING_KIND_OPENING: _PostingKind.ValueType  # 2
+    """What was owed when the loan came in from another book."""
+    POSTING_KIND_REPAYMENT: _PostingKind.ValueType  # 3
+    """The borrower paid."""
+    POSTING_KIND_PAYOUT: _PostingKind.ValueType  # 4
+    """An insurer paid."""
+    POSTING_KIND_PAYOUT_UNDONE: _PostingKind.ValueType  # 5
+    """An insurer's payment was undone."""
+    POSTING_KIND_DISCOUNT: _PostingKind.ValueType  # 6
+    """Unpaid interest was forgiven in a campaign."""
+    POSTING_KIND_WRITE_OFF: _PostingKind.ValueType  # 7
+    """What is owed is no longer carried as an asset."""
+    POSTING_KIND_REFUND: _PostingKind.ValueType  # 8
+    """What was paid too much was given back."""
+    POSTING_KIND_RATE: _PostingKind.ValueType  # 9
+    """Another rate from this day on."""
+    POSTING_KIND_SUBSIDY_STOP: _PostingKind.ValueType  # 10
+    """The treasury no longer bears the interest."""
+    POSTING_KIND_CARRIED_OUT: _PostingKind.ValueType  # 20
+    """Principal went over to the loan that renews this one; no cash moved."""
+    POSTING_KIND_CARRIED_IN: _PostingKind.ValueType  # 21
+    """Principal came over from the loan that this one renews; no cash moved."""
+    POSTING_KIND_RECOVERY: _PostingKind.ValueType  # 22
+    """Money came in for what was written off."""
+
+class PostingKind(_PostingKind, metaclass=_PostingKindEnumTypeWrapper):
+    """What a posting did to a loan."""
+
+POSTING_KIND_UNSPECIFIED: PostingKind.ValueType  # 0
+"""Not said."""
+POSTING_KIND_DISBURSEMENT: PostingKind.ValueType  # 1
+"""Principal was paid out."""
+POSTING_KIND_OPENING: PostingKind.ValueType  # 2
+"""What was owed when the loan came in from another book."""
+POSTING_KIND_REPAYMENT: PostingKind.ValueType  # 3
+"""The borrower paid."""
+POSTING_KIND_PAYOUT: PostingKind.ValueType  # 4
+"""An insurer paid."""
+POSTING_KIND_PAYOUT_UNDONE: PostingKind.ValueType  # 5
+"""An insurer's payment was undone."""
+POSTING_KIND_DISCOUNT: PostingKind.ValueType  # 6
+"""Unpaid interest was forgiven in a campaign."""
+POSTING_KIND_WRITE_OFF: PostingKind.ValueType  # 7
+"""What is owed is no longer carried as an asset."""
+POSTING_KIND_REFUND: PostingKind.ValueType  # 8
+"""What was paid too much was given back."""
+POSTING_KIND_RATE: PostingKind.ValueType  # 9
+"""Another rate from this day on."""
+POSTING_KIND_SUBSIDY_STOP: PostingKind.ValueType  # 10
+"""The treasury no longer bears the interest."""
+POSTING_KIND_CARRIED_OUT: PostingKind.ValueType  # 20
+"""Principal went over to the loan that renews this one; no cash moved."""
+POSTING_KIND_CARRIED_IN: PostingKind.ValueType  # 21
+"""Principal came over from the loan that this one renews; no cash moved."""
+POSTING_KIND_RECOVERY: PostingKind.ValueType  # 22
+"""Money came in for what was written off."""
+Global___PostingKind: _TypeAlias = PostingKind  # noqa: Y015
+
+class _ReviewOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReviewOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REVIEW_OUTCOME_UNSPECIFIED: _ReviewOutcome.ValueType  # 0
+    """Not said."""
+    REVIEW_OUTCOME_CONTINUE: _ReviewOutcome.ValueType  # 1
+    """The loan goes on as agreed."""
+    REVIEW_OUTCOME_COLLECT: _ReviewOutcome.ValueType  # 2
+    """What is owed is collected: a case is opened."""
+    REVIEW_OUTCOME_RESTRUCTURE: _ReviewOutcome.ValueType  # 3
+    """New terms are agreed with those who take over."""
+
+class ReviewOutcome(_ReviewOutcome, metaclass=_ReviewOutcomeEnumTypeWrapper):
+    """What a review came to."""
+
+REVIEW_OUTCOME_UNSPECIFIED: ReviewOutcome.ValueType  # 0
+"""Not said."""
+REVIEW_OUTCOME_CONTINUE: ReviewOutcome.ValueType  # 1
+"""The loan goes on as agreed."""
+REVIEW_OUTCOME_COLLECT: ReviewOutcome.ValueType  # 2
+"""What is owed is collected: a case is opened."""
+REVIEW_OUTCOME_RESTRUCTURE: ReviewOutcome.ValueType  # 3
+"""New terms are agreed with those who take over."""
+Global___ReviewOutcome: _TypeAlias = ReviewOutcome  # noqa: Y015
+
+class _CollectionStepKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CollectionStepKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CollectionStepKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COLLECTION_STEP_KIND_UNSPECIFIED: _CollectionStepKind.ValueType  # 0
+    """Not said."""
+    COLLECTION_STEP_KIND_REMINDED: _CollectionStepKind.ValueType  # 1
+    """The debtor was reminded."""
+    COLLECTION_STEP_KIND_VISITED: _CollectionStepKind.ValueType  # 2
+    """The debtor was visited."""
+    COLLECTION_STEP_KIND_PLAN_AGREED: _CollectionStepKind.ValueType  # 3
+    """A plan was agreed."""
+    COLLECTION_STEP_KIND_ESCALATED: _CollectionStepKind.ValueType  # 4
+    """The next organ of the programme's order took over."""
+    COLLECTION_STEP_KIND_COURT_FILED: _CollectionStepKind.ValueType  # 5
+    """A claim was filed at court."""
+    COLLECTION_STEP_KIND_JUDGMENT: _CollectionStepKind.ValueType  # 6
+    """The court decided."""
+    COLLECTION_STEP_KIND_ENFORCED: _CollectionStepKind.ValueType  # 7
+    """The judgment was enforced."""
+
+class CollectionStepKind(_CollectionStepKind, metaclass=_CollectionStepKindEnumTypeWrapper):
+    """One step of a collection."""
+
+COLLECTION_STEP_KIND_UNSPECIFIED: CollectionStepKind.ValueType  # 0
+"""Not said."""
+COLLECTION_STEP_KIND_REMINDED: CollectionStepKind.ValueType  # 1
+"""The debtor was reminded."""
+COLLECTION_STEP_KIND_VISITED: CollectionStepKind.ValueType  # 2
+"""The debtor was visited."""
+COLLECTION_STEP_KIND_PLAN_AGREED: CollectionStepKind.ValueType  # 3
+"""A plan was agreed."""
+COLLECTION_STEP_KIND_ESCALATED: CollectionStepKind.ValueType  # 4
+"""The next organ of the programme's order took over."""
+COLLECTION_STEP_KIND_COURT_FILED: CollectionStepKind.ValueType  # 5
+"""A claim was filed at court."""
+COLLECTION_STEP_KIND_JUDGMENT: CollectionStepKind.ValueType  # 6
+"""The court decided."""
+COLLECTION_STEP_KIND_ENFORCED: CollectionStepKind.ValueType  # 7
+"""The judgment was enforced."""
+Global___CollectionStepKind: _TypeAlias = CollectionStepKind  # noqa: Y015
+
 @_typing.final
 class Loan(_message.Message):
     """A loan, from application on."""
@@ -127,6 +271,8 @@ class Loan(_message.Message):
     SUBROGATED_FEN_FIELD_NUMBER: _builtins.int
     COVERS_MISSING_FIELD_NUMBER: _builtins.int
     SLA_DUE_ON_FIELD_NUMBER: _builtins.int
+    SUSPENSE_FEN_FIELD_NUMBER: _builtins.int
+    NEXT_DUE_ON_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     county_code: _builtins.str
@@ -165,6 +311,8 @@ class Loan(_message.Message):
     """True when non-performing by the programme's definition."""
     subrogated_fen: _builtins.int
     """Part of what is owed that belongs to those who compensated the lender."""
+    suspense_fen: _builtins.int
+    """Paid too much; the payer's until it is given back."""
     @_builtins.property
     def refusal_reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why it was refused."""
@@ -184,6 +332,10 @@ class Loan(_message.Message):
     @_builtins.property
     def sla_due_on(self) -> _date_pb2.Date:
         """Day by which the programme wants it paid out."""
+
+    @_builtins.property
+    def next_due_on(self) -> _date_pb2.Date:
+        """First day of which something agreed is not paid yet; unset when nothing is owed."""
 
     def __init__(
         self,
@@ -212,10 +364,12 @@ class Loan(_message.Message):
         subrogated_fen: _builtins.int = ...,
         covers_missing: _abc.Iterable[_builtins.str] | None = ...,
         sla_due_on: _date_pb2.Date | None = ...,
+        suspense_fen: _builtins.int = ...,
+        next_due_on: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "matures_on", b"matures_on", "sla_due_on", b"sla_due_on"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "matures_on", b"matures_on", "next_due_on", b"next_due_on", "sla_due_on", b"sla_due_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "county_code", b"county_code", "covers_missing", b"covers_missing", "disbursed_on", b"disbursed_on", "five_tier_class", b"five_tier_class", "household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "matures_on", b"matures_on", "next_step", b"next_step", "non_performing", b"non_performing", "outstanding_fen", b"outstanding_fen", "overdue_days", b"overdue_days", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme", b"programme", "rate_ppm", b"rate_ppm", "refusal_reasons", b"refusal_reasons", "sla_due_on", b"sla_due_on", "state", b"state", "subrogated_fen", b"subrogated_fen", "term_months", b"term_months"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "county_code", b"county_code", "covers_missing", b"covers_missing", "disbursed_on", b"disbursed_on", "five_tier_class", b"five_tier_class", "household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "matures_on", b"matures_on", "next_due_on", b"next_due_on", "next_step", b"next_step", "non_performing", b"non_performing", "outstanding_fen", b"outstanding_fen", "overdue_days", b"overdue_days", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme", b"programme", "rate_ppm", b"rate_ppm", "refusal_reasons", b"refusal_reasons", "sla_due_on", b"sla_due_on", "state", b"state", "subrogated_fen", b"subrogated_fen", "suspense_fen", b"suspense_fen", "term_months", b"term_months"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1148,3 +1302,3158 @@ class ListBreakersResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListBreakersResponse: _TypeAlias = ListBreakersResponse  # noqa: Y015
+
+@_typing.final
+class ReverseRepaymentRequest(_message.Message):
+    """Undoes a repayment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    number: _builtins.int
+    """Number of the posting in the loan's statement."""
+    reason: _builtins.str
+    """Why it is undone."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "number", b"number", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseRepaymentRequest: _TypeAlias = ReverseRepaymentRequest  # noqa: Y015
+
+@_typing.final
+class ReverseRepaymentResponse(_message.Message):
+    """The repayment is undone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReverseRepaymentResponse: _TypeAlias = ReverseRepaymentResponse  # noqa: Y015
+
+@_typing.final
+class MoveRepaymentRequest(_message.Message):
+    """Moves a repayment to the loan that it was meant for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    TO_LOAN_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan that it was posted to (UUID)."""
+    number: _builtins.int
+    """Number of the posting in that loan's statement."""
+    to_loan_id: _builtins.str
+    """The loan that it was meant for (UUID)."""
+    reason: _builtins.str
+    """Why it is moved."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        to_loan_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "number", b"number", "reason", b"reason", "request_id", b"request_id", "to_loan_id", b"to_loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveRepaymentRequest: _TypeAlias = MoveRepaymentRequest  # noqa: Y015
+
+@_typing.final
+class MoveRepaymentResponse(_message.Message):
+    """The repayment is moved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    TO_LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan that it was posted to, as it is now."""
+
+    @_builtins.property
+    def to_loan(self) -> Global___Loan:
+        """The loan that it was meant for, as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+        to_loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan", "to_loan", b"to_loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan", "to_loan", b"to_loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveRepaymentResponse: _TypeAlias = MoveRepaymentResponse  # noqa: Y015
+
+@_typing.final
+class RefundOverpaymentRequest(_message.Message):
+    """Notes that money was given back to the payer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    amount_fen: _builtins.int
+    """Amount given back; at most what is held in suspense."""
+    @_builtins.property
+    def value_date(self) -> _date_pb2.Date:
+        """Day on which it was given back."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        value_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "county_code", b"county_code", "loan_id", b"loan_id", "request_id", b"request_id", "value_date", b"value_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundOverpaymentRequest: _TypeAlias = RefundOverpaymentRequest  # noqa: Y015
+
+@_typing.final
+class RefundOverpaymentResponse(_message.Message):
+    """It is noted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundOverpaymentResponse: _TypeAlias = RefundOverpaymentResponse  # noqa: Y015
+
+@_typing.final
+class GetLoanStatementRequest(_message.Message):
+    """Asks for the book of a loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLoanStatementRequest: _TypeAlias = GetLoanStatementRequest  # noqa: Y015
+
+@_typing.final
+class Posting(_message.Message):
+    """One row of a loan's book; rows are only added."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_FEN_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FEN_FIELD_NUMBER: _builtins.int
+    SUSPENSE_FEN_FIELD_NUMBER: _builtins.int
+    OUTSTANDING_FEN_FIELD_NUMBER: _builtins.int
+    RATE_PPM_FIELD_NUMBER: _builtins.int
+    REVERSES_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 1, in order of booking."""
+    kind: Global___PostingKind.ValueType
+    """What it did."""
+    amount_fen: _builtins.int
+    """Amount received or given back; 0 for kinds that move none."""
+    interest_fen: _builtins.int
+    """To interest, as the book stands now; added to it by a disbursement, an opening, an undone payout."""
+    principal_fen: _builtins.int
+    """To principal, as the book stands now; added to it likewise."""
+    suspense_fen: _builtins.int
+    """Paid too much by it; negative when given back."""
+    outstanding_fen: _builtins.int
+    """Principal owed after it, in order of value."""
+    rate_ppm: _builtins.int
+    """Yearly rate in parts per million from it on; 0 where it says none."""
+    reverses: _builtins.int
+    """Number of the posting that it undoes; 0 for none."""
+    counts: _builtins.bool
+    """False when it was undone, or undoes another."""
+    reference: _builtins.str
+    """What caused it, e.g. a payout id; empty for none."""
+    @_builtins.property
+    def value_date(self) -> _date_pb2.Date:
+        """Day on which it counts."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        kind: Global___PostingKind.ValueType = ...,
+        value_date: _date_pb2.Date | None = ...,
+        amount_fen: _builtins.int = ...,
+        interest_fen: _builtins.int = ...,
+        principal_fen: _builtins.int = ...,
+        suspense_fen: _builtins.int = ...,
+        outstanding_fen: _builtins.int = ...,
+        rate_ppm: _builtins.int = ...,
+        reverses: _builtins.int = ...,
+        counts: _builtins.bool = ...,
+        reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "counts", b"counts", "interest_fen", b"interest_fen", "kind", b"kind", "number", b"number", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "rate_ppm", b"rate_ppm", "reference", b"reference", "reverses", b"reverses", "suspense_fen", b"suspense_fen", "value_date", b"value_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Posting: _TypeAlias = Posting  # noqa: Y015
+
+@_typing.final
+class GetLoanStatementResponse(_message.Message):
+    """The book of a loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSTINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def postings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Posting]:
+        """In order of booking."""
+
+    def __init__(
+        self,
+        *,
+        postings: _abc.Iterable[Global___Posting] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["postings", b"postings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLoanStatementResponse: _TypeAlias = GetLoanStatementResponse  # noqa: Y015
+
+@_typing.final
+class GetRepaymentScheduleRequest(_message.Message):
+    """Asks what falls due when."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID), paid out."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRepaymentScheduleRequest: _TypeAlias = GetRepaymentScheduleRequest  # noqa: Y015
+
+@_typing.final
+class Instalment(_message.Message):
+    """What falls due on a day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_FEN_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 1."""
+    principal_fen: _builtins.int
+    """Principal."""
+    interest_fen: _builtins.int
+    """Interest as planned, by whole months (S29); the book itself counts days."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """The day."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        due_on: _date_pb2.Date | None = ...,
+        principal_fen: _builtins.int = ...,
+        interest_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on", "interest_fen", b"interest_fen", "number", b"number", "principal_fen", b"principal_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Instalment: _TypeAlias = Instalment  # noqa: Y015
+
+@_typing.final
+class GetRepaymentScheduleResponse(_message.Message):
+    """The agreed instalments."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTALMENTS_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    NEXT_DUE_ON_FIELD_NUMBER: _builtins.int
+    method: _builtins.str
+    """How it is paid back, the product's `interest_settlement`."""
+    @_builtins.property
+    def instalments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Instalment]:
+        """In order."""
+
+    @_builtins.property
+    def next_due_on(self) -> _date_pb2.Date:
+        """The first day of which something is not paid yet; unset when nothing is owed."""
+
+    def __init__(
+        self,
+        *,
+        instalments: _abc.Iterable[Global___Instalment] | None = ...,
+        method: _builtins.str = ...,
+        next_due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_due_on", b"next_due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["instalments", b"instalments", "method", b"method", "next_due_on", b"next_due_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRepaymentScheduleResponse: _TypeAlias = GetRepaymentScheduleResponse  # noqa: Y015
+
+@_typing.final
+class CloseAccountingPeriodRequest(_message.Message):
+    """Closes books."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    THROUGH_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    @_builtins.property
+    def through(self) -> _date_pb2.Date:
+        """The last day that is closed; before the business date."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        through: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["through", b"through"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "request_id", b"request_id", "through", b"through"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseAccountingPeriodRequest: _TypeAlias = CloseAccountingPeriodRequest  # noqa: Y015
+
+@_typing.final
+class CloseAccountingPeriodResponse(_message.Message):
+    """The books are closed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseAccountingPeriodResponse: _TypeAlias = CloseAccountingPeriodResponse  # noqa: Y015
+
+@_typing.final
+class ReclassifyLoanRequest(_message.Message):
+    """Sets the class of a loan by judgement; never better than the days overdue say (S14)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    FIVE_TIER_CLASS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    five_tier_class: Global___FiveTierClass.ValueType
+    """The class that the person judges right."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        five_tier_class: Global___FiveTierClass.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "five_tier_class", b"five_tier_class", "loan_id", b"loan_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReclassifyLoanRequest: _TypeAlias = ReclassifyLoanRequest  # noqa: Y015
+
+@_typing.final
+class ReclassifyLoanResponse(_message.Message):
+    """The class is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReclassifyLoanResponse: _TypeAlias = ReclassifyLoanResponse  # noqa: Y015
+
+@_typing.final
+class FreezeLoanRequest(_message.Message):
+    """Freezes a loan until a person has reviewed it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    cause: _builtins.str
+    """Why, a code, e.g. `misuse_suspected`."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        cause: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "county_code", b"county_code", "loan_id", b"loan_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FreezeLoanRequest: _TypeAlias = FreezeLoanRequest  # noqa: Y015
+
+@_typing.final
+class FreezeLoanResponse(_message.Message):
+    """The loan is frozen."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def review(self) -> Global___LoanReview:
+        """The review that is open now."""
+
+    def __init__(
+        self,
+        *,
+        review: Global___LoanReview | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FreezeLoanResponse: _TypeAlias = FreezeLoanResponse  # noqa: Y015
+
+@_typing.final
+class LoanReview(_message.Message):
+    """A review of a loan that is frozen: no decision, payment, draw, extension or renewal before it ends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    OPENED_ON_FIELD_NUMBER: _builtins.int
+    CLOSED_ON_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    review_id: _builtins.str
+    """The review (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    cause: _builtins.str
+    """Why: `household_deceased`, `household_delisted`, `household_flagged`, `household_exited` or a person's own code (MAS.reg.1)."""
+    outcome: Global___ReviewOutcome.ValueType
+    """What it came to."""
+    reason: _builtins.str
+    """Why it came to that."""
+    @_builtins.property
+    def opened_on(self) -> _date_pb2.Date:
+        """Day on which it was opened."""
+
+    @_builtins.property
+    def closed_on(self) -> _date_pb2.Date:
+        """Day on which it ended; unset while it is open."""
+
+    def __init__(
+        self,
+        *,
+        review_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        opened_on: _date_pb2.Date | None = ...,
+        closed_on: _date_pb2.Date | None = ...,
+        outcome: Global___ReviewOutcome.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closed_on", b"closed_on", "opened_on", b"opened_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "closed_on", b"closed_on", "loan_id", b"loan_id", "opened_on", b"opened_on", "outcome", b"outcome", "reason", b"reason", "review_id", b"review_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanReview: _TypeAlias = LoanReview  # noqa: Y015
+
+@_typing.final
+class CloseLoanReviewRequest(_message.Message):
+    """Ends a review; the loan is free again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    REVIEW_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    review_id: _builtins.str
+    """The review (UUID)."""
+    outcome: Global___ReviewOutcome.ValueType
+    """What it came to."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        review_id: _builtins.str = ...,
+        outcome: Global___ReviewOutcome.ValueType = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "outcome", b"outcome", "reason", b"reason", "request_id", b"request_id", "review_id", b"review_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseLoanReviewRequest: _TypeAlias = CloseLoanReviewRequest  # noqa: Y015
+
+@_typing.final
+class CloseLoanReviewResponse(_message.Message):
+    """The review has ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEW_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def review(self) -> Global___LoanReview:
+        """The review as it is now."""
+
+    def __init__(
+        self,
+        *,
+        review: Global___LoanReview | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["review", b"review"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseLoanReviewResponse: _TypeAlias = CloseLoanReviewResponse  # noqa: Y015
+
+@_typing.final
+class ListLoanReviewsRequest(_message.Message):
+    """Asks for reviews."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    OPEN_ONLY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """Only of this loan; empty for all that the caller may see."""
+    open_only: _builtins.bool
+    """Only those that are open."""
+    page_size: _builtins.int
+    """At most so many, 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """From the answer before, opaque."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        open_only: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "open_only", b"open_only", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLoanReviewsRequest: _TypeAlias = ListLoanReviewsRequest  # noqa: Y015
+
+@_typing.final
+class ListLoanReviewsResponse(_message.Message):
+    """Reviews."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEWS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoanReview]:
+        """In order of opening."""
+
+    def __init__(
+        self,
+        *,
+        reviews: _abc.Iterable[Global___LoanReview] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "reviews", b"reviews"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLoanReviewsResponse: _TypeAlias = ListLoanReviewsResponse  # noqa: Y015
+
+@_typing.final
+class EarlyWarning(_message.Message):
+    """Something that wants attention before it is a loss."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    RAISED_ON_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    kind: _builtins.str
+    """Kind: `household_deceased`, `household_delisted`, `household_flagged`, `household_exited`, `payout_unconfirmed`, `revaluation_due`, `collateral_short`, `renewal_uncovered`."""
+    @_builtins.property
+    def raised_on(self) -> _date_pb2.Date:
+        """Day on which it was raised."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        raised_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["raised_on", b"raised_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "loan_id", b"loan_id", "raised_on", b"raised_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EarlyWarning: _TypeAlias = EarlyWarning  # noqa: Y015
+
+@_typing.final
+class ListEarlyWarningsRequest(_message.Message):
+    """Asks for early warnings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """Only of this loan; empty for all that the caller may see."""
+    page_size: _builtins.int
+    """At most so many, 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """From the answer before, opaque."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEarlyWarningsRequest: _TypeAlias = ListEarlyWarningsRequest  # noqa: Y015
+
+@_typing.final
+class ListEarlyWarningsResponse(_message.Message):
+    """Early warnings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[Global___EarlyWarning]:
+        """By day, the oldest first."""
+
+    def __init__(
+        self,
+        *,
+        warnings: _abc.Iterable[Global___EarlyWarning] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListEarlyWarningsResponse: _TypeAlias = ListEarlyWarningsResponse  # noqa: Y015
+
+@_typing.final
+class LoanAction(_message.Message):
+    """One of the programme's steps on a loan that is overdue or non-performing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTION_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    TAKEN_ON_FIELD_NUMBER: _builtins.int
+    action: _builtins.str
+    """Overdue: `remind`, `daily_report`, `collection_team`; non-performing: `stop_subsidy`, `collect`, `lower_grade`, `blacklist`, `court`."""
+    place: _builtins.int
+    """Place in the programme's order, from 1."""
+    cause: _builtins.str
+    """`overdue` or `non_performing`."""
+    @_builtins.property
+    def since(self) -> _date_pb2.Date:
+        """First day of the state that caused it."""
+
+    @_builtins.property
+    def taken_on(self) -> _date_pb2.Date:
+        """Day on which it was taken."""
+
+    def __init__(
+        self,
+        *,
+        action: _builtins.str = ...,
+        place: _builtins.int = ...,
+        cause: _builtins.str = ...,
+        since: _date_pb2.Date | None = ...,
+        taken_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["since", b"since", "taken_on", b"taken_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "cause", b"cause", "place", b"place", "since", b"since", "taken_on", b"taken_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanAction: _TypeAlias = LoanAction  # noqa: Y015
+
+@_typing.final
+class LoanClassChange(_message.Message):
+    """One change of a loan's class; rows are only added."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANGED_ON_FIELD_NUMBER: _builtins.int
+    WAS_FIELD_NUMBER: _builtins.int
+    NOW_FIELD_NUMBER: _builtins.int
+    OVERDUE_DAYS_FIELD_NUMBER: _builtins.int
+    RULE_VERSION_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    was: Global___FiveTierClass.ValueType
+    """Class before."""
+    now: Global___FiveTierClass.ValueType
+    """Class after."""
+    overdue_days: _builtins.int
+    """Days overdue that day."""
+    rule_version: _builtins.str
+    """Pack version that decided."""
+    person_id: _builtins.str
+    """Who judged; empty when the days did."""
+    reason: _builtins.str
+    """Why; empty when the days did."""
+    @_builtins.property
+    def changed_on(self) -> _date_pb2.Date:
+        """Evidence date."""
+
+    def __init__(
+        self,
+        *,
+        changed_on: _date_pb2.Date | None = ...,
+        was: Global___FiveTierClass.ValueType = ...,
+        now: Global___FiveTierClass.ValueType = ...,
+        overdue_days: _builtins.int = ...,
+        rule_version: _builtins.str = ...,
+        person_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["changed_on", b"changed_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_on", b"changed_on", "now", b"now", "overdue_days", b"overdue_days", "person_id", b"person_id", "reason", b"reason", "rule_version", b"rule_version", "was", b"was"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanClassChange: _TypeAlias = LoanClassChange  # noqa: Y015
+
+@_typing.final
+class GetLoanHistoryRequest(_message.Message):
+    """Asks what became of a loan after it was paid out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLoanHistoryRequest: _TypeAlias = GetLoanHistoryRequest  # noqa: Y015
+
+@_typing.final
+class GetLoanHistoryResponse(_message.Message):
+    """What became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLASSES_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    REVIEWS_FIELD_NUMBER: _builtins.int
+    JUDGED_CLASS_FIELD_NUMBER: _builtins.int
+    RENEWED_FROM_LOAN_ID_FIELD_NUMBER: _builtins.int
+    RENEWED_BY_LOAN_ID_FIELD_NUMBER: _builtins.int
+    judged_class: Global___FiveTierClass.ValueType
+    """The class that a person set, which the days may only make worse; unset for none."""
+    renewed_from_loan_id: _builtins.str
+    """The loan that it renewed, empty for none."""
+    renewed_by_loan_id: _builtins.str
+    """The loan that renewed it, empty for none."""
+    @_builtins.property
+    def classes(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoanClassChange]:
+        """Its classes, in order."""
+
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoanAction]:
+        """The programme's steps, in order."""
+
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___TermsChange]:
+        """Extensions and new terms, in order."""
+
+    @_builtins.property
+    def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoanReview]:
+        """Reviews, in order."""
+
+    def __init__(
+        self,
+        *,
+        classes: _abc.Iterable[Global___LoanClassChange] | None = ...,
+        actions: _abc.Iterable[Global___LoanAction] | None = ...,
+        terms: _abc.Iterable[Global___TermsChange] | None = ...,
+        reviews: _abc.Iterable[Global___LoanReview] | None = ...,
+        judged_class: Global___FiveTierClass.ValueType = ...,
+        renewed_from_loan_id: _builtins.str = ...,
+        renewed_by_loan_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "classes", b"classes", "judged_class", b"judged_class", "renewed_by_loan_id", b"renewed_by_loan_id", "renewed_from_loan_id", b"renewed_from_loan_id", "reviews", b"reviews", "terms", b"terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetLoanHistoryResponse: _TypeAlias = GetLoanHistoryResponse  # noqa: Y015
+
+@_typing.final
+class TermsChange(_message.Message):
+    """What was agreed anew."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    MADE_ON_FIELD_NUMBER: _builtins.int
+    STARTS_ON_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FEN_FIELD_NUMBER: _builtins.int
+    TERM_MONTHS_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    RATE_PPM_FIELD_NUMBER: _builtins.int
+    MATURES_ON_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """`extension` or `restructuring`."""
+    principal_fen: _builtins.int
+    """Principal owed that is paid back under it."""
+    term_months: _builtins.int
+    """Months from `starts_on`."""
+    method: _builtins.str
+    """How it is paid back."""
+    rate_ppm: _builtins.int
+    """Yearly rate in parts per million."""
+    reason: _builtins.str
+    """Why."""
+    @_builtins.property
+    def made_on(self) -> _date_pb2.Date:
+        """Day of the agreement."""
+
+    @_builtins.property
+    def starts_on(self) -> _date_pb2.Date:
+        """Day from which it counts."""
+
+    @_builtins.property
+    def matures_on(self) -> _date_pb2.Date:
+        """The last day."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        made_on: _date_pb2.Date | None = ...,
+        starts_on: _date_pb2.Date | None = ...,
+        principal_fen: _builtins.int = ...,
+        term_months: _builtins.int = ...,
+        method: _builtins.str = ...,
+        rate_ppm: _builtins.int = ...,
+        matures_on: _date_pb2.Date | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["made_on", b"made_on", "matures_on", b"matures_on", "starts_on", b"starts_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "made_on", b"made_on", "matures_on", b"matures_on", "method", b"method", "principal_fen", b"principal_fen", "rate_ppm", b"rate_ppm", "reason", b"reason", "starts_on", b"starts_on", "term_months", b"term_months"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TermsChange: _TypeAlias = TermsChange  # noqa: Y015
+
+@_typing.final
+class ExtendLoanRequest(_message.Message):
+    """Moves the maturity of a loan (AH-RCU.loa.4)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    MONTHS_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    months: _builtins.int
+    """By how many months."""
+    reason: _builtins.str
+    """Why."""
+    @_builtins.property
+    def conditions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Conditions of the programme that hold, its codes."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        months: _builtins.int = ...,
+        conditions: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conditions", b"conditions", "county_code", b"county_code", "loan_id", b"loan_id", "months", b"months", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendLoanRequest: _TypeAlias = ExtendLoanRequest  # noqa: Y015
+
+@_typing.final
+class ExtendLoanResponse(_message.Message):
+    """The maturity is moved."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExtendLoanResponse: _TypeAlias = ExtendLoanResponse  # noqa: Y015
+
+@_typing.final
+class RenewLoanRequest(_message.Message):
+    """Renews a loan without repaying its principal (S34, SC.loa.4, HN-PO.loa.10)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    TERM_MONTHS_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan that ends (UUID)."""
+    term_months: _builtins.int
+    """Term of the new loan."""
+    evidence: _builtins.str
+    """Hash or reference of what proves them."""
+    @_builtins.property
+    def conditions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Conditions and rechecks that hold, codes of the programme, e.g. `project_good`, `age_ok`."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        term_months: _builtins.int = ...,
+        conditions: _abc.Iterable[_builtins.str] | None = ...,
+        evidence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conditions", b"conditions", "county_code", b"county_code", "evidence", b"evidence", "loan_id", b"loan_id", "request_id", b"request_id", "term_months", b"term_months"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewLoanRequest: _TypeAlias = RenewLoanRequest  # noqa: Y015
+
+@_typing.final
+class RenewLoanResponse(_message.Message):
+    """It is renewed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    RENEWED_FIELD_NUMBER: _builtins.int
+    SUBSIDY_MONTHS_LEFT_FIELD_NUMBER: _builtins.int
+    subsidy_months_left: _builtins.int
+    """Months of subsidy that the household has left (S29)."""
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The new loan."""
+
+    @_builtins.property
+    def renewed(self) -> Global___Loan:
+        """The loan that ended."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+        renewed: Global___Loan | None = ...,
+        subsidy_months_left: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan", "renewed", b"renewed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan", "renewed", b"renewed", "subsidy_months_left", b"subsidy_months_left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewLoanResponse: _TypeAlias = RenewLoanResponse  # noqa: Y015
+
+@_typing.final
+class RestructureLoanRequest(_message.Message):
+    """Gives a loan new terms: term, method, rate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    TERM_MONTHS_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    RATE_PPM_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    term_months: _builtins.int
+    """Months from today."""
+    method: _builtins.str
+    """How it is paid back, a settlement cycle of the product."""
+    rate_ppm: _builtins.int
+    """Yearly rate in parts per million; 0 leaves it. A rise stays within the product's price."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        term_months: _builtins.int = ...,
+        method: _builtins.str = ...,
+        rate_ppm: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "method", b"method", "rate_ppm", b"rate_ppm", "reason", b"reason", "request_id", b"request_id", "term_months", b"term_months"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestructureLoanRequest: _TypeAlias = RestructureLoanRequest  # noqa: Y015
+
+@_typing.final
+class RestructureLoanResponse(_message.Message):
+    """The terms are new."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestructureLoanResponse: _TypeAlias = RestructureLoanResponse  # noqa: Y015
+
+@_typing.final
+class GrantHardshipReliefRequest(_message.Message):
+    """Lets a household in hardship off a part of its unpaid interest (TX.loa.7)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    evidence: _builtins.str
+    """Hash or reference of what proves them."""
+    @_builtins.property
+    def conditions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Conditions of the programme that hold, its codes."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        conditions: _abc.Iterable[_builtins.str] | None = ...,
+        evidence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conditions", b"conditions", "county_code", b"county_code", "evidence", b"evidence", "loan_id", b"loan_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantHardshipReliefRequest: _TypeAlias = GrantHardshipReliefRequest  # noqa: Y015
+
+@_typing.final
+class GrantHardshipReliefResponse(_message.Message):
+    """It is granted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    FORGIVEN_FEN_FIELD_NUMBER: _builtins.int
+    FLEXIBLE_REPAYMENT_FIELD_NUMBER: _builtins.int
+    forgiven_fen: _builtins.int
+    """Interest forgiven."""
+    flexible_repayment: _builtins.bool
+    """True when any settlement cycle may be agreed in a restructuring."""
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+        forgiven_fen: _builtins.int = ...,
+        flexible_repayment: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["flexible_repayment", b"flexible_repayment", "forgiven_fen", b"forgiven_fen", "loan", b"loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrantHardshipReliefResponse: _TypeAlias = GrantHardshipReliefResponse  # noqa: Y015
+
+@_typing.final
+class CollectionStep(_message.Message):
+    """One step of a collection; rows are only added."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DONE_ON_FIELD_NUMBER: _builtins.int
+    ORGAN_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 1."""
+    kind: Global___CollectionStepKind.ValueType
+    """What was done."""
+    organ: _builtins.str
+    """The organ that took over, for an escalation."""
+    note: _builtins.str
+    """What came of it, or the court's reference."""
+    person_id: _builtins.str
+    """Who did it."""
+    @_builtins.property
+    def done_on(self) -> _date_pb2.Date:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        kind: Global___CollectionStepKind.ValueType = ...,
+        done_on: _date_pb2.Date | None = ...,
+        organ: _builtins.str = ...,
+        note: _builtins.str = ...,
+        person_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["done_on", b"done_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_on", b"done_on", "kind", b"kind", "note", b"note", "number", b"number", "organ", b"organ", "person_id", b"person_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectionStep: _TypeAlias = CollectionStep  # noqa: Y015
+
+@_typing.final
+class CollectionCase(_message.Message):
+    """What is done to have an overdue or non-performing loan paid."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    DUE_CLASS_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    ORGAN_FIELD_NUMBER: _builtins.int
+    AT_COURT_FIELD_NUMBER: _builtins.int
+    OPENED_ON_FIELD_NUMBER: _builtins.int
+    CLOSED_ON_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    case_id: _builtins.str
+    """The case (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    lender_id: _builtins.str
+    """The lender, an institution id."""
+    cause: _builtins.str
+    """`non_performing`, `breaker`, `review`, or a person's own code."""
+    due_class: _builtins.str
+    """How the due loan stands (HN-PO.loa.12): `sound`, `temporary_difficulty`, `sound_still_in_need`, `malicious`, `force_majeure`; empty for none."""
+    organ: _builtins.str
+    """The organ that has it now; empty before the first escalation."""
+    at_court: _builtins.bool
+    """True once a claim was filed."""
+    outcome: _builtins.str
+    """What it came to."""
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The programme's disposition of that class, in order."""
+
+    @_builtins.property
+    def opened_on(self) -> _date_pb2.Date:
+        """Day on which it was opened."""
+
+    @_builtins.property
+    def closed_on(self) -> _date_pb2.Date:
+        """Day on which it ended; unset while it is open."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___CollectionStep]:
+        """In order; empty in lists."""
+
+    def __init__(
+        self,
+        *,
+        case_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        due_class: _builtins.str = ...,
+        actions: _abc.Iterable[_builtins.str] | None = ...,
+        organ: _builtins.str = ...,
+        at_court: _builtins.bool = ...,
+        opened_on: _date_pb2.Date | None = ...,
+        closed_on: _date_pb2.Date | None = ...,
+        outcome: _builtins.str = ...,
+        steps: _abc.Iterable[Global___CollectionStep] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closed_on", b"closed_on", "opened_on", b"opened_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "at_court", b"at_court", "case_id", b"case_id", "cause", b"cause", "closed_on", b"closed_on", "due_class", b"due_class", "household_id", b"household_id", "lender_id", b"lender_id", "loan_id", b"loan_id", "opened_on", b"opened_on", "organ", b"organ", "outcome", b"outcome", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectionCase: _TypeAlias = CollectionCase  # noqa: Y015
+
+@_typing.final
+class OpenCollectionCaseRequest(_message.Message):
+    """Opens a collection case on a loan that is overdue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    DUE_CLASS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    cause: _builtins.str
+    """Why, a code."""
+    due_class: _builtins.str
+    """How the due loan stands; the programme's disposition follows from it; empty for none."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        due_class: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "county_code", b"county_code", "due_class", b"due_class", "loan_id", b"loan_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenCollectionCaseRequest: _TypeAlias = OpenCollectionCaseRequest  # noqa: Y015
+
+@_typing.final
+class OpenCollectionCaseResponse(_message.Message):
+    """The case is open."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def case(self) -> Global___CollectionCase:
+        """The case as it is now."""
+
+    def __init__(
+        self,
+        *,
+        case: Global___CollectionCase | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["case", b"case"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenCollectionCaseResponse: _TypeAlias = OpenCollectionCaseResponse  # noqa: Y015
+
+@_typing.final
+class RecordCollectionStepRequest(_message.Message):
+    """Records a step of a collection."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DONE_ON_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    case_id: _builtins.str
+    """The case (UUID)."""
+    kind: Global___CollectionStepKind.ValueType
+    """What was done."""
+    note: _builtins.str
+    """What came of it, or the court's reference."""
+    @_builtins.property
+    def done_on(self) -> _date_pb2.Date:
+        """When; not after the business date."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        case_id: _builtins.str = ...,
+        kind: Global___CollectionStepKind.ValueType = ...,
+        done_on: _date_pb2.Date | None = ...,
+        note: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["done_on", b"done_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "county_code", b"county_code", "done_on", b"done_on", "kind", b"kind", "note", b"note", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordCollectionStepRequest: _TypeAlias = RecordCollectionStepRequest  # noqa: Y015
+
+@_typing.final
+class RecordCollectionStepResponse(_message.Message):
+    """It is recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def case(self) -> Global___CollectionCase:
+        """The case as it is now."""
+
+    def __init__(
+        self,
+        *,
+        case: Global___CollectionCase | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["case", b"case"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordCollectionStepResponse: _TypeAlias = RecordCollectionStepResponse  # noqa: Y015
+
+@_typing.final
+class CloseCollectionCaseRequest(_message.Message):
+    """Ends a collection case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    case_id: _builtins.str
+    """The case (UUID)."""
+    outcome: _builtins.str
+    """What it came to."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        case_id: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "county_code", b"county_code", "outcome", b"outcome", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseCollectionCaseRequest: _TypeAlias = CloseCollectionCaseRequest  # noqa: Y015
+
+@_typing.final
+class CloseCollectionCaseResponse(_message.Message):
+    """It has ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def case(self) -> Global___CollectionCase:
+        """The case as it is now."""
+
+    def __init__(
+        self,
+        *,
+        case: Global___CollectionCase | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["case", b"case"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseCollectionCaseResponse: _TypeAlias = CloseCollectionCaseResponse  # noqa: Y015
+
+@_typing.final
+class GetCollectionCaseRequest(_message.Message):
+    """Asks for a collection case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    case_id: _builtins.str
+    """The case (UUID)."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        case_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "county_code", b"county_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCollectionCaseRequest: _TypeAlias = GetCollectionCaseRequest  # noqa: Y015
+
+@_typing.final
+class GetCollectionCaseResponse(_message.Message):
+    """The case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def case(self) -> Global___CollectionCase:
+        """The case with its steps."""
+
+    def __init__(
+        self,
+        *,
+        case: Global___CollectionCase | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["case", b"case"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCollectionCaseResponse: _TypeAlias = GetCollectionCaseResponse  # noqa: Y015
+
+@_typing.final
+class ListCollectionCasesRequest(_message.Message):
+    """Asks for collection cases."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    OPEN_ONLY_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """Only of this loan; empty for all that the caller may see."""
+    open_only: _builtins.bool
+    """Only those that are open."""
+    page_size: _builtins.int
+    """At most so many, 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """From the answer before, opaque."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        open_only: _builtins.bool = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "open_only", b"open_only", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCollectionCasesRequest: _TypeAlias = ListCollectionCasesRequest  # noqa: Y015
+
+@_typing.final
+class ListCollectionCasesResponse(_message.Message):
+    """Collection cases."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def cases(self) -> _containers.RepeatedCompositeFieldContainer[Global___CollectionCase]:
+        """In order of opening."""
+
+    def __init__(
+        self,
+        *,
+        cases: _abc.Iterable[Global___CollectionCase] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cases", b"cases", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCollectionCasesResponse: _TypeAlias = ListCollectionCasesResponse  # noqa: Y015
+
+@_typing.final
+class SettleWithDiscountRequest(_message.Message):
+    """Takes money in a collection campaign: its stage forgives a part of the unpaid interest, once a debt (LS18.loa.7, S35)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    amount_fen: _builtins.int
+    """Money received today; at least the interest that is left after the discount."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "county_code", b"county_code", "loan_id", b"loan_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettleWithDiscountRequest: _TypeAlias = SettleWithDiscountRequest  # noqa: Y015
+
+@_typing.final
+class SettleWithDiscountResponse(_message.Message):
+    """It is posted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    FORGIVEN_FEN_FIELD_NUMBER: _builtins.int
+    stage: _builtins.str
+    """Stage of the campaign."""
+    forgiven_fen: _builtins.int
+    """Interest forgiven."""
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+        stage: _builtins.str = ...,
+        forgiven_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forgiven_fen", b"forgiven_fen", "loan", b"loan", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettleWithDiscountResponse: _TypeAlias = SettleWithDiscountResponse  # noqa: Y015
+
+@_typing.final
+class WriteOff(_message.Message):
+    """A write-off, proposed by one person and decided by another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITE_OFF_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PROPOSED_BY_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_FEN_FIELD_NUMBER: _builtins.int
+    write_off_id: _builtins.str
+    """The write-off (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    reason: _builtins.str
+    """Why."""
+    proposed_by: _builtins.str
+    """The person who proposed it."""
+    decided_by: _builtins.str
+    """The person who decided; empty before."""
+    approved: _builtins.bool
+    """True when it was approved."""
+    principal_fen: _builtins.int
+    """Principal written off; 0 before."""
+    interest_fen: _builtins.int
+    """Interest written off; 0 before."""
+    def __init__(
+        self,
+        *,
+        write_off_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        proposed_by: _builtins.str = ...,
+        decided_by: _builtins.str = ...,
+        approved: _builtins.bool = ...,
+        principal_fen: _builtins.int = ...,
+        interest_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "decided_by", b"decided_by", "interest_fen", b"interest_fen", "loan_id", b"loan_id", "principal_fen", b"principal_fen", "proposed_by", b"proposed_by", "reason", b"reason", "write_off_id", b"write_off_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WriteOff: _TypeAlias = WriteOff  # noqa: Y015
+
+@_typing.final
+class ProposeWriteOffRequest(_message.Message):
+    """Proposes to write a non-performing loan off."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeWriteOffRequest: _TypeAlias = ProposeWriteOffRequest  # noqa: Y015
+
+@_typing.final
+class ProposeWriteOffResponse(_message.Message):
+    """It is proposed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITE_OFF_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def write_off(self) -> Global___WriteOff:
+        """The write-off."""
+
+    def __init__(
+        self,
+        *,
+        write_off: Global___WriteOff | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["write_off", b"write_off"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["write_off", b"write_off"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeWriteOffResponse: _TypeAlias = ProposeWriteOffResponse  # noqa: Y015
+
+@_typing.final
+class DecideWriteOffRequest(_message.Message):
+    """Decides a write-off; by another person than the one who proposed it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    WRITE_OFF_ID_FIELD_NUMBER: _builtins.int
+    APPROVE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    write_off_id: _builtins.str
+    """The write-off (UUID)."""
+    approve: _builtins.bool
+    """True to write the loan off."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        write_off_id: _builtins.str = ...,
+        approve: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "county_code", b"county_code", "request_id", b"request_id", "write_off_id", b"write_off_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideWriteOffRequest: _TypeAlias = DecideWriteOffRequest  # noqa: Y015
+
+@_typing.final
+class DecideWriteOffResponse(_message.Message):
+    """It is decided."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WRITE_OFF_FIELD_NUMBER: _builtins.int
+    LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def write_off(self) -> Global___WriteOff:
+        """The write-off."""
+
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        write_off: Global___WriteOff | None = ...,
+        loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan", "write_off", b"write_off"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan", "write_off", b"write_off"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideWriteOffResponse: _TypeAlias = DecideWriteOffResponse  # noqa: Y015
+
+@_typing.final
+class Collateral(_message.Message):
+    """What secures a loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLATERAL_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    PLEDGE_ID_FIELD_NUMBER: _builtins.int
+    ASSET_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    UNIT_VALUE_FEN_FIELD_NUMBER: _builtins.int
+    VALUE_FEN_FIELD_NUMBER: _builtins.int
+    SECURES_FEN_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    VALUED_ON_FIELD_NUMBER: _builtins.int
+    REVALUE_BY_FIELD_NUMBER: _builtins.int
+    KEEPER_ID_FIELD_NUMBER: _builtins.int
+    REGISTERED_ON_FIELD_NUMBER: _builtins.int
+    RELEASED_ON_FIELD_NUMBER: _builtins.int
+    YIELD_FEN_FIELD_NUMBER: _builtins.int
+    REFUNDED_FEN_FIELD_NUMBER: _builtins.int
+    collateral_id: _builtins.str
+    """The collateral (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    pledge_id: _builtins.str
+    """Clause of the product, empty for assets that must be worth more than the loan (HN-PO.loa.6)."""
+    asset: _builtins.str
+    """Kind of asset, a code, e.g. `tan_sheep`, `forest_right`, `factory`."""
+    units: _builtins.int
+    """How many."""
+    unit_value_fen: _builtins.int
+    """Value of one, from the source."""
+    value_fen: _builtins.int
+    """Value of all."""
+    secures_fen: _builtins.int
+    """Principal that it secures at most."""
+    source: _builtins.str
+    """Who or what said the value (S49)."""
+    keeper_id: _builtins.str
+    """Who keeps deposited assets; empty for none."""
+    yield_fen: _builtins.int
+    """Interest that deposited assets bore so far, owed by their keeper."""
+    refunded_fen: _builtins.int
+    """Loan interest that the keeper pays back on a proven sale."""
+    @_builtins.property
+    def valued_on(self) -> _date_pb2.Date:
+        """Day of the value."""
+
+    @_builtins.property
+    def revalue_by(self) -> _date_pb2.Date:
+        """Day by which it must be valued anew; unset for never."""
+
+    @_builtins.property
+    def registered_on(self) -> _date_pb2.Date:
+        """Day on which it was registered."""
+
+    @_builtins.property
+    def released_on(self) -> _date_pb2.Date:
+        """Day on which it was released; unset while it secures."""
+
+    def __init__(
+        self,
+        *,
+        collateral_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        pledge_id: _builtins.str = ...,
+        asset: _builtins.str = ...,
+        units: _builtins.int = ...,
+        unit_value_fen: _builtins.int = ...,
+        value_fen: _builtins.int = ...,
+        secures_fen: _builtins.int = ...,
+        source: _builtins.str = ...,
+        valued_on: _date_pb2.Date | None = ...,
+        revalue_by: _date_pb2.Date | None = ...,
+        keeper_id: _builtins.str = ...,
+        registered_on: _date_pb2.Date | None = ...,
+        released_on: _date_pb2.Date | None = ...,
+        yield_fen: _builtins.int = ...,
+        refunded_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["registered_on", b"registered_on", "released_on", b"released_on", "revalue_by", b"revalue_by", "valued_on", b"valued_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "collateral_id", b"collateral_id", "keeper_id", b"keeper_id", "loan_id", b"loan_id", "pledge_id", b"pledge_id", "refunded_fen", b"refunded_fen", "registered_on", b"registered_on", "released_on", b"released_on", "revalue_by", b"revalue_by", "secures_fen", b"secures_fen", "source", b"source", "unit_value_fen", b"unit_value_fen", "units", b"units", "value_fen", b"value_fen", "valued_on", b"valued_on", "yield_fen", b"yield_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Collateral: _TypeAlias = Collateral  # noqa: Y015
+
+@_typing.final
+class RegisterCollateralRequest(_message.Message):
+    """Registers what secures a loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    PLEDGE_ID_FIELD_NUMBER: _builtins.int
+    ASSET_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    UNIT_VALUE_FEN_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    KEEPER_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    pledge_id: _builtins.str
+    """Clause of the product; empty for assets that must be worth more than the loan."""
+    asset: _builtins.str
+    """Kind of asset, a code."""
+    units: _builtins.int
+    """How many."""
+    unit_value_fen: _builtins.int
+    """Value of one."""
+    source: _builtins.str
+    """Who or what said the value; the programme's price source where it names one."""
+    evidence: _builtins.str
+    """Hash or reference of the register entry, appraisal or deposit note."""
+    keeper_id: _builtins.str
+    """Who keeps deposited assets."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        pledge_id: _builtins.str = ...,
+        asset: _builtins.str = ...,
+        units: _builtins.int = ...,
+        unit_value_fen: _builtins.int = ...,
+        source: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+        keeper_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asset", b"asset", "county_code", b"county_code", "evidence", b"evidence", "keeper_id", b"keeper_id", "loan_id", b"loan_id", "pledge_id", b"pledge_id", "request_id", b"request_id", "source", b"source", "unit_value_fen", b"unit_value_fen", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterCollateralRequest: _TypeAlias = RegisterCollateralRequest  # noqa: Y015
+
+@_typing.final
+class RegisterCollateralResponse(_message.Message):
+    """It is registered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLATERAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def collateral(self) -> Global___Collateral:
+        """The collateral."""
+
+    def __init__(
+        self,
+        *,
+        collateral: Global___Collateral | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["collateral", b"collateral"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collateral", b"collateral"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterCollateralResponse: _TypeAlias = RegisterCollateralResponse  # noqa: Y015
+
+@_typing.final
+class RevalueCollateralRequest(_message.Message):
+    """Values collateral anew."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    COLLATERAL_ID_FIELD_NUMBER: _builtins.int
+    UNIT_VALUE_FEN_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    collateral_id: _builtins.str
+    """The collateral (UUID)."""
+    unit_value_fen: _builtins.int
+    """Value of one."""
+    units: _builtins.int
+    """How many there are now."""
+    source: _builtins.str
+    """Who or what said the value."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        collateral_id: _builtins.str = ...,
+        unit_value_fen: _builtins.int = ...,
+        units: _builtins.int = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collateral_id", b"collateral_id", "county_code", b"county_code", "request_id", b"request_id", "source", b"source", "unit_value_fen", b"unit_value_fen", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevalueCollateralRequest: _TypeAlias = RevalueCollateralRequest  # noqa: Y015
+
+@_typing.final
+class RevalueCollateralResponse(_message.Message):
+    """It is valued."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLATERAL_FIELD_NUMBER: _builtins.int
+    ENOUGH_FIELD_NUMBER: _builtins.int
+    enough: _builtins.bool
+    """False when it no longer secures what is owed; an early warning was raised."""
+    @_builtins.property
+    def collateral(self) -> Global___Collateral:
+        """The collateral as it is now."""
+
+    def __init__(
+        self,
+        *,
+        collateral: Global___Collateral | None = ...,
+        enough: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["collateral", b"collateral"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collateral", b"collateral", "enough", b"enough"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevalueCollateralResponse: _TypeAlias = RevalueCollateralResponse  # noqa: Y015
+
+@_typing.final
+class ReleaseCollateralRequest(_message.Message):
+    """Releases collateral of a loan that is settled or refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    COLLATERAL_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    collateral_id: _builtins.str
+    """The collateral (UUID)."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        collateral_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collateral_id", b"collateral_id", "county_code", b"county_code", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseCollateralRequest: _TypeAlias = ReleaseCollateralRequest  # noqa: Y015
+
+@_typing.final
+class ReleaseCollateralResponse(_message.Message):
+    """It is released."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLATERAL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def collateral(self) -> Global___Collateral:
+        """The collateral as it is now."""
+
+    def __init__(
+        self,
+        *,
+        collateral: Global___Collateral | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["collateral", b"collateral"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collateral", b"collateral"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReleaseCollateralResponse: _TypeAlias = ReleaseCollateralResponse  # noqa: Y015
+
+@_typing.final
+class RefundDepositInterestRequest(_message.Message):
+    """Notes that deposited assets were sold to their keeper, who pays the loan's interest back (YC.loa.9, S49)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    COLLATERAL_ID_FIELD_NUMBER: _builtins.int
+    SOLD_ON_FIELD_NUMBER: _builtins.int
+    PROOFS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    collateral_id: _builtins.str
+    """The collateral (UUID)."""
+    evidence: _builtins.str
+    """Hash or reference of the proof."""
+    @_builtins.property
+    def sold_on(self) -> _date_pb2.Date:
+        """Day of the sale; not after the business date."""
+
+    @_builtins.property
+    def proofs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is proven, codes of the programme, e.g. `proof_of_sale`."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        collateral_id: _builtins.str = ...,
+        sold_on: _date_pb2.Date | None = ...,
+        proofs: _abc.Iterable[_builtins.str] | None = ...,
+        evidence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sold_on", b"sold_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collateral_id", b"collateral_id", "county_code", b"county_code", "evidence", b"evidence", "proofs", b"proofs", "request_id", b"request_id", "sold_on", b"sold_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundDepositInterestRequest: _TypeAlias = RefundDepositInterestRequest  # noqa: Y015
+
+@_typing.final
+class RefundDepositInterestResponse(_message.Message):
+    """It is noted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLATERAL_FIELD_NUMBER: _builtins.int
+    REFUND_FEN_FIELD_NUMBER: _builtins.int
+    refund_fen: _builtins.int
+    """What the keeper pays back to the household."""
+    @_builtins.property
+    def collateral(self) -> Global___Collateral:
+        """The collateral as it is now."""
+
+    def __init__(
+        self,
+        *,
+        collateral: Global___Collateral | None = ...,
+        refund_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["collateral", b"collateral"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collateral", b"collateral", "refund_fen", b"refund_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefundDepositInterestResponse: _TypeAlias = RefundDepositInterestResponse  # noqa: Y015
+
+@_typing.final
+class ListCollateralRequest(_message.Message):
+    """Asks for collateral."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """Only of this loan; empty for all that the caller may see."""
+    page_size: _builtins.int
+    """At most so many, 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """From the answer before, opaque."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCollateralRequest: _TypeAlias = ListCollateralRequest  # noqa: Y015
+
+@_typing.final
+class ListCollateralResponse(_message.Message):
+    """Collateral."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COLLATERAL_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def collateral(self) -> _containers.RepeatedCompositeFieldContainer[Global___Collateral]:
+        """In id order."""
+
+    def __init__(
+        self,
+        *,
+        collateral: _abc.Iterable[Global___Collateral] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["collateral", b"collateral", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCollateralResponse: _TypeAlias = ListCollateralResponse  # noqa: Y015
+
+@_typing.final
+class SetSubsidyBudgetRequest(_message.Message):
+    """Sets a year's budget for interest subsidies; never below the programme's floor (WC.loa.1)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    PROGRAMME_ID_FIELD_NUMBER: _builtins.int
+    YEAR_FIELD_NUMBER: _builtins.int
+    BUDGET_FEN_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    programme_id: _builtins.str
+    """The programme, without a version."""
+    year: _builtins.int
+    """The year."""
+    budget_fen: _builtins.int
+    """What the county sets aside."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        programme_id: _builtins.str = ...,
+        year: _builtins.int = ...,
+        budget_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_fen", b"budget_fen", "county_code", b"county_code", "programme_id", b"programme_id", "request_id", b"request_id", "year", b"year"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetSubsidyBudgetRequest: _TypeAlias = SetSubsidyBudgetRequest  # noqa: Y015
+
+@_typing.final
+class SetSubsidyBudgetResponse(_message.Message):
+    """It is set."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def budget(self) -> Global___SubsidyBudget:
+        """The budget as it stands."""
+
+    def __init__(
+        self,
+        *,
+        budget: Global___SubsidyBudget | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetSubsidyBudgetResponse: _TypeAlias = SetSubsidyBudgetResponse  # noqa: Y015
+
+@_typing.final
+class SubsidyBudget(_message.Message):
+    """A year's budget and what is left of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRAMME_ID_FIELD_NUMBER: _builtins.int
+    YEAR_FIELD_NUMBER: _builtins.int
+    BUDGET_FEN_FIELD_NUMBER: _builtins.int
+    FLOOR_FEN_FIELD_NUMBER: _builtins.int
+    CLAIMED_FEN_FIELD_NUMBER: _builtins.int
+    PAID_FEN_FIELD_NUMBER: _builtins.int
+    BALANCE_FEN_FIELD_NUMBER: _builtins.int
+    programme_id: _builtins.str
+    """The programme."""
+    year: _builtins.int
+    """The year."""
+    budget_fen: _builtins.int
+    """Set aside; 0 when never set."""
+    floor_fen: _builtins.int
+    """What the programme asks for at least; 0 for none."""
+    claimed_fen: _builtins.int
+    """Claimed by lenders for the year's quarters."""
+    paid_fen: _builtins.int
+    """Paid of it."""
+    balance_fen: _builtins.int
+    """Budget less claims; negative when they are above it."""
+    def __init__(
+        self,
+        *,
+        programme_id: _builtins.str = ...,
+        year: _builtins.int = ...,
+        budget_fen: _builtins.int = ...,
+        floor_fen: _builtins.int = ...,
+        claimed_fen: _builtins.int = ...,
+        paid_fen: _builtins.int = ...,
+        balance_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_fen", b"balance_fen", "budget_fen", b"budget_fen", "claimed_fen", b"claimed_fen", "floor_fen", b"floor_fen", "paid_fen", b"paid_fen", "programme_id", b"programme_id", "year", b"year"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubsidyBudget: _TypeAlias = SubsidyBudget  # noqa: Y015
+
+@_typing.final
+class GetSubsidyBudgetRequest(_message.Message):
+    """Asks for a year's budget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    PROGRAMME_ID_FIELD_NUMBER: _builtins.int
+    YEAR_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    programme_id: _builtins.str
+    """The programme, without a version."""
+    year: _builtins.int
+    """The year."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        programme_id: _builtins.str = ...,
+        year: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "programme_id", b"programme_id", "year", b"year"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSubsidyBudgetRequest: _TypeAlias = GetSubsidyBudgetRequest  # noqa: Y015
+
+@_typing.final
+class GetSubsidyBudgetResponse(_message.Message):
+    """The budget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGET_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def budget(self) -> Global___SubsidyBudget:
+        """The budget as it stands."""
+
+    def __init__(
+        self,
+        *,
+        budget: Global___SubsidyBudget | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSubsidyBudgetResponse: _TypeAlias = GetSubsidyBudgetResponse  # noqa: Y015
+
+@_typing.final
+class SubsidyClaim(_message.Message):
+    """What a lender claims of the treasury for a quarter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    PROGRAMME_ID_FIELD_NUMBER: _builtins.int
+    YEAR_FIELD_NUMBER: _builtins.int
+    QUARTER_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    LOANS_FIELD_NUMBER: _builtins.int
+    CLAIMED_ON_FIELD_NUMBER: _builtins.int
+    PAID_ON_FIELD_NUMBER: _builtins.int
+    claim_id: _builtins.str
+    """The claim (UUIDv7)."""
+    lender_id: _builtins.str
+    """The lender, an institution id."""
+    programme_id: _builtins.str
+    """The programme."""
+    year: _builtins.int
+    """The year."""
+    quarter: _builtins.int
+    """1 to 4."""
+    amount_fen: _builtins.int
+    """The sum of its lines."""
+    loans: _builtins.int
+    """How many lines."""
+    @_builtins.property
+    def claimed_on(self) -> _date_pb2.Date:
+        """Day of the claim."""
+
+    @_builtins.property
+    def paid_on(self) -> _date_pb2.Date:
+        """Day on which the finance bureau paid; unset before."""
+
+    def __init__(
+        self,
+        *,
+        claim_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        programme_id: _builtins.str = ...,
+        year: _builtins.int = ...,
+        quarter: _builtins.int = ...,
+        amount_fen: _builtins.int = ...,
+        loans: _builtins.int = ...,
+        claimed_on: _date_pb2.Date | None = ...,
+        paid_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claimed_on", b"claimed_on", "paid_on", b"paid_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "claim_id", b"claim_id", "claimed_on", b"claimed_on", "lender_id", b"lender_id", "loans", b"loans", "paid_on", b"paid_on", "programme_id", b"programme_id", "quarter", b"quarter", "year", b"year"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubsidyClaim: _TypeAlias = SubsidyClaim  # noqa: Y015
+
+@_typing.final
+class SubsidyClaimLine(_message.Message):
+    """One loan of a claim."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    BORNE_FEN_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    amount_fen: _builtins.int
+    """Claimed now; negative where a correction takes earlier interest back."""
+    borne_fen: _builtins.int
+    """All that the treasury bore of the loan through the quarter's last day."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        borne_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "borne_fen", b"borne_fen", "household_id", b"household_id", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubsidyClaimLine: _TypeAlias = SubsidyClaimLine  # noqa: Y015
+
+@_typing.final
+class ClaimSubsidyRequest(_message.Message):
+    """Claims a quarter's subsidy for the lender's loans of a programme."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    PROGRAMME_ID_FIELD_NUMBER: _builtins.int
+    YEAR_FIELD_NUMBER: _builtins.int
+    QUARTER_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    programme_id: _builtins.str
+    """The programme, without a version."""
+    year: _builtins.int
+    """The year."""
+    quarter: _builtins.int
+    """1 to 4; it must be over."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        programme_id: _builtins.str = ...,
+        year: _builtins.int = ...,
+        quarter: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "programme_id", b"programme_id", "quarter", b"quarter", "request_id", b"request_id", "year", b"year"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimSubsidyRequest: _TypeAlias = ClaimSubsidyRequest  # noqa: Y015
+
+@_typing.final
+class ClaimSubsidyResponse(_message.Message):
+    """It is claimed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def claim(self) -> Global___SubsidyClaim:
+        """The claim."""
+
+    def __init__(
+        self,
+        *,
+        claim: Global___SubsidyClaim | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimSubsidyResponse: _TypeAlias = ClaimSubsidyResponse  # noqa: Y015
+
+@_typing.final
+class PaySubsidyRequest(_message.Message):
+    """Notes that the finance bureau paid a claim."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    claim_id: _builtins.str
+    """The claim (UUID)."""
+    reference: _builtins.str
+    """Reference of the payment."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        claim_id: _builtins.str = ...,
+        reference: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "county_code", b"county_code", "reference", b"reference", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaySubsidyRequest: _TypeAlias = PaySubsidyRequest  # noqa: Y015
+
+@_typing.final
+class PaySubsidyResponse(_message.Message):
+    """It is noted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def claim(self) -> Global___SubsidyClaim:
+        """The claim as it is now."""
+
+    def __init__(
+        self,
+        *,
+        claim: Global___SubsidyClaim | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaySubsidyResponse: _TypeAlias = PaySubsidyResponse  # noqa: Y015
+
+@_typing.final
+class ListSubsidyClaimsRequest(_message.Message):
+    """Asks for subsidy claims."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    page_size: _builtins.int
+    """At most so many, 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """From the answer before, opaque."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSubsidyClaimsRequest: _TypeAlias = ListSubsidyClaimsRequest  # noqa: Y015
+
+@_typing.final
+class ListSubsidyClaimsResponse(_message.Message):
+    """Subsidy claims."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIMS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def claims(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubsidyClaim]:
+        """In id order."""
+
+    def __init__(
+        self,
+        *,
+        claims: _abc.Iterable[Global___SubsidyClaim] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSubsidyClaimsResponse: _TypeAlias = ListSubsidyClaimsResponse  # noqa: Y015
+
+@_typing.final
+class GetSubsidyClaimRequest(_message.Message):
+    """Asks for a claim and its lines."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    claim_id: _builtins.str
+    """The claim (UUID)."""
+    page_size: _builtins.int
+    """At most so many, 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """From the answer before, opaque."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        claim_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "county_code", b"county_code", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSubsidyClaimRequest: _TypeAlias = GetSubsidyClaimRequest  # noqa: Y015
+
+@_typing.final
+class GetSubsidyClaimResponse(_message.Message):
+    """The claim."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def claim(self) -> Global___SubsidyClaim:
+        """The claim."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubsidyClaimLine]:
+        """In loan order."""
+
+    def __init__(
+        self,
+        *,
+        claim: Global___SubsidyClaim | None = ...,
+        lines: _abc.Iterable[Global___SubsidyClaimLine] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "lines", b"lines", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSubsidyClaimResponse: _TypeAlias = GetSubsidyClaimResponse  # noqa: Y015
+
+@_typing.final
+class ResetBreakerRequest(_message.Message):
+    """Lets lending go on in a scope: the county's decision, after enough month ends below the threshold (S17)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    SCOPE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    scope: _builtins.str
+    """`village`, `township` or another scope of the programme."""
+    scope_id: _builtins.str
+    """The area or other thing."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        scope: _builtins.str = ...,
+        scope_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "reason", b"reason", "request_id", b"request_id", "scope", b"scope", "scope_id", b"scope_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetBreakerRequest: _TypeAlias = ResetBreakerRequest  # noqa: Y015
+
+@_typing.final
+class ResetBreakerResponse(_message.Message):
+    """Lending goes on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BREAKER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def breaker(self) -> Global___Breaker:
+        """The breaker as it is now."""
+
+    def __init__(
+        self,
+        *,
+        breaker: Global___Breaker | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["breaker", b"breaker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetBreakerResponse: _TypeAlias = ResetBreakerResponse  # noqa: Y015
+
+@_typing.final
+class BreakerRecord(_message.Message):
+    """One thing that befell a breaker; rows are only added."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    SCOPE_ID_FIELD_NUMBER: _builtins.int
+    WHAT_FIELD_NUMBER: _builtins.int
+    RECORDED_ON_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    NUMERATOR_FIELD_NUMBER: _builtins.int
+    DENOMINATOR_FIELD_NUMBER: _builtins.int
+    BELOW_FIELD_NUMBER: _builtins.int
+    RULE_VERSION_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    scope: _builtins.str
+    """`village` or `township`."""
+    scope_id: _builtins.str
+    """The area."""
+    what: _builtins.str
+    """`tripped`, `month_end` or `reset`."""
+    epoch: _builtins.int
+    """The trip that it belongs to."""
+    numerator: _builtins.int
+    """Non-performing principal, or villages tripped."""
+    denominator: _builtins.int
+    """Outstanding principal, or all villages."""
+    below: _builtins.bool
+    """Of a month end: below the threshold."""
+    rule_version: _builtins.str
+    """Pack version that decided."""
+    person_id: _builtins.str
+    """Who reset it."""
+    reason: _builtins.str
+    """Why it was reset."""
+    @_builtins.property
+    def recorded_on(self) -> _date_pb2.Date:
+        """The day."""
+
+    def __init__(
+        self,
+        *,
+        scope: _builtins.str = ...,
+        scope_id: _builtins.str = ...,
+        what: _builtins.str = ...,
+        recorded_on: _date_pb2.Date | None = ...,
+        epoch: _builtins.int = ...,
+        numerator: _builtins.int = ...,
+        denominator: _builtins.int = ...,
+        below: _builtins.bool = ...,
+        rule_version: _builtins.str = ...,
+        person_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["recorded_on", b"recorded_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["below", b"below", "denominator", b"denominator", "epoch", b"epoch", "numerator", b"numerator", "person_id", b"person_id", "reason", b"reason", "recorded_on", b"recorded_on", "rule_version", b"rule_version", "scope", b"scope", "scope_id", b"scope_id", "what", b"what"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BreakerRecord: _TypeAlias = BreakerRecord  # noqa: Y015
+
+@_typing.final
+class ListBreakerRecordsRequest(_message.Message):
+    """Asks for the history of breakers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    SCOPE_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    scope_id: _builtins.str
+    """Only of this scope; empty for all."""
+    page_size: _builtins.int
+    """At most so many, 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """From the answer before, opaque."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        scope_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "page_size", b"page_size", "page_token", b"page_token", "scope_id", b"scope_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBreakerRecordsRequest: _TypeAlias = ListBreakerRecordsRequest  # noqa: Y015
+
+@_typing.final
+class ListBreakerRecordsResponse(_message.Message):
+    """The history."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___BreakerRecord]:
+        """In order."""
+
+    def __init__(
+        self,
+        *,
+        records: _abc.Iterable[Global___BreakerRecord] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "records", b"records"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBreakerRecordsResponse: _TypeAlias = ListBreakerRecordsResponse  # noqa: Y015

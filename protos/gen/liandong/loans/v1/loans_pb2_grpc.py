@@ -80,6 +80,36 @@ class LoansServiceStub:
                 request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.BatchRepayLoansRequest.SerializeToString,
                 response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.BatchRepayLoansResponse.FromString,
                 _registered_method=True)
+        self.ReverseRepayment = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ReverseRepayment',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReverseRepaymentRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReverseRepaymentResponse.FromString,
+                _registered_method=True)
+        self.MoveRepayment = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/MoveRepayment',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.MoveRepaymentRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.MoveRepaymentResponse.FromString,
+                _registered_method=True)
+        self.RefundOverpayment = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/RefundOverpayment',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RefundOverpaymentRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RefundOverpaymentResponse.FromString,
+                _registered_method=True)
+        self.GetLoanStatement = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/GetLoanStatement',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanStatementRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanStatementResponse.FromString,
+                _registered_method=True)
+        self.GetRepaymentSchedule = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/GetRepaymentSchedule',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetRepaymentScheduleRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetRepaymentScheduleResponse.FromString,
+                _registered_method=True)
+        self.CloseAccountingPeriod = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/CloseAccountingPeriod',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodResponse.FromString,
+                _registered_method=True)
         self.GetLoan = channel.unary_unary(
                 '/liandong.loans.v1.LoansService/GetLoan',
                 request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanRequest.SerializeToString,
@@ -99,6 +129,161 @@ class LoansServiceStub:
                 '/liandong.loans.v1.LoansService/ListBreakers',
                 request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakersRequest.SerializeToString,
                 response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakersResponse.FromString,
+                _registered_method=True)
+        self.ReclassifyLoan = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ReclassifyLoan',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReclassifyLoanRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReclassifyLoanResponse.FromString,
+                _registered_method=True)
+        self.FreezeLoan = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/FreezeLoan',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.FreezeLoanRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.FreezeLoanResponse.FromString,
+                _registered_method=True)
+        self.CloseLoanReview = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/CloseLoanReview',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseLoanReviewRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseLoanReviewResponse.FromString,
+                _registered_method=True)
+        self.ListLoanReviews = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ListLoanReviews',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListLoanReviewsRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListLoanReviewsResponse.FromString,
+                _registered_method=True)
+        self.ListEarlyWarnings = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ListEarlyWarnings',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListEarlyWarningsRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListEarlyWarningsResponse.FromString,
+                _registered_method=True)
+        self.GetLoanHistory = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/GetLoanHistory',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanHistoryRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanHistoryResponse.FromString,
+                _registered_method=True)
+        self.ExtendLoan = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ExtendLoan',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ExtendLoanRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ExtendLoanResponse.FromString,
+                _registered_method=True)
+        self.RenewLoan = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/RenewLoan',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RenewLoanRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RenewLoanResponse.FromString,
+                _registered_method=True)
+        self.RestructureLoan = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/RestructureLoan',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RestructureLoanRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RestructureLoanResponse.FromString,
+                _registered_method=True)
+        self.GrantHardshipRelief = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/GrantHardshipRelief',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GrantHardshipReliefRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GrantHardshipReliefResponse.FromString,
+                _registered_method=True)
+        self.OpenCollectionCase = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/OpenCollectionCase',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.OpenCollectionCaseRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.OpenCollectionCaseResponse.FromString,
+                _registered_method=True)
+        self.RecordCollectionStep = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/RecordCollectionStep',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RecordCollectionStepRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RecordCollectionStepResponse.FromString,
+                _registered_method=True)
+        self.CloseCollectionCase = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/CloseCollectionCase',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseCollectionCaseRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseCollectionCaseResponse.FromString,
+                _registered_method=True)
+        self.GetCollectionCase = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/GetCollectionCase',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetCollectionCaseRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetCollectionCaseResponse.FromString,
+                _registered_method=True)
+        self.ListCollectionCases = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ListCollectionCases',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListCollectionCasesRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListCollectionCasesResponse.FromString,
+                _registered_method=True)
+        self.SettleWithDiscount = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/SettleWithDiscount',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SettleWithDiscountRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SettleWithDiscountResponse.FromString,
+                _registered_method=True)
+        self.ProposeWriteOff = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ProposeWriteOff',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ProposeWriteOffRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ProposeWriteOffResponse.FromString,
+                _registered_method=True)
+        self.DecideWriteOff = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/DecideWriteOff',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.DecideWriteOffRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.DecideWriteOffResponse.FromString,
+                _registered_method=True)
+        self.RegisterCollateral = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/RegisterCollateral',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RegisterCollateralRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RegisterCollateralResponse.FromString,
+                _registered_method=True)
+        self.RevalueCollateral = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/RevalueCollateral',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RevalueCollateralRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RevalueCollateralResponse.FromString,
+                _registered_method=True)
+        self.ReleaseCollateral = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ReleaseCollateral',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReleaseCollateralRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReleaseCollateralResponse.FromString,
+                _registered_method=True)
+        self.RefundDepositInterest = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/RefundDepositInterest',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RefundDepositInterestRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RefundDepositInterestResponse.FromString,
+                _registered_method=True)
+        self.ListCollateral = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ListCollateral',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListCollateralRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListCollateralResponse.FromString,
+                _registered_method=True)
+        self.SetSubsidyBudget = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/SetSubsidyBudget',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SetSubsidyBudgetRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SetSubsidyBudgetResponse.FromString,
+                _registered_method=True)
+        self.GetSubsidyBudget = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/GetSubsidyBudget',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetSubsidyBudgetRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetSubsidyBudgetResponse.FromString,
+                _registered_method=True)
+        self.ClaimSubsidy = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ClaimSubsidy',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ClaimSubsidyRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ClaimSubsidyResponse.FromString,
+                _registered_method=True)
+        self.PaySubsidy = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/PaySubsidy',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.PaySubsidyRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.PaySubsidyResponse.FromString,
+                _registered_method=True)
+        self.ListSubsidyClaims = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ListSubsidyClaims',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListSubsidyClaimsRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListSubsidyClaimsResponse.FromString,
+                _registered_method=True)
+        self.GetSubsidyClaim = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/GetSubsidyClaim',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetSubsidyClaimRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetSubsidyClaimResponse.FromString,
+                _registered_method=True)
+        self.ResetBreaker = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ResetBreaker',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ResetBreakerRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ResetBreakerResponse.FromString,
+                _registered_method=True)
+        self.ListBreakerRecords = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ListBreakerRecords',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakerRecordsRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakerRecordsResponse.FromString,
                 _registered_method=True)
 
 
@@ -157,8 +342,9 @@ class LoansServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RepayLoan(self, request, context):
-        """Post a repayment, in the programme's order. FAILED_PRECONDITION: LOAN_NOT_ACTIVE,
-        VALUE_DATE_OUT_OF_RANGE, REPAYMENT_ABOVE_BALANCE.
+        """Post a repayment, in the programme's order. One that is dated before the last posting replays
+        the loan's book from that day; what is paid too much is kept for the payer. FAILED_PRECONDITION:
+        LOAN_NOT_ACTIVE, VALUE_DATE_OUT_OF_RANGE, PERIOD_CLOSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,6 +352,51 @@ class LoansServiceServicer:
 
     def BatchRepayLoans(self, request, context):
         """Post many repayments.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReverseRepayment(self, request, context):
+        """Undo a repayment as if it had never been; the book is replayed. FAILED_PRECONDITION:
+        NOT_A_REPAYMENT, POSTING_REVERSED_ALREADY, PERIOD_CLOSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MoveRepayment(self, request, context):
+        """Move a repayment that was posted to the wrong loan of the same lender, with its value date.
+        FAILED_PRECONDITION: as for ReverseRepayment and RepayLoan.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefundOverpayment(self, request, context):
+        """Note that what was paid too much was given back. FAILED_PRECONDITION ABOVE_SUSPENSE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLoanStatement(self, request, context):
+        """The book of a loan, posting by posting, each with what it took.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRepaymentSchedule(self, request, context):
+        """What was agreed to fall due when.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseAccountingPeriod(self, request, context):
+        """Close the books of a county through a day: no value date may lie there any more.
+        FAILED_PRECONDITION PERIOD_CLOSED when they are closed that far already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -194,6 +425,237 @@ class LoansServiceServicer:
 
     def ListBreakers(self, request, context):
         """Breakers of a county that are tripped.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReclassifyLoan(self, request, context):
+        """Set a loan's class by judgement, upwards in badness only. FAILED_PRECONDITION LOAN_NOT_ACTIVE,
+        CLASS_BETTER_THAN_DAYS; PERMISSION_DENIED NOT_THE_LENDER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FreezeLoan(self, request, context):
+        """Freeze a loan and open its review. FAILED_PRECONDITION LOAN_FROZEN, LOAN_NOT_OPEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseLoanReview(self, request, context):
+        """End a review. FAILED_PRECONDITION REVIEW_CLOSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLoanReviews(self, request, context):
+        """Reviews of loans that the caller may see.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEarlyWarnings(self, request, context):
+        """Early warnings on loans that the caller may see.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLoanHistory(self, request, context):
+        """What became of a loan after it was paid out: classes, steps, new terms, reviews.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExtendLoan(self, request, context):
+        """Move a maturity. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, EXTENSION_NOT_OFFERED,
+        EXTENSION_CONDITIONS_NOT_MET, PROGRAMME_VALUE_OPEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewLoan(self, request, context):
+        """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
+        RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RestructureLoan(self, request, context):
+        """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, LOAN_RATE_NOT_ALLOWED,
+        METHOD_NOT_ALLOWED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GrantHardshipRelief(self, request, context):
+        """Forgive unpaid interest in hardship, once a loan. FAILED_PRECONDITION RELIEF_NOT_OFFERED,
+        RELIEF_CONDITIONS_NOT_MET, RELIEF_USED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenCollectionCase(self, request, context):
+        """Open a collection case. FAILED_PRECONDITION LOAN_NOT_OVERDUE, CASE_OPEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordCollectionStep(self, request, context):
+        """Record a step of a collection, the legal ones included. FAILED_PRECONDITION CASE_CLOSED,
+        NOT_AT_COURT, LAST_ORGAN, VALUE_DATE_OUT_OF_RANGE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseCollectionCase(self, request, context):
+        """End a collection case. FAILED_PRECONDITION CASE_CLOSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetCollectionCase(self, request, context):
+        """One collection case with its steps.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCollectionCases(self, request, context):
+        """Collection cases that the caller may see.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SettleWithDiscount(self, request, context):
+        """Take money in a campaign. FAILED_PRECONDITION NO_CAMPAIGN_STAGE, DISCOUNT_USED,
+        DISCOUNT_NEEDS_PAYMENT, LOAN_NOT_OVERDUE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeWriteOff(self, request, context):
+        """Propose a write-off. FAILED_PRECONDITION LOAN_NOT_NON_PERFORMING, WRITE_OFF_PROPOSED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideWriteOff(self, request, context):
+        """Decide a write-off. FAILED_PRECONDITION SAME_PERSON, WRITE_OFF_DECIDED. Money that comes later is
+        posted with RepayLoan and is a recovery.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RegisterCollateral(self, request, context):
+        """Register collateral. FAILED_PRECONDITION COLLATERAL_NOT_ALLOWED, PLEDGE_UNKNOWN, ASSET_NOT_ALLOWED,
+        PRICE_SOURCE_NOT_NAMED, COLLATERAL_TOO_LOW, KEEPER_MISSING, LOAN_NOT_OPEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevalueCollateral(self, request, context):
+        """Value collateral anew. FAILED_PRECONDITION COLLATERAL_RELEASED, PRICE_SOURCE_NOT_NAMED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseCollateral(self, request, context):
+        """Release collateral; the day close does it too. FAILED_PRECONDITION LOAN_NOT_SETTLED,
+        COLLATERAL_RELEASED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefundDepositInterest(self, request, context):
+        """Note the interest that a keeper pays back after a proven sale. FAILED_PRECONDITION
+        REFUND_NOT_DUE with what is missing, REFUND_USED, VALUE_DATE_OUT_OF_RANGE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCollateral(self, request, context):
+        """Collateral that the caller may see.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetSubsidyBudget(self, request, context):
+        """Set a year's budget for interest subsidies. FAILED_PRECONDITION BELOW_BUDGET_FLOOR,
+        BELOW_CLAIMS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSubsidyBudget(self, request, context):
+        """A year's budget and what is left of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClaimSubsidy(self, request, context):
+        """Claim a quarter's subsidy. FAILED_PRECONDITION QUARTER_NOT_OVER, QUARTER_CLAIMED,
+        NOTHING_TO_CLAIM.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PaySubsidy(self, request, context):
+        """Note that a claim was paid. FAILED_PRECONDITION CLAIM_PAID, SUBSIDY_BUDGET_EXCEEDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSubsidyClaims(self, request, context):
+        """Subsidy claims that the caller may see.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSubsidyClaim(self, request, context):
+        """A claim and its lines.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetBreaker(self, request, context):
+        """Reset a breaker. FAILED_PRECONDITION BREAKER_NOT_TRIPPED, RESET_NOT_PROVIDED,
+        MONTH_ENDS_NOT_BELOW; PERMISSION_DENIED NOT_THE_DECIDING_ORGAN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBreakerRecords(self, request, context):
+        """Trips, month ends and resets of breakers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -242,6 +704,36 @@ def add_LoansServiceServicer_to_server(servicer, server):
                     request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.BatchRepayLoansRequest.FromString,
                     response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.BatchRepayLoansResponse.SerializeToString,
             ),
+            'ReverseRepayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReverseRepayment,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReverseRepaymentRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReverseRepaymentResponse.SerializeToString,
+            ),
+            'MoveRepayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveRepayment,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.MoveRepaymentRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.MoveRepaymentResponse.SerializeToString,
+            ),
+            'RefundOverpayment': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefundOverpayment,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RefundOverpaymentRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RefundOverpaymentResponse.SerializeToString,
+            ),
+            'GetLoanStatement': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLoanStatement,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanStatementRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanStatementResponse.SerializeToString,
+            ),
+            'GetRepaymentSchedule': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRepaymentSchedule,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetRepaymentScheduleRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetRepaymentScheduleResponse.SerializeToString,
+            ),
+            'CloseAccountingPeriod': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseAccountingPeriod,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodResponse.SerializeToString,
+            ),
             'GetLoan': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLoan,
                     request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanRequest.FromString,
@@ -261,6 +753,161 @@ def add_LoansServiceServicer_to_server(servicer, server):
                     servicer.ListBreakers,
                     request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakersRequest.FromString,
                     response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakersResponse.SerializeToString,
+            ),
+            'ReclassifyLoan': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReclassifyLoan,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReclassifyLoanRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReclassifyLoanResponse.SerializeToString,
+            ),
+            'FreezeLoan': grpc.unary_unary_rpc_method_handler(
+                    servicer.FreezeLoan,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.FreezeLoanRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.FreezeLoanResponse.SerializeToString,
+            ),
+            'CloseLoanReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseLoanReview,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseLoanReviewRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseLoanReviewResponse.SerializeToString,
+            ),
+            'ListLoanReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLoanReviews,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListLoanReviewsRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListLoanReviewsResponse.SerializeToString,
+            ),
+            'ListEarlyWarnings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEarlyWarnings,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListEarlyWarningsRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListEarlyWarningsResponse.SerializeToString,
+            ),
+            'GetLoanHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLoanHistory,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanHistoryRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanHistoryResponse.SerializeToString,
+            ),
+            'ExtendLoan': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendLoan,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ExtendLoanRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ExtendLoanResponse.SerializeToString,
+            ),
+            'RenewLoan': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewLoan,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RenewLoanRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RenewLoanResponse.SerializeToString,
+            ),
+            'RestructureLoan': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestructureLoan,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RestructureLoanRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RestructureLoanResponse.SerializeToString,
+            ),
+            'GrantHardshipRelief': grpc.unary_unary_rpc_method_handler(
+                    servicer.GrantHardshipRelief,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GrantHardshipReliefRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GrantHardshipReliefResponse.SerializeToString,
+            ),
+            'OpenCollectionCase': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenCollectionCase,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.OpenCollectionCaseRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.OpenCollectionCaseResponse.SerializeToString,
+            ),
+            'RecordCollectionStep': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordCollectionStep,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RecordCollectionStepRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RecordCollectionStepResponse.SerializeToString,
+            ),
+            'CloseCollectionCase': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseCollectionCase,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseCollectionCaseRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseCollectionCaseResponse.SerializeToString,
+            ),
+            'GetCollectionCase': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCollectionCase,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetCollectionCaseRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetCollectionCaseResponse.SerializeToString,
+            ),
+            'ListCollectionCases': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCollectionCases,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListCollectionCasesRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListCollectionCasesResponse.SerializeToString,
+            ),
+            'SettleWithDiscount': grpc.unary_unary_rpc_method_handler(
+                    servicer.SettleWithDiscount,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SettleWithDiscountRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SettleWithDiscountResponse.SerializeToString,
+            ),
+            'ProposeWriteOff': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeWriteOff,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ProposeWriteOffRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ProposeWriteOffResponse.SerializeToString,
+            ),
+            'DecideWriteOff': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideWriteOff,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.DecideWriteOffRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.DecideWriteOffResponse.SerializeToString,
+            ),
+            'RegisterCollateral': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegisterCollateral,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RegisterCollateralRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RegisterCollateralResponse.SerializeToString,
+            ),
+            'RevalueCollateral': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevalueCollateral,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RevalueCollateralRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RevalueCollateralResponse.SerializeToString,
+            ),
+            'ReleaseCollateral': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseCollateral,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReleaseCollateralRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ReleaseCollateralResponse.SerializeToString,
+            ),
+            'RefundDepositInterest': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefundDepositInterest,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RefundDepositInterestRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RefundDepositInterestResponse.SerializeToString,
+            ),
+            'ListCollateral': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCollateral,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListCollateralRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListCollateralResponse.SerializeToString,
+            ),
+            'SetSubsidyBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetSubsidyBudget,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SetSubsidyBudgetRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SetSubsidyBudgetResponse.SerializeToString,
+            ),
+            'GetSubsidyBudget': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSubsidyBudget,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetSubsidyBudgetRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetSubsidyBudgetResponse.SerializeToString,
+            ),
+            'ClaimSubsidy': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClaimSubsidy,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ClaimSubsidyRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ClaimSubsidyResponse.SerializeToString,
+            ),
+            'PaySubsidy': grpc.unary_unary_rpc_method_handler(
+                    servicer.PaySubsidy,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.PaySubsidyRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.PaySubsidyResponse.SerializeToString,
+            ),
+            'ListSubsidyClaims': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSubsidyClaims,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListSubsidyClaimsRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListSubsidyClaimsResponse.SerializeToString,
+            ),
+            'GetSubsidyClaim': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSubsidyClaim,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetSubsidyClaimRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetSubsidyClaimResponse.SerializeToString,
+            ),
+            'ResetBreaker': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetBreaker,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ResetBreakerRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ResetBreakerResponse.SerializeToString,
+            ),
+            'ListBreakerRecords': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBreakerRecords,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakerRecordsRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakerRecordsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -496,6 +1143,168 @@ class LoansService:
             _registered_method=True)
 
     @staticmethod
+    def ReverseRepayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ReverseRepayment',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ReverseRepaymentRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ReverseRepaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveRepayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/MoveRepayment',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.MoveRepaymentRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.MoveRepaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefundOverpayment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/RefundOverpayment',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RefundOverpaymentRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RefundOverpaymentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLoanStatement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/GetLoanStatement',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanStatementRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanStatementResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRepaymentSchedule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/GetRepaymentSchedule',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetRepaymentScheduleRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetRepaymentScheduleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseAccountingPeriod(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/CloseAccountingPeriod',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetLoan(request,
             target,
             options=(),
@@ -593,6 +1402,843 @@ class LoansService:
             '/liandong.loans.v1.LoansService/ListBreakers',
             liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakersRequest.SerializeToString,
             liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReclassifyLoan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ReclassifyLoan',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ReclassifyLoanRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ReclassifyLoanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FreezeLoan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/FreezeLoan',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.FreezeLoanRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.FreezeLoanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseLoanReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/CloseLoanReview',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.CloseLoanReviewRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.CloseLoanReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLoanReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ListLoanReviews',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListLoanReviewsRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListLoanReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEarlyWarnings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ListEarlyWarnings',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListEarlyWarningsRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListEarlyWarningsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLoanHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/GetLoanHistory',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanHistoryRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendLoan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ExtendLoan',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ExtendLoanRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ExtendLoanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewLoan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/RenewLoan',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RenewLoanRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RenewLoanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RestructureLoan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/RestructureLoan',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RestructureLoanRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RestructureLoanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GrantHardshipRelief(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/GrantHardshipRelief',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GrantHardshipReliefRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GrantHardshipReliefResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenCollectionCase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/OpenCollectionCase',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.OpenCollectionCaseRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.OpenCollectionCaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordCollectionStep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/RecordCollectionStep',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RecordCollectionStepRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RecordCollectionStepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseCollectionCase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/CloseCollectionCase',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.CloseCollectionCaseRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.CloseCollectionCaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCollectionCase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/GetCollectionCase',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetCollectionCaseRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetCollectionCaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCollectionCases(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ListCollectionCases',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListCollectionCasesRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListCollectionCasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SettleWithDiscount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/SettleWithDiscount',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.SettleWithDiscountRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.SettleWithDiscountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeWriteOff(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ProposeWriteOff',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ProposeWriteOffRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ProposeWriteOffResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideWriteOff(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/DecideWriteOff',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.DecideWriteOffRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.DecideWriteOffResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RegisterCollateral(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/RegisterCollateral',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RegisterCollateralRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RegisterCollateralResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevalueCollateral(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/RevalueCollateral',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RevalueCollateralRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RevalueCollateralResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseCollateral(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ReleaseCollateral',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ReleaseCollateralRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ReleaseCollateralResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefundDepositInterest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/RefundDepositInterest',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RefundDepositInterestRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RefundDepositInterestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCollateral(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ListCollateral',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListCollateralRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListCollateralResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetSubsidyBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/SetSubsidyBudget',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.SetSubsidyBudgetRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.SetSubsidyBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSubsidyBudget(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/GetSubsidyBudget',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetSubsidyBudgetRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetSubsidyBudgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClaimSubsidy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ClaimSubsidy',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ClaimSubsidyRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ClaimSubsidyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PaySubsidy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/PaySubsidy',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.PaySubsidyRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.PaySubsidyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSubsidyClaims(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ListSubsidyClaims',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListSubsidyClaimsRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListSubsidyClaimsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSubsidyClaim(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/GetSubsidyClaim',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetSubsidyClaimRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetSubsidyClaimResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetBreaker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ResetBreaker',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ResetBreakerRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ResetBreakerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBreakerRecords(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ListBreakerRecords',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakerRecordsRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakerRecordsResponse.FromString,
             options,
             channel_credentials,
             insecure,

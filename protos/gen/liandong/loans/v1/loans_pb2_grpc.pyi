@@ -58,11 +58,30 @@ class LoansServiceStub:
     BatchDisburseLoans: _grpc.UnaryUnaryMultiCallable[_loans_pb2.BatchDisburseLoansRequest, _loans_pb2.BatchDisburseLoansResponse]
     """Pay out many approved loans."""
     RepayLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RepayLoanRequest, _loans_pb2.RepayLoanResponse]
-    """Post a repayment, in the programme's order. FAILED_PRECONDITION: LOAN_NOT_ACTIVE,
-    VALUE_DATE_OUT_OF_RANGE, REPAYMENT_ABOVE_BALANCE.
+    """Post a repayment, in the programme's order. One that is dated before the last posting replays
+    the loan's book from that day; what is paid too much is kept for the payer. FAILED_PRECONDITION:
+    LOAN_NOT_ACTIVE, VALUE_DATE_OUT_OF_RANGE, PERIOD_CLOSED.
     """
     BatchRepayLoans: _grpc.UnaryUnaryMultiCallable[_loans_pb2.BatchRepayLoansRequest, _loans_pb2.BatchRepayLoansResponse]
     """Post many repayments."""
+    ReverseRepayment: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ReverseRepaymentRequest, _loans_pb2.ReverseRepaymentResponse]
+    """Undo a repayment as if it had never been; the book is replayed. FAILED_PRECONDITION:
+    NOT_A_REPAYMENT, POSTING_REVERSED_ALREADY, PERIOD_CLOSED.
+    """
+    MoveRepayment: _grpc.UnaryUnaryMultiCallable[_loans_pb2.MoveRepaymentRequest, _loans_pb2.MoveRepaymentResponse]
+    """Move a repayment that was posted to the wrong loan of the same lender, with its value date.
+    FAILED_PRECONDITION: as for ReverseRepayment and RepayLoan.
+    """
+    RefundOverpayment: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RefundOverpaymentRequest, _loans_pb2.RefundOverpaymentResponse]
+    """Note that what was paid too much was given back. FAILED_PRECONDITION ABOVE_SUSPENSE."""
+    GetLoanStatement: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GetLoanStatementRequest, _loans_pb2.GetLoanStatementResponse]
+    """The book of a loan, posting by posting, each with what it took."""
+    GetRepaymentSchedule: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GetRepaymentScheduleRequest, _loans_pb2.GetRepaymentScheduleResponse]
+    """What was agreed to fall due when."""
+    CloseAccountingPeriod: _grpc.UnaryUnaryMultiCallable[_loans_pb2.CloseAccountingPeriodRequest, _loans_pb2.CloseAccountingPeriodResponse]
+    """Close the books of a county through a day: no value date may lie there any more.
+    FAILED_PRECONDITION PERIOD_CLOSED when they are closed that far already.
+    """
     GetLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GetLoanRequest, _loans_pb2.GetLoanResponse]
     """One loan."""
     ListLoans: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ListLoansRequest, _loans_pb2.ListLoansResponse]
@@ -71,6 +90,96 @@ class LoansServiceStub:
     """What must be paid to settle a loan on a day."""
     ListBreakers: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ListBreakersRequest, _loans_pb2.ListBreakersResponse]
     """Breakers of a county that are tripped."""
+    ReclassifyLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ReclassifyLoanRequest, _loans_pb2.ReclassifyLoanResponse]
+    """Set a loan's class by judgement, upwards in badness only. FAILED_PRECONDITION LOAN_NOT_ACTIVE,
+    CLASS_BETTER_THAN_DAYS; PERMISSION_DENIED NOT_THE_LENDER.
+    """
+    FreezeLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.FreezeLoanRequest, _loans_pb2.FreezeLoanResponse]
+    """Freeze a loan and open its review. FAILED_PRECONDITION LOAN_FROZEN, LOAN_NOT_OPEN."""
+    CloseLoanReview: _grpc.UnaryUnaryMultiCallable[_loans_pb2.CloseLoanReviewRequest, _loans_pb2.CloseLoanReviewResponse]
+    """End a review. FAILED_PRECONDITION REVIEW_CLOSED."""
+    ListLoanReviews: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ListLoanReviewsRequest, _loans_pb2.ListLoanReviewsResponse]
+    """Reviews of loans that the caller may see."""
+    ListEarlyWarnings: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ListEarlyWarningsRequest, _loans_pb2.ListEarlyWarningsResponse]
+    """Early warnings on loans that the caller may see."""
+    GetLoanHistory: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GetLoanHistoryRequest, _loans_pb2.GetLoanHistoryResponse]
+    """What became of a loan after it was paid out: classes, steps, new terms, reviews."""
+    ExtendLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ExtendLoanRequest, _loans_pb2.ExtendLoanResponse]
+    """Move a maturity. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, EXTENSION_NOT_OFFERED,
+    EXTENSION_CONDITIONS_NOT_MET, PROGRAMME_VALUE_OPEN.
+    """
+    RenewLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RenewLoanRequest, _loans_pb2.RenewLoanResponse]
+    """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
+    RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED.
+    """
+    RestructureLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RestructureLoanRequest, _loans_pb2.RestructureLoanResponse]
+    """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, LOAN_RATE_NOT_ALLOWED,
+    METHOD_NOT_ALLOWED.
+    """
+    GrantHardshipRelief: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GrantHardshipReliefRequest, _loans_pb2.GrantHardshipReliefResponse]
+    """Forgive unpaid interest in hardship, once a loan. FAILED_PRECONDITION RELIEF_NOT_OFFERED,
+    RELIEF_CONDITIONS_NOT_MET, RELIEF_USED.
+    """
+    OpenCollectionCase: _grpc.UnaryUnaryMultiCallable[_loans_pb2.OpenCollectionCaseRequest, _loans_pb2.OpenCollectionCaseResponse]
+    """Open a collection case. FAILED_PRECONDITION LOAN_NOT_OVERDUE, CASE_OPEN."""
+    RecordCollectionStep: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RecordCollectionStepRequest, _loans_pb2.RecordCollectionStepResponse]
+    """Record a step of a collection, the legal ones included. FAILED_PRECONDITION CASE_CLOSED,
+    NOT_AT_COURT, LAST_ORGAN, VALUE_DATE_OUT_OF_RANGE.
+    """
+    CloseCollectionCase: _grpc.UnaryUnaryMultiCallable[_loans_pb2.CloseCollectionCaseRequest, _loans_pb2.CloseCollectionCaseResponse]
+    """End a collection case. FAILED_PRECONDITION CASE_CLOSED."""
+    GetCollectionCase: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GetCollectionCaseRequest, _loans_pb2.GetCollectionCaseResponse]
+    """One collection case with its steps."""
+    ListCollectionCases: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ListCollectionCasesRequest, _loans_pb2.ListCollectionCasesResponse]
+    """Collection cases that the caller may see."""
+    SettleWithDiscount: _grpc.UnaryUnaryMultiCallable[_loans_pb2.SettleWithDiscountRequest, _loans_pb2.SettleWithDiscountResponse]
+    """Take money in a campaign. FAILED_PRECONDITION NO_CAMPAIGN_STAGE, DISCOUNT_USED,
+    DISCOUNT_NEEDS_PAYMENT, LOAN_NOT_OVERDUE.
+    """
+    ProposeWriteOff: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ProposeWriteOffRequest, _loans_pb2.ProposeWriteOffResponse]
+    """Propose a write-off. FAILED_PRECONDITION LOAN_NOT_NON_PERFORMING, WRITE_OFF_PROPOSED."""
+    DecideWriteOff: _grpc.UnaryUnaryMultiCallable[_loans_pb2.DecideWriteOffRequest, _loans_pb2.DecideWriteOffResponse]
+    """Decide a write-off. FAILED_PRECONDITION SAME_PERSON, WRITE_OFF_DECIDED. Money that comes later is
+    posted with RepayLoan and is a recovery.
+    """
+    RegisterCollateral: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RegisterCollateralRequest, _loans_pb2.RegisterCollateralResponse]
+    """Register collateral. FAILED_PRECONDITION COLLATERAL_NOT_ALLOWED, PLEDGE_UNKNOWN, ASSET_NOT_ALLOWED,
+    PRICE_SOURCE_NOT_NAMED, COLLATERAL_TOO_LOW, KEEPER_MISSING, LOAN_NOT_OPEN.
+    """
+    RevalueCollateral: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RevalueCollateralRequest, _loans_pb2.RevalueCollateralResponse]
+    """Value collateral anew. FAILED_PRECONDITION COLLATERAL_RELEASED, PRICE_SOURCE_NOT_NAMED."""
+    ReleaseCollateral: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ReleaseCollateralRequest, _loans_pb2.ReleaseCollateralResponse]
+    """Release collateral; the day close does it too. FAILED_PRECONDITION LOAN_NOT_SETTLED,
+    COLLATERAL_RELEASED.
+    """
+    RefundDepositInterest: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RefundDepositInterestRequest, _loans_pb2.RefundDepositInterestResponse]
+    """Note the interest that a keeper pays back after a proven sale. FAILED_PRECONDITION
+    REFUND_NOT_DUE with what is missing, REFUND_USED, VALUE_DATE_OUT_OF_RANGE.
+    """
+    ListCollateral: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ListCollateralRequest, _loans_pb2.ListCollateralResponse]
+    """Collateral that the caller may see."""
+    SetSubsidyBudget: _grpc.UnaryUnaryMultiCallable[_loans_pb2.SetSubsidyBudgetRequest, _loans_pb2.SetSubsidyBudgetResponse]
+    """Set a year's budget for interest subsidies. FAILED_PRECONDITION BELOW_BUDGET_FLOOR,
+    BELOW_CLAIMS.
+    """
+    GetSubsidyBudget: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GetSubsidyBudgetRequest, _loans_pb2.GetSubsidyBudgetResponse]
+    """A year's budget and what is left of it."""
+    ClaimSubsidy: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ClaimSubsidyRequest, _loans_pb2.ClaimSubsidyResponse]
+    """Claim a quarter's subsidy. FAILED_PRECONDITION QUARTER_NOT_OVER, QUARTER_CLAIMED,
+    NOTHING_TO_CLAIM.
+    """
+    PaySubsidy: _grpc.UnaryUnaryMultiCallable[_loans_pb2.PaySubsidyRequest, _loans_pb2.PaySubsidyResponse]
+    """Note that a claim was paid. FAILED_PRECONDITION CLAIM_PAID, SUBSIDY_BUDGET_EXCEEDED."""
+    ListSubsidyClaims: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ListSubsidyClaimsRequest, _loans_pb2.ListSubsidyClaimsResponse]
+    """Subsidy claims that the caller may see."""
+    GetSubsidyClaim: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GetSubsidyClaimRequest, _loans_pb2.GetSubsidyClaimResponse]
+    """A claim and its lines."""
+    ResetBreaker: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ResetBreakerRequest, _loans_pb2.ResetBreakerResponse]
+    """Reset a breaker. FAILED_PRECONDITION BREAKER_NOT_TRIPPED, RESET_NOT_PROVIDED,
+    MONTH_ENDS_NOT_BELOW; PERMISSION_DENIED NOT_THE_DECIDING_ORGAN.
+    """
+    ListBreakerRecords: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ListBreakerRecordsRequest, _loans_pb2.ListBreakerRecordsResponse]
+    """Trips, month ends and resets of breakers."""
 
 @_typing.type_check_only
 class LoansServiceAsyncStub(LoansServiceStub):
@@ -102,11 +211,30 @@ class LoansServiceAsyncStub(LoansServiceStub):
     BatchDisburseLoans: _aio.UnaryUnaryMultiCallable[_loans_pb2.BatchDisburseLoansRequest, _loans_pb2.BatchDisburseLoansResponse]  # type: ignore[assignment]
     """Pay out many approved loans."""
     RepayLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.RepayLoanRequest, _loans_pb2.RepayLoanResponse]  # type: ignore[assignment]
-    """Post a repayment, in the programme's order. FAILED_PRECONDITION: LOAN_NOT_ACTIVE,
-    VALUE_DATE_OUT_OF_RANGE, REPAYMENT_ABOVE_BALANCE.
+    """Post a repayment, in the programme's order. One that is dated before the last posting replays
+    the loan's book from that day; what is paid too much is kept for the payer. FAILED_PRECONDITION:
+    LOAN_NOT_ACTIVE, VALUE_DATE_OUT_OF_RANGE, PERIOD_CLOSED.
     """
     BatchRepayLoans: _aio.UnaryUnaryMultiCallable[_loans_pb2.BatchRepayLoansRequest, _loans_pb2.BatchRepayLoansResponse]  # type: ignore[assignment]
     """Post many repayments."""
+    ReverseRepayment: _aio.UnaryUnaryMultiCallable[_loans_pb2.ReverseRepaymentRequest, _loans_pb2.ReverseRepaymentResponse]  # type: ignore[assignment]
+    """Undo a repayment as if it had never been; the book is replayed. FAILED_PRECONDITION:
+    NOT_A_REPAYMENT, POSTING_REVERSED_ALREADY, PERIOD_CLOSED.
+    """
+    MoveRepayment: _aio.UnaryUnaryMultiCallable[_loans_pb2.MoveRepaymentRequest, _loans_pb2.MoveRepaymentResponse]  # type: ignore[assignment]
+    """Move a repayment that was posted to the wrong loan of the same lender, with its value date.
+    FAILED_PRECONDITION: as for ReverseRepayment and RepayLoan.
+    """
+    RefundOverpayment: _aio.UnaryUnaryMultiCallable[_loans_pb2.RefundOverpaymentRequest, _loans_pb2.RefundOverpaymentResponse]  # type: ignore[assignment]
+    """Note that what was paid too much was given back. FAILED_PRECONDITION ABOVE_SUSPENSE."""
+    GetLoanStatement: _aio.UnaryUnaryMultiCallable[_loans_pb2.GetLoanStatementRequest, _loans_pb2.GetLoanStatementResponse]  # type: ignore[assignment]
+    """The book of a loan, posting by posting, each with what it took."""
+    GetRepaymentSchedule: _aio.UnaryUnaryMultiCallable[_loans_pb2.GetRepaymentScheduleRequest, _loans_pb2.GetRepaymentScheduleResponse]  # type: ignore[assignment]
+    """What was agreed to fall due when."""
+    CloseAccountingPeriod: _aio.UnaryUnaryMultiCallable[_loans_pb2.CloseAccountingPeriodRequest, _loans_pb2.CloseAccountingPeriodResponse]  # type: ignore[assignment]
+    """Close the books of a county through a day: no value date may lie there any more.
+    FAILED_PRECONDITION PERIOD_CLOSED when they are closed that far already.
+    """
     GetLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.GetLoanRequest, _loans_pb2.GetLoanResponse]  # type: ignore[assignment]
     """One loan."""
     ListLoans: _aio.UnaryUnaryMultiCallable[_loans_pb2.ListLoansRequest, _loans_pb2.ListLoansResponse]  # type: ignore[assignment]
@@ -115,6 +243,96 @@ class LoansServiceAsyncStub(LoansServiceStub):
     """What must be paid to settle a loan on a day."""
     ListBreakers: _aio.UnaryUnaryMultiCallable[_loans_pb2.ListBreakersRequest, _loans_pb2.ListBreakersResponse]  # type: ignore[assignment]
     """Breakers of a county that are tripped."""
+    ReclassifyLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.ReclassifyLoanRequest, _loans_pb2.ReclassifyLoanResponse]  # type: ignore[assignment]
+    """Set a loan's class by judgement, upwards in badness only. FAILED_PRECONDITION LOAN_NOT_ACTIVE,
+    CLASS_BETTER_THAN_DAYS; PERMISSION_DENIED NOT_THE_LENDER.
+    """
+    FreezeLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.FreezeLoanRequest, _loans_pb2.FreezeLoanResponse]  # type: ignore[assignment]
+    """Freeze a loan and open its review. FAILED_PRECONDITION LOAN_FROZEN, LOAN_NOT_OPEN."""
+    CloseLoanReview: _aio.UnaryUnaryMultiCallable[_loans_pb2.CloseLoanReviewRequest, _loans_pb2.CloseLoanReviewResponse]  # type: ignore[assignment]
+    """End a review. FAILED_PRECONDITION REVIEW_CLOSED."""
+    ListLoanReviews: _aio.UnaryUnaryMultiCallable[_loans_pb2.ListLoanReviewsRequest, _loans_pb2.ListLoanReviewsResponse]  # type: ignore[assignment]
+    """Reviews of loans that the caller may see."""
+    ListEarlyWarnings: _aio.UnaryUnaryMultiCallable[_loans_pb2.ListEarlyWarningsRequest, _loans_pb2.ListEarlyWarningsResponse]  # type: ignore[assignment]
+    """Early warnings on loans that the caller may see."""
+    GetLoanHistory: _aio.UnaryUnaryMultiCallable[_loans_pb2.GetLoanHistoryRequest, _loans_pb2.GetLoanHistoryResponse]  # type: ignore[assignment]
+    """What became of a loan after it was paid out: classes, steps, new terms, reviews."""
+    ExtendLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.ExtendLoanRequest, _loans_pb2.ExtendLoanResponse]  # type: ignore[assignment]
+    """Move a maturity. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, EXTENSION_NOT_OFFERED,
+    EXTENSION_CONDITIONS_NOT_MET, PROGRAMME_VALUE_OPEN.
+    """
+    RenewLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.RenewLoanRequest, _loans_pb2.RenewLoanResponse]  # type: ignore[assignment]
+    """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
+    RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED.
+    """
+    RestructureLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.RestructureLoanRequest, _loans_pb2.RestructureLoanResponse]  # type: ignore[assignment]
+    """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, LOAN_RATE_NOT_ALLOWED,
+    METHOD_NOT_ALLOWED.
+    """
+    GrantHardshipRelief: _aio.UnaryUnaryMultiCallable[_loans_pb2.GrantHardshipReliefRequest, _loans_pb2.GrantHardshipReliefResponse]  # type: ignore[assignment]
+    """Forgive unpaid interest in hardship, once a loan. FAILED_PRECONDITION RELIEF_NOT_OFFERED,
+    RELIEF_CONDITIONS_NOT_MET, RELIEF_USED.
+    """
+    OpenCollectionCase: _aio.UnaryUnaryMultiCallable[_loans_pb2.OpenCollectionCaseRequest, _loans_pb2.OpenCollectionCaseResponse]  # type: ignore[assignment]
+    """Open a collection case. FAILED_PRECONDITION LOAN_NOT_OVERDUE, CASE_OPEN."""
+    RecordCollectionStep: _aio.UnaryUnaryMultiCallable[_loans_pb2.RecordCollectionStepRequest, _loans_pb2.RecordCollectionStepResponse]  # type: ignore[assignment]
+    """Record a step of a collection, the legal ones included. FAILED_PRECONDITION CASE_CLOSED,
+    NOT_AT_COURT, LAST_ORGAN, VALUE_DATE_OUT_OF_RANGE.
+    """
+    CloseCollectionCase: _aio.UnaryUnaryMultiCallable[_loans_pb2.CloseCollectionCaseRequest, _loans_pb2.CloseCollectionCaseResponse]  # type: ignore[assignment]
+    """End a collection case. FAILED_PRECONDITION CASE_CLOSED."""
+    GetCollectionCase: _aio.UnaryUnaryMultiCallable[_loans_pb2.GetCollectionCaseRequest, _loans_pb2.GetCollectionCaseResponse]  # type: ignore[assignment]
+    """One collection case with its steps."""
+    ListCollectionCases: _aio.UnaryUnaryMultiCallable[_loans_pb2.ListCollectionCasesRequest, _loans_pb2.ListCollectionCasesResponse]  # type: ignore[assignment]
+    """Collection cases that the caller may see."""
+    SettleWithDiscount: _aio.UnaryUnaryMultiCallable[_loans_pb2.SettleWithDiscountRequest, _loans_pb2.SettleWithDiscountResponse]  # type: ignore[assignment]
+    """Take money in a campaign. FAILED_PRECONDITION NO_CAMPAIGN_STAGE, DISCOUNT_USED,
+    DISCOUNT_NEEDS_PAYMENT, LOAN_NOT_OVERDUE.
+    """
+    ProposeWriteOff: _aio.UnaryUnaryMultiCallable[_loans_pb2.ProposeWriteOffRequest, _loans_pb2.ProposeWriteOffResponse]  # type: ignore[assignment]
+    """Propose a write-off. FAILED_PRECONDITION LOAN_NOT_NON_PERFORMING, WRITE_OFF_PROPOSED."""
+    DecideWriteOff: _aio.UnaryUnaryMultiCallable[_loans_pb2.DecideWriteOffRequest, _loans_pb2.DecideWriteOffResponse]  # type: ignore[assignment]
+    """Decide a write-off. FAILED_PRECONDITION SAME_PERSON, WRITE_OFF_DECIDED. Money that comes later is
+    posted with RepayLoan and is a recovery.
+    """
+    RegisterCollateral: _aio.UnaryUnaryMultiCallable[_loans_pb2.RegisterCollateralRequest, _loans_pb2.RegisterCollateralResponse]  # type: ignore[assignment]
+    """Register collateral. FAILED_PRECONDITION COLLATERAL_NOT_ALLOWED, PLEDGE_UNKNOWN, ASSET_NOT_ALLOWED,
+    PRICE_SOURCE_NOT_NAMED, COLLATERAL_TOO_LOW, KEEPER_MISSING, LOAN_NOT_OPEN.
+    """
+    RevalueCollateral: _aio.UnaryUnaryMultiCallable[_loans_pb2.RevalueCollateralRequest, _loans_pb2.RevalueCollateralResponse]  # type: ignore[assignment]
+    """Value collateral anew. FAILED_PRECONDITION COLLATERAL_RELEASED, PRICE_SOURCE_NOT_NAMED."""
+    ReleaseCollateral: _aio.UnaryUnaryMultiCallable[_loans_pb2.ReleaseCollateralRequest, _loans_pb2.ReleaseCollateralResponse]  # type: ignore[assignment]
+    """Release collateral; the day close does it too. FAILED_PRECONDITION LOAN_NOT_SETTLED,
+    COLLATERAL_RELEASED.
+    """
+    RefundDepositInterest: _aio.UnaryUnaryMultiCallable[_loans_pb2.RefundDepositInterestRequest, _loans_pb2.RefundDepositInterestResponse]  # type: ignore[assignment]
+    """Note the interest that a keeper pays back after a proven sale. FAILED_PRECONDITION
+    REFUND_NOT_DUE with what is missing, REFUND_USED, VALUE_DATE_OUT_OF_RANGE.
+    """
+    ListCollateral: _aio.UnaryUnaryMultiCallable[_loans_pb2.ListCollateralRequest, _loans_pb2.ListCollateralResponse]  # type: ignore[assignment]
+    """Collateral that the caller may see."""
+    SetSubsidyBudget: _aio.UnaryUnaryMultiCallable[_loans_pb2.SetSubsidyBudgetRequest, _loans_pb2.SetSubsidyBudgetResponse]  # type: ignore[assignment]
+    """Set a year's budget for interest subsidies. FAILED_PRECONDITION BELOW_BUDGET_FLOOR,
+    BELOW_CLAIMS.
+    """
+    GetSubsidyBudget: _aio.UnaryUnaryMultiCallable[_loans_pb2.GetSubsidyBudgetRequest, _loans_pb2.GetSubsidyBudgetResponse]  # type: ignore[assignment]
+    """A year's budget and what is left of it."""
+    ClaimSubsidy: _aio.UnaryUnaryMultiCallable[_loans_pb2.ClaimSubsidyRequest, _loans_pb2.ClaimSubsidyResponse]  # type: ignore[assignment]
+    """Claim a quarter's subsidy. FAILED_PRECONDITION QUARTER_NOT_OVER, QUARTER_CLAIMED,
+    NOTHING_TO_CLAIM.
+    """
+    PaySubsidy: _aio.UnaryUnaryMultiCallable[_loans_pb2.PaySubsidyRequest, _loans_pb2.PaySubsidyResponse]  # type: ignore[assignment]
+    """Note that a claim was paid. FAILED_PRECONDITION CLAIM_PAID, SUBSIDY_BUDGET_EXCEEDED."""
+    ListSubsidyClaims: _aio.UnaryUnaryMultiCallable[_loans_pb2.ListSubsidyClaimsRequest, _loans_pb2.ListSubsidyClaimsResponse]  # type: ignore[assignment]
+    """Subsidy claims that the caller may see."""
+    GetSubsidyClaim: _aio.UnaryUnaryMultiCallable[_loans_pb2.GetSubsidyClaimRequest, _loans_pb2.GetSubsidyClaimResponse]  # type: ignore[assignment]
+    """A claim and its lines."""
+    ResetBreaker: _aio.UnaryUnaryMultiCallable[_loans_pb2.ResetBreakerRequest, _loans_pb2.ResetBreakerResponse]  # type: ignore[assignment]
+    """Reset a breaker. FAILED_PRECONDITION BREAKER_NOT_TRIPPED, RESET_NOT_PROVIDED,
+    MONTH_ENDS_NOT_BELOW; PERMISSION_DENIED NOT_THE_DECIDING_ORGAN.
+    """
+    ListBreakerRecords: _aio.UnaryUnaryMultiCallable[_loans_pb2.ListBreakerRecordsRequest, _loans_pb2.ListBreakerRecordsResponse]  # type: ignore[assignment]
+    """Trips, month ends and resets of breakers."""
 
 class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
     """Loans to registered households.
@@ -185,8 +403,9 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _loans_pb2.RepayLoanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.RepayLoanResponse, _abc.Awaitable[_loans_pb2.RepayLoanResponse]]:
-        """Post a repayment, in the programme's order. FAILED_PRECONDITION: LOAN_NOT_ACTIVE,
-        VALUE_DATE_OUT_OF_RANGE, REPAYMENT_ABOVE_BALANCE.
+        """Post a repayment, in the programme's order. One that is dated before the last posting replays
+        the loan's book from that day; what is paid too much is kept for the payer. FAILED_PRECONDITION:
+        LOAN_NOT_ACTIVE, VALUE_DATE_OUT_OF_RANGE, PERIOD_CLOSED.
         """
 
     @_abc_1.abstractmethod
@@ -196,6 +415,60 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.BatchRepayLoansResponse, _abc.Awaitable[_loans_pb2.BatchRepayLoansResponse]]:
         """Post many repayments."""
+
+    @_abc_1.abstractmethod
+    def ReverseRepayment(
+        self,
+        request: _loans_pb2.ReverseRepaymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ReverseRepaymentResponse, _abc.Awaitable[_loans_pb2.ReverseRepaymentResponse]]:
+        """Undo a repayment as if it had never been; the book is replayed. FAILED_PRECONDITION:
+        NOT_A_REPAYMENT, POSTING_REVERSED_ALREADY, PERIOD_CLOSED.
+        """
+
+    @_abc_1.abstractmethod
+    def MoveRepayment(
+        self,
+        request: _loans_pb2.MoveRepaymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.MoveRepaymentResponse, _abc.Awaitable[_loans_pb2.MoveRepaymentResponse]]:
+        """Move a repayment that was posted to the wrong loan of the same lender, with its value date.
+        FAILED_PRECONDITION: as for ReverseRepayment and RepayLoan.
+        """
+
+    @_abc_1.abstractmethod
+    def RefundOverpayment(
+        self,
+        request: _loans_pb2.RefundOverpaymentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.RefundOverpaymentResponse, _abc.Awaitable[_loans_pb2.RefundOverpaymentResponse]]:
+        """Note that what was paid too much was given back. FAILED_PRECONDITION ABOVE_SUSPENSE."""
+
+    @_abc_1.abstractmethod
+    def GetLoanStatement(
+        self,
+        request: _loans_pb2.GetLoanStatementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.GetLoanStatementResponse, _abc.Awaitable[_loans_pb2.GetLoanStatementResponse]]:
+        """The book of a loan, posting by posting, each with what it took."""
+
+    @_abc_1.abstractmethod
+    def GetRepaymentSchedule(
+        self,
+        request: _loans_pb2.GetRepaymentScheduleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.GetRepaymentScheduleResponse, _abc.Awaitable[_loans_pb2.GetRepaymentScheduleResponse]]:
+        """What was agreed to fall due when."""
+
+    @_abc_1.abstractmethod
+    def CloseAccountingPeriod(
+        self,
+        request: _loans_pb2.CloseAccountingPeriodRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.CloseAccountingPeriodResponse, _abc.Awaitable[_loans_pb2.CloseAccountingPeriodResponse]]:
+        """Close the books of a county through a day: no value date may lie there any more.
+        FAILED_PRECONDITION PERIOD_CLOSED when they are closed that far already.
+        """
 
     @_abc_1.abstractmethod
     def GetLoan(
@@ -228,5 +501,281 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.ListBreakersResponse, _abc.Awaitable[_loans_pb2.ListBreakersResponse]]:
         """Breakers of a county that are tripped."""
+
+    @_abc_1.abstractmethod
+    def ReclassifyLoan(
+        self,
+        request: _loans_pb2.ReclassifyLoanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ReclassifyLoanResponse, _abc.Awaitable[_loans_pb2.ReclassifyLoanResponse]]:
+        """Set a loan's class by judgement, upwards in badness only. FAILED_PRECONDITION LOAN_NOT_ACTIVE,
+        CLASS_BETTER_THAN_DAYS; PERMISSION_DENIED NOT_THE_LENDER.
+        """
+
+    @_abc_1.abstractmethod
+    def FreezeLoan(
+        self,
+        request: _loans_pb2.FreezeLoanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.FreezeLoanResponse, _abc.Awaitable[_loans_pb2.FreezeLoanResponse]]:
+        """Freeze a loan and open its review. FAILED_PRECONDITION LOAN_FROZEN, LOAN_NOT_OPEN."""
+
+    @_abc_1.abstractmethod
+    def CloseLoanReview(
+        self,
+        request: _loans_pb2.CloseLoanReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.CloseLoanReviewResponse, _abc.Awaitable[_loans_pb2.CloseLoanReviewResponse]]:
+        """End a review. FAILED_PRECONDITION REVIEW_CLOSED."""
+
+    @_abc_1.abstractmethod
+    def ListLoanReviews(
+        self,
+        request: _loans_pb2.ListLoanReviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ListLoanReviewsResponse, _abc.Awaitable[_loans_pb2.ListLoanReviewsResponse]]:
+        """Reviews of loans that the caller may see."""
+
+    @_abc_1.abstractmethod
+    def ListEarlyWarnings(
+        self,
+        request: _loans_pb2.ListEarlyWarningsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ListEarlyWarningsResponse, _abc.Awaitable[_loans_pb2.ListEarlyWarningsResponse]]:
+        """Early warnings on loans that the caller may see."""
+
+    @_abc_1.abstractmethod
+    def GetLoanHistory(
+        self,
+        request: _loans_pb2.GetLoanHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.GetLoanHistoryResponse, _abc.Awaitable[_loans_pb2.GetLoanHistoryResponse]]:
+        """What became of a loan after it was paid out: classes, steps, new terms, reviews."""
+
+    @_abc_1.abstractmethod
+    def ExtendLoan(
+        self,
+        request: _loans_pb2.ExtendLoanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ExtendLoanResponse, _abc.Awaitable[_loans_pb2.ExtendLoanResponse]]:
+        """Move a maturity. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, EXTENSION_NOT_OFFERED,
+        EXTENSION_CONDITIONS_NOT_MET, PROGRAMME_VALUE_OPEN.
+        """
+
+    @_abc_1.abstractmethod
+    def RenewLoan(
+        self,
+        request: _loans_pb2.RenewLoanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.RenewLoanResponse, _abc.Awaitable[_loans_pb2.RenewLoanResponse]]:
+        """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
+        RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED.
+        """
+
+    @_abc_1.abstractmethod
+    def RestructureLoan(
+        self,
+        request: _loans_pb2.RestructureLoanRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.RestructureLoanResponse, _abc.Awaitable[_loans_pb2.RestructureLoanResponse]]:
+        """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, LOAN_RATE_NOT_ALLOWED,
+        METHOD_NOT_ALLOWED.
+        """
+
+    @_abc_1.abstractmethod
+    def GrantHardshipRelief(
+        self,
+        request: _loans_pb2.GrantHardshipReliefRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.GrantHardshipReliefResponse, _abc.Awaitable[_loans_pb2.GrantHardshipReliefResponse]]:
+        """Forgive unpaid interest in hardship, once a loan. FAILED_PRECONDITION RELIEF_NOT_OFFERED,
+        RELIEF_CONDITIONS_NOT_MET, RELIEF_USED.
+        """
+
+    @_abc_1.abstractmethod
+    def OpenCollectionCase(
+        self,
+        request: _loans_pb2.OpenCollectionCaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.OpenCollectionCaseResponse, _abc.Awaitable[_loans_pb2.OpenCollectionCaseResponse]]:
+        """Open a collection case. FAILED_PRECONDITION LOAN_NOT_OVERDUE, CASE_OPEN."""
+
+    @_abc_1.abstractmethod
+    def RecordCollectionStep(
+        self,
+        request: _loans_pb2.RecordCollectionStepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.RecordCollectionStepResponse, _abc.Awaitable[_loans_pb2.RecordCollectionStepResponse]]:
+        """Record a step of a collection, the legal ones included. FAILED_PRECONDITION CASE_CLOSED,
+        NOT_AT_COURT, LAST_ORGAN, VALUE_DATE_OUT_OF_RANGE.
+        """
+
+    @_abc_1.abstractmethod
+    def CloseCollectionCase(
+        self,
+        request: _loans_pb2.CloseCollectionCaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.CloseCollectionCaseResponse, _abc.Awaitable[_loans_pb2.CloseCollectionCaseResponse]]:
+        """End a collection case. FAILED_PRECONDITION CASE_CLOSED."""
+
+    @_abc_1.abstractmethod
+    def GetCollectionCase(
+        self,
+        request: _loans_pb2.GetCollectionCaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.GetCollectionCaseResponse, _abc.Awaitable[_loans_pb2.GetCollectionCaseResponse]]:
+        """One collection case with its steps."""
+
+    @_abc_1.abstractmethod
+    def ListCollectionCases(
+        self,
+        request: _loans_pb2.ListCollectionCasesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ListCollectionCasesResponse, _abc.Awaitable[_loans_pb2.ListCollectionCasesResponse]]:
+        """Collection cases that the caller may see."""
+
+    @_abc_1.abstractmethod
+    def SettleWithDiscount(
+        self,
+        request: _loans_pb2.SettleWithDiscountRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.SettleWithDiscountResponse, _abc.Awaitable[_loans_pb2.SettleWithDiscountResponse]]:
+        """Take money in a campaign. FAILED_PRECONDITION NO_CAMPAIGN_STAGE, DISCOUNT_USED,
+        DISCOUNT_NEEDS_PAYMENT, LOAN_NOT_OVERDUE.
+        """
+
+    @_abc_1.abstractmethod
+    def ProposeWriteOff(
+        self,
+        request: _loans_pb2.ProposeWriteOffRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ProposeWriteOffResponse, _abc.Awaitable[_loans_pb2.ProposeWriteOffResponse]]:
+        """Propose a write-off. FAILED_PRECONDITION LOAN_NOT_NON_PERFORMING, WRITE_OFF_PROPOSED."""
+
+    @_abc_1.abstractmethod
+    def DecideWriteOff(
+        self,
+        request: _loans_pb2.DecideWriteOffRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.DecideWriteOffResponse, _abc.Awaitable[_loans_pb2.DecideWriteOffResponse]]:
+        """Decide a write-off. FAILED_PRECONDITION SAME_PERSON, WRITE_OFF_DECIDED. Money that comes later is
+        posted with RepayLoan and is a recovery.
+        """
+
+    @_abc_1.abstractmethod
+    def RegisterCollateral(
+        self,
+        request: _loans_pb2.RegisterCollateralRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.RegisterCollateralResponse, _abc.Awaitable[_loans_pb2.RegisterCollateralResponse]]:
+        """Register collateral. FAILED_PRECONDITION COLLATERAL_NOT_ALLOWED, PLEDGE_UNKNOWN, ASSET_NOT_ALLOWED,
+        PRICE_SOURCE_NOT_NAMED, COLLATERAL_TOO_LOW, KEEPER_MISSING, LOAN_NOT_OPEN.
+        """
+
+    @_abc_1.abstractmethod
+    def RevalueCollateral(
+        self,
+        request: _loans_pb2.RevalueCollateralRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.RevalueCollateralResponse, _abc.Awaitable[_loans_pb2.RevalueCollateralResponse]]:
+        """Value collateral anew. FAILED_PRECONDITION COLLATERAL_RELEASED, PRICE_SOURCE_NOT_NAMED."""
+
+    @_abc_1.abstractmethod
+    def ReleaseCollateral(
+        self,
+        request: _loans_pb2.ReleaseCollateralRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ReleaseCollateralResponse, _abc.Awaitable[_loans_pb2.ReleaseCollateralResponse]]:
+        """Release collateral; the day close does it too. FAILED_PRECONDITION LOAN_NOT_SETTLED,
+        COLLATERAL_RELEASED.
+        """
+
+    @_abc_1.abstractmethod
+    def RefundDepositInterest(
+        self,
+        request: _loans_pb2.RefundDepositInterestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.RefundDepositInterestResponse, _abc.Awaitable[_loans_pb2.RefundDepositInterestResponse]]:
+        """Note the interest that a keeper pays back after a proven sale. FAILED_PRECONDITION
+        REFUND_NOT_DUE with what is missing, REFUND_USED, VALUE_DATE_OUT_OF_RANGE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListCollateral(
+        self,
+        request: _loans_pb2.ListCollateralRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ListCollateralResponse, _abc.Awaitable[_loans_pb2.ListCollateralResponse]]:
+        """Collateral that the caller may see."""
+
+    @_abc_1.abstractmethod
+    def SetSubsidyBudget(
+        self,
+        request: _loans_pb2.SetSubsidyBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.SetSubsidyBudgetResponse, _abc.Awaitable[_loans_pb2.SetSubsidyBudgetResponse]]:
+        """Set a year's budget for interest subsidies. FAILED_PRECONDITION BELOW_BUDGET_FLOOR,
+        BELOW_CLAIMS.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSubsidyBudget(
+        self,
+        request: _loans_pb2.GetSubsidyBudgetRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.GetSubsidyBudgetResponse, _abc.Awaitable[_loans_pb2.GetSubsidyBudgetResponse]]:
+        """A year's budget and what is left of it."""
+
+    @_abc_1.abstractmethod
+    def ClaimSubsidy(
+        self,
+        request: _loans_pb2.ClaimSubsidyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ClaimSubsidyResponse, _abc.Awaitable[_loans_pb2.ClaimSubsidyResponse]]:
+        """Claim a quarter's subsidy. FAILED_PRECONDITION QUARTER_NOT_OVER, QUARTER_CLAIMED,
+        NOTHING_TO_CLAIM.
+        """
+
+    @_abc_1.abstractmethod
+    def PaySubsidy(
+        self,
+        request: _loans_pb2.PaySubsidyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.PaySubsidyResponse, _abc.Awaitable[_loans_pb2.PaySubsidyResponse]]:
+        """Note that a claim was paid. FAILED_PRECONDITION CLAIM_PAID, SUBSIDY_BUDGET_EXCEEDED."""
+
+    @_abc_1.abstractmethod
+    def ListSubsidyClaims(
+        self,
+        request: _loans_pb2.ListSubsidyClaimsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ListSubsidyClaimsResponse, _abc.Awaitable[_loans_pb2.ListSubsidyClaimsResponse]]:
+        """Subsidy claims that the caller may see."""
+
+    @_abc_1.abstractmethod
+    def GetSubsidyClaim(
+        self,
+        request: _loans_pb2.GetSubsidyClaimRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.GetSubsidyClaimResponse, _abc.Awaitable[_loans_pb2.GetSubsidyClaimResponse]]:
+        """A claim and its lines."""
+
+    @_abc_1.abstractmethod
+    def ResetBreaker(
+        self,
+        request: _loans_pb2.ResetBreakerRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ResetBreakerResponse, _abc.Awaitable[_loans_pb2.ResetBreakerResponse]]:
+        """Reset a breaker. FAILED_PRECONDITION BREAKER_NOT_TRIPPED, RESET_NOT_PROVIDED,
+        MONTH_ENDS_NOT_BELOW; PERMISSION_DENIED NOT_THE_DECIDING_ORGAN.
+        """
+
+    @_abc_1.abstractmethod
+    def ListBreakerRecords(
+        self,
+        request: _loans_pb2.ListBreakerRecordsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ListBreakerRecordsResponse, _abc.Awaitable[_loans_pb2.ListBreakerRecordsResponse]]:
+        """Trips, month ends and resets of breakers."""
 
 def add_LoansServiceServicer_to_server(servicer: LoansServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -20,6 +20,8 @@ from services.loans.model import (
     Loan,
     LoanState,
 )
+from services.loans.rules.book import Posting, PostingKind
+from services.programmes.settlement import Amounts
 
 # Column and type of every field, in the order of `_loan_values`.
 _LOAN_COLUMNS = (
@@ -63,6 +65,13 @@ _LOAN_COLUMNS = (
     ("subrogated_fen", "bigint"),
     ("compensated", "bool"),
     ("covered", "bool"),
+    ("method", "text"),
+    ("next_due_on", "date"),
+    ("suspense_fen", "bigint"),
+    ("postings", "int"),
+    ("subsidy_rate_ppm", "bigint"),
+    ("subsidy_ends_on", "date"),
+    ("subsidy_ended_on", "date"),
 )
 _NAMES = [name for name, _ in _LOAN_COLUMNS]
 _ARRAYS = ", ".join(f"${i}::{kind}[]" for i, (_, kind) in enumerate(_LOAN_COLUMNS, 1))
@@ -131,10 +140,17 @@ def _loan_values(loan: Loan) -> tuple[object, ...]:
         loan.subrogated_fen,
         loan.compensated,
         loan.covered,
+        loan.method,
+        loan.next_due_on,
+        loan.suspense_fen,
+        loan.postings,
+        loan.subsidy_rate_ppm,
+        loan.subsidy_ends_on,
+        loan.subsidy_ended_on,
     )
 
 
-def _loan(row: asyncpg.Record) -> Loan:
+def loan_of(row: asyncpg.Record) -> Loan:
     interest = None
     if row["accrued_through"] is not None:
         interest = Interest(
@@ -182,6 +198,13 @@ def _loan(row: asyncpg.Record) -> Loan:
         subrogated_fen=Fen(row["subrogated_fen"]),
         compensated=row["compensated"],
         covered=row["covered"],
+        method=row["method"],
+        next_due_on=row["next_due_on"],
+        suspense_fen=Fen(row["suspense_fen"]),
+        postings=row["postings"],
+        subsidy_rate_ppm=row["subsidy_rate_ppm"],
+        subsidy_ends_on=row["subsidy_ends_on"],
+        subsidy_ended_on=row["subsidy_ended_on"],
     )
 
 
@@ -215,7 +238,7 @@ async def lock_loans(
         county_code,
         list(loan_ids),
     )
-    return {row["loan_id"]: _loan(row) for row in rows}
+    return {row["loan_id"]: loan_of(row) for row in rows}
 
 
 async def find_loan(session: AsyncSession, county_code: str, loan_id: UUID) -> Loan | None:
@@ -226,7 +249,7 @@ async def find_loan(session: AsyncSession, county_code: str, loan_id: UUID) -> L
         county_code,
         loan_id,
     )
-    return _loan(rows[0]) if rows else None
+    return loan_of(rows[0]) if rows else None
 
 
 async def list_loans(
@@ -259,16 +282,16 @@ async def list_loans(
         after,
         limit,
     )
-    return [_loan(row) for row in rows]
+    return [loan_of(row) for row in rows]
 
 
 async def lock_due(
     session: AsyncSession, county_code: str, day: date, limit: int, after: UUID | None
 ) -> list[Loan]:
-    """Active loans that were due before the end of a day, in id order, held."""
+    """Active loans of which something was due before a day, in id order, held."""
     rows = await database.fetch(
         session,
-        """SELECT * FROM loan WHERE county_code = $1 AND state = 'active' AND matures_on < $2
+        """SELECT * FROM loan WHERE county_code = $1 AND state = 'active' AND next_due_on < $2
              AND ($4::uuid IS NULL OR loan_id > $4)
            ORDER BY loan_id LIMIT $3 FOR UPDATE""",
         county_code,
@@ -276,19 +299,113 @@ async def lock_due(
         limit,
         after,
     )
-    return [_loan(row) for row in rows]
+    return [loan_of(row) for row in rows]
+
+
+async def closed_through(session: AsyncSession, county_code: str) -> date | None:
+    """Up to which day the county's books are closed; None when they never were."""
+    rows = await database.fetch(
+        session,
+        "SELECT closed_through FROM accounting_period WHERE county_code = $1",
+        county_code,
+    )
+    return rows[0]["closed_through"] if rows else None
+
+
+async def close_period(session: AsyncSession, county_code: str, through: date) -> bool:
+    """Close the books through a day; False when they are closed that far or further already."""
+    touched = await database.execute(
+        session,
+        """INSERT INTO accounting_period (county_code, closed_through) VALUES ($1, $2)
+           ON CONFLICT (county_code) DO UPDATE SET closed_through = excluded.closed_through
+           WHERE accounting_period.closed_through < excluded.closed_through""",
+        county_code,
+        through,
+    )
+    return touched == 1
+
+
+def _posting(row: asyncpg.Record) -> Posting:
+    return Posting(
+        number=row["number"],
+        kind=PostingKind(row["kind"]),
+        value_date=row["value_date"],
+        amount_fen=Fen(row["amount_fen"]),
+        fixed=Amounts(
+            interest_fen=Fen(row["interest_fen"]), principal_fen=Fen(row["principal_fen"])
+        ),
+        rate_ppm=row["rate_ppm"],
+        reverses=row["reverses"],
+        reference=row["reference"],
+    )
+
+
+async def postings_of(
+    session: AsyncSession, county_code: str, loan_ids: Collection[UUID]
+) -> dict[UUID, list[Posting]]:
+    """The books of some loans, in order of booking; a loan without one has an empty list."""
+    books: dict[UUID, list[Posting]] = {loan_id: [] for loan_id in loan_ids}
+    rows = await database.fetch(
+        session,
+        """SELECT * FROM posting WHERE county_code = $1 AND loan_id = ANY($2::uuid[])
+           ORDER BY loan_id, number""",
+        county_code,
+        list(loan_ids),
+    )
+    for row in rows:
+        books[row["loan_id"]].append(_posting(row))
+    return books
+
+
+async def add_postings(
+    session: AsyncSession,
+    county_code: str,
+    rows: Sequence[tuple[UUID, Posting, str]],
+    booked_on: date,
+) -> None:
+    """Write postings, each with the person who made it, empty for none."""
+    if not rows:
+        return
+    values = [
+        (
+            county_code,
+            loan_id,
+            posting.number,
+            posting.kind,
+            posting.value_date,
+            booked_on,
+            posting.amount_fen,
+            posting.fixed.interest_fen,
+            posting.fixed.principal_fen,
+            posting.rate_ppm,
+            posting.reverses,
+            posting.reference,
+            person_id,
+        )
+        for loan_id, posting, person_id in rows
+    ]
+    await database.execute(
+        session,
+        """INSERT INTO posting (county_code, loan_id, number, kind, value_date, booked_on,
+                                amount_fen, interest_fen, principal_fen, rate_ppm, reverses,
+                                reference, person_id)
+           SELECT * FROM unnest($1::text[], $2::uuid[], $3::int[], $4::text[], $5::date[],
+                                $6::date[], $7::bigint[], $8::bigint[], $9::bigint[],
+                                $10::bigint[], $11::int[], $12::text[], $13::text[])""",
+        *database.columns(values, 13),
+    )
 
 
 async def lock_noticed(session: AsyncSession, county_code: str, day: date) -> list[Loan]:
-    """Active loans whose coming maturity is told on a day, held."""
+    """Active loans whose maturity is told on a day, or was to be told before it, held."""
     rows = await database.fetch(
         session,
-        """SELECT * FROM loan WHERE county_code = $1 AND state = 'active' AND notice_on = $2
+        """SELECT * FROM loan WHERE county_code = $1 AND state = 'active' AND notice_on <= $2
            ORDER BY loan_id FOR UPDATE""",
         county_code,
         day,
     )
-    return [_loan(row) for row in rows]
+    return [loan_of(row) for row in rows]
 
 
 def _borrower(row: asyncpg.Record) -> Borrower:
@@ -367,7 +484,7 @@ async def save_limits(
     )
 
 
-def _breaker(row: asyncpg.Record) -> Breaker:
+def breaker_of(row: asyncpg.Record) -> Breaker:
     return Breaker(
         county_code=row["county_code"],
         scope=BreakerScope(row["scope"]),
@@ -413,7 +530,7 @@ async def share_breakers(
         kinds,
         names,
     )
-    return {(row["scope"], row["scope_id"]): _breaker(row) for row in rows}
+    return {(row["scope"], row["scope_id"]): breaker_of(row) for row in rows}
 
 
 async def tripped_breakers(session: AsyncSession, county_code: str) -> list[Breaker]:
@@ -423,7 +540,7 @@ async def tripped_breakers(session: AsyncSession, county_code: str) -> list[Brea
         "SELECT * FROM breaker WHERE county_code = $1 AND tripped ORDER BY scope, scope_id",
         county_code,
     )
-    return [_breaker(row) for row in rows]
+    return [breaker_of(row) for row in rows]
 
 
 async def trip_breakers(session: AsyncSession, breakers: Sequence[Breaker]) -> list[Breaker]:
@@ -445,7 +562,7 @@ async def trip_breakers(session: AsyncSession, breakers: Sequence[Breaker]) -> l
            RETURNING *""",
         *database.columns(values, 6),
     )
-    return [_breaker(row) for row in rows]
+    return [breaker_of(row) for row in rows]
 
 
 async def area_balances(
@@ -542,10 +659,12 @@ _TOTALS = """
 WITH book AS (
     SELECT owner, sum(amount) AS balance FROM (
         SELECT debit_id AS owner, amount_fen AS amount FROM journal
-        WHERE county_code = $1 AND debit_account IN ('loan_principal', 'loan_interest')
+        WHERE county_code = $1
+          AND debit_account IN ('loan_principal', 'loan_interest', 'suspense')
         UNION ALL
         SELECT credit_id, -amount_fen FROM journal
-        WHERE county_code = $1 AND credit_account IN ('loan_principal', 'loan_interest')
+        WHERE county_code = $1
+          AND credit_account IN ('loan_principal', 'loan_interest', 'suspense')
     ) AS sides GROUP BY owner
 ), loans AS (
     SELECT * FROM loan WHERE county_code = $1
@@ -560,7 +679,7 @@ SELECT
     (SELECT coalesce(sum(outstanding_fen), 0) FROM loans) AS outstanding_principal_fen,
     (SELECT coalesce(sum(interest_owed_fen), 0) FROM loans) AS interest_owed_fen,
     (SELECT coalesce(sum(principal_fen), 0) FROM loans WHERE covered AND NOT compensated
-        AND state IN ('in_review', 'approved', 'active')) AS covered_principal_fen,
+        AND state IN ('in_review', 'approved', 'active', 'written_off')) AS covered_principal_fen,
     (SELECT count(*) FROM allocation WHERE county_code = $1) AS payouts_allocated_count,
     (SELECT coalesce(sum(amount_fen), 0) FROM allocation WHERE county_code = $1)
         AS payout_amount_fen,
@@ -571,7 +690,9 @@ SELECT
     (SELECT coalesce(sum(others_fen), 0) FROM compensation WHERE county_code = $1)
         AS compensated_fen,
     (SELECT count(*) FROM compensation WHERE county_code = $1) AS compensations_count,
-    (SELECT coalesce(sum(abs(outstanding_fen + interest_owed_fen - coalesce(balance, 0))), 0)
+    (SELECT coalesce(sum(suspense_fen), 0) FROM loans) AS suspense_fen,
+    (SELECT coalesce(sum(abs(outstanding_fen + interest_owed_fen - suspense_fen
+                             - coalesce(balance, 0))), 0)
      FROM loans LEFT JOIN book ON owner = loan_id::text) AS book_difference_fen,
     (SELECT coalesce(sum(abs(b.exposure_fen - coalesce(l.exposure, 0))), 0)
      FROM (SELECT * FROM borrower WHERE county_code = $1) AS b

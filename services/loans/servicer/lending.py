@@ -1,4 +1,4 @@
-"""Loans over gRPC: translate, call one operation, translate back. No decisions."""
+"""Loans over gRPC: applications, their chain, money, balances, breakers."""
 
 from collections.abc import Sequence
 
@@ -9,20 +9,32 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.kernel import wire
 from services.kernel.caller import Caller
 from services.kernel.database import Database
-from services.kernel.errors import Denied, LiandongError, NotFound, invalid_field
+from services.kernel.errors import Denied, LiandongError, NotFound, Refused, invalid_field
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
 from services.kernel.money import Fen
 from services.kernel.rpc import Context, caller_of
 from services.loans import reports, store
-from services.loans.model import Application, Breaker, Decision, Loan, LoanState, Repayment
+from services.loans.model import (
+    Application,
+    Breaker,
+    Decision,
+    Loan,
+    LoanState,
+    Repayment,
+    Undoing,
+)
 from services.loans.operations import lending, money
 from services.loans.operations.shared import Outcome
+from services.loans.rules import position
+from services.loans.rules.book import Line, Posting
 from services.loans.rules.lending import LENDER_ROLES, Actor
+from services.loans.rules.position import RAISING
+from services.loans.store import agreements
 from services.programmes.loader import Catalogue
 
 
-def _actor(caller: Caller) -> Actor:
+def actor_of(caller: Caller) -> Actor:
     return Actor(caller.institution_id, caller.role, caller.require_person())
 
 
@@ -82,7 +94,7 @@ def _start(page_token: str) -> int:
     return int(start)
 
 
-def _require_county(caller: Caller, county_code: str) -> None:
+def require_county(caller: Caller, county_code: str) -> None:
     """Refuse another county: an institution without areas of its own has all of its county."""
     if caller.county_code not in ("000000", county_code):
         raise Denied(
@@ -90,6 +102,34 @@ def _require_county(caller: Caller, county_code: str) -> None:
             f"{caller.institution_id} may not act in {county_code}",
             message_zh="超出本机构辖区",
         )
+
+
+def scope_of(caller: Caller, county_code: str) -> tuple[list[str], str]:
+    """What a caller sees of a county: areas, and the lender when it is one."""
+    lender_id = caller.institution_id if caller.role in LENDER_ROLES else ""
+    return list(caller.areas) or [county_code], lender_id
+
+
+async def own_loan(session: AsyncSession, county_code: str, loan_id: str, caller: Caller) -> Loan:
+    """One loan that the caller may see; another's is as good as none."""
+    loan = await store.find_loan(session, county_code, parse_id("loan_id", loan_id))
+    foreign = loan is not None and (
+        not caller.may_act_in(loan.area_code)
+        or (caller.role in LENDER_ROLES and caller.institution_id != loan.lender_id)
+    )
+    if loan is None or foreign:
+        raise NotFound("LOAN_NOT_FOUND", f"no loan {loan_id}", message_zh="无此贷款")
+    return loan
+
+
+def tier_to_proto(tier: str) -> "loans_pb2.FiveTierClass.ValueType":
+    """A class for the wire; unspecified for none."""
+    return loans_pb2.FiveTierClass.Value(f"FIVE_TIER_CLASS_{tier.upper() or 'UNSPECIFIED'}")
+
+
+def tier_of(asked: "loans_pb2.FiveTierClass.ValueType") -> str:
+    """A class from the wire."""
+    return loans_pb2.FiveTierClass.Name(asked).removeprefix("FIVE_TIER_CLASS_").lower()
 
 
 def loan_to_proto(loan: Loan) -> loans_pb2.Loan:
@@ -114,17 +154,36 @@ def loan_to_proto(loan: Loan) -> loans_pb2.Loan:
         outstanding_fen=loan.outstanding_fen,
         interest_fen=loan.owed_fen - loan.outstanding_fen,
         overdue_days=loan.overdue_days,
-        five_tier_class=loans_pb2.FiveTierClass.Value(
-            f"FIVE_TIER_CLASS_{loan.five_tier_class.upper()}"
-        ),
+        five_tier_class=tier_to_proto(loan.five_tier_class),
         non_performing=loan.non_performing_on is not None,
         subrogated_fen=loan.subrogated_fen,
         covers_missing=loan.covers_missing,
         sla_due_on=wire.date_to_proto(loan.sla_due_on),
+        suspense_fen=loan.suspense_fen,
+        next_due_on=wire.date_to_proto(loan.next_due_on),
     )
 
 
-def _breaker_to_proto(breaker: Breaker) -> loans_pb2.Breaker:
+def _posting_to_proto(posting: Posting, line: Line | None) -> loans_pb2.Posting:
+    moved = posting.fixed if line is None or posting.kind in RAISING else line.taken
+    return loans_pb2.Posting(
+        number=posting.number,
+        kind=loans_pb2.PostingKind.Value(f"POSTING_KIND_{posting.kind.name}"),
+        value_date=wire.date_to_proto(posting.value_date),
+        amount_fen=posting.amount_fen,
+        interest_fen=moved.interest_fen,
+        principal_fen=moved.principal_fen,
+        suspense_fen=line.suspense_fen if line else 0,
+        outstanding_fen=line.outstanding_fen if line else 0,
+        rate_ppm=posting.rate_ppm,
+        reverses=posting.reverses or 0,
+        counts=line is not None,
+        reference=posting.reference,
+    )
+
+
+def breaker_to_proto(breaker: Breaker) -> loans_pb2.Breaker:
+    """A breaker for the wire."""
     return loans_pb2.Breaker(
         scope=breaker.scope,
         scope_id=breaker.scope_id,
@@ -152,12 +211,11 @@ def _verdicts(outcomes: Sequence[Outcome]) -> list[common_pb2.Verdict]:
     ]
 
 
-class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
-    """The loans service's methods."""
+class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
+    """From application to repayment."""
 
-    def __init__(self, database: Database, catalogue: Catalogue) -> None:
-        self._database = database
-        self._catalogue = catalogue
+    _database: Database
+    _catalogue: Catalogue
 
     async def ApplyForLoan(
         self, request: loans_pb2.ApplyForLoanRequest, context: Context
@@ -202,7 +260,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.DecideApplicationResponse:
         """Decide a step of one application."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.DecideApplicationResponse:
             decisions = [_decision(request, actor.person_id)]
@@ -218,7 +276,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.BatchDecideApplicationsResponse:
         """Decide a step of many applications."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.BatchDecideApplicationsResponse:
             decisions = [_decision(item, actor.person_id) for item in request.items]
@@ -251,7 +309,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.DisburseLoanResponse:
         """Pay out one loan."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.DisburseLoanResponse:
             loan_ids = [parse_id("loan_id", request.loan_id)]
@@ -267,7 +325,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.BatchDisburseLoansResponse:
         """Pay out many loans."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.BatchDisburseLoansResponse:
             loan_ids = [parse_id("loan_id", item.loan_id) for item in request.items]
@@ -285,7 +343,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.RepayLoanResponse:
         """Post one repayment."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.RepayLoanResponse:
             outcomes = await money.repay_loans(
@@ -300,7 +358,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.BatchRepayLoansResponse:
         """Post many repayments."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.BatchRepayLoansResponse:
             repayments = [
@@ -313,6 +371,136 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
 
         return await once(self._database, caller, request, loans_pb2.BatchRepayLoansResponse, work)
 
+    async def ReverseRepayment(
+        self, request: loans_pb2.ReverseRepaymentRequest, context: Context
+    ) -> loans_pb2.ReverseRepaymentResponse:
+        """Undo a repayment."""
+        caller = caller_of(context)
+        actor = actor_of(caller)
+        undoing = Undoing(parse_id("loan_id", request.loan_id), request.number, request.reason)
+
+        async def work(session: AsyncSession) -> loans_pb2.ReverseRepaymentResponse:
+            loan, _ = await money.reverse_repayment(
+                session, request.county_code, undoing, actor, self._catalogue
+            )
+            return loans_pb2.ReverseRepaymentResponse(loan=loan_to_proto(loan))
+
+        return await once(self._database, caller, request, loans_pb2.ReverseRepaymentResponse, work)
+
+    async def MoveRepayment(
+        self, request: loans_pb2.MoveRepaymentRequest, context: Context
+    ) -> loans_pb2.MoveRepaymentResponse:
+        """Move a repayment to the loan it was meant for."""
+        caller = caller_of(context)
+        actor = actor_of(caller)
+        undoing = Undoing(
+            parse_id("loan_id", request.loan_id),
+            request.number,
+            request.reason,
+            parse_id("to_loan_id", request.to_loan_id),
+        )
+        if undoing.to_loan_id == undoing.loan_id:
+            rule = "must be another loan"
+            raise invalid_field("SAME_LOAN", "to_loan_id", request.to_loan_id, rule)
+
+        async def work(session: AsyncSession) -> loans_pb2.MoveRepaymentResponse:
+            loan, meant = await money.reverse_repayment(
+                session, request.county_code, undoing, actor, self._catalogue
+            )
+            assert meant is not None
+            return loans_pb2.MoveRepaymentResponse(
+                loan=loan_to_proto(loan), to_loan=loan_to_proto(meant)
+            )
+
+        return await once(self._database, caller, request, loans_pb2.MoveRepaymentResponse, work)
+
+    async def RefundOverpayment(
+        self, request: loans_pb2.RefundOverpaymentRequest, context: Context
+    ) -> loans_pb2.RefundOverpaymentResponse:
+        """Note that money was given back."""
+        caller = caller_of(context)
+        actor = actor_of(caller)
+        refund = Repayment(
+            loan_id=parse_id("loan_id", request.loan_id),
+            amount_fen=Fen(request.amount_fen),
+            value_date=wire.date_from_proto("value_date", request.value_date),
+        )
+
+        async def work(session: AsyncSession) -> loans_pb2.RefundOverpaymentResponse:
+            loan = await money.refund_overpayment(
+                session, request.county_code, refund, actor, self._catalogue
+            )
+            return loans_pb2.RefundOverpaymentResponse(loan=loan_to_proto(loan))
+
+        return await once(
+            self._database, caller, request, loans_pb2.RefundOverpaymentResponse, work
+        )
+
+    async def CloseAccountingPeriod(
+        self, request: loans_pb2.CloseAccountingPeriodRequest, context: Context
+    ) -> loans_pb2.CloseAccountingPeriodResponse:
+        """Close the books of a county through a day."""
+        caller = caller_of(context)
+        caller.require_person()
+        require_county(caller, request.county_code)
+        through = wire.date_from_proto("through", request.through)
+
+        async def work(session: AsyncSession) -> loans_pb2.CloseAccountingPeriodResponse:
+            await money.close_period(session, request.county_code, through)
+            return loans_pb2.CloseAccountingPeriodResponse()
+
+        return await once(
+            self._database, caller, request, loans_pb2.CloseAccountingPeriodResponse, work
+        )
+
+    async def GetLoanStatement(
+        self, request: loans_pb2.GetLoanStatementRequest, context: Context
+    ) -> loans_pb2.GetLoanStatementResponse:
+        """The book of a loan."""
+        loan, postings = await self._own_book(request, caller_of(context))
+        return loans_pb2.GetLoanStatementResponse(
+            postings=[
+                _posting_to_proto(posting, line)
+                for posting, line in reports.statement(loan, postings, self._catalogue)
+            ]
+        )
+
+    async def GetRepaymentSchedule(
+        self, request: loans_pb2.GetRepaymentScheduleRequest, context: Context
+    ) -> loans_pb2.GetRepaymentScheduleResponse:
+        """What was agreed to fall due when."""
+        caller = caller_of(context)
+        async with self._database.transaction(institution_id=caller.institution_id) as session:
+            loan = await own_loan(session, request.county_code, request.loan_id, caller)
+            agreed = await agreements.plans_of(session, loan.county_code, [loan.loan_id])
+        if loan.disbursed_on is None:
+            raise Refused(
+                "LOAN_NOT_ACTIVE", f"the loan is {loan.state}", message_zh="贷款未在还款期"
+            )
+        return loans_pb2.GetRepaymentScheduleResponse(
+            instalments=[
+                loans_pb2.Instalment(
+                    number=each.number,
+                    due_on=wire.date_to_proto(each.due_on),
+                    principal_fen=each.principal_fen,
+                    interest_fen=each.interest_fen,
+                )
+                for each in position.instalments(loan, agreed.get(loan.loan_id))
+            ],
+            method=loan.method,
+            next_due_on=wire.date_to_proto(loan.next_due_on),
+        )
+
+    async def _own_book(
+        self,
+        request: loans_pb2.GetLoanStatementRequest | loans_pb2.GetPayoffQuoteRequest,
+        caller: Caller,
+    ) -> tuple[Loan, list[Posting]]:
+        loan = await self._own_loan(request.county_code, request.loan_id, caller)
+        async with self._database.transaction(institution_id=caller.institution_id) as session:
+            books = await store.postings_of(session, loan.county_code, [loan.loan_id])
+        return loan, books[loan.loan_id]
+
     async def GetLoan(
         self, request: loans_pb2.GetLoanRequest, context: Context
     ) -> loans_pb2.GetLoanResponse:
@@ -322,21 +510,14 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
 
     async def _own_loan(self, county_code: str, loan_id: str, caller: Caller) -> Loan:
         async with self._database.transaction(institution_id=caller.institution_id) as session:
-            loan = await store.find_loan(session, county_code, parse_id("loan_id", loan_id))
-        foreign = loan is not None and (
-            not caller.may_act_in(loan.area_code)
-            or (caller.role in LENDER_ROLES and caller.institution_id != loan.lender_id)
-        )
-        if loan is None or foreign:
-            raise NotFound("LOAN_NOT_FOUND", f"no loan {loan_id}", message_zh="无此贷款")
-        return loan
+            return await own_loan(session, county_code, loan_id, caller)
 
     async def ListLoans(
         self, request: loans_pb2.ListLoansRequest, context: Context
     ) -> loans_pb2.ListLoansResponse:
         """Loans that the caller may see."""
         caller = caller_of(context)
-        _require_county(caller, request.county_code)
+        require_county(caller, request.county_code)
         if request.within:
             caller.require_area(request.within)
         size = wire.page_size(request.page_size)
@@ -365,9 +546,9 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
         self, request: loans_pb2.GetPayoffQuoteRequest, context: Context
     ) -> loans_pb2.GetPayoffQuoteResponse:
         """What settles a loan on a day."""
-        loan = await self._own_loan(request.county_code, request.loan_id, caller_of(context))
         on = wire.date_from_proto("value_date", request.value_date)
-        quote = reports.payoff(loan, on, self._catalogue)
+        loan, postings = await self._own_book(request, caller_of(context))
+        quote = reports.payoff(loan, postings, on, self._catalogue)
         return loans_pb2.GetPayoffQuoteResponse(
             principal_fen=quote.principal_fen,
             interest_fen=quote.interest_fen,
@@ -388,6 +569,6 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
         page = seen[start : start + size]
         more = len(seen) > start + size
         return loans_pb2.ListBreakersResponse(
-            breakers=[_breaker_to_proto(breaker) for breaker in page],
+            breakers=[breaker_to_proto(breaker) for breaker in page],
             next_page_token=wire.page_token(str(start + size)) if more else "",
         )

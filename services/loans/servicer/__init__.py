@@ -1,0 +1,17 @@
+"""Loans over gRPC: translate, call one operation, translate back. No decisions."""
+
+from services.kernel.database import Database
+from services.loans.servicer.collecting import CollectingDoor
+from services.loans.servicer.lending import LendingDoor
+from services.loans.servicer.securing import SecuringDoor
+from services.loans.servicer.standing import StandingDoor
+from services.loans.servicer.subsidy import SubsidyDoor
+from services.programmes.loader import Catalogue
+
+
+class LoansServicer(LendingDoor, StandingDoor, CollectingDoor, SecuringDoor, SubsidyDoor):
+    """The loans service's methods, a door a subject."""
+
+    def __init__(self, database: Database, catalogue: Catalogue) -> None:
+        self._database = database
+        self._catalogue = catalogue
