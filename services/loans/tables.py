@@ -167,3 +167,316 @@ class CompensationRow(SQLModel, table=True):
     loan_id: UUID
     loss_fen: int = Field(sa_type=BigInteger)
     others_fen: int = Field(sa_type=BigInteger)
+
+
+class JudgementRow(SQLModel, table=True):
+    """What a person said of a loan's class."""
+
+    __tablename__ = "judgement"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    judged_class: str
+    kept_non_performing: bool
+
+
+class ClassChangeRow(SQLModel, table=True):
+    """One change of a loan's class; rows are only added."""
+
+    __tablename__ = "class_change"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    change_id: int = Field(primary_key=True, sa_type=BigInteger)
+    changed_on: date
+    was: str
+    now_is: str
+    overdue_days: int
+    rule_version: str
+    person_id: str
+    reason: str
+
+
+class LoanActionRow(SQLModel, table=True):
+    """One of the programme's steps on an overdue or non-performing loan."""
+
+    __tablename__ = "loan_action"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    cause: str = Field(primary_key=True)
+    since: date = Field(primary_key=True)
+    place: int = Field(primary_key=True)
+    action: str
+    taken_on: date
+
+
+class LoanReviewRow(SQLModel, table=True):
+    """A review of a loan that is frozen until it ends."""
+
+    __tablename__ = "loan_review"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    review_id: UUID = Field(primary_key=True)
+    loan_id: UUID
+    cause: str
+    opened_on: date
+    closed_on: date | None
+    outcome: str
+    reason: str
+    person_id: str
+
+
+class EarlyWarningRow(SQLModel, table=True):
+    """Something that wants attention before it is a loss."""
+
+    __tablename__ = "early_warning"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    raised_on: date
+    cause_id: str = Field(primary_key=True)
+
+
+class PayoutConfirmedRow(SQLModel, table=True):
+    """A payout that everybody has confirmed."""
+
+    __tablename__ = "payout_confirmed"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    payout_id: UUID = Field(primary_key=True)
+
+
+class AgreementRow(SQLModel, table=True):
+    """An extension or new terms; rows are only added."""
+
+    __tablename__ = "agreement"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    agreement_id: int = Field(primary_key=True, sa_type=BigInteger)
+    kind: str
+    made_on: date
+    starts_on: date
+    principal_fen: int = Field(sa_type=BigInteger)
+    term_months: int
+    method: str
+    rate_ppm: int = Field(sa_type=BigInteger)
+    matures_on: date
+    reason: str
+    person_id: str
+
+
+class RenewalRow(SQLModel, table=True):
+    """A loan that renews another."""
+
+    __tablename__ = "renewal"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    renewed_loan_id: UUID
+    renewed_on: date
+    conditions: str
+    evidence: str
+    person_id: str
+
+
+class InterestForgivenRow(SQLModel, table=True):
+    """Interest that was forgiven, once for each cause."""
+
+    __tablename__ = "interest_forgiven"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    cause: str = Field(primary_key=True)
+    stage: str
+    forgiven_on: date
+    amount_fen: int = Field(sa_type=BigInteger)
+    flexible: bool
+    evidence: str
+    person_id: str
+
+
+class CollectionCaseRow(SQLModel, table=True):
+    """What is done to have a loan paid."""
+
+    __tablename__ = "collection_case"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    case_id: UUID = Field(primary_key=True)
+    loan_id: UUID
+    household_id: UUID
+    lender_id: str
+    area_code: str
+    cause: str
+    due_class: str
+    actions: str
+    organ: str
+    at_court: bool
+    opened_on: date
+    closed_on: date | None
+    outcome: str
+    steps: int
+
+
+class CollectionStepRow(SQLModel, table=True):
+    """One step of a collection; rows are only added."""
+
+    __tablename__ = "collection_step"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    case_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    kind: str
+    done_on: date
+    organ: str
+    note: str
+    person_id: str
+
+
+class WriteOffRow(SQLModel, table=True):
+    """A write-off, proposed by one person and decided by another."""
+
+    __tablename__ = "write_off"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    write_off_id: UUID = Field(primary_key=True)
+    loan_id: UUID
+    reason: str
+    proposed_by: str
+    proposed_on: date
+    decided_by: str
+    decided_on: date | None
+    approved: bool
+    principal_fen: int = Field(sa_type=BigInteger)
+    interest_fen: int = Field(sa_type=BigInteger)
+
+
+class CollateralRow(SQLModel, table=True):
+    """What secures a loan."""
+
+    __tablename__ = "collateral"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    collateral_id: UUID = Field(primary_key=True)
+    loan_id: UUID
+    lender_id: str
+    area_code: str
+    pledge_id: str
+    asset: str
+    units: int
+    unit_value_fen: int = Field(sa_type=BigInteger)
+    value_fen: int = Field(sa_type=BigInteger)
+    secures_fen: int = Field(sa_type=BigInteger)
+    source: str
+    evidence: str
+    valued_on: date
+    revalue_by: date | None
+    keeper_id: str
+    month_yield_fen: int = Field(sa_type=BigInteger)
+    months_borne: int
+    yield_fen: int = Field(sa_type=BigInteger)
+    refunded_fen: int = Field(sa_type=BigInteger)
+    registered_on: date
+    released_on: date | None
+
+
+class ValuationRow(SQLModel, table=True):
+    """One valuation of collateral; rows are only added."""
+
+    __tablename__ = "valuation"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    collateral_id: UUID = Field(primary_key=True)
+    valuation_id: int = Field(primary_key=True, sa_type=BigInteger)
+    valued_on: date
+    units: int
+    unit_value_fen: int = Field(sa_type=BigInteger)
+    value_fen: int = Field(sa_type=BigInteger)
+    secures_fen: int = Field(sa_type=BigInteger)
+    source: str
+    person_id: str
+
+
+class SubsidyBudgetRow(SQLModel, table=True):
+    """A year's budget for interest subsidies."""
+
+    __tablename__ = "subsidy_budget"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    programme_id: str = Field(primary_key=True)
+    year: int = Field(primary_key=True)
+    budget_fen: int = Field(sa_type=BigInteger)
+    person_id: str
+
+
+class SubsidyClaimRow(SQLModel, table=True):
+    """What a lender claims of the treasury for a quarter."""
+
+    __tablename__ = "subsidy_claim"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    claim_id: UUID = Field(primary_key=True)
+    lender_id: str
+    programme_id: str
+    year: int
+    quarter: int
+    amount_fen: int = Field(sa_type=BigInteger)
+    loans: int
+    claimed_on: date
+    claimed_by: str
+    paid_on: date | None
+    paid_by: str
+    reference: str
+
+
+class SubsidyClaimLineRow(SQLModel, table=True):
+    """One loan of a claim."""
+
+    __tablename__ = "subsidy_claim_line"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    claim_id: UUID = Field(primary_key=True)
+    loan_id: UUID = Field(primary_key=True)
+    household_id: UUID
+    amount_fen: int = Field(sa_type=BigInteger)
+    borne_fen: int = Field(sa_type=BigInteger)
+
+
+class BreakerRecordRow(SQLModel, table=True):
+    """One thing that befell a breaker; rows are only added."""
+
+    __tablename__ = "breaker_record"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    record_id: int = Field(primary_key=True, sa_type=BigInteger)
+    scope: str
+    scope_id: str
+    what: str
+    recorded_on: date
+    epoch: int = Field(sa_type=BigInteger)
+    numerator: int = Field(sa_type=BigInteger)
+    denominator: int = Field(sa_type=BigInteger)
+    below: bool
+    rule_version: str
+    person_id: str
+    reason: str

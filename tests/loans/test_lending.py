@@ -341,9 +341,16 @@ def test_without_cover_the_loan_is_refused_with_the_funds_reason() -> None:
 @pytest.mark.parametrize("state", [s for s in LoanState if s is not LoanState.AWAITING_COVER])
 @pytest.mark.parametrize("refusal", ["", "FUND_EXHAUSTED"])
 def test_an_answer_that_nobody_waits_for_changes_nothing(state: LoanState, refusal: str) -> None:
-    loan = a_loan(state=state)
+    loan = a_loan(state=state, covered=True)
 
     assert lending.cover_answered(loan, refusal) is loan
+
+
+def test_a_loan_that_renews_another_is_covered_after_it_was_paid_out() -> None:
+    loan = a_loan(state=LoanState.ACTIVE)
+
+    assert lending.cover_answered(loan, "").covered
+    assert lending.cover_answered(loan, "FUND_EXHAUSTED") is loan
 
 
 def test_cover_that_was_given_back_is_gone_until_the_loan_is_paid_out(terms: Terms) -> None:

@@ -62,7 +62,14 @@ async def register(
     loan = loans[loan_id]
     lending.require_lender(loan, actor)
     security = _security(loan, catalogue)
-    made = rules.register(loan, security, offered, collateral_id=ids.new_id(), today=today)
+    made = rules.register(
+        loan,
+        security,
+        offered,
+        parties=catalogue.parties(county_code, loan.programme),
+        collateral_id=ids.new_id(),
+        today=today,
+    )
     await securing_store.insert(session, county_code, made)
     await securing_store.add_valuation(session, county_code, made, actor.person_id)
     now = said(loan)

@@ -1,6 +1,6 @@
 """Loans: what secures a loan: worth, source, yield, refund. Pure decisions."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
@@ -33,7 +33,13 @@ class Offered:
 
 
 def register(
-    loan: Loan, security: Security, offered: Offered, *, collateral_id: UUID, today: date
+    loan: Loan,
+    security: Security,
+    offered: Offered,
+    *,
+    parties: Mapping[str, Sequence[str]],
+    collateral_id: UUID,
+    today: date,
 ) -> Collateral:
     """Take collateral for a loan that is asked for, approved or owed, by its product's clause."""
     if loan.state not in OPEN_STATES:
@@ -75,7 +81,7 @@ def register(
         registered_on=today,
     )
     pledge = pledge_of(security, found)
-    _check_asset(pledge, offered)
+    _check_asset(pledge, offered, parties)
     return value(
         found,
         security,
@@ -104,7 +110,11 @@ def pledge_of(security: Security, held: Collateral) -> AdvancePledge | DepositPl
     )
 
 
-def _check_asset(pledge: AdvancePledge | DepositPledge | None, offered: Offered) -> None:
+def _check_asset(
+    pledge: AdvancePledge | DepositPledge | None,
+    offered: Offered,
+    parties: Mapping[str, Sequence[str]],
+) -> None:
     if pledge is None:
         return
     assets = pledge.assets if isinstance(pledge, AdvancePledge) else (pledge.asset,)
@@ -117,6 +127,15 @@ def _check_asset(pledge: AdvancePledge | DepositPledge | None, offered: Offered)
         )
     if isinstance(pledge, DepositPledge) and not offered.keeper_id:
         raise Refused("KEEPER_MISSING", "deposited assets have a keeper", message_zh="须指明托管方")
+    if isinstance(pledge, DepositPledge) and offered.keeper_id not in parties.get(
+        pledge.keeper, (offered.keeper_id,)
+    ):
+        raise Refused(
+            "KEEPER_NOT_A_PARTY",
+            f"{offered.keeper_id} is not the programme's {pledge.keeper}",
+            message_zh="托管方不是方案参与机构",
+            facts={"party": pledge.keeper},
+        )
 
 
 def require_source(named: OrOpen[str] | None, source: str) -> None:

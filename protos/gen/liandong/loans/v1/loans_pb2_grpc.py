@@ -483,7 +483,8 @@ class LoansServiceServicer:
 
     def RenewLoan(self, request, context):
         """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
-        RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED.
+        RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED,
+        LOAN_NON_PERFORMING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -566,7 +567,8 @@ class LoansServiceServicer:
 
     def RegisterCollateral(self, request, context):
         """Register collateral. FAILED_PRECONDITION COLLATERAL_NOT_ALLOWED, PLEDGE_UNKNOWN, ASSET_NOT_ALLOWED,
-        PRICE_SOURCE_NOT_NAMED, COLLATERAL_TOO_LOW, KEEPER_MISSING, LOAN_NOT_OPEN.
+        PRICE_SOURCE_NOT_NAMED, COLLATERAL_TOO_LOW, KEEPER_MISSING, KEEPER_NOT_A_PARTY,
+        LOAN_NOT_OPEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -110,7 +110,8 @@ class LoansServiceStub:
     """
     RenewLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RenewLoanRequest, _loans_pb2.RenewLoanResponse]
     """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
-    RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED.
+    RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED,
+    LOAN_NON_PERFORMING.
     """
     RestructureLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RestructureLoanRequest, _loans_pb2.RestructureLoanResponse]
     """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, LOAN_RATE_NOT_ALLOWED,
@@ -144,7 +145,8 @@ class LoansServiceStub:
     """
     RegisterCollateral: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RegisterCollateralRequest, _loans_pb2.RegisterCollateralResponse]
     """Register collateral. FAILED_PRECONDITION COLLATERAL_NOT_ALLOWED, PLEDGE_UNKNOWN, ASSET_NOT_ALLOWED,
-    PRICE_SOURCE_NOT_NAMED, COLLATERAL_TOO_LOW, KEEPER_MISSING, LOAN_NOT_OPEN.
+    PRICE_SOURCE_NOT_NAMED, COLLATERAL_TOO_LOW, KEEPER_MISSING, KEEPER_NOT_A_PARTY,
+    LOAN_NOT_OPEN.
     """
     RevalueCollateral: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RevalueCollateralRequest, _loans_pb2.RevalueCollateralResponse]
     """Value collateral anew. FAILED_PRECONDITION COLLATERAL_RELEASED, PRICE_SOURCE_NOT_NAMED."""
@@ -263,7 +265,8 @@ class LoansServiceAsyncStub(LoansServiceStub):
     """
     RenewLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.RenewLoanRequest, _loans_pb2.RenewLoanResponse]  # type: ignore[assignment]
     """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
-    RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED.
+    RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED,
+    LOAN_NON_PERFORMING.
     """
     RestructureLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.RestructureLoanRequest, _loans_pb2.RestructureLoanResponse]  # type: ignore[assignment]
     """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, LOAN_RATE_NOT_ALLOWED,
@@ -297,7 +300,8 @@ class LoansServiceAsyncStub(LoansServiceStub):
     """
     RegisterCollateral: _aio.UnaryUnaryMultiCallable[_loans_pb2.RegisterCollateralRequest, _loans_pb2.RegisterCollateralResponse]  # type: ignore[assignment]
     """Register collateral. FAILED_PRECONDITION COLLATERAL_NOT_ALLOWED, PLEDGE_UNKNOWN, ASSET_NOT_ALLOWED,
-    PRICE_SOURCE_NOT_NAMED, COLLATERAL_TOO_LOW, KEEPER_MISSING, LOAN_NOT_OPEN.
+    PRICE_SOURCE_NOT_NAMED, COLLATERAL_TOO_LOW, KEEPER_MISSING, KEEPER_NOT_A_PARTY,
+    LOAN_NOT_OPEN.
     """
     RevalueCollateral: _aio.UnaryUnaryMultiCallable[_loans_pb2.RevalueCollateralRequest, _loans_pb2.RevalueCollateralResponse]  # type: ignore[assignment]
     """Value collateral anew. FAILED_PRECONDITION COLLATERAL_RELEASED, PRICE_SOURCE_NOT_NAMED."""
@@ -569,7 +573,8 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.RenewLoanResponse, _abc.Awaitable[_loans_pb2.RenewLoanResponse]]:
         """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
-        RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED.
+        RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED,
+        LOAN_NON_PERFORMING.
         """
 
     @_abc_1.abstractmethod
@@ -669,7 +674,8 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.RegisterCollateralResponse, _abc.Awaitable[_loans_pb2.RegisterCollateralResponse]]:
         """Register collateral. FAILED_PRECONDITION COLLATERAL_NOT_ALLOWED, PLEDGE_UNKNOWN, ASSET_NOT_ALLOWED,
-        PRICE_SOURCE_NOT_NAMED, COLLATERAL_TOO_LOW, KEEPER_MISSING, LOAN_NOT_OPEN.
+        PRICE_SOURCE_NOT_NAMED, COLLATERAL_TOO_LOW, KEEPER_MISSING, KEEPER_NOT_A_PARTY,
+        LOAN_NOT_OPEN.
         """
 
     @_abc_1.abstractmethod
