@@ -6,6 +6,7 @@ from datetime import date
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.loans.operations import day as day_close
+from services.loans.operations import drawing
 from services.programmes.loader import Catalogue
 
 
@@ -13,6 +14,7 @@ def close_day(catalogue: Catalogue) -> Callable[[AsyncSession, str, date], Await
     """The day close under a catalogue of programmes."""
 
     async def close(session: AsyncSession, county_code: str, day: date) -> None:
+        await drawing.end_limits(session, county_code, day, catalogue)
         await day_close.tell_coming_maturities(session, county_code, day)
         await day_close.age_loans(session, county_code, day, catalogue)
         await day_close.trip_breakers(session, county_code, day, catalogue)

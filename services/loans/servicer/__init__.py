@@ -8,8 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import wire
 from services.kernel.caller import Caller
-from services.kernel.database import Database
-from services.kernel.errors import Denied, LiandongError, NotFound, Refused, invalid_field
+from services.kernel.errors import Denied, LiandongError, Refused, invalid_field
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
 from services.kernel.money import Fen
@@ -30,11 +29,10 @@ from services.loans.rules import position
 from services.loans.rules.book import Line, Posting
 from services.loans.rules.lending import LENDER_ROLES, Actor
 from services.loans.rules.position import RAISING
-from services.programmes.loader import Catalogue
-
-
-def _actor(caller: Caller) -> Actor:
-    return Actor(caller.institution_id, caller.role, caller.require_person())
+from services.loans.servicer.applications import Applications, findings_to_proto
+from services.loans.servicer.drawing import Drawing
+from services.loans.servicer.shared import actor_of, loan_to_proto, stated_from
+from services.loans.store import applications as applications_store
 
 
 def _application(
@@ -50,6 +48,7 @@ def _application(
         purpose=message.purpose,
         used_in_area=message.used_in_area,
         assignment_evidence=message.assignment_evidence,
+        stated=stated_from(message.particulars),
     )
 
 
@@ -62,6 +61,8 @@ def _decision(
         approve=message.approve,
         reason=message.reason,
         person_id=person_id,
+        evidence=message.evidence,
+        proposed_rate_ppm=message.proposed_rate_ppm,
     )
 
 
@@ -101,40 +102,6 @@ def _require_county(caller: Caller, county_code: str) -> None:
             f"{caller.institution_id} may not act in {county_code}",
             message_zh="超出本机构辖区",
         )
-
-
-def loan_to_proto(loan: Loan) -> loans_pb2.Loan:
-    """A loan for the wire."""
-    return loans_pb2.Loan(
-        loan_id=str(loan.loan_id),
-        county_code=loan.county_code,
-        household_id=str(loan.household_id),
-        area_code=loan.area_code,
-        lender_id=loan.lender_id,
-        programme=loan.programme,
-        product_id=loan.product_id,
-        borrower_class=loan.borrower_class,
-        state=loans_pb2.LoanState.Value(f"LOAN_STATE_{loan.state.name}"),
-        next_step=loan.next_step,
-        refusal_reasons=loan.refusal_reasons,
-        principal_fen=loan.principal_fen,
-        term_months=loan.term_months,
-        rate_ppm=loan.rate_ppm,
-        disbursed_on=wire.date_to_proto(loan.disbursed_on),
-        matures_on=wire.date_to_proto(loan.matures_on),
-        outstanding_fen=loan.outstanding_fen,
-        interest_fen=loan.owed_fen - loan.outstanding_fen,
-        overdue_days=loan.overdue_days,
-        five_tier_class=loans_pb2.FiveTierClass.Value(
-            f"FIVE_TIER_CLASS_{loan.five_tier_class.upper()}"
-        ),
-        non_performing=loan.non_performing_on is not None,
-        subrogated_fen=loan.subrogated_fen,
-        covers_missing=loan.covers_missing,
-        sla_due_on=wire.date_to_proto(loan.sla_due_on),
-        suspense_fen=loan.suspense_fen,
-        next_due_on=wire.date_to_proto(loan.next_due_on),
-    )
 
 
 def _posting_to_proto(posting: Posting, line: Line | None) -> loans_pb2.Posting:
@@ -183,12 +150,8 @@ def _verdicts(outcomes: Sequence[Outcome]) -> list[common_pb2.Verdict]:
     ]
 
 
-class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
-    """The loans service's methods."""
-
-    def __init__(self, database: Database, catalogue: Catalogue) -> None:
-        self._database = database
-        self._catalogue = catalogue
+class LoansServicer(Applications, Drawing, loans_pb2_grpc.LoansServiceServicer):
+    """The loans service's methods; those of applications and of draws have files of their own."""
 
     async def ApplyForLoan(
         self, request: loans_pb2.ApplyForLoanRequest, context: Context
@@ -198,7 +161,11 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
 
         async def work(session: AsyncSession) -> loans_pb2.ApplyForLoanResponse:
             loan = _only(await self._apply(session, request, [_application(request)], caller))
-            return loans_pb2.ApplyForLoanResponse(loan=loan_to_proto(loan))
+            files = await applications_store.files_of(session, loan.county_code, [loan.loan_id])
+            return loans_pb2.ApplyForLoanResponse(
+                loan=loan_to_proto(loan),
+                findings=findings_to_proto(files[loan.loan_id].findings),
+            )
 
         return await once(self._database, caller, request, loans_pb2.ApplyForLoanResponse, work)
 
@@ -225,7 +192,12 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
         caller: Caller,
     ) -> list[Outcome]:
         return await lending.apply_for_loans(
-            session, request.county_code, applications, self._catalogue, caller.require_area
+            session,
+            request.county_code,
+            applications,
+            self._catalogue,
+            caller.require_area,
+            person_id=caller.person_id,
         )
 
     async def DecideApplication(
@@ -233,7 +205,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.DecideApplicationResponse:
         """Decide a step of one application."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.DecideApplicationResponse:
             decisions = [_decision(request, actor.person_id)]
@@ -249,7 +221,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.BatchDecideApplicationsResponse:
         """Decide a step of many applications."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.BatchDecideApplicationsResponse:
             decisions = [_decision(item, actor.person_id) for item in request.items]
@@ -282,7 +254,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.DisburseLoanResponse:
         """Pay out one loan."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.DisburseLoanResponse:
             loan_ids = [parse_id("loan_id", request.loan_id)]
@@ -298,7 +270,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.BatchDisburseLoansResponse:
         """Pay out many loans."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.BatchDisburseLoansResponse:
             loan_ids = [parse_id("loan_id", item.loan_id) for item in request.items]
@@ -316,7 +288,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.RepayLoanResponse:
         """Post one repayment."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.RepayLoanResponse:
             outcomes = await money.repay_loans(
@@ -331,7 +303,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.BatchRepayLoansResponse:
         """Post many repayments."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.BatchRepayLoansResponse:
             repayments = [
@@ -349,7 +321,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.ReverseRepaymentResponse:
         """Undo a repayment."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
         undoing = Undoing(parse_id("loan_id", request.loan_id), request.number, request.reason)
 
         async def work(session: AsyncSession) -> loans_pb2.ReverseRepaymentResponse:
@@ -365,7 +337,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.MoveRepaymentResponse:
         """Move a repayment to the loan it was meant for."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
         undoing = Undoing(
             parse_id("loan_id", request.loan_id),
             request.number,
@@ -392,7 +364,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.RefundOverpaymentResponse:
         """Note that money was given back."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
         refund = Repayment(
             loan_id=parse_id("loan_id", request.loan_id),
             amount_fen=Fen(request.amount_fen),
@@ -477,17 +449,6 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
         """One loan; another lender's is as good as none."""
         loan = await self._own_loan(request.county_code, request.loan_id, caller_of(context))
         return loans_pb2.GetLoanResponse(loan=loan_to_proto(loan))
-
-    async def _own_loan(self, county_code: str, loan_id: str, caller: Caller) -> Loan:
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
-            loan = await store.find_loan(session, county_code, parse_id("loan_id", loan_id))
-        foreign = loan is not None and (
-            not caller.may_act_in(loan.area_code)
-            or (caller.role in LENDER_ROLES and caller.institution_id != loan.lender_id)
-        )
-        if loan is None or foreign:
-            raise NotFound("LOAN_NOT_FOUND", f"no loan {loan_id}", message_zh="无此贷款")
-        return loan
 
     async def ListLoans(
         self, request: loans_pb2.ListLoansRequest, context: Context
