@@ -247,7 +247,7 @@ def _terms_asked(
                 funding=stated.funding or None,
             )
         except Refused as refusal:
-            if refusal.reason != "LOAN_RATE_NOT_ALLOWED":
+            if refusal.reason not in ("LOAN_RATE_NOT_ALLOWED", "BENCHMARK_RATE_UNKNOWN"):
                 raise
             yield Finding(refusal.reason, refusal.message)
 

@@ -66,7 +66,7 @@ class Applications(OwnLoans):
     ) -> loans_pb2.GetApplicationResponse:
         """The file of an application."""
         caller = caller_of(context)
-        loan = await self._own_loan(request.county_code, request.loan_id, caller)
+        loan = await self._own_loan(request.county_code, request.loan_id, caller, for_its_step=True)
         async with self._database.transaction(institution_id=caller.institution_id) as session:
             files = await store.files_of(session, loan.county_code, [loan.loan_id])
             steps = await store.steps_of(session, loan.county_code, loan.loan_id)

@@ -9,8 +9,8 @@ from services.kernel.errors import NotFound
 from services.kernel.ids import parse_id
 from services.kernel.money import Fen
 from services.loans import store
-from services.loans.model import Document, Loan, Project, Stated
-from services.loans.rules.chain import LENDER_ROLES, Actor
+from services.loans.model import Document, Loan, LoanState, Project, Stated
+from services.loans.rules.chain import LENDER_ROLES, Actor, chain
 from services.programmes.loader import Catalogue
 
 
@@ -139,13 +139,27 @@ class OwnLoans:
         self._database = database
         self._catalogue = catalogue
 
-    async def _own_loan(self, county_code: str, loan_id: str, caller: Caller) -> Loan:
+    async def _own_loan(
+        self, county_code: str, loan_id: str, caller: Caller, *, for_its_step: bool = False
+    ) -> Loan:
+        """A loan that the caller may see; with `for_its_step` who has a step of its chain may."""
         async with self._database.transaction(institution_id=caller.institution_id) as session:
             loan = await store.find_loan(session, county_code, parse_id("loan_id", loan_id))
         foreign = loan is not None and (
             not caller.may_act_in(loan.area_code)
-            or (caller.role in LENDER_ROLES and caller.institution_id != loan.lender_id)
+            or (
+                caller.role in LENDER_ROLES
+                and caller.institution_id != loan.lender_id
+                and not (for_its_step and self._has_a_step(loan, caller))
+            )
         )
         if loan is None or foreign:
             raise NotFound("LOAN_NOT_FOUND", f"no loan {loan_id}", message_zh="无此贷款")
         return loan
+
+    def _has_a_step(self, loan: Loan, caller: Caller) -> bool:
+        """Whether an insurer that does not lend is asked about an application (SMX.loa.1)."""
+        terms = self._catalogue.terms(loan.county_code, loan.programme)
+        steps = chain(terms.product(loan.product_id))
+        deciding = loan.state in (LoanState.IN_REVIEW, LoanState.AWAITING_COVER)
+        return deciding and any(step.organ.value == caller.role for step in steps)
