@@ -19,9 +19,13 @@ STATIONS = frozenset({Role.VILLAGE_DEPARTMENT, Role.TOWNSHIP_STATION})
 COUNTY = REGISTRARS | STATIONS
 LENDERS = frozenset({Role.BANK, Role.MUTUAL_AID_SOCIETY})
 INSURERS = frozenset({Role.INSURER})
+OWN_LOANS = LENDERS | INSURERS
+"""Who may lend: an insurer lends its own money under some programmes, and keeps those loans."""
 FUND_KEEPERS = frozenset({Role.COUNTY_CENTRE, Role.FINANCE_BUREAU})
 OPERATORS = frozenset({Role.OPERATOR})
 AUDITORS = frozenset({Role.AUDITOR})
+APPLICANTS = STATIONS | OWN_LOANS | {Role.COUNTY_CENTRE}
+"""They take applications in for borrowers."""
 GRANTORS = COUNTY | LENDERS | INSURERS | {Role.FINANCE_BUREAU, Role.GUARANTOR}
 """Every organ that a programme may give a step of the approval chain."""
 LOAN_READERS = GRANTORS | AUDITORS
@@ -128,23 +132,25 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.credit.v1.CreditService/ListCreditAreas": CREDIT_READERS,
     "liandong.credit.v1.CreditService/GetCoverage": CREDIT_READERS,
     # Loans.
-    "liandong.loans.v1.LoansService/ApplyForLoan": STATIONS | LENDERS | {Role.COUNTY_CENTRE},
-    "liandong.loans.v1.LoansService/BatchApplyForLoans": STATIONS | LENDERS | {Role.COUNTY_CENTRE},
+    "liandong.loans.v1.LoansService/ApplyForLoan": APPLICANTS,
+    "liandong.loans.v1.LoansService/BatchApplyForLoans": STATIONS
+    | OWN_LOANS
+    | {Role.COUNTY_CENTRE},
     "liandong.loans.v1.LoansService/DecideApplication": GRANTORS,
     "liandong.loans.v1.LoansService/BatchDecideApplications": GRANTORS,
-    "liandong.loans.v1.LoansService/DisburseLoan": LENDERS,
-    "liandong.loans.v1.LoansService/BatchDisburseLoans": LENDERS,
-    "liandong.loans.v1.LoansService/RepayLoan": LENDERS,
-    "liandong.loans.v1.LoansService/BatchRepayLoans": LENDERS,
-    "liandong.loans.v1.LoansService/ReverseRepayment": LENDERS,
-    "liandong.loans.v1.LoansService/MoveRepayment": LENDERS,
-    "liandong.loans.v1.LoansService/RefundOverpayment": LENDERS,
+    "liandong.loans.v1.LoansService/DisburseLoan": OWN_LOANS,
+    "liandong.loans.v1.LoansService/BatchDisburseLoans": OWN_LOANS,
+    "liandong.loans.v1.LoansService/RepayLoan": OWN_LOANS,
+    "liandong.loans.v1.LoansService/BatchRepayLoans": OWN_LOANS,
+    "liandong.loans.v1.LoansService/ReverseRepayment": OWN_LOANS,
+    "liandong.loans.v1.LoansService/MoveRepayment": OWN_LOANS,
+    "liandong.loans.v1.LoansService/RefundOverpayment": OWN_LOANS,
     "liandong.loans.v1.LoansService/CloseAccountingPeriod": FUND_KEEPERS,
-    "liandong.loans.v1.LoansService/GetLoanStatement": COUNTY | LENDERS | AUDITORS,
-    "liandong.loans.v1.LoansService/GetRepaymentSchedule": COUNTY | LENDERS | AUDITORS,
+    "liandong.loans.v1.LoansService/GetLoanStatement": COUNTY | OWN_LOANS | AUDITORS,
+    "liandong.loans.v1.LoansService/GetRepaymentSchedule": COUNTY | OWN_LOANS | AUDITORS,
     "liandong.loans.v1.LoansService/GetLoan": LOAN_READERS,
     "liandong.loans.v1.LoansService/ListLoans": LOAN_READERS,
-    "liandong.loans.v1.LoansService/GetPayoffQuote": COUNTY | LENDERS | AUDITORS,
+    "liandong.loans.v1.LoansService/GetPayoffQuote": COUNTY | OWN_LOANS | AUDITORS,
     "liandong.loans.v1.LoansService/ListBreakers": EVERYONE,
     "liandong.loans.v1.LoansService/ReclassifyLoan": LENDERS,
     "liandong.loans.v1.LoansService/FreezeLoan": COUNTY | LENDERS,
@@ -177,6 +183,17 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.loans.v1.LoansService/GetSubsidyClaim": FUND_KEEPERS | LENDERS | AUDITORS,
     "liandong.loans.v1.LoansService/ResetBreaker": FUND_KEEPERS | REGISTRARS,
     "liandong.loans.v1.LoansService/ListBreakerRecords": LOAN_READERS,
+    "liandong.loans.v1.LoansService/GetApplication": LOAN_READERS,
+    "liandong.loans.v1.LoansService/SuspendApplication": COUNTY | OWN_LOANS,
+    "liandong.loans.v1.LoansService/ResumeApplication": COUNTY | OWN_LOANS,
+    "liandong.loans.v1.LoansService/CancelApplication": APPLICANTS,
+    "liandong.loans.v1.LoansService/RequestCoverAgain": OWN_LOANS,
+    "liandong.loans.v1.LoansService/DrawOnLimit": OWN_LOANS,
+    "liandong.loans.v1.LoansService/RequestBatch": APPLICANTS,
+    "liandong.loans.v1.LoansService/SignBatch": GRANTORS,
+    "liandong.loans.v1.LoansService/PayBatch": OWN_LOANS,
+    "liandong.loans.v1.LoansService/ListBatches": LOAN_READERS,
+    "liandong.loans.v1.LoansService/GiveUpUndrawn": OWN_LOANS,
     # Claims.
     "liandong.claims.v1.ClaimsService/IssueMasterPolicy": INSURERS,
     "liandong.claims.v1.ClaimsService/ReportClaim": COUNTY | LENDERS | INSURERS,

@@ -19,6 +19,7 @@ from services.loans import store
 from services.loans.model import Compensation, Payout
 from services.loans.operations import lending, money, standing
 from services.loans.rules import lending as lending_rules
+from services.loans.store import applications
 from services.programmes.loader import Catalogue
 
 M = TypeVar("M", bound=Message)
@@ -48,10 +49,12 @@ async def household_told(
             UUID(e.message.household_id),
             e.message.area_code,
             e.message.status,
+            e.message.member_count,
         )
         for e in events
     ]
-    await store.save_households(session, last_of_each(rows))
+    last = last_of_each(rows)
+    await store.save_households(session, [row[:4] for row in last], [row[4] for row in last])
     await _follow(session, events, {row[1]: row[3] for row in rows})
 
 
@@ -75,6 +78,46 @@ async def household_delisted(
     rows = [(e.envelope.county_code, UUID(e.message.household_id), "", "delisted") for e in events]
     await store.save_households(session, last_of_each(rows))
     await _follow(session, events, {row[1]: row[3] for row in rows})
+
+
+async def enterprise_registered(
+    session: AsyncSession, events: Sequence[Incoming[households.EnterpriseRegistered]]
+) -> None:
+    """A co-operative, an enterprise or the village's own company may borrow too."""
+    rows = [
+        (
+            e.envelope.county_code,
+            UUID(e.message.enterprise_id),
+            e.message.area_code,
+            e.message.kind,
+        )
+        for e in events
+    ]
+    await store.save_entities(session, last_of_each(rows))
+
+
+async def household_listed(
+    session: AsyncSession, events: Sequence[Incoming[credit.HouseholdListed]]
+) -> None:
+    """Who is on the blacklist may be barred from credit, by the programme's sanctions."""
+    rows = [
+        (
+            e.envelope.county_code,
+            UUID(e.message.household_id),
+            e.message.reason,
+            e.envelope.day,
+        )
+        for e in events
+    ]
+    await applications.list_households(session, rows)
+
+
+async def household_released(
+    session: AsyncSession, events: Sequence[Incoming[credit.HouseholdReleased]]
+) -> None:
+    """Off the blacklist: the household may borrow again."""
+    rows = [(e.envelope.county_code, UUID(e.message.household_id)) for e in events]
+    await applications.release_households(session, rows)
 
 
 async def limit_granted(
@@ -121,23 +164,29 @@ async def household_insured(
 
 
 async def cover_reserved(
-    session: AsyncSession, events: Sequence[Incoming[funds.CoverReserved]]
+    session: AsyncSession,
+    events: Sequence[Incoming[funds.CoverReserved]],
+    *,
+    catalogue: Catalogue,
 ) -> None:
     """The fund stands behind the loan: the last step may be decided."""
     for county, own in by_county(events):
         answers = [(UUID(e.message.loan_id), "") for e in own]
         today = await business_day.today_or(session, county, own[0].envelope.day)
-        await lending.take_cover_answers(session, county, answers, today)
+        await lending.take_cover_answers(session, county, answers, today, catalogue)
 
 
 async def cover_refused(
-    session: AsyncSession, events: Sequence[Incoming[funds.CoverRefused]]
+    session: AsyncSession,
+    events: Sequence[Incoming[funds.CoverRefused]],
+    *,
+    catalogue: Catalogue,
 ) -> None:
     """The fund cannot stand behind the loan."""
     for county, own in by_county(events):
         answers = [(UUID(e.message.loan_id), e.message.reason) for e in own]
         today = await business_day.today_or(session, county, own[0].envelope.day)
-        await lending.take_cover_answers(session, county, answers, today)
+        await lending.take_cover_answers(session, county, answers, today, catalogue)
         await standing.warn_uncovered(session, county, [loan_id for loan_id, _ in answers], today)
 
 
@@ -207,6 +256,8 @@ async def compensation_paid(
 def handlers(catalogue: Catalogue) -> Handlers:
     """Event type to handler."""
     allocate = partial(payout_authorised, catalogue=catalogue)
+    reserved = partial(cover_reserved, catalogue=catalogue)
+    refused = partial(cover_refused, catalogue=catalogue)
     return {
         "liandong.households.v1.household_registered": Handler(
             households.HouseholdRegistered, household_told
@@ -217,14 +268,21 @@ def handlers(catalogue: Catalogue) -> Handlers:
         "liandong.households.v1.household_delisted": Handler(
             households.HouseholdDelisted, household_delisted
         ),
+        "liandong.households.v1.enterprise_registered": Handler(
+            households.EnterpriseRegistered, enterprise_registered
+        ),
+        "liandong.credit.v1.household_listed": Handler(credit.HouseholdListed, household_listed),
+        "liandong.credit.v1.household_released": Handler(
+            credit.HouseholdReleased, household_released
+        ),
         "liandong.credit.v1.limit_granted": Handler(credit.LimitGranted, limit_granted),
         "liandong.credit.v1.limit_changed": Handler(credit.LimitChanged, limit_granted),
         "liandong.credit.v1.limit_expired": Handler(credit.LimitExpired, limit_expired),
         "liandong.claims.v1.household_insured": Handler(claims.HouseholdInsured, household_insured),
         "liandong.claims.v1.payout_authorised": Handler(claims.PayoutAuthorised, allocate),
         "liandong.claims.v1.payout_settled": Handler(claims.PayoutSettled, payout_settled),
-        "liandong.funds.v1.cover_reserved": Handler(funds.CoverReserved, cover_reserved),
-        "liandong.funds.v1.cover_refused": Handler(funds.CoverRefused, cover_refused),
+        "liandong.funds.v1.cover_reserved": Handler(funds.CoverReserved, reserved),
+        "liandong.funds.v1.cover_refused": Handler(funds.CoverRefused, refused),
         "liandong.funds.v1.cover_released": Handler(funds.CoverReleased, cover_released),
         "liandong.funds.v1.compensation_paid": Handler(funds.CompensationPaid, compensation_paid),
     }

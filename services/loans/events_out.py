@@ -7,6 +7,7 @@ from google.protobuf.message import Message
 from liandong.loans.v1 import events_pb2
 
 from services.kernel import wire
+from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
 from services.loans.model import (
     Action,
@@ -90,18 +91,48 @@ def loan_refused(loan: Loan, day: date) -> OutgoingEvent:
     return _of_loan(loan, "liandong.loans.v1.loan_refused", message, day)
 
 
-def loan_disbursed(loan: Loan, day: date) -> OutgoingEvent:
-    """The loan was paid out."""
+def loan_disbursed(loan: Loan, amount_fen: Fen, day: date) -> OutgoingEvent:
+    """The loan was paid out, or the first part of it."""
     message = events_pb2.LoanDisbursed(
         loan_id=str(loan.loan_id),
         household_id=str(loan.household_id),
         lender_id=loan.lender_id,
-        principal_fen=loan.principal_fen,
+        principal_fen=amount_fen,
         rate_ppm=loan.rate_ppm,
         disbursed_on=wire.date_to_proto(loan.disbursed_on),
         matures_on=wire.date_to_proto(loan.matures_on),
     )
     return _of_loan(loan, "liandong.loans.v1.loan_disbursed", message, day)
+
+
+def loan_drawn(loan: Loan, amount_fen: Fen, day: date) -> OutgoingEvent:
+    """A further part of the loan was paid out."""
+    message = events_pb2.LoanDrawn(
+        loan_id=str(loan.loan_id),
+        household_id=str(loan.household_id),
+        lender_id=loan.lender_id,
+        amount_fen=amount_fen,
+        outstanding_fen=loan.outstanding_fen,
+        undrawn_fen=loan.undrawn_fen,
+        drawn_on=wire.date_to_proto(day),
+    )
+    return _of_loan(loan, "liandong.loans.v1.loan_drawn", message, day)
+
+
+def application_suspended(loan: Loan, wanted: str, day: date) -> OutgoingEvent:
+    """The borrower must supply something; the clock stands."""
+    message = events_pb2.ApplicationSuspended(
+        loan_id=str(loan.loan_id), household_id=str(loan.household_id), wanted=wanted
+    )
+    return _of_loan(loan, "liandong.loans.v1.application_suspended", message, day)
+
+
+def application_resumed(loan: Loan, day: date) -> OutgoingEvent:
+    """It was supplied; the clock runs again."""
+    message = events_pb2.ApplicationResumed(
+        loan_id=str(loan.loan_id), sla_due_on=wire.date_to_proto(loan.sla_due_on)
+    )
+    return _of_loan(loan, "liandong.loans.v1.application_resumed", message, day)
 
 
 def loan_repaid(

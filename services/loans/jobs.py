@@ -5,7 +5,7 @@ from datetime import date
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.loans.operations import breakers, collecting, securing, standing, subsidy
+from services.loans.operations import breakers, collecting, drawing, securing, standing, subsidy
 from services.loans.operations import day as day_close
 from services.programmes.loader import Catalogue
 
@@ -14,6 +14,7 @@ def close_day(catalogue: Catalogue) -> Callable[[AsyncSession, str, date], Await
     """The day close under a catalogue of programmes."""
 
     async def close(session: AsyncSession, county_code: str, day: date) -> None:
+        await drawing.end_limits(session, county_code, day, catalogue)
         await day_close.tell_coming_maturities(session, county_code, day, catalogue)
         await subsidy.count_months(session, county_code, day, catalogue)
         await subsidy.stop_used_up(session, county_code, day, catalogue)

@@ -1,7 +1,7 @@
 """Loans: the nouns. Values only; nothing here acts."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -104,6 +104,10 @@ class Loan:
     """When the household's months of subsidy are used up; None: not counted yet."""
     subsidy_ended_on: date | None = None
     """The day from which the household bears all interest itself."""
+    undrawn_fen: Fen = NOTHING
+    """Paid out already in part: what may still be drawn, or comes in later batches."""
+    revolving_until: date | None = None
+    """Last day on which a revolving limit may be drawn; None for a loan of a term."""
 
     @property
     def owed_fen(self) -> Fen:
@@ -129,11 +133,67 @@ class Borrower:
     limit_valid_until: date | None
     exposure_fen: Fen
     """Principal asked for, approved or owed, over all lenders (S55)."""
+    people: int = 0
+    """People in the household, 0 while nobody said."""
+    entity_kind: str = ""
+    """What it is when it is no household: `cooperative`, `village_company` and others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A paper that came with an application, by reference: its kind and its hash."""
+
+    kind: str
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """A project of a library, as the application states it (HN-PO.loa.3)."""
+
+    project_id: str
+    grade: str
+    library_levels: tuple[str, ...]
+    whitelisted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """What an application states besides how much, from whom, for what and for how long."""
+
+    channel: str = ""
+    """`counter` or `online`; empty counts as the counter."""
+    identity_proof: str = ""
+    documents: tuple[Document, ...] = ()
+    authorised_by: str = ""
+    """Who authorised it from afar, empty when the borrower came."""
+    authority_evidence: tuple[str, ...] = ()
+    signatories: tuple[str, ...] = ()
+    project: Project | None = None
+    use_mode: str = ""
+    conduct: tuple[str, ...] = ()
+    user_id: UUID | None = None
+    """Who uses the money; None: the borrower."""
+    repayer_id: UUID | None = None
+    production_cycle_months: int = 0
+    proposed_rate_ppm: int = 0
+    settlement: str = ""
+    """One of the product's ways of paying interest; empty for the first."""
+    funding: str = ""
+    standing: str = ""
+    """The borrower's standing among the product's amount tiers."""
+    birth_date: date | None = None
+    """Of the borrower, where the programme has an age limit."""
+    facts: tuple[tuple[str, bool], ...] = ()
+    fees: tuple[tuple[str, Fen], ...] = ()
+    members: tuple[UUID, ...] = ()
+    """Of a group: every household beside the borrower."""
+    guarantor_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """What a household asks for."""
+    """What a borrower asks for."""
 
     household_id: UUID
     lender_id: str
@@ -144,6 +204,95 @@ class Application:
     purpose: str
     used_in_area: str
     assignment_evidence: str
+    stated: Stated = Stated()
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule that forbids an application, and the numbers that decided."""
+
+    reason: str
+    working: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A household's place on the blacklist: the cause, since when."""
+
+    household_id: UUID
+    cause: str
+    listed_on: date
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What an approval fixed, for life."""
+
+    approved_on: date
+    rate_ppm: int
+    reference_ppm: int | None
+    """The published rate that the price was measured against; None: it refers to none."""
+    subsidised_rate_ppm: int
+    valid_until: date | None
+    """Last day of a revolving limit."""
+    breaker_epochs: tuple[tuple[str, int], ...]
+    working: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The clock stands while the borrower must supply something (S31)."""
+
+    wanted: str
+    asked_on: date
+    asked_at: datetime
+    supplied_on: date | None = None
+    supplied_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """An application's file: what was stated, what was found, how its clock stands."""
+
+    loan_id: UUID
+    borrower_kind: str
+    """`household`, or the kind of the entity."""
+    stated: Stated
+    applied_by: str
+    """The person who took it in."""
+    findings: tuple[Finding, ...] = ()
+    clock_on: date | None = None
+    """Since when the programme's clock runs: the day of acceptance."""
+    clock_at: datetime | None = None
+    due_at: datetime | None = None
+    """Of a deadline in minutes, the moment."""
+    done_on: date | None = None
+    done_at: datetime | None = None
+    late: bool = False
+    pauses: tuple[Pause, ...] = ()
+    contract: Contract | None = None
+
+    @property
+    def paused(self) -> bool:
+        """Whether the borrower must supply something now."""
+        return bool(self.pauses) and self.pauses[-1].supplied_on is None
+
+
+@dataclass(frozen=True, slots=True)
+class StepTaken:
+    """A step of the chain as it was taken; rows are only added."""
+
+    loan_id: UUID
+    number: int
+    step: str
+    organ: str
+    body: str
+    institution_id: str
+    person_id: str
+    approved: bool
+    reason: str
+    evidence: str
+    taken_on: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +304,39 @@ class Decision:
     approve: bool
     reason: str
     person_id: str
+    evidence: str = ""
+    """Hash of the report or minutes that it rests on."""
+    proposed_rate_ppm: int = 0
+    """The lender's rate, where the product leaves it to the lender."""
+
+
+class BatchState(StrEnum):
+    """Where a batch of a controlled loan is."""
+
+    REQUESTED = "requested"
+    PAID = "paid"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A part of a controlled loan, asked for, signed and paid out on its own."""
+
+    loan_id: UUID
+    number: int
+    amount_fen: Fen
+    purpose: str
+    evidence: str
+    supplier: str
+    """The supplier's account that the lender pays on the borrower's behalf; empty for none."""
+    state: BatchState
+    requested_by: str
+    requested_on: date
+    county_approved_by: str = ""
+    progress_signed_by: str = ""
+    signed: tuple[tuple[str, str], ...] = ()
+    """Signatories of the joint account so far, each organ with its person."""
+    paid_on: date | None = None
+    payment_evidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Loans: the rows. Shape only; `store` reads and writes them."""
 
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import BigInteger
@@ -60,6 +60,8 @@ class LoanRow(SQLModel, table=True):
     subsidy_rate_ppm: int = Field(sa_type=BigInteger)
     subsidy_ends_on: date | None
     subsidy_ended_on: date | None
+    undrawn_fen: int = Field(sa_type=BigInteger)
+    revolving_until: date | None
 
 
 class PostingRow(SQLModel, table=True):
@@ -107,6 +109,8 @@ class BorrowerRow(SQLModel, table=True):
     grade: str
     limit_valid_until: date | None
     exposure_fen: int = Field(sa_type=BigInteger)
+    people: int
+    entity_kind: str
 
 
 class BreakerRow(SQLModel, table=True):
@@ -480,3 +484,82 @@ class BreakerRecordRow(SQLModel, table=True):
     rule_version: str
     person_id: str
     reason: str
+
+
+class ApplicationRow(SQLModel, table=True):
+    """The file of an application: what was stated and found, and its clock."""
+
+    __tablename__ = "application"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    borrower_kind: str
+    channel: str
+    applied_by: str
+    stated: str
+    findings: str
+    clock_on: date | None
+    clock_at: datetime | None
+    due_at: datetime | None
+    done_on: date | None
+    done_at: datetime | None
+    late: bool
+    pauses: str
+    contract: str
+
+
+class StepTakenRow(SQLModel, table=True):
+    """A step of an approval chain as it was taken; rows are only added."""
+
+    __tablename__ = "step_taken"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    step: str
+    organ: str
+    body: str
+    institution_id: str
+    person_id: str
+    approved: bool
+    reason: str
+    evidence: str
+    taken_on: date
+    taken_at: datetime
+
+
+class BatchRow(SQLModel, table=True):
+    """A batch of a controlled loan."""
+
+    __tablename__ = "batch"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    amount_fen: int = Field(sa_type=BigInteger)
+    purpose: str
+    evidence: str
+    supplier: str
+    state: str
+    requested_by: str
+    requested_on: date
+    county_approved_by: str
+    progress_signed_by: str
+    signed: str
+    paid_on: date | None
+    payment_evidence: str
+
+
+class ListingRow(SQLModel, table=True):
+    """A household that is on the blacklist now."""
+
+    __tablename__ = "listing"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    household_id: UUID = Field(primary_key=True)
+    cause: str = Field(primary_key=True)
+    listed_on: date

@@ -34,7 +34,7 @@ def test_what_no_row_names_is_denied() -> None:
 @pytest.mark.parametrize(
     ("role", "method"),
     [
-        ("insurer", "loans.v1.LoansService/DisburseLoan"),
+        ("guarantor", "loans.v1.LoansService/DisburseLoan"),
         ("insurer", "credit.v1.CreditService/GetCreditFile"),
         ("bank", "claims.v1.ClaimsService/AdjudicateClaim"),
         ("bank", "funds.v1.FundsService/DecideCompensationCase"),

@@ -244,9 +244,12 @@ class House:
             county_code=self._county_code,
         )
 
-    def registered(self) -> Delivery:
+    def registered(self, *, people: int = 0) -> Delivery:
         message = households.HouseholdRegistered(
-            household_id=str(self.household_id), area_code=self.area_code, status=self.status
+            household_id=str(self.household_id),
+            area_code=self.area_code,
+            status=self.status,
+            member_count=people,
         )
         return self._told("households", "household", "household_registered", message)
 

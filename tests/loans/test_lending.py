@@ -319,7 +319,12 @@ def test_a_breaker_stops_every_approval_but_no_refusal(terms: Terms) -> None:
         with pytest.raises(Refused) as refusal:
             decide(terms, a_loan(next_step=step), step, organ, breakers=stopped)
         assert refusal.value.reason == "BREAKER_TRIPPED"
-        assert refusal.value.facts == {"scope": "village", "scope_id": VILLAGE}
+        assert refusal.value.facts == {
+            "scope": "village",
+            "scope_id": VILLAGE,
+            "numerator": "6",
+            "denominator": "100",
+        }
         refused = decide(
             terms, a_loan(next_step=step), step, organ, approve=False, breakers=stopped
         )

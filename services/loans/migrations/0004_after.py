@@ -3,7 +3,7 @@
 from services.kernel.migrations import tables_0001
 
 revision = "loans_0004"
-down_revision = "loans_0002"
+down_revision = "loans_0003"
 branch_labels = None
 depends_on = None
 

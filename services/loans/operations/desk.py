@@ -264,12 +264,15 @@ class Desk:
                 )
             return loan
         due = loan.matures_on
-        if loan.method != "bullet":
+        if loan.owed_fen == 0:
+            # A limit that nothing is drawn on, or batches that are still to come.
+            due = None
+        elif loan.method != "bullet":
             terms = position.book_terms(loan, self._terms_of(loan.programme))
             due = position.next_due(
                 loan, terms, self._books[loan_id], self.today, self._agreed.get(loan_id)
             )
-        cured = loan.overdue_days > 0 and due is not None and due >= self.today
+        cured = loan.overdue_days > 0 and (due is None or due >= self.today)
         loan = self.loans[loan_id] = replace(
             loan, next_due_on=due, overdue_days=0 if cured else loan.overdue_days
         )
@@ -300,7 +303,9 @@ def _exposure(loan: Loan) -> int:
     """What a loan takes of its household's limit."""
     if loan.state in (LoanState.REFUSED, LoanState.SETTLED):
         return 0
-    return loan.principal_fen if loan.disbursed_on is None else loan.outstanding_fen
+    if loan.disbursed_on is None:
+        return loan.principal_fen
+    return loan.outstanding_fen + loan.undrawn_fen
 
 
 def _signed(debit: Account, credit: Account, amount: int) -> Transfer:

@@ -1,8 +1,8 @@
 """Loans: applications, their chain, cover, disbursement."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from datetime import date
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -12,7 +12,16 @@ from services.kernel.errors import LiandongError, NotFound
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
 from services.loans import events_out, store
-from services.loans.model import Application, Decision, Loan, LoanState
+from services.loans.model import (
+    Application,
+    Borrower,
+    Decision,
+    File,
+    Listing,
+    Loan,
+    LoanState,
+    StepTaken,
+)
 from services.loans.operations import standing
 from services.loans.operations.desk import Desk
 from services.loans.operations.shared import (
@@ -23,11 +32,32 @@ from services.loans.operations.shared import (
     share_breakers,
     terms_by_ref,
 )
-from services.loans.rules import lending
+from services.loans.rules import clock, lending
 from services.loans.rules.book import Posting, PostingKind
-from services.loans.rules.lending import Actor
+from services.loans.rules.chain import Actor
+from services.loans.rules.checks import Known
+from services.loans.store import applications as files_store
 from services.programmes.loader import Catalogue
+from services.programmes.schema.pack import split_ref
 from services.programmes.settlement import Amounts
+from services.programmes.terms import Terms
+
+
+@dataclass
+class _Intake:
+    """What a batch of applications needs to know, and what it comes to."""
+
+    county_code: str
+    today: date
+    now: datetime
+    borrowers: dict[UUID, Borrower]
+    listings: Sequence[Listing]
+    open_loans: dict[tuple[UUID, str, str], int]
+    lent: dict[tuple[str, str], Fen] = field(default_factory=dict)
+    loans: list[Loan] = field(default_factory=list)
+    files: list[File] = field(default_factory=list)
+    steps: list[StepTaken] = field(default_factory=list)
+    events: list[OutgoingEvent] = field(default_factory=list)
 
 
 async def apply_for_loans(
@@ -36,62 +66,178 @@ async def apply_for_loans(
     applications: Sequence[Application],
     catalogue: Catalogue,
     may_act_in: Callable[[str], None],
+    *,
+    person_id: str = "",
 ) -> list[Outcome]:
     """Take applications in; those that a rule forbids are kept as refused."""
-    today = await business_day.today(session, county_code)
     terms_of = terms_by_ref(catalogue, county_code)
-    borrowers = await store.lock_borrowers(
-        session, county_code, {application.household_id for application in applications}
+    wanted = {each.household_id for each in applications}
+    wanted |= {member for each in applications for member in each.stated.members}
+    borrowers = await store.lock_borrowers(session, county_code, wanted)
+    intake = _Intake(
+        county_code,
+        await business_day.today(session, county_code),
+        await files_store.moment(session),
+        borrowers,
+        await files_store.listings_of(session, county_code, wanted),
+        await files_store.open_loans(session, county_code, wanted),
     )
     breakers = await share_breakers(
         session, county_code, {b.area_code for b in borrowers.values() if b.area_code}
     )
     outcomes: list[Outcome] = []
-    loans: list[Loan] = []
-    events: list[OutgoingEvent] = []
     for application in applications:
         try:
-            borrower = borrowers.get(application.household_id)
-            if borrower is None or not borrower.area_code:
-                raise NotFound(
-                    "HOUSEHOLD_UNKNOWN",
-                    f"no household {application.household_id}",
-                    message_zh="无此农户",
-                )
+            borrower = _borrower(borrowers, application)
             may_act_in(borrower.area_code)
-            ref = catalogue.in_force(county_code, application.programme_id, today)
-            loan = lending.apply(
-                application,
-                loan_id=ids.new_id(),
+            ref = catalogue.in_force(county_code, application.programme_id, intake.today)
+            terms = terms_of(ref)
+            own = breakers_of(borrower.area_code, breakers)
+            known = Known(
                 borrower=borrower,
-                terms=terms_of(ref),
+                members=tuple(borrowers.get(each) for each in application.stated.members),
                 parties=catalogue.parties(county_code, ref),
-                breakers=breakers_of(borrower.area_code, breakers),
-                today=today,
+                breakers=own,
+                listings=_listings(application, terms, intake.listings),
+                lent_fen=await _lent(session, intake, application, terms),
+                open_loans=intake.open_loans.get(_product_key(application), 0),
+            )
+            taken = lending.take_in(
+                application,
+                known,
+                loan_id=ids.new_id(),
+                terms=terms,
+                today=intake.today,
+                now=intake.now,
+            )
+            outcomes.append(
+                _keep(intake, application, known, taken, terms=terms, person_id=person_id)
             )
         except LiandongError as error:
             outcomes.append(error)
-            continue
-        loan = said(loan)
-        events.append(events_out.loan_applied(loan, today))
-        if loan.state is LoanState.REFUSED:
-            loan = said(loan)
-            events.append(events_out.loan_refused(loan, today))
-        else:
-            # A second application in this batch sees what the first one asked for.
-            borrowers[borrower.household_id] = replace(
-                borrower, exposure_fen=Fen(borrower.exposure_fen + loan.principal_fen)
-            )
-        loans.append(loan)
-        outcomes.append(loan)
-    await store.insert_loans(session, loans)
+    await _write_intake(session, intake)
+    return outcomes
+
+
+def _borrower(borrowers: Mapping[UUID, Borrower], application: Application) -> Borrower:
+    borrower = borrowers.get(application.household_id)
+    if borrower is None or not borrower.area_code:
+        raise NotFound(
+            "HOUSEHOLD_UNKNOWN",
+            f"no household {application.household_id}",
+            message_zh="无此农户",
+        )
+    return borrower
+
+
+def _product_key(application: Application) -> tuple[UUID, str, str]:
+    return application.household_id, application.programme_id, application.product_id
+
+
+def _listings(application: Application, terms: Terms, listings: Sequence[Listing]) -> list[Listing]:
+    """Whose sanctions count: the borrower's, and those of all who answer jointly."""
+    group = terms.product(application.product_id).group
+    who = {application.household_id}
+    if group is not None and group.liability == "joint":
+        who |= set(application.stated.members)
+    return [each for each in listings if each.household_id in who]
+
+
+async def _lent(
+    session: AsyncSession, intake: _Intake, application: Application, terms: Terms
+) -> Fen:
+    product = terms.product(application.product_id)
+    if product.line_fen is None and product.backing is None:
+        return Fen(0)
+    key = (split_ref(terms.ref)[0], product.id)
+    if key not in intake.lent:
+        intake.lent[key] = await files_store.lent_under(session, intake.county_code, *key)
+    return intake.lent[key]
+
+
+def _keep(
+    intake: _Intake,
+    application: Application,
+    known: Known,
+    taken: lending.TakenIn,
+    *,
+    terms: Terms,
+    person_id: str,
+) -> Loan:
+    """Put an application that was decided on among what will be written; the loan as it is."""
+    loan = said(taken.loan)
+    intake.events.append(events_out.loan_applied(loan, intake.today))
+    file = File(
+        loan_id=loan.loan_id,
+        borrower_kind=known.borrower.entity_kind or "household",
+        stated=application.stated,
+        applied_by=person_id,
+        findings=taken.findings,
+    )
+    loan, file = clock.start(loan, file, terms, today=intake.today, now=intake.now)
+    decided = lending.approve_by_machine(
+        loan, file, terms=terms, breakers=known.breakers, today=intake.today
+    )
+    if decided is not None:
+        loan, file = decided.loan, replace(file, contract=decided.contract)
+        intake.steps.append(_by_machine(loan, decided, intake.today))
+    loan, event = tell(loan, intake.today)
+    intake.events += event
+    if loan.state is not LoanState.REFUSED:
+        # A later application in this batch sees what this one asked for.
+        borrower = known.borrower
+        intake.borrowers[borrower.household_id] = replace(
+            borrower, exposure_fen=Fen(borrower.exposure_fen + loan.principal_fen)
+        )
+        key = (split_ref(loan.programme)[0], loan.product_id)
+        if key in intake.lent:
+            intake.lent[key] = Fen(intake.lent[key] + loan.principal_fen)
+        of = _product_key(application)
+        intake.open_loans[of] = intake.open_loans.get(of, 0) + 1
+    intake.loans.append(loan)
+    intake.files.append(file)
+    return loan
+
+
+def _by_machine(loan: Loan, decided: lending.Decided, today: date) -> StepTaken:
+    step = decided.step
+    return StepTaken(
+        loan_id=loan.loan_id,
+        number=1,
+        step=step.step,
+        organ=step.organ.value,
+        body=step.body or "",
+        institution_id=loan.lender_id,
+        person_id="machine",
+        approved=decided.contract is not None,
+        reason=",".join(loan.refusal_reasons),
+        evidence="",
+        taken_on=today,
+    )
+
+
+async def _write_intake(session: AsyncSession, intake: _Intake) -> None:
+    await store.insert_loans(session, intake.loans)
+    await files_store.insert_files(session, intake.county_code, intake.files)
+    await files_store.add_steps(session, intake.county_code, intake.steps)
     await store.add_exposure(
         session,
-        county_code,
-        [(ln.household_id, ln.principal_fen) for ln in loans if ln.state is not LoanState.REFUSED],
+        intake.county_code,
+        [
+            (loan.household_id, loan.principal_fen)
+            for loan in intake.loans
+            if loan.state is not LoanState.REFUSED
+        ],
     )
-    await outbox.record(session, events)
-    return outcomes
+    await outbox.record(session, intake.events)
+
+
+def tell(loan: Loan, today: date) -> tuple[Loan, list[OutgoingEvent]]:
+    """Say what state a loan has come to, where others hear of it."""
+    if loan.state not in _SAID_BY_STATE:
+        return loan, []
+    loan = said(loan)
+    return loan, [_SAID_BY_STATE[loan.state](loan, today)]
 
 
 async def decide_applications(
@@ -105,12 +251,15 @@ async def decide_applications(
 ) -> list[Outcome]:
     """Decide one step of each application."""
     today = await business_day.today(session, county_code)
+    now = await files_store.moment(session)
     terms_of = terms_by_ref(catalogue, county_code)
     loans = await store.lock_loans(session, county_code, {d.loan_id for d in decisions})
+    files = await files_store.files_of(session, county_code, loans)
     breakers = await share_breakers(session, county_code, {ln.area_code for ln in loans.values()})
     barred = await standing.barred(session, county_code, loans, terms_of)
     outcomes: list[Outcome] = []
     events: list[OutgoingEvent] = []
+    steps: list[StepTaken] = []
     changed: dict[UUID, Loan] = {}
     for decision in decisions:
         try:
@@ -118,26 +267,54 @@ async def decide_applications(
             may_act_in(loan.area_code)
             if decision.approve and loan.loan_id in barred:
                 raise barred[loan.loan_id]
-            loan = lending.decide(
+            terms = terms_of(loan.programme)
+            decided = lending.take_step(
                 loan,
                 decision,
                 actor=actor,
-                terms=terms_of(loan.programme),
+                terms=terms,
                 breakers=breakers_of(loan.area_code, breakers),
                 today=today,
+                parties=catalogue.parties(county_code, loan.programme),
+                file=files.get(loan.loan_id),
             )
         except LiandongError as error:
             outcomes.append(error)
             continue
-        if loan.state in _SAID_BY_STATE:
-            loan = said(loan)
-            events.append(_SAID_BY_STATE[loan.state](loan, today))
+        steps.append(_taken(decided, decision, actor, today))
+        loan, file = decided.loan, files.get(loan.loan_id)
+        if file is not None:
+            file = replace(file, contract=decided.contract or file.contract)
+            loan, file = clock.start(loan, file, terms, today=today, now=now)
+            files[loan.loan_id] = file
+        loan, event = tell(loan, today)
+        events += event
         loans[loan.loan_id] = changed[loan.loan_id] = loan
         outcomes.append(loan)
     await store.save_loans(session, list(changed.values()))
-    await _give_back_exposure(session, county_code, list(changed.values()))
+    await files_store.save_files(
+        session, county_code, [files[loan_id] for loan_id in changed if loan_id in files]
+    )
+    await files_store.add_steps(session, county_code, steps)
+    await give_back_exposure(session, county_code, list(changed.values()))
     await outbox.record(session, events)
     return outcomes
+
+
+def _taken(decided: lending.Decided, decision: Decision, actor: Actor, today: date) -> StepTaken:
+    return StepTaken(
+        loan_id=decision.loan_id,
+        number=len(decided.loan.decided),
+        step=decision.step,
+        organ=decided.step.organ.value,
+        body=decided.step.body or "",
+        institution_id=actor.institution_id,
+        person_id=actor.person_id,
+        approved=decision.approve,
+        reason=decision.reason,
+        evidence=decision.evidence,
+        taken_on=today,
+    )
 
 
 _SAID_BY_STATE: Mapping[LoanState, Callable[[Loan, date], OutgoingEvent]] = {
@@ -147,9 +324,10 @@ _SAID_BY_STATE: Mapping[LoanState, Callable[[Loan, date], OutgoingEvent]] = {
 }
 
 
-async def _give_back_exposure(
+async def give_back_exposure(
     session: AsyncSession, county_code: str, loans: Sequence[Loan]
 ) -> None:
+    """What refused loans had taken of their borrowers' limits is free again."""
     refused = [ln for ln in loans if ln.state is LoanState.REFUSED]
     await store.add_exposure(
         session, county_code, [(ln.household_id, -ln.principal_fen) for ln in refused]
@@ -157,24 +335,50 @@ async def _give_back_exposure(
 
 
 async def take_cover_answers(
-    session: AsyncSession, county_code: str, answers: Sequence[tuple[UUID, str]], today: date
+    session: AsyncSession,
+    county_code: str,
+    answers: Sequence[tuple[UUID, str]],
+    today: date,
+    catalogue: Catalogue,
 ) -> None:
-    """Take the fund's answers (loan, reason of a refusal or '')."""
+    """Take the fund's answers (loan, reason of a refusal or ''); the machine goes on at once."""
+    terms_of = terms_by_ref(catalogue, county_code)
     loans = await store.lock_loans(session, county_code, {loan_id for loan_id, _ in answers})
+    files = await files_store.files_of(session, county_code, loans)
+    breakers = await share_breakers(session, county_code, {ln.area_code for ln in loans.values()})
+    barred = await standing.barred(session, county_code, loans, terms_of)
     changed: dict[UUID, Loan] = {}
-    events = []
+    events: list[OutgoingEvent] = []
+    steps: list[StepTaken] = []
     for loan_id, refusal in answers:
         if loan_id not in loans:
             continue
         loan = lending.cover_answered(loans[loan_id], refusal)
         if loan is loans[loan_id]:
             continue
-        if loan.state is LoanState.REFUSED:
-            loan = said(loan)
-            events.append(events_out.loan_refused(loan, today))
+        file = files.get(loan_id)
+        if file is not None and loan.state is LoanState.IN_REVIEW and loan_id not in barred:
+            decided = lending.approve_by_machine(
+                loan,
+                file,
+                terms=terms_of(loan.programme),
+                breakers=breakers_of(loan.area_code, breakers),
+                today=today,
+            )
+            if decided is not None:
+                loan = decided.loan
+                files[loan_id] = replace(file, contract=decided.contract)
+                steps.append(_by_machine(loan, decided, today))
+        if loan.state is not LoanState.APPROVED or loans[loan_id].next_step:
+            loan, event = tell(loan, today)
+            events += event
         loans[loan_id] = changed[loan_id] = loan
     await store.save_loans(session, list(changed.values()))
-    await _give_back_exposure(session, county_code, list(changed.values()))
+    await files_store.save_files(
+        session, county_code, [files[each] for each in changed if each in files]
+    )
+    await files_store.add_steps(session, county_code, steps)
+    await give_back_exposure(session, county_code, list(changed.values()))
     await outbox.record(session, events)
 
 
@@ -201,34 +405,55 @@ async def disburse_loans(
 ) -> list[Outcome]:
     """Pay out approved loans."""
     today = await business_day.today(session, county_code)
+    now = await files_store.moment(session)
     terms_of = terms_by_ref(catalogue, county_code)
     loans = await store.lock_loans(session, county_code, set(loan_ids))
+    files = await files_store.files_of(session, county_code, loans)
     breakers = await share_breakers(session, county_code, {ln.area_code for ln in loans.values()})
     barred = await standing.barred(session, county_code, loans, terms_of)
     desk = Desk(county_code, loans, today, terms_of, person_id=actor.person_id)
     outcomes: list[Outcome] = []
+    done: list[File] = []
     for loan_id in loan_ids:
         try:
             loan = found(loans, loan_id)
             if loan_id in barred:
                 raise barred[loan_id]
-            loans[loan_id] = lending.disburse(
+            terms = terms_of(loan.programme)
+            loan = lending.disburse(
                 loan,
                 actor=actor,
-                terms=terms_of(loan.programme),
+                terms=terms,
                 breakers=breakers_of(loan.area_code, breakers),
                 today=today,
             )
         except LiandongError as error:
             outcomes.append(error)
             continue
-        paid = Amounts(principal_fen=loan.principal_fen)
-        desk.post(
-            loan_id,
-            Posting(0, PostingKind.DISBURSEMENT, today, fixed=paid, rate_ppm=loan.rate_ppm),
-        )
-        outcomes.append(
-            desk.say(loan_id, lambda disbursed: events_out.loan_disbursed(disbursed, today))
-        )
+        if loan_id in files:
+            done.append(clock.stop(loan, files[loan_id], terms, today=today, now=now))
+        loans[loan_id] = loan
+        outcomes.append(pay_out(desk, loan, loan.principal_fen, today))
     await desk.write(session)
+    await files_store.save_files(session, county_code, done)
     return outcomes
+
+
+def pay_out(desk: Desk, loan: Loan, amount_fen: Fen, today: date, reference: str = "") -> Loan:
+    """Post money that goes out, the first or a further part, and say it."""
+    first = loan.interest is None
+    paid = Amounts(principal_fen=amount_fen)
+    desk.post(
+        loan.loan_id,
+        Posting(
+            0,
+            PostingKind.DISBURSEMENT,
+            today,
+            fixed=paid,
+            rate_ppm=loan.rate_ppm,
+            reference=reference,
+        ),
+    )
+    if first:
+        return desk.say(loan.loan_id, lambda now: events_out.loan_disbursed(now, amount_fen, today))
+    return desk.say(loan.loan_id, lambda now: events_out.loan_drawn(now, amount_fen, today))

@@ -40,7 +40,7 @@ def take(loan: Loan, taken: settlement.Amounts) -> Loan:
     owed = Fen(held.owed_fen - taken.interest_fen)
     assert outstanding >= 0
     assert owed >= 0
-    settled = outstanding == 0 and owed == 0
+    settled = outstanding == 0 and owed == 0 and loan.undrawn_fen == 0
     return replace(
         loan,
         outstanding_fen=outstanding,

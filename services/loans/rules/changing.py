@@ -10,7 +10,7 @@ from services.kernel.money import Fen
 from services.loans.model import Judgement, Loan, LoanState
 from services.loans.rules import balance, schedule
 from services.loans.rules.schedule import Method, Plan
-from services.loans.rules.standing import require_active
+from services.loans.rules.standing import require_active, require_drawn_up
 from services.programmes import calendars, collection, facilities, pricing, products, rewards
 from services.programmes.facilities import RenewalDecision
 from services.programmes.rewards import Relief
@@ -62,6 +62,7 @@ def extend(
 ) -> Plan:
     """A later maturity of the same loan, by its product's clause."""
     require_active(loan)
+    require_drawn_up(loan)
     clause = terms.product(loan.product_id).extension
     if clause is None:
         raise Refused(
@@ -95,7 +96,9 @@ def _remaining(loan: Loan, agreed: Plan | None, today: date) -> tuple[date, Fen,
     start = agreed.starts_on if agreed else loan.disbursed_on
     term = agreed.term_months if agreed else loan.term_months
     if loan.method not in LEVEL:
-        return start, agreed.principal_fen if agreed else loan.principal_fen, term
+        # Of a limit, what is still drawn.
+        lent = loan.principal_fen if loan.revolving_until is None else loan.outstanding_fen
+        return start, agreed.principal_fen if agreed else lent, term
     passed = 0
     while passed < term - 1 and calendars.add_months(start, passed + 1) <= today:
         passed += 1
@@ -118,6 +121,7 @@ def renew(
 ) -> RenewalDecision:
     """Whether a loan is renewed without repaying its principal (S34); the clause decides."""
     require_active(loan)
+    require_drawn_up(loan)
     product = terms.product(loan.product_id)
     if product.renewal is None:
         raise Refused(
@@ -200,6 +204,8 @@ def renewed(
         five_tier_class="normal",
         non_performing_on=None,
         subrogated_fen=Fen(0),
+        undrawn_fen=Fen(0),
+        revolving_until=None,
         compensated=False,
         covered=False,
         suspense_fen=Fen(0),
@@ -238,6 +244,7 @@ def restructure(
 ) -> Plan:
     """New terms from today for what is owed; a lower rate always, a higher one within the price."""
     require_active(loan)
+    require_drawn_up(loan)
     product = terms.product(loan.product_id)
     allowed = tuple(str(each) for each in (Method if flexible else product.settlement_cycles))
     if method not in allowed:

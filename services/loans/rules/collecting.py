@@ -9,7 +9,7 @@ from services.kernel.errors import Refused
 from services.kernel.money import Fen
 from services.loans.model import CollectionCase, CollectionStep, Loan, LoanState, WriteOff
 from services.loans.rules.book import Line, PostingKind, totals
-from services.loans.rules.standing import require_active
+from services.loans.rules.standing import require_active, require_drawn_up
 from services.programmes import collection, interest, settlement
 from services.programmes.schema.collection import DueClass
 from services.programmes.schema.loans import LoanRules
@@ -151,6 +151,7 @@ def require_bad(loan: Loan) -> None:
             message_zh="贷款非不良",
             facts={"overdue_days": str(loan.overdue_days)},
         )
+    require_drawn_up(loan)
 
 
 def require_second(proposed: WriteOff, person_id: str) -> None:

@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
-from typing import cast
+from datetime import date, datetime
 from uuid import UUID
 
 from services.kernel.errors import Denied, Refused
@@ -12,36 +11,62 @@ from services.loans.model import (
     Application,
     Borrower,
     Breaker,
+    Contract,
     Decision,
+    File,
+    Finding,
     Loan,
     LoanState,
+    Stated,
 )
-from services.loans.rules import schedule
-from services.programmes import calendars, limits, pricing
-from services.programmes.schema.loans import ApprovalStep, LoanProduct, Pricing
-from services.programmes.schema.values import BorrowerClass, known
+from services.loans.rules import checks, clock, position
+from services.loans.rules.chain import (
+    LENDER_ROLES,
+    Actor,
+    after,
+    by_machine,
+    chain,
+    require_organ,
+    sittings,
+    still_open,
+    waits_for_cover,
+)
+from services.loans.rules.checks import CLASS_OF_STATUS, Known, stopped
+from services.programmes import calendars, drawdown, pricing
+from services.programmes.schema.loans import ApprovalStep, LoanProduct, StepKind
+from services.programmes.schema.values import known
 from services.programmes.terms import Terms
 
-LENDER_ROLES = ("bank", "mutual_aid_society", "insurer")
-"""Roles of institutions that lend; the pack's word for all of them is `lender`."""
-
-CLASS_OF_STATUS: Mapping[str, BorrowerClass] = {
-    "registered_poor": BorrowerClass.POOR_HOUSEHOLD,
-    "near_poor": BorrowerClass.NEAR_POOR_HOUSEHOLD,
-    "non_poor": BorrowerClass.NON_POOR_HOUSEHOLD,
-    "five_guarantee": BorrowerClass.POOR_HOUSEHOLD,
-}
-
 NOTHING = Fen(0)
+NO_PARTIES: Mapping[str, Sequence[str]] = {}
+
+__all__ = [
+    "CLASS_OF_STATUS",
+    "LENDER_ROLES",
+    "Actor",
+    "Known",
+    "apply",
+    "chain",
+    "decide",
+    "stopped",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class Actor:
-    """Who acts: an institution in its role, and the person behind it."""
+class TakenIn:
+    """An application as it is kept: the loan that it asks for, and every rule against it."""
 
-    institution_id: str
-    role: str
-    person_id: str
+    loan: Loan
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What became of a step; the contract when it was the last."""
+
+    loan: Loan
+    step: ApprovalStep
+    contract: Contract | None = None
 
 
 def village_of(area_code: str) -> str:
@@ -54,11 +79,6 @@ def township_of(area_code: str) -> str:
     return area_code[:9]
 
 
-def chain(product: LoanProduct) -> tuple[ApprovalStep, ...]:
-    """The product's approval chain; refused while it is open."""
-    return known(product.approval_chain)
-
-
 def apply(
     application: Application,
     *,
@@ -69,20 +89,62 @@ def apply(
     breakers: Sequence[Breaker],
     today: date,
 ) -> Loan:
+    """The loan that an application of one household comes to, where nothing else is known."""
+    of = Known(borrower=borrower, parties=parties, breakers=breakers)
+    return take_in(application, of, loan_id=loan_id, terms=terms, today=today).loan
+
+
+def take_in(
+    application: Application,
+    of: Known,
+    *,
+    loan_id: UUID,
+    terms: Terms,
+    today: date,
+    now: datetime | None = None,
+) -> TakenIn:
     """
     Take an application in; what a rule forbids is kept as refused, with all reasons at once.
 
     Raises NotFound for an unknown product, Refused while a value that is needed is open.
     """
     product = terms.product(application.product_id)
-    reasons = _reasons_against(
-        application, borrower, product, terms=terms, parties=parties, breakers=breakers, today=today
+    steps = chain(product)
+    found = checks.findings(application, of, terms=terms, today=today)
+    if by_machine(product, application.stated.channel):
+        found += _without_rate(application, product)
+    own = checks.borrower_class(of, product)
+    loan = _blank(
+        application, of.borrower, loan_id=loan_id, terms=terms, product=product, today=today
     )
-    first = chain(product)[0]
-    sla = None if product.sla is None else known(product.sla)
-    due_on = None
-    if sla is not None and sla.unit == "working_days":
-        due_on = calendars.working_days_after(terms.calendar, today, sla.value)
+    reasons = tuple(dict.fromkeys(each.reason for each in found))
+    loan = replace(loan, borrower_class=str(own or ""), refusal_reasons=reasons)
+    due = clock.deadline(product, terms, clock_on=today, clock_at=now)
+    if steps[0].starts_sla or not any(step.starts_sla for step in steps):
+        loan = replace(loan, sla_due_on=due.due_on if due else None)
+    if reasons:
+        return TakenIn(replace(loan, state=LoanState.REFUSED, next_step=""), found)
+    return TakenIn(_go_on(loan, steps, sittings(steps)[0], terms), found)
+
+
+def _without_rate(application: Application, product: LoanProduct) -> tuple[Finding, ...]:
+    """No person comes after the machine to name a rate that the product leaves open."""
+    how = pricing.pricing_of(product, application.principal_fen)
+    low, high = pricing.rate_bounds_ppm(how, reference_ppm=0)
+    if low == high or application.stated.proposed_rate_ppm:
+        return ()
+    return (Finding("LOAN_RATE_MISSING", f"between {low} and {high} ppm, none proposed"),)
+
+
+def _blank(
+    application: Application,
+    borrower: Borrower,
+    *,
+    loan_id: UUID,
+    terms: Terms,
+    product: LoanProduct,
+    today: date,
+) -> Loan:
     return Loan(
         county_code=borrower.county_code,
         loan_id=loan_id,
@@ -92,11 +154,11 @@ def apply(
         lender_id=application.lender_id,
         programme=terms.ref,
         product_id=product.id,
-        borrower_class=str(CLASS_OF_STATUS.get(borrower.status, "")),
-        state=LoanState.REFUSED if reasons else LoanState.IN_REVIEW,
-        next_step="" if reasons else first.step,
+        borrower_class="",
+        state=LoanState.IN_REVIEW,
+        next_step="",
         decided=(),
-        refusal_reasons=tuple(reasons),
+        refusal_reasons=(),
         principal_fen=application.principal_fen,
         term_months=application.term_months,
         purpose=application.purpose,
@@ -105,7 +167,7 @@ def apply(
         required_covers=(),
         covers_in_force=(),
         applied_on=today,
-        sla_due_on=due_on,
+        sla_due_on=None,
         rate_ppm=0,
         subsidised=False,
         disbursed_on=None,
@@ -119,71 +181,27 @@ def apply(
         subrogated_fen=NOTHING,
         compensated=False,
         covered=False,
-        method=_method(product),
+        method=_method(product, application.stated.settlement),
         next_due_on=None,
         suspense_fen=NOTHING,
         postings=0,
     )
 
 
-def _method(product: LoanProduct) -> str:
-    """How it is paid back; of several that the programme allows, the one it names first."""
+def _method(product: LoanProduct, wanted: str) -> str:
+    """How it is paid back: as asked for, else as the programme names first."""
     said = known(product.interest_settlement)
-    return str(said[0] if isinstance(said, tuple) else said)
+    return wanted or str(said[0] if isinstance(said, tuple) else said)
 
 
-def _reasons_against(
-    application: Application,
-    borrower: Borrower,
-    product: LoanProduct,
-    *,
-    terms: Terms,
-    parties: Mapping[str, Sequence[str]],
-    breakers: Sequence[Breaker],
-    today: date,
-) -> list[str]:
-    reasons: list[str] = []
-    # Nobody else could ever decide the lender's step, and the household's limit would stay taken.
-    if application.lender_id not in (*parties.get("lender", ()), *parties.get(product.lender, ())):
-        reasons.append("LENDER_NOT_A_PARTY")
-    borrower_class = CLASS_OF_STATUS.get(borrower.status)
-    if borrower_class is None:
-        reasons.append("HOUSEHOLD_NOT_ELIGIBLE")
-    elif borrower_class not in product.borrower_classes:
-        reasons.append("PRODUCT_NOT_FOR_THIS_CLASS")
-    valid = borrower.limit_valid_until is not None and today <= borrower.limit_valid_until
-    if borrower.limit_fen == 0 or not valid:
-        reasons.append("NO_CREDIT_LIMIT")
-    else:
-        cap = None if product.max_principal_fen is None else Fen(known(product.max_principal_fen))
-        amount = limits.amount_check(
-            application.principal_fen,
-            credit_limit_fen=borrower.limit_fen,
-            product_cap_fen=cap,
-            outstanding_fen=borrower.exposure_fen,
-        )
-        if not amount.allowed:
-            reasons.append(f"ABOVE_{amount.binding.upper()}")
-    purpose = limits.purpose_check_of(
-        product.purpose,
-        application.purpose,
-        used_in_area=application.used_in_area,
-        required_area=limits.required_area(terms.loans.area_of_use, borrower.area_code),
-    )
-    if purpose.reason is not None:
-        reasons.append(purpose.reason.upper())
-    longest = None if product.max_term_months is None else known(product.max_term_months)
-    if longest is not None and application.term_months > longest:
-        reasons.append("TERM_TOO_LONG")
-    if stopped(breakers, "stop_approve") is not None:
-        reasons.append("BREAKER_TRIPPED")
-    return reasons
-
-
-def stopped(breakers: Sequence[Breaker], effect: str) -> Breaker | None:
-    """The breaker that forbids something, if one does."""
-    found = (breaker for breaker in breakers if breaker.tripped and effect in breaker.effects)
-    return next(found, None)
+def _go_on(
+    loan: Loan, steps: Sequence[ApprovalStep], coming: Sequence[ApprovalStep], terms: Terms
+) -> Loan:
+    """On to the next step; before the last one the fund is asked."""
+    model = terms.default_sharing_model(terms.product(loan.product_id))
+    waits = model is not None and not loan.covered and waits_for_cover(steps, coming)
+    state = LoanState.AWAITING_COVER if waits else LoanState.IN_REVIEW
+    return replace(loan, state=state, next_step=coming[0].step)
 
 
 def refuse_stopped(breakers: Sequence[Breaker], effect: str) -> None:
@@ -195,7 +213,12 @@ def refuse_stopped(breakers: Sequence[Breaker], effect: str) -> None:
             f"lending is stopped in {breaker.scope} {breaker.scope_id}: "
             f"{breaker.numerator} of {breaker.denominator}",
             message_zh="该区域贷款业务已熔断",
-            facts={"scope": breaker.scope, "scope_id": breaker.scope_id},
+            facts={
+                "scope": breaker.scope,
+                "scope_id": breaker.scope_id,
+                "numerator": str(breaker.numerator),
+                "denominator": str(breaker.denominator),
+            },
         )
 
 
@@ -208,50 +231,108 @@ def decide(
     breakers: Sequence[Breaker],
     today: date,
 ) -> Loan:
+    """Decide one step of a loan of which no more is known."""
+    return take_step(loan, decision, actor=actor, terms=terms, breakers=breakers, today=today).loan
+
+
+def take_step(
+    loan: Loan,
+    decision: Decision,
+    *,
+    actor: Actor,
+    terms: Terms,
+    breakers: Sequence[Breaker],
+    today: date,
+    parties: Mapping[str, Sequence[str]] = NO_PARTIES,
+    file: File | None = None,
+) -> Decided:
     """
     Decide one step: refuse, pass on, ask for cover, or approve.
 
     The fund is asked before the last step; that step waits for its answer.
     """
-    if loan.state is not LoanState.IN_REVIEW or decision.step != loan.next_step:
+    product = terms.product(loan.product_id)
+    steps = chain(product)
+    open_now = [step for step in still_open(steps, loan) if step.step == decision.step]
+    if loan.state is not LoanState.IN_REVIEW or not open_now:
         raise Refused(
             "WRONG_STEP",
             f"the loan is {loan.state}, its open step is {loan.next_step or 'none'}",
             message_zh="当前环节不符",
             facts={"state": loan.state, "next_step": loan.next_step},
         )
-    steps = chain(terms.product(loan.product_id))
-    place = next(i for i, step in enumerate(steps) if step.step == decision.step)
-    _require_organ(steps[place], loan, actor)
-    if any(person == decision.person_id for _, person in loan.decided):
-        raise Refused("SAME_PERSON", "one person decides one step only", message_zh="审贷须分离")
+    step = open_now[0]
+    recorded_for = require_organ(step.organ, loan, product, actor, parties)
+    _require_evidence(step, decision, recorded_for=recorded_for)
+    _require_segregation(loan, step, decision, file)
     decided = (*loan.decided, (decision.step, decision.person_id))
     if not decision.approve:
-        return refuse(replace(loan, decided=decided), [f"STEP_{decision.step.upper()}_REFUSED"])
+        why = [f"STEP_{decision.step.upper()}_REFUSED"]
+        return Decided(refuse(replace(loan, decided=decided), why), step)
     refuse_stopped(breakers, "stop_approve")
-    if place + 1 < len(steps):
-        last_is_next = place + 2 == len(steps)
-        model = terms.default_sharing_model(terms.product(loan.product_id))
-        waits = last_is_next and model is not None
-        return replace(
-            loan,
-            decided=decided,
-            next_step=steps[place + 1].step,
-            state=LoanState.AWAITING_COVER if waits else LoanState.IN_REVIEW,
-        )
+    loan = replace(loan, decided=decided)
+    if coming := after(steps, loan):
+        return Decided(_go_on(loan, steps, coming, terms), step)
     _require_cover(loan, terms)
-    return _approve(replace(loan, decided=decided), terms, today)
+    stated = file.stated if file else Stated()
+    proposed = decision.proposed_rate_ppm or stated.proposed_rate_ppm
+    contract = agree(loan, terms, stated, proposed_ppm=proposed, breakers=breakers, today=today)
+    return Decided(_approved(loan, terms, contract), step, contract)
 
 
-def _require_organ(step: ApprovalStep, loan: Loan, actor: Actor) -> None:
-    organ = str(step.organ)
-    fits = actor.role == organ or (organ == "lender" and actor.role in LENDER_ROLES)
-    if not fits or (organ == "lender" and actor.institution_id != loan.lender_id):
-        raise Denied(
-            "NOT_THE_STEPS_ORGAN",
-            f"step {step.step} is decided by {organ}",
-            message_zh="本机构无权办理该环节",
+def _require_evidence(step: ApprovalStep, decision: Decision, *, recorded_for: bool) -> None:
+    if decision.evidence or not (step.kind is StepKind.INVESTIGATION or recorded_for):
+        return
+    raise Refused(
+        "EVIDENCE_NEEDED",
+        f"step {step.step} ({step.kind.value} of {step.organ.value}) rests on a paper: its hash",
+        message_zh="须附调查报告或书面记录",
+        facts={"step": step.step},
+    )
+
+
+def _require_segregation(
+    loan: Loan, step: ApprovalStep, decision: Decision, file: File | None
+) -> None:
+    if any(person == decision.person_id for _, person in loan.decided):
+        raise Refused("SAME_PERSON", "one person decides one step only", message_zh="审贷须分离")
+    if file is None:
+        return
+    if step.kind is StepKind.APPROVAL and decision.person_id == file.applied_by:
+        raise Refused(
+            "OWN_APPLICATION",
+            f"{decision.person_id} took the application in and may not approve it",
+            message_zh="申请受理人不得审批本笔贷款",
         )
+    if file.paused:
+        raise Refused(
+            "APPLICATION_SUSPENDED",
+            f"the borrower must supply: {file.pauses[-1].wanted}",
+            message_zh="待借款人补充材料",
+            facts={"wanted": file.pauses[-1].wanted},
+        )
+
+
+def approve_by_machine(
+    loan: Loan, file: File, *, terms: Terms, breakers: Sequence[Breaker], today: date
+) -> Decided | None:
+    """The only step of an online loan, taken at once; None where a person must, or may not now."""
+    product = terms.product(loan.product_id)
+    steps = chain(product)
+    if loan.state is not LoanState.IN_REVIEW or not by_machine(product, file.stated.channel):
+        return None
+    if stopped(breakers, "stop_approve") is not None:
+        return Decided(refuse(loan, ["BREAKER_TRIPPED"]), steps[0])
+    loan = replace(loan, decided=((steps[0].step, "machine"),))
+    contract = agree(
+        loan,
+        terms,
+        file.stated,
+        proposed_ppm=file.stated.proposed_rate_ppm,
+        breakers=breakers,
+        today=today,
+    )
+    return Decided(_approved(loan, terms, contract), steps[0], contract)
 
 
 def _require_cover(loan: Loan, terms: Terms) -> None:
@@ -263,24 +344,53 @@ def _require_cover(loan: Loan, terms: Terms) -> None:
         )
 
 
-def _approve(loan: Loan, terms: Terms, today: date) -> Loan:
+def agree(
+    loan: Loan,
+    terms: Terms,
+    stated: Stated,
+    *,
+    proposed_ppm: int,
+    breakers: Sequence[Breaker],
+    today: date,
+) -> Contract:
+    """The price on this day by amount, tenor and whose money it is; a rate too high is refused."""
     product = terms.product(loan.product_id)
-    benchmark = pricing.benchmark_rate_ppm(
-        known(terms.loans.benchmark), term_months=loan.term_months, on=today
+    quote = pricing.quote(
+        product,
+        terms.loans,
+        principal_fen=loan.principal_fen,
+        term_months=loan.term_months,
+        on=today,
+        proposed_ppm=proposed_ppm or None,
+        funding=stated.funding or None,
     )
-    how = cast("Pricing", known(product.pricing))
-    rate = pricing.loan_rate_ppm(how, benchmark_ppm=benchmark)
-    subsidised = pricing.subsidised_rate_ppm(
-        known(product.subsidy), loan_rate_ppm=rate, benchmark_ppm=benchmark
+    facts = dict(stated.facts)
+    lacking = [code for code in known(product.subsidy).requires if not facts.get(code, False)]
+    working = quote.working + (f"; no subsidy without {', '.join(lacking)}" if lacking else "")
+    valid_until = None
+    if product.revolving is not None:
+        valid_until = calendars.last_valid_day(today, known(product.revolving.validity_months))
+    return Contract(
+        approved_on=today,
+        rate_ppm=quote.rate_ppm,
+        reference_ppm=quote.reference_ppm,
+        subsidised_rate_ppm=0 if lacking else quote.subsidised_rate_ppm,
+        valid_until=valid_until,
+        breaker_epochs=tuple((f"{each.scope}:{each.scope_id}", each.epoch) for each in breakers),
+        working=working,
     )
+
+
+def _approved(loan: Loan, terms: Terms, contract: Contract) -> Loan:
     return replace(
         loan,
         state=LoanState.APPROVED,
         next_step="",
-        rate_ppm=rate,
-        subsidised=subsidised > 0,
-        subsidy_rate_ppm=subsidised,
+        rate_ppm=contract.rate_ppm,
+        subsidised=contract.subsidised_rate_ppm > 0,
+        subsidy_rate_ppm=contract.subsidised_rate_ppm,
         required_covers=terms.required_covers(loan.borrower_class),
+        revolving_until=contract.valid_until,
     )
 
 
@@ -294,6 +404,30 @@ def refuse(loan: Loan, reasons: Sequence[str]) -> Loan:
     )
 
 
+def cancel(loan: Loan) -> Loan:
+    """Withdraw a loan of which no fen was paid out."""
+    if loan.state not in (LoanState.IN_REVIEW, LoanState.AWAITING_COVER, LoanState.APPROVED):
+        raise Refused("CANNOT_CANCEL", f"the loan is {loan.state}", message_zh="该贷款不能撤回")
+    return refuse(loan, ["WITHDRAWN"])
+
+
+def ask_cover_again(loan: Loan, terms: Terms, breakers: Sequence[Breaker]) -> Loan:
+    """Ask the fund once more for a loan whose cover it had given back."""
+    wants = terms.default_sharing_model(terms.product(loan.product_id)) is not None
+    steps = chain(terms.product(loan.product_id))
+    ready = loan.state is LoanState.APPROVED or (
+        loan.state is LoanState.IN_REVIEW and waits_for_cover(steps, still_open(steps, loan))
+    )
+    if not wants or loan.covered or not ready:
+        raise Refused(
+            "NO_COVER_WANTED",
+            f"the loan is {loan.state}, covered: {loan.covered}",
+            message_zh="无需重新申请补偿金额度",
+        )
+    refuse_stopped(breakers, "stop_approve")
+    return replace(loan, state=LoanState.AWAITING_COVER)
+
+
 def cover_answered(loan: Loan, refusal: str) -> Loan:
     """Take the fund's answer; one that comes when nothing waits for it changes nothing."""
     if loan.state is LoanState.ACTIVE and not loan.covered and not refusal:
@@ -303,7 +437,9 @@ def cover_answered(loan: Loan, refusal: str) -> Loan:
         return loan
     if refusal:
         return refuse(loan, [f"COVER_REFUSED_{refusal}"])
-    return replace(loan, state=LoanState.IN_REVIEW, covered=True)
+    # One that was approved before its cover went back stays approved.
+    state = LoanState.IN_REVIEW if loan.next_step else LoanState.APPROVED
+    return replace(loan, state=state, covered=True)
 
 
 def cover_released(loan: Loan) -> Loan:
@@ -322,10 +458,29 @@ def insured(loan: Loan, cover_id: str) -> Loan:
 def disburse(
     loan: Loan, *, actor: Actor, terms: Terms, breakers: Sequence[Breaker], today: date
 ) -> Loan:
-    """Pay out an approved loan: insured, not stopped, by another person than the approver."""
+    """Pay out an approved loan at once: insured, not stopped, by another person than approved."""
     require_lender(loan, actor)
     if loan.state is not LoanState.APPROVED:
         raise Refused("LOAN_NOT_APPROVED", f"the loan is {loan.state}", message_zh="贷款未获批准")
+    if loan.revolving_until is not None:
+        raise Refused("REVOLVING_LIMIT", "a limit is drawn, not paid out", message_zh="请提款")
+    clause = terms.loans.controlled_drawdown
+    if clause and drawdown.is_controlled(clause, loan.principal_fen, loan.product_id):
+        needs = ", ".join(need.value for need in clause.requires)
+        raise Refused(
+            "CONTROLLED_DRAWDOWN",
+            f"{loan.principal_fen} fen are released in batches, each with {needs}",
+            message_zh="大额贷款须分批受控支用",
+            facts={"threshold_fen": str(clause.threshold_fen), "requires": needs},
+        )
+    require_ready(loan, actor=actor, terms=terms, breakers=breakers, effect="stop_disburse")
+    return begin(loan, loan.principal_fen, terms, today)
+
+
+def require_ready(
+    loan: Loan, *, actor: Actor, terms: Terms, breakers: Sequence[Breaker], effect: str
+) -> None:
+    """Refuse to pay out what is not insured, not covered, stopped, or paid by its approver."""
     if any(person == actor.person_id for _, person in loan.decided):
         raise Refused("SAME_PERSON", "who approved may not pay out", message_zh="审贷须分离")
     if loan.covers_missing:
@@ -336,11 +491,16 @@ def disburse(
             message_zh="规定的保险尚未生效",
             facts={"covers": missing},
         )
-    refuse_stopped(breakers, "stop_disburse")
-    _require_cover(loan, terms)
-    matures_on = calendars.add_months(today, loan.term_months)
+    refuse_stopped(breakers, effect)
+    if loan.disbursed_on is None:
+        _require_cover(loan, terms)
+
+
+def begin(loan: Loan, first_fen: Fen, terms: Terms, today: date) -> Loan:
+    """The loan on the day its first fen is paid out; the rest may still be drawn."""
+    matures_on = loan.revolving_until or calendars.add_months(today, loan.term_months)
     notice = terms.loans.maturity_notice
-    return replace(
+    begun = replace(
         loan,
         state=LoanState.ACTIVE,
         disbursed_on=today,
@@ -348,8 +508,9 @@ def disburse(
         notice_on=None
         if notice is None
         else calendars.notice_day(matures_on, known(notice.lead_months)),
-        next_due_on=schedule.due_days(today, loan.term_months, schedule.Method(loan.method))[0],
+        undrawn_fen=Fen(loan.principal_fen - first_fen),
     )
+    return replace(begun, next_due_on=position.due_days(begun)[0])
 
 
 def require_lender(loan: Loan, actor: Actor) -> None:

@@ -9,7 +9,7 @@ from services.loans.model import Interest, Loan, LoanState
 from services.loans.rules import book, schedule
 from services.loans.rules.book import BookTerms, Position, Posting, PostingKind, Replayed
 from services.loans.rules.schedule import Plan
-from services.programmes import settlement
+from services.programmes import interest, settlement
 from services.programmes.terms import Terms
 
 NOTHING = Fen(0)
@@ -56,7 +56,12 @@ def position_of(loan: Loan) -> Position:
 
 def with_position(loan: Loan, position: Position) -> Loan:
     """The loan with another position of its book, settled or owed again as that has it."""
-    settled = position.outstanding_fen == 0 and position.owed_fen == 0
+    undrawn = loan.undrawn_fen
+    if loan.revolving_until is not None:
+        # What is paid back may be drawn again, through the limit's last day.
+        valid = position.accrued_through <= loan.revolving_until
+        undrawn = Fen(max(0, loan.principal_fen - position.outstanding_fen) if valid else 0)
+    settled = position.outstanding_fen == 0 and position.owed_fen == 0 and undrawn == 0
     state = loan.state
     if state in (LoanState.ACTIVE, LoanState.SETTLED):
         state = LoanState.SETTLED if settled else LoanState.ACTIVE
@@ -65,6 +70,7 @@ def with_position(loan: Loan, position: Position) -> Loan:
         state=state,
         rate_ppm=position.rate_ppm,
         outstanding_fen=position.outstanding_fen,
+        undrawn_fen=undrawn,
         suspense_fen=position.suspense_fen,
         overdue_days=0 if settled else loan.overdue_days,
         interest=Interest(
@@ -78,18 +84,54 @@ def with_position(loan: Loan, position: Position) -> Loan:
     )
 
 
+def due_days(loan: Loan) -> list[date]:
+    """The agreed days, of a limit those up to its last valid day."""
+    assert loan.disbursed_on is not None
+    assert loan.matures_on is not None
+    method = schedule.Method(loan.method)
+    if loan.revolving_until is None:
+        return schedule.due_days(loan.disbursed_on, loan.term_months, method)
+    days = schedule.due_days(
+        loan.disbursed_on, _months(loan.disbursed_on, loan.matures_on) + 1, method
+    )
+    return [*(day for day in days if day < loan.matures_on), loan.matures_on]
+
+
 def instalments(loan: Loan, agreed: Plan | None = None) -> tuple[schedule.Instalment, ...]:
     """What was agreed to fall due: by the last agreement, or from the first disbursement on."""
     if agreed is not None:
         return agreed.instalments()
     assert loan.disbursed_on is not None
+    if loan.revolving_until is not None:
+        days = due_days(loan) if loan.outstanding_fen else []
+        return tuple(_of_limit(loan, place, days) for place in range(len(days)))
     return schedule.plan(
-        loan.principal_fen,
+        Fen(loan.principal_fen - loan.undrawn_fen),
         rate_ppm=loan.rate_ppm,
         start=loan.disbursed_on,
         term_months=loan.term_months,
         method=schedule.Method(loan.method),
     )
+
+
+def _of_limit(loan: Loan, place: int, days: Sequence[date]) -> schedule.Instalment:
+    """As planned while what is drawn today stays drawn: interest each time, the principal last."""
+    start = days[place - 1] if place else loan.disbursed_on
+    assert start is not None
+    last = place + 1 == len(days)
+    return schedule.Instalment(
+        place + 1,
+        days[place],
+        loan.outstanding_fen if last else NOTHING,
+        interest.months_interest_fen(
+            loan.outstanding_fen, loan.rate_ppm, _months(start, days[place])
+        ),
+    )
+
+
+def _months(start: date, end: date) -> int:
+    """Months from one to another, begun ones counted by the calendar."""
+    return (end.year - start.year) * 12 + end.month - start.month
 
 
 def next_due(
@@ -108,9 +150,15 @@ def next_due(
         return None
     replayed = book.replay(terms, postings, through)
     paid = book.totals(replayed.lines, BORNE_BY_PAYER)
-    left = _to_be_paid(loan, agreed)
+    if loan.revolving_until is not None and agreed is None:
+        for day in due_days(loan):
+            if day > through or paid.interest_fen < charged_by(terms, postings, day):
+                return day
+        return loan.matures_on
     # Under a later agreement what was paid before it counts as its principal has it.
-    paid_fen = left - replayed.position.outstanding_fen if agreed else paid.principal_fen
+    paid_fen = (
+        agreed.principal_fen - replayed.position.outstanding_fen if agreed else paid.principal_fen
+    )
     principal = 0
     for instalment in instalments(loan, agreed):
         principal += instalment.principal_fen
@@ -119,10 +167,6 @@ def next_due(
         if paid.interest_fen < charged_by(terms, postings, instalment.due_on):
             return instalment.due_on
     return loan.matures_on
-
-
-def _to_be_paid(loan: Loan, agreed: Plan | None) -> int:
-    return agreed.principal_fen if agreed else loan.principal_fen
 
 
 def charged_by(terms: BookTerms, postings: Sequence[Posting], day: date) -> int:

@@ -92,7 +92,7 @@ def may_reset(
     """The version that allows it and the month ends below in a row; refused while too few."""
     decided_by = {each.rule_version.split("@")[0] for each in records if each.rule_version}
     clauses: list[tuple[str, Reopening]] = [
-        (terms.ref, terms.pack.monitoring.reopening)
+        (terms.ref, known(terms.pack.monitoring.reopening))
         for terms in in_force
         if terms.pack.monitoring is not None
         and terms.pack.monitoring.reopening is not None

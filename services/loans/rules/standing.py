@@ -80,6 +80,17 @@ def require_active(loan: Loan) -> None:
         )
 
 
+def require_drawn_up(loan: Loan) -> None:
+    """Refuse while a part may still be paid out: it is drawn or given up first."""
+    if loan.undrawn_fen > 0:
+        raise Refused(
+            "UNDRAWN_LEFT",
+            f"{loan.undrawn_fen} fen may still be paid out; give them up first",
+            message_zh="尚有未支用额度,请先放弃未支用部分",
+            facts={"undrawn_fen": str(loan.undrawn_fen)},
+        )
+
+
 def follow_ups(loan: Loan, rules: LoanRules, *, was_overdue: bool, newly_bad: bool, day: date) \
         -> list[Action]:  # fmt: skip
     """What the programme does now that a loan became overdue or non-performing, in its order."""

@@ -1,7 +1,9 @@
 """Loans over gRPC: translate, call one operation, translate back. No decisions."""
 
 from services.kernel.database import Database
+from services.loans.servicer.applications import ApplicationsDoor
 from services.loans.servicer.collecting import CollectingDoor
+from services.loans.servicer.drawing import DrawingDoor
 from services.loans.servicer.lending import LendingDoor
 from services.loans.servicer.securing import SecuringDoor
 from services.loans.servicer.standing import StandingDoor
@@ -9,7 +11,15 @@ from services.loans.servicer.subsidy import SubsidyDoor
 from services.programmes.loader import Catalogue
 
 
-class LoansServicer(LendingDoor, StandingDoor, CollectingDoor, SecuringDoor, SubsidyDoor):
+class LoansServicer(
+    ApplicationsDoor,
+    LendingDoor,
+    DrawingDoor,
+    StandingDoor,
+    CollectingDoor,
+    SecuringDoor,
+    SubsidyDoor,
+):
     """The loans service's methods, a door a subject."""
 
     def __init__(self, database: Database, catalogue: Catalogue) -> None:

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 
 from liandong.common.v1 import common_pb2
-from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
+from liandong.loans.v1 import loans_pb2
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import wire
 from services.kernel.caller import Caller
-from services.kernel.database import Database
-from services.kernel.errors import Denied, LiandongError, NotFound, Refused, invalid_field
+from services.kernel.errors import LiandongError, Refused, invalid_field
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
 from services.kernel.money import Fen
@@ -30,12 +29,17 @@ from services.loans.rules import position
 from services.loans.rules.book import Line, Posting
 from services.loans.rules.lending import LENDER_ROLES, Actor
 from services.loans.rules.position import RAISING
+from services.loans.servicer.applications import findings_to_proto
+from services.loans.servicer.shared import (
+    OwnLoans,
+    actor_of,
+    loan_to_proto,
+    own_loan,
+    require_county,
+    stated_from,
+)
 from services.loans.store import agreements
-from services.programmes.loader import Catalogue
-
-
-def actor_of(caller: Caller) -> Actor:
-    return Actor(caller.institution_id, caller.role, caller.require_person())
+from services.loans.store import applications as applications_store
 
 
 def _application(
@@ -51,6 +55,7 @@ def _application(
         purpose=message.purpose,
         used_in_area=message.used_in_area,
         assignment_evidence=message.assignment_evidence,
+        stated=stated_from(message.particulars),
     )
 
 
@@ -63,6 +68,8 @@ def _decision(
         approve=message.approve,
         reason=message.reason,
         person_id=person_id,
+        evidence=message.evidence,
+        proposed_rate_ppm=message.proposed_rate_ppm,
     )
 
 
@@ -92,76 +99,6 @@ def _start(page_token: str) -> int:
         rule = "must come from the answer before"
         raise invalid_field("MALFORMED_PAGE_TOKEN", "page_token", page_token, rule)
     return int(start)
-
-
-def require_county(caller: Caller, county_code: str) -> None:
-    """Refuse another county: an institution without areas of its own has all of its county."""
-    if caller.county_code not in ("000000", county_code):
-        raise Denied(
-            "AREA_NOT_YOURS",
-            f"{caller.institution_id} may not act in {county_code}",
-            message_zh="超出本机构辖区",
-        )
-
-
-def scope_of(caller: Caller, county_code: str) -> tuple[list[str], str]:
-    """What a caller sees of a county: areas, and the lender when it is one."""
-    lender_id = caller.institution_id if caller.role in LENDER_ROLES else ""
-    return list(caller.areas) or [county_code], lender_id
-
-
-async def own_loan(session: AsyncSession, county_code: str, loan_id: str, caller: Caller) -> Loan:
-    """One loan that the caller may see; another's is as good as none."""
-    loan = await store.find_loan(session, county_code, parse_id("loan_id", loan_id))
-    foreign = loan is not None and (
-        not caller.may_act_in(loan.area_code)
-        or (caller.role in LENDER_ROLES and caller.institution_id != loan.lender_id)
-    )
-    if loan is None or foreign:
-        raise NotFound("LOAN_NOT_FOUND", f"no loan {loan_id}", message_zh="无此贷款")
-    return loan
-
-
-def tier_to_proto(tier: str) -> "loans_pb2.FiveTierClass.ValueType":
-    """A class for the wire; unspecified for none."""
-    return loans_pb2.FiveTierClass.Value(f"FIVE_TIER_CLASS_{tier.upper() or 'UNSPECIFIED'}")
-
-
-def tier_of(asked: "loans_pb2.FiveTierClass.ValueType") -> str:
-    """A class from the wire."""
-    return loans_pb2.FiveTierClass.Name(asked).removeprefix("FIVE_TIER_CLASS_").lower()
-
-
-def loan_to_proto(loan: Loan) -> loans_pb2.Loan:
-    """A loan for the wire."""
-    return loans_pb2.Loan(
-        loan_id=str(loan.loan_id),
-        county_code=loan.county_code,
-        household_id=str(loan.household_id),
-        area_code=loan.area_code,
-        lender_id=loan.lender_id,
-        programme=loan.programme,
-        product_id=loan.product_id,
-        borrower_class=loan.borrower_class,
-        state=loans_pb2.LoanState.Value(f"LOAN_STATE_{loan.state.name}"),
-        next_step=loan.next_step,
-        refusal_reasons=loan.refusal_reasons,
-        principal_fen=loan.principal_fen,
-        term_months=loan.term_months,
-        rate_ppm=loan.rate_ppm,
-        disbursed_on=wire.date_to_proto(loan.disbursed_on),
-        matures_on=wire.date_to_proto(loan.matures_on),
-        outstanding_fen=loan.outstanding_fen,
-        interest_fen=loan.owed_fen - loan.outstanding_fen,
-        overdue_days=loan.overdue_days,
-        five_tier_class=tier_to_proto(loan.five_tier_class),
-        non_performing=loan.non_performing_on is not None,
-        subrogated_fen=loan.subrogated_fen,
-        covers_missing=loan.covers_missing,
-        sla_due_on=wire.date_to_proto(loan.sla_due_on),
-        suspense_fen=loan.suspense_fen,
-        next_due_on=wire.date_to_proto(loan.next_due_on),
-    )
 
 
 def _posting_to_proto(posting: Posting, line: Line | None) -> loans_pb2.Posting:
@@ -211,11 +148,8 @@ def _verdicts(outcomes: Sequence[Outcome]) -> list[common_pb2.Verdict]:
     ]
 
 
-class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
+class LendingDoor(OwnLoans):
     """From application to repayment."""
-
-    _database: Database
-    _catalogue: Catalogue
 
     async def ApplyForLoan(
         self, request: loans_pb2.ApplyForLoanRequest, context: Context
@@ -225,7 +159,11 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
 
         async def work(session: AsyncSession) -> loans_pb2.ApplyForLoanResponse:
             loan = _only(await self._apply(session, request, [_application(request)], caller))
-            return loans_pb2.ApplyForLoanResponse(loan=loan_to_proto(loan))
+            files = await applications_store.files_of(session, loan.county_code, [loan.loan_id])
+            return loans_pb2.ApplyForLoanResponse(
+                loan=loan_to_proto(loan),
+                findings=findings_to_proto(files[loan.loan_id].findings),
+            )
 
         return await once(self._database, caller, request, loans_pb2.ApplyForLoanResponse, work)
 
@@ -252,7 +190,12 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
         caller: Caller,
     ) -> list[Outcome]:
         return await lending.apply_for_loans(
-            session, request.county_code, applications, self._catalogue, caller.require_area
+            session,
+            request.county_code,
+            applications,
+            self._catalogue,
+            caller.require_area,
+            person_id=caller.person_id,
         )
 
     async def DecideApplication(
@@ -507,10 +450,6 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
         """One loan; another lender's is as good as none."""
         loan = await self._own_loan(request.county_code, request.loan_id, caller_of(context))
         return loans_pb2.GetLoanResponse(loan=loan_to_proto(loan))
-
-    async def _own_loan(self, county_code: str, loan_id: str, caller: Caller) -> Loan:
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
-            return await own_loan(session, county_code, loan_id, caller)
 
     async def ListLoans(
         self, request: loans_pb2.ListLoansRequest, context: Context

@@ -72,6 +72,8 @@ _LOAN_COLUMNS = (
     ("subsidy_rate_ppm", "bigint"),
     ("subsidy_ends_on", "date"),
     ("subsidy_ended_on", "date"),
+    ("undrawn_fen", "bigint"),
+    ("revolving_until", "date"),
 )
 _NAMES = [name for name, _ in _LOAN_COLUMNS]
 _ARRAYS = ", ".join(f"${i}::{kind}[]" for i, (_, kind) in enumerate(_LOAN_COLUMNS, 1))
@@ -80,7 +82,7 @@ _INSERT_LOANS = f"INSERT INTO loan ({', '.join(_NAMES)}) SELECT * FROM unnest({_
 # What an application fixed is never written again: the update stays in the page (HOT).
 _FIXED = {"county_code", "loan_id", "household_id", "area_code", "lender_id", "programme",
           "product_id", "borrower_class", "principal_fen", "term_months", "purpose",
-          "used_in_area", "assignment_evidence", "applied_on", "sla_due_on"}  # fmt: skip
+          "used_in_area", "assignment_evidence", "applied_on"}  # fmt: skip
 _UPDATE_LOANS = (
     "UPDATE loan SET "  # noqa: S608
     + ", ".join(f"{name} = now_.{name}" for name in _NAMES if name not in _FIXED)
@@ -147,6 +149,8 @@ def _loan_values(loan: Loan) -> tuple[object, ...]:
         loan.subsidy_rate_ppm,
         loan.subsidy_ends_on,
         loan.subsidy_ended_on,
+        loan.undrawn_fen,
+        loan.revolving_until,
     )
 
 
@@ -205,6 +209,8 @@ def loan_of(row: asyncpg.Record) -> Loan:
         subsidy_rate_ppm=row["subsidy_rate_ppm"],
         subsidy_ends_on=row["subsidy_ends_on"],
         subsidy_ended_on=row["subsidy_ended_on"],
+        undrawn_fen=Fen(row["undrawn_fen"]),
+        revolving_until=row["revolving_until"],
     )
 
 
@@ -298,6 +304,22 @@ async def lock_due(
         day,
         limit,
         after,
+    )
+    return [loan_of(row) for row in rows]
+
+
+async def lock_ended_limits(
+    session: AsyncSession, county_code: str, day: date, limit: int
+) -> list[Loan]:
+    """Limits whose last valid day is before a day and that still have room, in id order, held."""
+    rows = await database.fetch(
+        session,
+        """SELECT * FROM loan WHERE county_code = $1 AND state = 'active' AND undrawn_fen > 0
+             AND revolving_until < $2
+           ORDER BY loan_id LIMIT $3 FOR UPDATE""",
+        county_code,
+        day,
+        limit,
     )
     return [loan_of(row) for row in rows]
 
@@ -418,6 +440,8 @@ def _borrower(row: asyncpg.Record) -> Borrower:
         grade=row["grade"],
         limit_valid_until=row["limit_valid_until"],
         exposure_fen=Fen(row["exposure_fen"]),
+        people=row["people"],
+        entity_kind=row["entity_kind"],
     )
 
 
@@ -455,16 +479,34 @@ async def add_exposure(
 
 
 async def save_households(
-    session: AsyncSession, rows: Sequence[tuple[str, UUID, str, str]]
+    session: AsyncSession,
+    rows: Sequence[tuple[str, UUID, str, str]],
+    people: Sequence[int] = (),
 ) -> None:
-    """Write where households are and how they stand (county, id, area or '', status)."""
+    """Write where households are and how they stand (county, id, area or '', status), and how many
+    people live in each where that was said."""
+    counts = people or [0] * len(rows)
+    values = [(*row, count) for row, count in zip(rows, counts, strict=True)]
     await database.execute(
         session,
-        """INSERT INTO borrower (county_code, household_id, area_code, status)
-           SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[])
+        """INSERT INTO borrower (county_code, household_id, area_code, status, people)
+           SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::int[])
            ON CONFLICT (county_code, household_id) DO UPDATE SET
              area_code = coalesce(nullif(excluded.area_code, ''), borrower.area_code),
-             status = excluded.status""",
+             status = excluded.status,
+             people = coalesce(nullif(excluded.people, 0), borrower.people)""",
+        *database.columns(values, 5),
+    )
+
+
+async def save_entities(session: AsyncSession, rows: Sequence[tuple[str, UUID, str, str]]) -> None:
+    """Write entities that may borrow (county, id, area, kind); they have no household's status."""
+    await database.execute(
+        session,
+        """INSERT INTO borrower (county_code, household_id, area_code, entity_kind)
+           SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[])
+           ON CONFLICT (county_code, household_id) DO UPDATE SET
+             area_code = excluded.area_code, entity_kind = excluded.entity_kind""",
         *database.columns(rows, 4),
     )
 
@@ -674,8 +716,8 @@ SELECT
     (SELECT coalesce(sum(limit_fen), 0) FROM borrower WHERE county_code = $1) AS limit_fen,
     (SELECT count(*) FROM loans) AS applications_count,
     (SELECT count(*) FROM loans WHERE disbursed_on IS NOT NULL) AS disbursed_count,
-    (SELECT coalesce(sum(principal_fen), 0) FROM loans WHERE disbursed_on IS NOT NULL)
-        AS disbursed_fen,
+    (SELECT coalesce(sum(principal_fen - undrawn_fen), 0) FROM loans
+        WHERE disbursed_on IS NOT NULL) AS disbursed_fen,
     (SELECT coalesce(sum(outstanding_fen), 0) FROM loans) AS outstanding_principal_fen,
     (SELECT coalesce(sum(interest_owed_fen), 0) FROM loans) AS interest_owed_fen,
     (SELECT coalesce(sum(principal_fen), 0) FROM loans WHERE covered AND NOT compensated
@@ -697,7 +739,8 @@ SELECT
     (SELECT coalesce(sum(abs(b.exposure_fen - coalesce(l.exposure, 0))), 0)
      FROM (SELECT * FROM borrower WHERE county_code = $1) AS b
      LEFT JOIN (SELECT household_id, sum(CASE WHEN disbursed_on IS NULL THEN principal_fen
-                                              ELSE outstanding_fen END) AS exposure
+                                              ELSE outstanding_fen + undrawn_fen END)
+                    AS exposure
                 FROM loans WHERE state NOT IN ('refused', 'settled') GROUP BY household_id) AS l
        USING (household_id)) AS exposure_difference_fen
 """

@@ -189,7 +189,7 @@ Global___LoanRefused: _TypeAlias = LoanRefused  # noqa: Y015
 
 @_typing.final
 class LoanDisbursed(_message.Message):
-    """A loan was paid out. Aggregate: the loan."""
+    """A loan was paid out, or the first part of it: a draw or a batch. Aggregate: the loan."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1536,3 +1536,109 @@ class SubsidyPaid(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SubsidyPaid: _TypeAlias = SubsidyPaid  # noqa: Y015
+
+@_typing.final
+class LoanDrawn(_message.Message):
+    """A further part of a loan was paid out: a draw on a limit or a batch. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    OUTSTANDING_FEN_FIELD_NUMBER: _builtins.int
+    UNDRAWN_FEN_FIELD_NUMBER: _builtins.int
+    DRAWN_ON_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    household_id: _builtins.str
+    """The borrower (UUIDv7)."""
+    lender_id: _builtins.str
+    """The lender, an institution id."""
+    amount_fen: _builtins.int
+    """Amount paid out."""
+    outstanding_fen: _builtins.int
+    """Principal owed now."""
+    undrawn_fen: _builtins.int
+    """What may still be paid out."""
+    @_builtins.property
+    def drawn_on(self) -> _date_pb2.Date:
+        """Value date."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        outstanding_fen: _builtins.int = ...,
+        undrawn_fen: _builtins.int = ...,
+        drawn_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drawn_on", b"drawn_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "drawn_on", b"drawn_on", "household_id", b"household_id", "lender_id", b"lender_id", "loan_id", b"loan_id", "outstanding_fen", b"outstanding_fen", "undrawn_fen", b"undrawn_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanDrawn: _TypeAlias = LoanDrawn  # noqa: Y015
+
+@_typing.final
+class ApplicationSuspended(_message.Message):
+    """The borrower of an application must supply something; its deadline stands (S31). Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    WANTED_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    household_id: _builtins.str
+    """The borrower (UUIDv7)."""
+    wanted: _builtins.str
+    """What is wanted, a code."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        wanted: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["household_id", b"household_id", "loan_id", b"loan_id", "wanted", b"wanted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplicationSuspended: _TypeAlias = ApplicationSuspended  # noqa: Y015
+
+@_typing.final
+class ApplicationResumed(_message.Message):
+    """What was wanted was supplied; the deadline runs again. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    SLA_DUE_ON_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    @_builtins.property
+    def sla_due_on(self) -> _date_pb2.Date:
+        """The deadline now; unset for none."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        sla_due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sla_due_on", b"sla_due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan_id", b"loan_id", "sla_due_on", b"sla_due_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApplicationResumed: _TypeAlias = ApplicationResumed  # noqa: Y015

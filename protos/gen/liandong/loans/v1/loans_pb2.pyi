@@ -241,6 +241,34 @@ COLLECTION_STEP_KIND_ENFORCED: CollectionStepKind.ValueType  # 7
 """The judgment was enforced."""
 Global___CollectionStepKind: _TypeAlias = CollectionStepKind  # noqa: Y015
 
+class _SignatureKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SignatureKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SignatureKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SIGNATURE_KIND_UNSPECIFIED: _SignatureKind.ValueType  # 0
+    """Not said."""
+    SIGNATURE_KIND_COUNTY_APPROVAL: _SignatureKind.ValueType  # 1
+    """The county approves the batch."""
+    SIGNATURE_KIND_PROGRESS_SIGNED: _SignatureKind.ValueType  # 2
+    """The project's progress is signed off."""
+    SIGNATURE_KIND_JOINT_SIGNATURES: _SignatureKind.ValueType  # 3
+    """A party of the joint account signs."""
+
+class SignatureKind(_SignatureKind, metaclass=_SignatureKindEnumTypeWrapper):
+    """What a signature is for."""
+
+SIGNATURE_KIND_UNSPECIFIED: SignatureKind.ValueType  # 0
+"""Not said."""
+SIGNATURE_KIND_COUNTY_APPROVAL: SignatureKind.ValueType  # 1
+"""The county approves the batch."""
+SIGNATURE_KIND_PROGRESS_SIGNED: SignatureKind.ValueType  # 2
+"""The project's progress is signed off."""
+SIGNATURE_KIND_JOINT_SIGNATURES: SignatureKind.ValueType  # 3
+"""A party of the joint account signs."""
+Global___SignatureKind: _TypeAlias = SignatureKind  # noqa: Y015
+
 @_typing.final
 class Loan(_message.Message):
     """A loan, from application on."""
@@ -273,6 +301,8 @@ class Loan(_message.Message):
     SLA_DUE_ON_FIELD_NUMBER: _builtins.int
     SUSPENSE_FEN_FIELD_NUMBER: _builtins.int
     NEXT_DUE_ON_FIELD_NUMBER: _builtins.int
+    UNDRAWN_FEN_FIELD_NUMBER: _builtins.int
+    REVOLVING_UNTIL_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     county_code: _builtins.str
@@ -313,6 +343,8 @@ class Loan(_message.Message):
     """Part of what is owed that belongs to those who compensated the lender."""
     suspense_fen: _builtins.int
     """Paid too much; the payer's until it is given back."""
+    undrawn_fen: _builtins.int
+    """What may still be paid out of it: room of a limit, batches to come."""
     @_builtins.property
     def refusal_reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why it was refused."""
@@ -336,6 +368,10 @@ class Loan(_message.Message):
     @_builtins.property
     def next_due_on(self) -> _date_pb2.Date:
         """First day of which something agreed is not paid yet; unset when nothing is owed."""
+
+    @_builtins.property
+    def revolving_until(self) -> _date_pb2.Date:
+        """Last day on which a revolving limit may be drawn; unset for a loan of a term."""
 
     def __init__(
         self,
@@ -366,10 +402,12 @@ class Loan(_message.Message):
         sla_due_on: _date_pb2.Date | None = ...,
         suspense_fen: _builtins.int = ...,
         next_due_on: _date_pb2.Date | None = ...,
+        undrawn_fen: _builtins.int = ...,
+        revolving_until: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "matures_on", b"matures_on", "next_due_on", b"next_due_on", "sla_due_on", b"sla_due_on"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "matures_on", b"matures_on", "next_due_on", b"next_due_on", "revolving_until", b"revolving_until", "sla_due_on", b"sla_due_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "county_code", b"county_code", "covers_missing", b"covers_missing", "disbursed_on", b"disbursed_on", "five_tier_class", b"five_tier_class", "household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "matures_on", b"matures_on", "next_due_on", b"next_due_on", "next_step", b"next_step", "non_performing", b"non_performing", "outstanding_fen", b"outstanding_fen", "overdue_days", b"overdue_days", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme", b"programme", "rate_ppm", b"rate_ppm", "refusal_reasons", b"refusal_reasons", "sla_due_on", b"sla_due_on", "state", b"state", "subrogated_fen", b"subrogated_fen", "suspense_fen", b"suspense_fen", "term_months", b"term_months"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "county_code", b"county_code", "covers_missing", b"covers_missing", "disbursed_on", b"disbursed_on", "five_tier_class", b"five_tier_class", "household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "matures_on", b"matures_on", "next_due_on", b"next_due_on", "next_step", b"next_step", "non_performing", b"non_performing", "outstanding_fen", b"outstanding_fen", "overdue_days", b"overdue_days", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme", b"programme", "rate_ppm", b"rate_ppm", "refusal_reasons", b"refusal_reasons", "revolving_until", b"revolving_until", "sla_due_on", b"sla_due_on", "state", b"state", "subrogated_fen", b"subrogated_fen", "suspense_fen", b"suspense_fen", "term_months", b"term_months", "undrawn_fen", b"undrawn_fen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -392,12 +430,13 @@ class ApplyForLoanRequest(_message.Message):
     PURPOSE_FIELD_NUMBER: _builtins.int
     USED_IN_AREA_FIELD_NUMBER: _builtins.int
     ASSIGNMENT_EVIDENCE_FIELD_NUMBER: _builtins.int
+    PARTICULARS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call idempotent (UUID)."""
     county_code: _builtins.str
     """Six digits of the county."""
     household_id: _builtins.str
-    """The household (UUID)."""
+    """The borrower (UUID): a household, or an entity of the registry."""
     lender_id: _builtins.str
     """The lender, an institution id."""
     programme_id: _builtins.str
@@ -416,6 +455,10 @@ class ApplyForLoanRequest(_message.Message):
     """Hash of the household's authorisation that insurance payouts settle this loan first (S06); empty
     when it gave none, and then payouts go to the household.
     """
+    @_builtins.property
+    def particulars(self) -> Global___Particulars:
+        """What else the programme asks for."""
+
     def __init__(
         self,
         *,
@@ -430,10 +473,11 @@ class ApplyForLoanRequest(_message.Message):
         purpose: _builtins.str = ...,
         used_in_area: _builtins.str = ...,
         assignment_evidence: _builtins.str = ...,
+        particulars: Global___Particulars | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["particulars", b"particulars"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment_evidence", b"assignment_evidence", "county_code", b"county_code", "household_id", b"household_id", "lender_id", b"lender_id", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme_id", b"programme_id", "purpose", b"purpose", "request_id", b"request_id", "term_months", b"term_months", "used_in_area", b"used_in_area"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment_evidence", b"assignment_evidence", "county_code", b"county_code", "household_id", b"household_id", "lender_id", b"lender_id", "particulars", b"particulars", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme_id", b"programme_id", "purpose", b"purpose", "request_id", b"request_id", "term_months", b"term_months", "used_in_area", b"used_in_area"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -446,18 +490,24 @@ class ApplyForLoanResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LOAN_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def loan(self) -> Global___Loan:
         """The loan as it is now."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
+        """Every rule against it, each with its numbers; empty when nothing forbids it."""
 
     def __init__(
         self,
         *,
         loan: Global___Loan | None = ...,
+        findings: _abc.Iterable[Global___Finding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "loan", b"loan"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -478,6 +528,7 @@ class LoanApplication(_message.Message):
     PURPOSE_FIELD_NUMBER: _builtins.int
     USED_IN_AREA_FIELD_NUMBER: _builtins.int
     ASSIGNMENT_EVIDENCE_FIELD_NUMBER: _builtins.int
+    PARTICULARS_FIELD_NUMBER: _builtins.int
     household_id: _builtins.str
     """The household (UUID)."""
     lender_id: _builtins.str
@@ -498,6 +549,10 @@ class LoanApplication(_message.Message):
     """Hash of the household's authorisation that insurance payouts settle this loan first (S06); empty
     when it gave none, and then payouts go to the household.
     """
+    @_builtins.property
+    def particulars(self) -> Global___Particulars:
+        """What else the programme asks for."""
+
     def __init__(
         self,
         *,
@@ -510,10 +565,11 @@ class LoanApplication(_message.Message):
         purpose: _builtins.str = ...,
         used_in_area: _builtins.str = ...,
         assignment_evidence: _builtins.str = ...,
+        particulars: Global___Particulars | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["particulars", b"particulars"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment_evidence", b"assignment_evidence", "household_id", b"household_id", "lender_id", b"lender_id", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme_id", b"programme_id", "purpose", b"purpose", "term_months", b"term_months", "used_in_area", b"used_in_area"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment_evidence", b"assignment_evidence", "household_id", b"household_id", "lender_id", b"lender_id", "particulars", b"particulars", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme_id", b"programme_id", "purpose", b"purpose", "term_months", b"term_months", "used_in_area", b"used_in_area"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -587,6 +643,8 @@ class DecideApplicationRequest(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     APPROVE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    PROPOSED_RATE_PPM_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call idempotent (UUID)."""
     county_code: _builtins.str
@@ -599,6 +657,14 @@ class DecideApplicationRequest(_message.Message):
     """True to pass the step, false to refuse the loan."""
     reason: _builtins.str
     """Why; needed when it is refused."""
+    evidence: _builtins.str
+    """Hash of the report or minutes it rests on; needed of an investigation, and of an organ that is
+    no institution of the platform.
+    """
+    proposed_rate_ppm: _builtins.int
+    """Yearly rate in parts per million that the lender names with the last step; 0 for the one that
+    the application proposed.
+    """
     def __init__(
         self,
         *,
@@ -608,10 +674,12 @@ class DecideApplicationRequest(_message.Message):
         step: _builtins.str = ...,
         approve: _builtins.bool = ...,
         reason: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+        proposed_rate_ppm: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "county_code", b"county_code", "loan_id", b"loan_id", "reason", b"reason", "request_id", b"request_id", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "county_code", b"county_code", "evidence", b"evidence", "loan_id", b"loan_id", "proposed_rate_ppm", b"proposed_rate_ppm", "reason", b"reason", "request_id", b"request_id", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -651,6 +719,8 @@ class ApplicationDecision(_message.Message):
     STEP_FIELD_NUMBER: _builtins.int
     APPROVE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    PROPOSED_RATE_PPM_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUID)."""
     step: _builtins.str
@@ -659,6 +729,14 @@ class ApplicationDecision(_message.Message):
     """True to pass the step, false to refuse the loan."""
     reason: _builtins.str
     """Why; needed when it is refused."""
+    evidence: _builtins.str
+    """Hash of the report or minutes it rests on; needed of an investigation, and of an organ that is
+    no institution of the platform.
+    """
+    proposed_rate_ppm: _builtins.int
+    """Yearly rate in parts per million that the lender names with the last step; 0 for the one that
+    the application proposed.
+    """
     def __init__(
         self,
         *,
@@ -666,10 +744,12 @@ class ApplicationDecision(_message.Message):
         step: _builtins.str = ...,
         approve: _builtins.bool = ...,
         reason: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+        proposed_rate_ppm: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "loan_id", b"loan_id", "reason", b"reason", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "evidence", b"evidence", "loan_id", b"loan_id", "proposed_rate_ppm", b"proposed_rate_ppm", "reason", b"reason", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -4457,3 +4537,1169 @@ class ListBreakerRecordsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListBreakerRecordsResponse: _TypeAlias = ListBreakerRecordsResponse  # noqa: Y015
+
+@_typing.final
+class Document(_message.Message):
+    """A paper that comes with an application, by reference."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Kind, a code of the programme, e.g. `id_card`."""
+    evidence: _builtins.str
+    """Hash of the paper."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Document: _TypeAlias = Document  # noqa: Y015
+
+@_typing.final
+class Project(_message.Message):
+    """A project of a library (HN-PO.loa.3)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROJECT_ID_FIELD_NUMBER: _builtins.int
+    GRADE_FIELD_NUMBER: _builtins.int
+    LIBRARY_LEVELS_FIELD_NUMBER: _builtins.int
+    WHITELISTED_FIELD_NUMBER: _builtins.int
+    project_id: _builtins.str
+    """The project, a code of the library."""
+    grade: _builtins.str
+    """Its grade, a code of the programme."""
+    whitelisted: _builtins.bool
+    """True when it is on the white list (HN-PO.loa.4)."""
+    @_builtins.property
+    def library_levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Libraries that hold it, e.g. `province`, `city`, `county`."""
+
+    def __init__(
+        self,
+        *,
+        project_id: _builtins.str = ...,
+        grade: _builtins.str = ...,
+        library_levels: _abc.Iterable[_builtins.str] | None = ...,
+        whitelisted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grade", b"grade", "library_levels", b"library_levels", "project_id", b"project_id", "whitelisted", b"whitelisted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Project: _TypeAlias = Project  # noqa: Y015
+
+@_typing.final
+class Fact(_message.Message):
+    """A fact that a gate of the programme asks about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    HOLDS_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """The gate's code."""
+    holds: _builtins.bool
+    """Whether it holds."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        holds: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "holds", b"holds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fact: _TypeAlias = Fact  # noqa: Y015
+
+@_typing.final
+class Fee(_message.Message):
+    """A cost besides interest that the lender charges."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """A code of the programme."""
+    amount_fen: _builtins.int
+    """Amount."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "code", b"code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Fee: _TypeAlias = Fee  # noqa: Y015
+
+@_typing.final
+class Particulars(_message.Message):
+    """What an application states besides how much, from whom, for what and for how long."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    IDENTITY_PROOF_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    AUTHORISED_BY_FIELD_NUMBER: _builtins.int
+    AUTHORITY_EVIDENCE_FIELD_NUMBER: _builtins.int
+    SIGNATORIES_FIELD_NUMBER: _builtins.int
+    PROJECT_FIELD_NUMBER: _builtins.int
+    USE_MODE_FIELD_NUMBER: _builtins.int
+    CONDUCT_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    REPAYER_ID_FIELD_NUMBER: _builtins.int
+    PRODUCTION_CYCLE_MONTHS_FIELD_NUMBER: _builtins.int
+    PROPOSED_RATE_PPM_FIELD_NUMBER: _builtins.int
+    SETTLEMENT_FIELD_NUMBER: _builtins.int
+    FUNDING_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    BIRTH_DATE_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
+    FEES_FIELD_NUMBER: _builtins.int
+    MEMBER_IDS_FIELD_NUMBER: _builtins.int
+    GUARANTOR_ID_FIELD_NUMBER: _builtins.int
+    channel: _builtins.str
+    """`counter` or `online`; empty counts as the counter."""
+    identity_proof: _builtins.str
+    """How the borrower proved who it is, e.g. `id_card` or `remote_biometric`."""
+    authorised_by: _builtins.str
+    """Who authorised it from afar, e.g. `adult_child`; empty when the borrower came (YY.reg.4)."""
+    use_mode: _builtins.str
+    """How the money works, a code of the programme."""
+    user_id: _builtins.str
+    """Who uses the money (UUID); empty: the borrower."""
+    repayer_id: _builtins.str
+    """Who repays it (UUID); empty: the borrower."""
+    production_cycle_months: _builtins.int
+    """Months of the production cycle, where the term follows it; 0 unknown (HN-RCU.loa.4)."""
+    proposed_rate_ppm: _builtins.int
+    """Yearly rate that the lender proposes, in parts per million; 0 for none."""
+    settlement: _builtins.str
+    """How it is paid back, one of the product's `interest_settlement`; empty for the first."""
+    funding: _builtins.str
+    """Whose money is lent, a funding source of the product; empty for none named."""
+    standing: _builtins.str
+    """The borrower's standing among the product's amount tiers; empty for none."""
+    guarantor_id: _builtins.str
+    """The guarantor, an institution id; empty for none."""
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___Document]:
+        """Papers, by reference."""
+
+    @_builtins.property
+    def authority_evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Pieces of evidence of that, codes of the programme."""
+
+    @_builtins.property
+    def signatories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who signed, e.g. `borrower`, `spouse`."""
+
+    @_builtins.property
+    def project(self) -> Global___Project:
+        """The project; unset for none."""
+
+    @_builtins.property
+    def conduct(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Conduct that was found, codes of the programme."""
+
+    @_builtins.property
+    def birth_date(self) -> _date_pb2.Date:
+        """Birth date of the borrower, where the programme has an age limit (S32)."""
+
+    @_builtins.property
+    def facts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fact]:
+        """Facts that gates ask about; what is not stated does not hold."""
+
+    @_builtins.property
+    def fees(self) -> _containers.RepeatedCompositeFieldContainer[Global___Fee]:
+        """Costs besides interest."""
+
+    @_builtins.property
+    def member_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a group: the households beside the borrower (UUID)."""
+
+    def __init__(
+        self,
+        *,
+        channel: _builtins.str = ...,
+        identity_proof: _builtins.str = ...,
+        documents: _abc.Iterable[Global___Document] | None = ...,
+        authorised_by: _builtins.str = ...,
+        authority_evidence: _abc.Iterable[_builtins.str] | None = ...,
+        signatories: _abc.Iterable[_builtins.str] | None = ...,
+        project: Global___Project | None = ...,
+        use_mode: _builtins.str = ...,
+        conduct: _abc.Iterable[_builtins.str] | None = ...,
+        user_id: _builtins.str = ...,
+        repayer_id: _builtins.str = ...,
+        production_cycle_months: _builtins.int = ...,
+        proposed_rate_ppm: _builtins.int = ...,
+        settlement: _builtins.str = ...,
+        funding: _builtins.str = ...,
+        standing: _builtins.str = ...,
+        birth_date: _date_pb2.Date | None = ...,
+        facts: _abc.Iterable[Global___Fact] | None = ...,
+        fees: _abc.Iterable[Global___Fee] | None = ...,
+        member_ids: _abc.Iterable[_builtins.str] | None = ...,
+        guarantor_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["birth_date", b"birth_date", "project", b"project"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorised_by", b"authorised_by", "authority_evidence", b"authority_evidence", "birth_date", b"birth_date", "channel", b"channel", "conduct", b"conduct", "documents", b"documents", "facts", b"facts", "fees", b"fees", "funding", b"funding", "guarantor_id", b"guarantor_id", "identity_proof", b"identity_proof", "member_ids", b"member_ids", "production_cycle_months", b"production_cycle_months", "project", b"project", "proposed_rate_ppm", b"proposed_rate_ppm", "repayer_id", b"repayer_id", "settlement", b"settlement", "signatories", b"signatories", "standing", b"standing", "use_mode", b"use_mode", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Particulars: _TypeAlias = Particulars  # noqa: Y015
+
+@_typing.final
+class Finding(_message.Message):
+    """One rule against an application."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    WORKING_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Stable reason."""
+    working: _builtins.str
+    """The numbers that decided."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        working: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "working", b"working"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+@_typing.final
+class StepTaken(_message.Message):
+    """A step of the chain as it was taken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    ORGAN_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    INSTITUTION_ID_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    TAKEN_ON_FIELD_NUMBER: _builtins.int
+    step: _builtins.str
+    """The step, a code of the programme."""
+    organ: _builtins.str
+    """The organ whose step it is."""
+    body: _builtins.str
+    """The body that decided, empty where the organ itself did."""
+    institution_id: _builtins.str
+    """The institution that recorded it."""
+    person_id: _builtins.str
+    """The person, `machine` where none had to decide."""
+    approved: _builtins.bool
+    """Passed or refused."""
+    reason: _builtins.str
+    """Why."""
+    evidence: _builtins.str
+    """Hash of the report or minutes."""
+    @_builtins.property
+    def taken_on(self) -> _date_pb2.Date:
+        """The business date."""
+
+    def __init__(
+        self,
+        *,
+        step: _builtins.str = ...,
+        organ: _builtins.str = ...,
+        body: _builtins.str = ...,
+        institution_id: _builtins.str = ...,
+        person_id: _builtins.str = ...,
+        approved: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+        taken_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["taken_on", b"taken_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "body", b"body", "evidence", b"evidence", "institution_id", b"institution_id", "organ", b"organ", "person_id", b"person_id", "reason", b"reason", "step", b"step", "taken_on", b"taken_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepTaken: _TypeAlias = StepTaken  # noqa: Y015
+
+@_typing.final
+class Contract(_message.Message):
+    """What an approval fixed, for life."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVED_ON_FIELD_NUMBER: _builtins.int
+    RATE_PPM_FIELD_NUMBER: _builtins.int
+    REFERENCE_PPM_FIELD_NUMBER: _builtins.int
+    SUBSIDISED_RATE_PPM_FIELD_NUMBER: _builtins.int
+    VALID_UNTIL_FIELD_NUMBER: _builtins.int
+    BREAKER_EPOCHS_FIELD_NUMBER: _builtins.int
+    WORKING_FIELD_NUMBER: _builtins.int
+    rate_ppm: _builtins.int
+    """Yearly rate in parts per million."""
+    reference_ppm: _builtins.int
+    """The published rate it was measured against; 0 when it refers to none."""
+    subsidised_rate_ppm: _builtins.int
+    """Yearly rate that the treasury bears."""
+    working: _builtins.str
+    """How the price came about."""
+    @_builtins.property
+    def approved_on(self) -> _date_pb2.Date:
+        """The business date of the approval, to which the price refers."""
+
+    @_builtins.property
+    def valid_until(self) -> _date_pb2.Date:
+        """Last valid day of a limit; unset for a loan of a term."""
+
+    @_builtins.property
+    def breaker_epochs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The breakers it passed, `scope:id=epoch`."""
+
+    def __init__(
+        self,
+        *,
+        approved_on: _date_pb2.Date | None = ...,
+        rate_ppm: _builtins.int = ...,
+        reference_ppm: _builtins.int = ...,
+        subsidised_rate_ppm: _builtins.int = ...,
+        valid_until: _date_pb2.Date | None = ...,
+        breaker_epochs: _abc.Iterable[_builtins.str] | None = ...,
+        working: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approved_on", b"approved_on", "valid_until", b"valid_until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved_on", b"approved_on", "breaker_epochs", b"breaker_epochs", "rate_ppm", b"rate_ppm", "reference_ppm", b"reference_ppm", "subsidised_rate_ppm", b"subsidised_rate_ppm", "valid_until", b"valid_until", "working", b"working"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Contract: _TypeAlias = Contract  # noqa: Y015
+
+@_typing.final
+class Pause(_message.Message):
+    """A time in which the borrower had to supply something."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WANTED_FIELD_NUMBER: _builtins.int
+    ASKED_ON_FIELD_NUMBER: _builtins.int
+    SUPPLIED_ON_FIELD_NUMBER: _builtins.int
+    wanted: _builtins.str
+    """What was wanted, a code."""
+    @_builtins.property
+    def asked_on(self) -> _date_pb2.Date:
+        """From this day."""
+
+    @_builtins.property
+    def supplied_on(self) -> _date_pb2.Date:
+        """To this day; unset while it lasts."""
+
+    def __init__(
+        self,
+        *,
+        wanted: _builtins.str = ...,
+        asked_on: _date_pb2.Date | None = ...,
+        supplied_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asked_on", b"asked_on", "supplied_on", b"supplied_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_on", b"asked_on", "supplied_on", b"supplied_on", "wanted", b"wanted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pause: _TypeAlias = Pause  # noqa: Y015
+
+@_typing.final
+class GetApplicationRequest(_message.Message):
+    """Asks for an application's file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetApplicationRequest: _TypeAlias = GetApplicationRequest  # noqa: Y015
+
+@_typing.final
+class GetApplicationResponse(_message.Message):
+    """The file of an application."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    BORROWER_KIND_FIELD_NUMBER: _builtins.int
+    PARTICULARS_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    PAUSES_FIELD_NUMBER: _builtins.int
+    CONTRACT_FIELD_NUMBER: _builtins.int
+    CLOCK_ON_FIELD_NUMBER: _builtins.int
+    DONE_ON_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    borrower_kind: _builtins.str
+    """`household`, or the kind of the entity that borrows."""
+    late: _builtins.bool
+    """True when that was after the deadline."""
+    due_at: _builtins.str
+    """Of a deadline in minutes, the moment (RFC 3339); empty for none."""
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    @_builtins.property
+    def particulars(self) -> Global___Particulars:
+        """What was stated."""
+
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
+        """Every rule against it, each with its numbers."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___StepTaken]:
+        """The steps taken, in order."""
+
+    @_builtins.property
+    def pauses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pause]:
+        """Times in which the clock stood."""
+
+    @_builtins.property
+    def contract(self) -> Global___Contract:
+        """The contract; unset before the approval."""
+
+    @_builtins.property
+    def clock_on(self) -> _date_pb2.Date:
+        """Since when the clock runs; unset before acceptance."""
+
+    @_builtins.property
+    def done_on(self) -> _date_pb2.Date:
+        """The first money; unset before."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+        borrower_kind: _builtins.str = ...,
+        particulars: Global___Particulars | None = ...,
+        findings: _abc.Iterable[Global___Finding] | None = ...,
+        steps: _abc.Iterable[Global___StepTaken] | None = ...,
+        pauses: _abc.Iterable[Global___Pause] | None = ...,
+        contract: Global___Contract | None = ...,
+        clock_on: _date_pb2.Date | None = ...,
+        done_on: _date_pb2.Date | None = ...,
+        late: _builtins.bool = ...,
+        due_at: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["clock_on", b"clock_on", "contract", b"contract", "done_on", b"done_on", "loan", b"loan", "particulars", b"particulars"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["borrower_kind", b"borrower_kind", "clock_on", b"clock_on", "contract", b"contract", "done_on", b"done_on", "due_at", b"due_at", "findings", b"findings", "late", b"late", "loan", b"loan", "particulars", b"particulars", "pauses", b"pauses", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetApplicationResponse: _TypeAlias = GetApplicationResponse  # noqa: Y015
+
+@_typing.final
+class SuspendApplicationRequest(_message.Message):
+    """Asks the borrower for something."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    WANTED_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    wanted: _builtins.str
+    """What is wanted, a code."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        wanted: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "request_id", b"request_id", "wanted", b"wanted"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendApplicationRequest: _TypeAlias = SuspendApplicationRequest  # noqa: Y015
+
+@_typing.final
+class SuspendApplicationResponse(_message.Message):
+    """The clock stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendApplicationResponse: _TypeAlias = SuspendApplicationResponse  # noqa: Y015
+
+@_typing.final
+class ResumeApplicationRequest(_message.Message):
+    """Notes that it was supplied."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeApplicationRequest: _TypeAlias = ResumeApplicationRequest  # noqa: Y015
+
+@_typing.final
+class ResumeApplicationResponse(_message.Message):
+    """The clock runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeApplicationResponse: _TypeAlias = ResumeApplicationResponse  # noqa: Y015
+
+@_typing.final
+class CancelApplicationRequest(_message.Message):
+    """Withdraws an application."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelApplicationRequest: _TypeAlias = CancelApplicationRequest  # noqa: Y015
+
+@_typing.final
+class CancelApplicationResponse(_message.Message):
+    """It is withdrawn."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelApplicationResponse: _TypeAlias = CancelApplicationResponse  # noqa: Y015
+
+@_typing.final
+class RequestCoverAgainRequest(_message.Message):
+    """Asks the fund again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestCoverAgainRequest: _TypeAlias = RequestCoverAgainRequest  # noqa: Y015
+
+@_typing.final
+class RequestCoverAgainResponse(_message.Message):
+    """The fund is asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestCoverAgainResponse: _TypeAlias = RequestCoverAgainResponse  # noqa: Y015
+
+@_typing.final
+class DrawOnLimitRequest(_message.Message):
+    """Draws on a limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    IDENTITY_PROOF_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    amount_fen: _builtins.int
+    """Amount."""
+    channel: _builtins.str
+    """`counter` or `online`; empty counts as the counter."""
+    identity_proof: _builtins.str
+    """How the borrower proved who draws, e.g. `face_recognition` (TX.loa.5)."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        channel: _builtins.str = ...,
+        identity_proof: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "channel", b"channel", "county_code", b"county_code", "identity_proof", b"identity_proof", "loan_id", b"loan_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrawOnLimitRequest: _TypeAlias = DrawOnLimitRequest  # noqa: Y015
+
+@_typing.final
+class DrawOnLimitResponse(_message.Message):
+    """It is paid out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DrawOnLimitResponse: _TypeAlias = DrawOnLimitResponse  # noqa: Y015
+
+@_typing.final
+class Batch(_message.Message):
+    """A part of a controlled loan, released on its own."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    SUPPLIER_FIELD_NUMBER: _builtins.int
+    PAID_FIELD_NUMBER: _builtins.int
+    COUNTY_APPROVED_BY_FIELD_NUMBER: _builtins.int
+    PROGRESS_SIGNED_BY_FIELD_NUMBER: _builtins.int
+    SIGNED_FOR_FIELD_NUMBER: _builtins.int
+    PAID_ON_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """From 1."""
+    amount_fen: _builtins.int
+    """Amount."""
+    purpose: _builtins.str
+    """What it pays for."""
+    evidence: _builtins.str
+    """Hash of the contract, invoice or plan it rests on."""
+    supplier: _builtins.str
+    """The supplier's account that is paid, by reference; empty for none."""
+    paid: _builtins.bool
+    """True once it is paid."""
+    county_approved_by: _builtins.str
+    """The person who approved it for the county; empty for nobody yet."""
+    progress_signed_by: _builtins.str
+    """The person who signed the progress; empty for nobody yet."""
+    @_builtins.property
+    def signed_for(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Parties of the joint account that signed."""
+
+    @_builtins.property
+    def paid_on(self) -> _date_pb2.Date:
+        """The day it was paid; unset before."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        amount_fen: _builtins.int = ...,
+        purpose: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+        supplier: _builtins.str = ...,
+        paid: _builtins.bool = ...,
+        county_approved_by: _builtins.str = ...,
+        progress_signed_by: _builtins.str = ...,
+        signed_for: _abc.Iterable[_builtins.str] | None = ...,
+        paid_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["paid_on", b"paid_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "county_approved_by", b"county_approved_by", "evidence", b"evidence", "number", b"number", "paid", b"paid", "paid_on", b"paid_on", "progress_signed_by", b"progress_signed_by", "purpose", b"purpose", "signed_for", b"signed_for", "supplier", b"supplier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Batch: _TypeAlias = Batch  # noqa: Y015
+
+@_typing.final
+class RequestBatchRequest(_message.Message):
+    """Asks for a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    SUPPLIER_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    amount_fen: _builtins.int
+    """Amount."""
+    purpose: _builtins.str
+    """What it pays for."""
+    evidence: _builtins.str
+    """Hash of the contract, invoice or plan it rests on; empty for none."""
+    supplier: _builtins.str
+    """The supplier's account to be paid, by reference; empty for none."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        purpose: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+        supplier: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "county_code", b"county_code", "evidence", b"evidence", "loan_id", b"loan_id", "purpose", b"purpose", "request_id", b"request_id", "supplier", b"supplier"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestBatchRequest: _TypeAlias = RequestBatchRequest  # noqa: Y015
+
+@_typing.final
+class RequestBatchResponse(_message.Message):
+    """It is taken in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def batch(self) -> Global___Batch:
+        """The batch as it is now."""
+
+    def __init__(
+        self,
+        *,
+        batch: Global___Batch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestBatchResponse: _TypeAlias = RequestBatchResponse  # noqa: Y015
+
+@_typing.final
+class SignBatchRequest(_message.Message):
+    """Signs a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PARTY_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    number: _builtins.int
+    """Number of the batch."""
+    kind: Global___SignatureKind.ValueType
+    """What for."""
+    party: _builtins.str
+    """Of a joint account, for which party, an organ of the programme; empty otherwise."""
+    evidence: _builtins.str
+    """Hash of the paper that was signed; needed for a party that is no institution of the platform."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        kind: Global___SignatureKind.ValueType = ...,
+        party: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "evidence", b"evidence", "kind", b"kind", "loan_id", b"loan_id", "number", b"number", "party", b"party", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignBatchRequest: _TypeAlias = SignBatchRequest  # noqa: Y015
+
+@_typing.final
+class SignBatchResponse(_message.Message):
+    """It is signed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def batch(self) -> Global___Batch:
+        """The batch as it is now."""
+
+    def __init__(
+        self,
+        *,
+        batch: Global___Batch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignBatchResponse: _TypeAlias = SignBatchResponse  # noqa: Y015
+
+@_typing.final
+class PayBatchRequest(_message.Message):
+    """Pays a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    PAYMENT_EVIDENCE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    number: _builtins.int
+    """Number of the batch."""
+    payment_evidence: _builtins.str
+    """Hash of the payment to the supplier; needed where payment is entrusted."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        number: _builtins.int = ...,
+        payment_evidence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "number", b"number", "payment_evidence", b"payment_evidence", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PayBatchRequest: _TypeAlias = PayBatchRequest  # noqa: Y015
+
+@_typing.final
+class PayBatchResponse(_message.Message):
+    """It is paid."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    @_builtins.property
+    def batch(self) -> Global___Batch:
+        """The batch as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+        batch: Global___Batch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch", b"batch", "loan", b"loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PayBatchResponse: _TypeAlias = PayBatchResponse  # noqa: Y015
+
+@_typing.final
+class ListBatchesRequest(_message.Message):
+    """Asks for the batches of a loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBatchesRequest: _TypeAlias = ListBatchesRequest  # noqa: Y015
+
+@_typing.final
+class ListBatchesResponse(_message.Message):
+    """The batches."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCHES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Batch]:
+        """In order, at most 100."""
+
+    def __init__(
+        self,
+        *,
+        batches: _abc.Iterable[Global___Batch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBatchesResponse: _TypeAlias = ListBatchesResponse  # noqa: Y015
+
+@_typing.final
+class GiveUpUndrawnRequest(_message.Message):
+    """Gives up what is undrawn."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "loan_id", b"loan_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiveUpUndrawnRequest: _TypeAlias = GiveUpUndrawnRequest  # noqa: Y015
+
+@_typing.final
+class GiveUpUndrawnResponse(_message.Message):
+    """Nothing more is paid out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def loan(self) -> Global___Loan:
+        """The loan as it is now."""
+
+    def __init__(
+        self,
+        *,
+        loan: Global___Loan | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["loan", b"loan"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GiveUpUndrawnResponse: _TypeAlias = GiveUpUndrawnResponse  # noqa: Y015

@@ -110,6 +110,61 @@ class LoansServiceStub:
                 request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodRequest.SerializeToString,
                 response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodResponse.FromString,
                 _registered_method=True)
+        self.GetApplication = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/GetApplication',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetApplicationRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetApplicationResponse.FromString,
+                _registered_method=True)
+        self.SuspendApplication = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/SuspendApplication',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SuspendApplicationRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SuspendApplicationResponse.FromString,
+                _registered_method=True)
+        self.ResumeApplication = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ResumeApplication',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ResumeApplicationRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ResumeApplicationResponse.FromString,
+                _registered_method=True)
+        self.CancelApplication = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/CancelApplication',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CancelApplicationRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CancelApplicationResponse.FromString,
+                _registered_method=True)
+        self.RequestCoverAgain = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/RequestCoverAgain',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RequestCoverAgainRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RequestCoverAgainResponse.FromString,
+                _registered_method=True)
+        self.DrawOnLimit = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/DrawOnLimit',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.DrawOnLimitRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.DrawOnLimitResponse.FromString,
+                _registered_method=True)
+        self.RequestBatch = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/RequestBatch',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RequestBatchRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RequestBatchResponse.FromString,
+                _registered_method=True)
+        self.SignBatch = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/SignBatch',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SignBatchRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SignBatchResponse.FromString,
+                _registered_method=True)
+        self.PayBatch = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/PayBatch',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.PayBatchRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.PayBatchResponse.FromString,
+                _registered_method=True)
+        self.ListBatches = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ListBatches',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBatchesRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBatchesResponse.FromString,
+                _registered_method=True)
+        self.GiveUpUndrawn = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/GiveUpUndrawn',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GiveUpUndrawnRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GiveUpUndrawnResponse.FromString,
+                _registered_method=True)
         self.GetLoan = channel.unary_unary(
                 '/liandong.loans.v1.LoansService/GetLoan',
                 request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetLoanRequest.SerializeToString,
@@ -397,6 +452,96 @@ class LoansServiceServicer:
     def CloseAccountingPeriod(self, request, context):
         """Close the books of a county through a day: no value date may lie there any more.
         FAILED_PRECONDITION PERIOD_CLOSED when they are closed that far already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetApplication(self, request, context):
+        """The file of an application: what was stated, what every rule found with its numbers, the steps
+        taken, the clock, and the contract once it is approved.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuspendApplication(self, request, context):
+        """Stop an application's clock: the borrower must supply something (S31). No step is decided
+        meanwhile. FAILED_PRECONDITION CANNOT_SUSPEND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeApplication(self, request, context):
+        """What was wanted was supplied: the time in between does not count. FAILED_PRECONDITION
+        NOT_SUSPENDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelApplication(self, request, context):
+        """Withdraw an application, or an approved loan of which nothing was paid out: it is refused with
+        the reason WITHDRAWN, its limit and cover are free again. FAILED_PRECONDITION CANNOT_CANCEL.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequestCoverAgain(self, request, context):
+        """Ask the fund again for a loan whose cover it gave back because lending had stopped.
+        FAILED_PRECONDITION: NO_COVER_WANTED, BREAKER_TRIPPED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DrawOnLimit(self, request, context):
+        """Draw on a revolving limit (S33); paying back is RepayLoan and makes room. FAILED_PRECONDITION:
+        DRAW_ABOVE_LIMIT, LIMIT_EXPIRED, NOT_REVOLVING, LOAN_NOT_APPROVED, BREAKER_TRIPPED, SANCTIONED,
+        IDENTITY_NOT_PROVEN, COVER_NOT_IN_FORCE, SAME_PERSON.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequestBatch(self, request, context):
+        """Ask for a batch of a controlled loan, with its evidence and the supplier (S51).
+        FAILED_PRECONDITION: NOT_CONTROLLED, NOT_STAGED, BATCH_ABOVE_LOAN, LOAN_NOT_APPROVED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SignBatch(self, request, context):
+        """Sign a batch: the county's approval, the progress, or one party of the joint account.
+        FAILED_PRECONDITION: SIGNATURE_NOT_WANTED, NOT_A_SIGNATORY, SAME_PERSON, EVIDENCE_NEEDED;
+        PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PayBatch(self, request, context):
+        """Pay a batch that has all that the programme asks for, to the supplier where payment is
+        entrusted. FAILED_PRECONDITION: BATCH_INCOMPLETE, BATCH_PAID, BATCH_ABOVE_LOAN and those of
+        DisburseLoan.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBatches(self, request, context):
+        """The batches of a controlled loan, in order; at most 100.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GiveUpUndrawn(self, request, context):
+        """Pay out no more of a loan that was paid out in part, or end a limit before its time.
+        FAILED_PRECONDITION NOTHING_UNDRAWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -735,6 +880,61 @@ def add_LoansServiceServicer_to_server(servicer, server):
                     servicer.CloseAccountingPeriod,
                     request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodRequest.FromString,
                     response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodResponse.SerializeToString,
+            ),
+            'GetApplication': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetApplication,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetApplicationRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GetApplicationResponse.SerializeToString,
+            ),
+            'SuspendApplication': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendApplication,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SuspendApplicationRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SuspendApplicationResponse.SerializeToString,
+            ),
+            'ResumeApplication': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeApplication,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ResumeApplicationRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ResumeApplicationResponse.SerializeToString,
+            ),
+            'CancelApplication': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelApplication,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CancelApplicationRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.CancelApplicationResponse.SerializeToString,
+            ),
+            'RequestCoverAgain': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestCoverAgain,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RequestCoverAgainRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RequestCoverAgainResponse.SerializeToString,
+            ),
+            'DrawOnLimit': grpc.unary_unary_rpc_method_handler(
+                    servicer.DrawOnLimit,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.DrawOnLimitRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.DrawOnLimitResponse.SerializeToString,
+            ),
+            'RequestBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequestBatch,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RequestBatchRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.RequestBatchResponse.SerializeToString,
+            ),
+            'SignBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignBatch,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SignBatchRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SignBatchResponse.SerializeToString,
+            ),
+            'PayBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.PayBatch,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.PayBatchRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.PayBatchResponse.SerializeToString,
+            ),
+            'ListBatches': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBatches,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBatchesRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBatchesResponse.SerializeToString,
+            ),
+            'GiveUpUndrawn': grpc.unary_unary_rpc_method_handler(
+                    servicer.GiveUpUndrawn,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GiveUpUndrawnRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.GiveUpUndrawnResponse.SerializeToString,
             ),
             'GetLoan': grpc.unary_unary_rpc_method_handler(
                     servicer.GetLoan,
@@ -1296,6 +1496,303 @@ class LoansService:
             '/liandong.loans.v1.LoansService/CloseAccountingPeriod',
             liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodRequest.SerializeToString,
             liandong_dot_loans_dot_v1_dot_loans__pb2.CloseAccountingPeriodResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetApplication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/GetApplication',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetApplicationRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GetApplicationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendApplication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/SuspendApplication',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.SuspendApplicationRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.SuspendApplicationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeApplication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ResumeApplication',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ResumeApplicationRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ResumeApplicationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelApplication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/CancelApplication',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.CancelApplicationRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.CancelApplicationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestCoverAgain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/RequestCoverAgain',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RequestCoverAgainRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RequestCoverAgainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DrawOnLimit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/DrawOnLimit',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.DrawOnLimitRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.DrawOnLimitResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequestBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/RequestBatch',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RequestBatchRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.RequestBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/SignBatch',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.SignBatchRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.SignBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PayBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/PayBatch',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.PayBatchRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.PayBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBatches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ListBatches',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListBatchesRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListBatchesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GiveUpUndrawn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/GiveUpUndrawn',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GiveUpUndrawnRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.GiveUpUndrawnResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -82,6 +82,51 @@ class LoansServiceStub:
     """Close the books of a county through a day: no value date may lie there any more.
     FAILED_PRECONDITION PERIOD_CLOSED when they are closed that far already.
     """
+    GetApplication: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GetApplicationRequest, _loans_pb2.GetApplicationResponse]
+    """The file of an application: what was stated, what every rule found with its numbers, the steps
+    taken, the clock, and the contract once it is approved.
+    """
+    SuspendApplication: _grpc.UnaryUnaryMultiCallable[_loans_pb2.SuspendApplicationRequest, _loans_pb2.SuspendApplicationResponse]
+    """Stop an application's clock: the borrower must supply something (S31). No step is decided
+    meanwhile. FAILED_PRECONDITION CANNOT_SUSPEND.
+    """
+    ResumeApplication: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ResumeApplicationRequest, _loans_pb2.ResumeApplicationResponse]
+    """What was wanted was supplied: the time in between does not count. FAILED_PRECONDITION
+    NOT_SUSPENDED.
+    """
+    CancelApplication: _grpc.UnaryUnaryMultiCallable[_loans_pb2.CancelApplicationRequest, _loans_pb2.CancelApplicationResponse]
+    """Withdraw an application, or an approved loan of which nothing was paid out: it is refused with
+    the reason WITHDRAWN, its limit and cover are free again. FAILED_PRECONDITION CANNOT_CANCEL.
+    """
+    RequestCoverAgain: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RequestCoverAgainRequest, _loans_pb2.RequestCoverAgainResponse]
+    """Ask the fund again for a loan whose cover it gave back because lending had stopped.
+    FAILED_PRECONDITION: NO_COVER_WANTED, BREAKER_TRIPPED.
+    """
+    DrawOnLimit: _grpc.UnaryUnaryMultiCallable[_loans_pb2.DrawOnLimitRequest, _loans_pb2.DrawOnLimitResponse]
+    """Draw on a revolving limit (S33); paying back is RepayLoan and makes room. FAILED_PRECONDITION:
+    DRAW_ABOVE_LIMIT, LIMIT_EXPIRED, NOT_REVOLVING, LOAN_NOT_APPROVED, BREAKER_TRIPPED, SANCTIONED,
+    IDENTITY_NOT_PROVEN, COVER_NOT_IN_FORCE, SAME_PERSON.
+    """
+    RequestBatch: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RequestBatchRequest, _loans_pb2.RequestBatchResponse]
+    """Ask for a batch of a controlled loan, with its evidence and the supplier (S51).
+    FAILED_PRECONDITION: NOT_CONTROLLED, NOT_STAGED, BATCH_ABOVE_LOAN, LOAN_NOT_APPROVED.
+    """
+    SignBatch: _grpc.UnaryUnaryMultiCallable[_loans_pb2.SignBatchRequest, _loans_pb2.SignBatchResponse]
+    """Sign a batch: the county's approval, the progress, or one party of the joint account.
+    FAILED_PRECONDITION: SIGNATURE_NOT_WANTED, NOT_A_SIGNATORY, SAME_PERSON, EVIDENCE_NEEDED;
+    PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
+    """
+    PayBatch: _grpc.UnaryUnaryMultiCallable[_loans_pb2.PayBatchRequest, _loans_pb2.PayBatchResponse]
+    """Pay a batch that has all that the programme asks for, to the supplier where payment is
+    entrusted. FAILED_PRECONDITION: BATCH_INCOMPLETE, BATCH_PAID, BATCH_ABOVE_LOAN and those of
+    DisburseLoan.
+    """
+    ListBatches: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ListBatchesRequest, _loans_pb2.ListBatchesResponse]
+    """The batches of a controlled loan, in order; at most 100."""
+    GiveUpUndrawn: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GiveUpUndrawnRequest, _loans_pb2.GiveUpUndrawnResponse]
+    """Pay out no more of a loan that was paid out in part, or end a limit before its time.
+    FAILED_PRECONDITION NOTHING_UNDRAWN.
+    """
     GetLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GetLoanRequest, _loans_pb2.GetLoanResponse]
     """One loan."""
     ListLoans: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ListLoansRequest, _loans_pb2.ListLoansResponse]
@@ -236,6 +281,51 @@ class LoansServiceAsyncStub(LoansServiceStub):
     CloseAccountingPeriod: _aio.UnaryUnaryMultiCallable[_loans_pb2.CloseAccountingPeriodRequest, _loans_pb2.CloseAccountingPeriodResponse]  # type: ignore[assignment]
     """Close the books of a county through a day: no value date may lie there any more.
     FAILED_PRECONDITION PERIOD_CLOSED when they are closed that far already.
+    """
+    GetApplication: _aio.UnaryUnaryMultiCallable[_loans_pb2.GetApplicationRequest, _loans_pb2.GetApplicationResponse]  # type: ignore[assignment]
+    """The file of an application: what was stated, what every rule found with its numbers, the steps
+    taken, the clock, and the contract once it is approved.
+    """
+    SuspendApplication: _aio.UnaryUnaryMultiCallable[_loans_pb2.SuspendApplicationRequest, _loans_pb2.SuspendApplicationResponse]  # type: ignore[assignment]
+    """Stop an application's clock: the borrower must supply something (S31). No step is decided
+    meanwhile. FAILED_PRECONDITION CANNOT_SUSPEND.
+    """
+    ResumeApplication: _aio.UnaryUnaryMultiCallable[_loans_pb2.ResumeApplicationRequest, _loans_pb2.ResumeApplicationResponse]  # type: ignore[assignment]
+    """What was wanted was supplied: the time in between does not count. FAILED_PRECONDITION
+    NOT_SUSPENDED.
+    """
+    CancelApplication: _aio.UnaryUnaryMultiCallable[_loans_pb2.CancelApplicationRequest, _loans_pb2.CancelApplicationResponse]  # type: ignore[assignment]
+    """Withdraw an application, or an approved loan of which nothing was paid out: it is refused with
+    the reason WITHDRAWN, its limit and cover are free again. FAILED_PRECONDITION CANNOT_CANCEL.
+    """
+    RequestCoverAgain: _aio.UnaryUnaryMultiCallable[_loans_pb2.RequestCoverAgainRequest, _loans_pb2.RequestCoverAgainResponse]  # type: ignore[assignment]
+    """Ask the fund again for a loan whose cover it gave back because lending had stopped.
+    FAILED_PRECONDITION: NO_COVER_WANTED, BREAKER_TRIPPED.
+    """
+    DrawOnLimit: _aio.UnaryUnaryMultiCallable[_loans_pb2.DrawOnLimitRequest, _loans_pb2.DrawOnLimitResponse]  # type: ignore[assignment]
+    """Draw on a revolving limit (S33); paying back is RepayLoan and makes room. FAILED_PRECONDITION:
+    DRAW_ABOVE_LIMIT, LIMIT_EXPIRED, NOT_REVOLVING, LOAN_NOT_APPROVED, BREAKER_TRIPPED, SANCTIONED,
+    IDENTITY_NOT_PROVEN, COVER_NOT_IN_FORCE, SAME_PERSON.
+    """
+    RequestBatch: _aio.UnaryUnaryMultiCallable[_loans_pb2.RequestBatchRequest, _loans_pb2.RequestBatchResponse]  # type: ignore[assignment]
+    """Ask for a batch of a controlled loan, with its evidence and the supplier (S51).
+    FAILED_PRECONDITION: NOT_CONTROLLED, NOT_STAGED, BATCH_ABOVE_LOAN, LOAN_NOT_APPROVED.
+    """
+    SignBatch: _aio.UnaryUnaryMultiCallable[_loans_pb2.SignBatchRequest, _loans_pb2.SignBatchResponse]  # type: ignore[assignment]
+    """Sign a batch: the county's approval, the progress, or one party of the joint account.
+    FAILED_PRECONDITION: SIGNATURE_NOT_WANTED, NOT_A_SIGNATORY, SAME_PERSON, EVIDENCE_NEEDED;
+    PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
+    """
+    PayBatch: _aio.UnaryUnaryMultiCallable[_loans_pb2.PayBatchRequest, _loans_pb2.PayBatchResponse]  # type: ignore[assignment]
+    """Pay a batch that has all that the programme asks for, to the supplier where payment is
+    entrusted. FAILED_PRECONDITION: BATCH_INCOMPLETE, BATCH_PAID, BATCH_ABOVE_LOAN and those of
+    DisburseLoan.
+    """
+    ListBatches: _aio.UnaryUnaryMultiCallable[_loans_pb2.ListBatchesRequest, _loans_pb2.ListBatchesResponse]  # type: ignore[assignment]
+    """The batches of a controlled loan, in order; at most 100."""
+    GiveUpUndrawn: _aio.UnaryUnaryMultiCallable[_loans_pb2.GiveUpUndrawnRequest, _loans_pb2.GiveUpUndrawnResponse]  # type: ignore[assignment]
+    """Pay out no more of a loan that was paid out in part, or end a limit before its time.
+    FAILED_PRECONDITION NOTHING_UNDRAWN.
     """
     GetLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.GetLoanRequest, _loans_pb2.GetLoanResponse]  # type: ignore[assignment]
     """One loan."""
@@ -472,6 +562,117 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_loans_pb2.CloseAccountingPeriodResponse, _abc.Awaitable[_loans_pb2.CloseAccountingPeriodResponse]]:
         """Close the books of a county through a day: no value date may lie there any more.
         FAILED_PRECONDITION PERIOD_CLOSED when they are closed that far already.
+        """
+
+    @_abc_1.abstractmethod
+    def GetApplication(
+        self,
+        request: _loans_pb2.GetApplicationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.GetApplicationResponse, _abc.Awaitable[_loans_pb2.GetApplicationResponse]]:
+        """The file of an application: what was stated, what every rule found with its numbers, the steps
+        taken, the clock, and the contract once it is approved.
+        """
+
+    @_abc_1.abstractmethod
+    def SuspendApplication(
+        self,
+        request: _loans_pb2.SuspendApplicationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.SuspendApplicationResponse, _abc.Awaitable[_loans_pb2.SuspendApplicationResponse]]:
+        """Stop an application's clock: the borrower must supply something (S31). No step is decided
+        meanwhile. FAILED_PRECONDITION CANNOT_SUSPEND.
+        """
+
+    @_abc_1.abstractmethod
+    def ResumeApplication(
+        self,
+        request: _loans_pb2.ResumeApplicationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ResumeApplicationResponse, _abc.Awaitable[_loans_pb2.ResumeApplicationResponse]]:
+        """What was wanted was supplied: the time in between does not count. FAILED_PRECONDITION
+        NOT_SUSPENDED.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelApplication(
+        self,
+        request: _loans_pb2.CancelApplicationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.CancelApplicationResponse, _abc.Awaitable[_loans_pb2.CancelApplicationResponse]]:
+        """Withdraw an application, or an approved loan of which nothing was paid out: it is refused with
+        the reason WITHDRAWN, its limit and cover are free again. FAILED_PRECONDITION CANNOT_CANCEL.
+        """
+
+    @_abc_1.abstractmethod
+    def RequestCoverAgain(
+        self,
+        request: _loans_pb2.RequestCoverAgainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.RequestCoverAgainResponse, _abc.Awaitable[_loans_pb2.RequestCoverAgainResponse]]:
+        """Ask the fund again for a loan whose cover it gave back because lending had stopped.
+        FAILED_PRECONDITION: NO_COVER_WANTED, BREAKER_TRIPPED.
+        """
+
+    @_abc_1.abstractmethod
+    def DrawOnLimit(
+        self,
+        request: _loans_pb2.DrawOnLimitRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.DrawOnLimitResponse, _abc.Awaitable[_loans_pb2.DrawOnLimitResponse]]:
+        """Draw on a revolving limit (S33); paying back is RepayLoan and makes room. FAILED_PRECONDITION:
+        DRAW_ABOVE_LIMIT, LIMIT_EXPIRED, NOT_REVOLVING, LOAN_NOT_APPROVED, BREAKER_TRIPPED, SANCTIONED,
+        IDENTITY_NOT_PROVEN, COVER_NOT_IN_FORCE, SAME_PERSON.
+        """
+
+    @_abc_1.abstractmethod
+    def RequestBatch(
+        self,
+        request: _loans_pb2.RequestBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.RequestBatchResponse, _abc.Awaitable[_loans_pb2.RequestBatchResponse]]:
+        """Ask for a batch of a controlled loan, with its evidence and the supplier (S51).
+        FAILED_PRECONDITION: NOT_CONTROLLED, NOT_STAGED, BATCH_ABOVE_LOAN, LOAN_NOT_APPROVED.
+        """
+
+    @_abc_1.abstractmethod
+    def SignBatch(
+        self,
+        request: _loans_pb2.SignBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.SignBatchResponse, _abc.Awaitable[_loans_pb2.SignBatchResponse]]:
+        """Sign a batch: the county's approval, the progress, or one party of the joint account.
+        FAILED_PRECONDITION: SIGNATURE_NOT_WANTED, NOT_A_SIGNATORY, SAME_PERSON, EVIDENCE_NEEDED;
+        PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
+        """
+
+    @_abc_1.abstractmethod
+    def PayBatch(
+        self,
+        request: _loans_pb2.PayBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.PayBatchResponse, _abc.Awaitable[_loans_pb2.PayBatchResponse]]:
+        """Pay a batch that has all that the programme asks for, to the supplier where payment is
+        entrusted. FAILED_PRECONDITION: BATCH_INCOMPLETE, BATCH_PAID, BATCH_ABOVE_LOAN and those of
+        DisburseLoan.
+        """
+
+    @_abc_1.abstractmethod
+    def ListBatches(
+        self,
+        request: _loans_pb2.ListBatchesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ListBatchesResponse, _abc.Awaitable[_loans_pb2.ListBatchesResponse]]:
+        """The batches of a controlled loan, in order; at most 100."""
+
+    @_abc_1.abstractmethod
+    def GiveUpUndrawn(
+        self,
+        request: _loans_pb2.GiveUpUndrawnRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.GiveUpUndrawnResponse, _abc.Awaitable[_loans_pb2.GiveUpUndrawnResponse]]:
+        """Pay out no more of a loan that was paid out in part, or end a limit before its time.
+        FAILED_PRECONDITION NOTHING_UNDRAWN.
         """
 
     @_abc_1.abstractmethod
