@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
-from services.loans.model import Judgement
+from services.loans.model import Collateral, Judgement
 from services.loans.rules import book, collecting, schedule, securing, standing, subsidy
 from services.loans.rules.book import Line, Position, Posting, PostingKind
 from services.loans.rules.schedule import Method, Plan
@@ -163,7 +163,7 @@ def test_assets_secure_exactly_the_loans_that_they_are_worth_more_than(
     assert check.accepted == (loan <= held.secures_fen)
 
 
-def _assets() -> securing.Collateral:
+def _assets() -> Collateral:
     security = Security(collateral="optional")
     offered = securing.Offered("", "factory", 1, Fen(10**12), "appraiser", "sha256:ab", "")
     loan = an_active_loan()
