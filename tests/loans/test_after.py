@@ -763,3 +763,39 @@ async def test_a_day_close_that_is_done_twice_changes_nothing(
     back = steps.a_day_ahead(OPENED)
     with pytest.raises(Refused):
         await steps.advancing(db, catalogue).AdvanceDay(back, calling(OPERATOR, back))
+
+
+async def test_a_breaker_starts_the_recovery_where_the_pack_says_so(
+    db: Database, consumer: Consumer
+) -> None:
+    stops = "effects: [stop_grant, stop_approve, stop_draw, stop_disburse]"
+    collecting = a_catalogue(PACK.replace(stops, stops.replace("]", ", open_collection]")))
+    servicer = LoansServicer(db, collecting)
+    loan_id = await a_loan(servicer, consumer, term_months=1)
+
+    await steps.advance(db, collecting, 31 + 72)
+
+    cases = (await ask(servicer, "ListCollectionCases")).cases
+    assert [(case.loan_id, case.cause) for case in cases] == [(loan_id, "breaker")]
+    # Without a clause on reopening nobody resets it.
+    reset: dict[str, Any] = {"scope": "village", "scope_id": VILLAGE, "reason": "x"}
+    await refused("RESET_NOT_PROVIDED", ask(servicer, "ResetBreaker", CENTRE, **reset))
+    await steps.books_are_whole(db)
+
+
+async def test_a_renewal_that_no_fund_stands_behind_is_warned_of(
+    servicer: LoansServicer, consumer: Consumer, db: Database, catalogue: Catalogue
+) -> None:
+    fund = Fund()
+    old = (await steps.covered(servicer, consumer, House(status="registered_poor"), fund)).loan_id
+    await steps.advance(db, catalogue, 10)
+    renewed = await ask(
+        servicer, "RenewLoan", loan_id=old, term_months=12, evidence="sha256:ab",
+        conditions=["project_good", "still_needs_funds", "age_ok", "blacklist_ok"],
+    )  # fmt: skip
+
+    await steps.take(consumer, fund.refused(renewed.loan.loan_id))
+
+    warnings = (await ask(servicer, "ListEarlyWarnings")).warnings
+    assert [(w.loan_id, w.kind) for w in warnings] == [(renewed.loan.loan_id, "renewal_uncovered")]
+    await steps.books_are_whole(db)

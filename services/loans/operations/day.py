@@ -141,8 +141,7 @@ class _Chunk:
 async def age_loans(
     session: AsyncSession, county_code: str, day: date, catalogue: Catalogue
 ) -> None:
-    """Count overdue days, classify and accrue every loan that is past its day."""
-    terms_of = terms_by_ref(catalogue, county_code)
+    """Count overdue days, classify and accrue every loan that is past its day, or marked so."""
     for lock in (store.lock_due, standing_store.lock_cured):
         after: UUID | None = None
         while True:
@@ -150,13 +149,25 @@ async def age_loans(
             if not loans:
                 break
             after = loans[-1].loan_id
-            judged = await standing_store.judgements_of(
-                session, county_code, [loan.loan_id for loan in loans]
-            )
-            chunk = _Chunk(day)
-            for loan in loans:
-                chunk.take(loan, terms_of(loan.programme), judged.get(loan.loan_id, UNJUDGED))
-            await chunk.write(session, county_code)
+            await age_these(session, county_code, loans, day, catalogue)
+
+
+async def age_these(
+    session: AsyncSession,
+    county_code: str,
+    loans: Sequence[Loan],
+    day: date,
+    catalogue: Catalogue,
+) -> None:
+    """Age loans that are held, with all that follows."""
+    terms_of = terms_by_ref(catalogue, county_code)
+    judged = await standing_store.judgements_of(
+        session, county_code, [loan.loan_id for loan in loans]
+    )
+    chunk = _Chunk(day)
+    for loan in loans:
+        chunk.take(loan, terms_of(loan.programme), judged.get(loan.loan_id, UNJUDGED))
+    await chunk.write(session, county_code)
 
 
 async def trip_breakers(
