@@ -1,7 +1,8 @@
 """
-Loans to registered households: applications and their chain, balances, repayment, breakers.
+Loans to households, groups and entities: applications, balances, repayment, draws, breakers.
 
-Owns: loans, borrowers' exposure, breakers.
-Hears: households; credit's limits; claims' insured and payouts; funds' cover and compensation.
-Says: loan_applied, cover_requested, loan_approved, loan_disbursed, payout_allocated and more.
+Owns: loans, applications with their chain, clock and contract, borrowers' exposure, breakers.
+Hears: households; credit's limits and blacklist; claims' insured and payouts; funds' cover and
+compensation.
+Says: loan_applied, cover_requested, loan_approved, loan_disbursed, loan_drawn and more.
 """
