@@ -452,5 +452,5 @@ def pay_out(desk: Desk, loan: Loan, amount_fen: Fen, today: date, reference: str
         ),
     )
     if first:
-        return desk.say(loan.loan_id, lambda now: events_out.loan_disbursed(now, amount_fen, today))
+        return desk.say(loan.loan_id, lambda now: events_out.loan_disbursed(now, today, amount_fen))
     return desk.say(loan.loan_id, lambda now: events_out.loan_drawn(now, amount_fen, today))
