@@ -91,13 +91,13 @@ def loan_refused(loan: Loan, day: date) -> OutgoingEvent:
     return _of_loan(loan, "liandong.loans.v1.loan_refused", message, day)
 
 
-def loan_disbursed(loan: Loan, amount_fen: Fen, day: date) -> OutgoingEvent:
+def loan_disbursed(loan: Loan, day: date, amount_fen: Fen | None = None) -> OutgoingEvent:
     """The loan was paid out, or the first part of it."""
     message = events_pb2.LoanDisbursed(
         loan_id=str(loan.loan_id),
         household_id=str(loan.household_id),
         lender_id=loan.lender_id,
-        principal_fen=amount_fen,
+        principal_fen=loan.principal_fen if amount_fen is None else amount_fen,
         rate_ppm=loan.rate_ppm,
         disbursed_on=wire.date_to_proto(loan.disbursed_on),
         matures_on=wire.date_to_proto(loan.matures_on),

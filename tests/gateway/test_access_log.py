@@ -99,7 +99,7 @@ async def test_a_refusal_leaves_a_row_with_its_reason_also_for_a_stranger(house:
     for who in ("insurer-1", "stranger-7"):
         stub = loans_pb2_grpc.LoansServiceStub(house.as_institution(who))
         with pytest.raises(grpc.aio.AioRpcError):
-            await stub.DisburseLoan(loans_pb2.DisburseLoanRequest())
+            await stub.CloseAccountingPeriod(loans_pb2.CloseAccountingPeriodRequest())
 
     denied = (await house.logged("insurer-1"))[-1]
     assert (denied["decision"], denied["reason"]) == ("refused", "ROLE_NOT_ALLOWED")

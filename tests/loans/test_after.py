@@ -537,7 +537,13 @@ async def test_required_collateral_is_valued_from_the_named_source_before_the_mo
     await steps.know(consumer, house)
     plain = (await steps.approved(servicer, house)).loan_id
     loan_id = (
-        await steps.approved(servicer, house, product_id="pledged", principal_fen=1_000 * YUAN)
+        await steps.approved(
+            servicer,
+            house,
+            product_id="pledged",
+            principal_fen=1_000 * YUAN,
+            particulars=loans_pb2.Particulars(guarantor_id="agr-1"),
+        )
     ).loan_id
     await refused("COLLATERAL_MISSING", steps.disburse(servicer, loan_id))
     offered: dict[str, Any] = {
@@ -591,7 +597,13 @@ async def test_deposited_sheep_bear_interest_and_give_the_loans_back_on_a_proven
 ) -> None:
     house = House()
     await steps.know(consumer, house)
-    loan = await steps.approved(servicer, house, product_id="pledged", principal_fen=8_000 * YUAN)
+    loan = await steps.approved(
+        servicer,
+        house,
+        product_id="pledged",
+        principal_fen=8_000 * YUAN,
+        particulars=loans_pb2.Particulars(guarantor_id="agr-1"),
+    )
     offered: dict[str, Any] = {
         "pledge_id": "sheep",
         "asset": "tan_sheep",

@@ -312,20 +312,22 @@ async def test_an_entity_goes_through_investigations_advice_and_a_joint_session(
         await decide(servicer, loan_id, "bank_investigates", LENDER)
     with pytest.raises(Denied, match="NOT_THE_STEPS_ORGAN"):
         await decide(servicer, loan_id, "bank_investigates", OTHER_LENDER, evidence="sha256:r")
-    await decide(servicer, loan_id, "bank_investigates", LENDER, evidence="sha256:report")
+    report = {"evidence": "sha256:report"}
+    with pytest.raises(Refused, match="LOAN_RATE_NOT_ALLOWED"):
+        await decide(
+            servicer, loan_id, "bank_investigates", LENDER, proposed_rate_ppm=39_601, **report
+        )
+    await decide(servicer, loan_id, "bank_investigates", LENDER, proposed_rate_ppm=39_600, **report)
     # In a joint session the order is free; the insurer sees the file while it is asked.
     assert (await plenty.file_of(servicer, loan_id, plenty.UNDERWRITER)).steps
-    await decide(servicer, loan_id, "county_approves", SECOND_CENTRE, proposed_rate_ppm=39_600)
+    with pytest.raises(Denied, match="NOT_THE_LENDER"):
+        await decide(servicer, loan_id, "county_approves", SECOND_CENTRE, proposed_rate_ppm=1)
+    await decide(servicer, loan_id, "county_approves", SECOND_CENTRE)
     foreign = a_caller("insurer", institution_id="ins-9")
     with pytest.raises(Denied, match="NOT_THE_STEPS_ORGAN"):
         await decide(servicer, loan_id, "insurer_investigates", foreign, evidence="sha256:x")
     done = await decide(
-        servicer,
-        loan_id,
-        "insurer_investigates",
-        plenty.UNDERWRITER,
-        evidence="sha256:insurer",
-        proposed_rate_ppm=39_600,
+        servicer, loan_id, "insurer_investigates", plenty.UNDERWRITER, evidence="sha256:insurer"
     )
 
     assert (done.state, done.rate_ppm) == (APPROVED, 39_600)
@@ -346,7 +348,7 @@ async def test_an_entity_goes_through_investigations_advice_and_a_joint_session(
     await steps.books_are_whole(db)
 
 
-async def test_a_rate_above_the_cap_is_refused_at_the_last_step(
+async def test_a_rate_above_the_cap_is_refused_with_the_cap(
     servicer: LoansServicer, consumer: Consumer
 ) -> None:
     entity = Entity("leading_enterprise")

@@ -234,6 +234,6 @@ def _say_renewed(
     if fund:
         desk.say(loan_id, lambda it: events_out.cover_requested(it, desk.today))
     desk.say(loan_id, lambda it: events_out.loan_approved(it, desk.today))
-    desk.say(loan_id, lambda it: events_out.loan_disbursed(it, it.outstanding_fen, desk.today))
+    desk.say(loan_id, lambda it: events_out.loan_disbursed(it, desk.today))
     renewed = desk.loans[renewed_id]
     desk.say(loan_id, lambda it: events_out.loan_renewed(it, renewed, months_left, desk.today))

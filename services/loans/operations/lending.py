@@ -284,7 +284,12 @@ async def decide_applications(
         steps.append(_taken(decided, decision, actor, today))
         loan, file = decided.loan, files.get(loan.loan_id)
         if file is not None:
-            file = replace(file, contract=decided.contract or file.contract)
+            rate = decision.proposed_rate_ppm or file.stated.proposed_rate_ppm
+            file = replace(
+                file,
+                stated=replace(file.stated, proposed_rate_ppm=rate),
+                contract=decided.contract or file.contract,
+            )
             loan, file = clock.start(loan, file, terms, today=today, now=now)
             files[loan.loan_id] = file
         loan, event = tell(loan, today)
@@ -455,5 +460,5 @@ def pay_out(desk: Desk, loan: Loan, amount_fen: Fen, today: date, reference: str
         ),
     )
     if first:
-        return desk.say(loan.loan_id, lambda now: events_out.loan_disbursed(now, amount_fen, today))
+        return desk.say(loan.loan_id, lambda now: events_out.loan_disbursed(now, today, amount_fen))
     return desk.say(loan.loan_id, lambda now: events_out.loan_drawn(now, amount_fen, today))

@@ -199,7 +199,7 @@ async def barred(
             changing.not_frozen(frozen.get(loan.loan_id))
             own = [each for each in held if each.loan_id == loan.loan_id]
             product = terms_of(loan.programme).product(loan.product_id)
-            if loan.next_step == "" and loan.disbursed_on is None:
+            if loan.state is LoanState.APPROVED:
                 securing.require_secured(loan, product.security, own)
         except LiandongError as error:
             found_[loan.loan_id] = error

@@ -271,11 +271,14 @@ def take_step(
         return Decided(refuse(replace(loan, decided=decided), why), step)
     refuse_stopped(breakers, "stop_approve")
     loan = replace(loan, decided=decided)
+    stated = file.stated if file else Stated()
+    proposed = decision.proposed_rate_ppm or stated.proposed_rate_ppm
+    if decision.proposed_rate_ppm:
+        require_lender(loan, actor)
+        agree(loan, terms, stated, proposed_ppm=proposed, breakers=breakers, today=today)
     if coming := after(steps, loan):
         return Decided(_go_on(loan, steps, coming, terms), step)
     _require_cover(loan, terms)
-    stated = file.stated if file else Stated()
-    proposed = decision.proposed_rate_ppm or stated.proposed_rate_ppm
     contract = agree(loan, terms, stated, proposed_ppm=proposed, breakers=breakers, today=today)
     return Decided(_approved(loan, terms, contract), step, contract)
 

@@ -1,24 +1,23 @@
 """Loans over gRPC: files of applications: what was found, the clock, withdrawal, cover again."""
 
-from collections.abc import Sequence
-
-from liandong.loans.v1 import loans_pb2
+from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import wire
+from services.kernel.caller import Caller
+from services.kernel.database import Database
 from services.kernel.errors import NotFound
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
 from services.kernel.rpc import Context, caller_of
-from services.loans.model import Contract, File, Finding, StepTaken
+from services.loans.model import Contract, File, Loan, LoanState, StepTaken
 from services.loans.operations import drawing
-from services.loans.servicer.shared import OwnLoans, actor_of, loan_to_proto, stated_to_proto
+from services.loans.rules.chain import chain
+from services.loans.servicer.lending import actor_of, loan_to_proto, own_loan
+from services.loans.servicer.stated import findings_to_proto, stated_to_proto
 from services.loans.store import applications as store
-
-
-def findings_to_proto(findings: Sequence[Finding]) -> list[loans_pb2.Finding]:
-    """Every rule against an application, for the wire."""
-    return [loans_pb2.Finding(reason=each.reason, working=each.working) for each in findings]
+from services.loans.store import find_loan
+from services.programmes.loader import Catalogue
 
 
 def _contract_to_proto(contract: Contract) -> loans_pb2.Contract:
@@ -58,16 +57,19 @@ def _pauses_to_proto(file: File) -> list[loans_pb2.Pause]:
     ]
 
 
-class ApplicationsDoor(OwnLoans):
+class ApplicationsDoor(loans_pb2_grpc.LoansServiceServicer):
     """What an application goes through besides its chain."""
+
+    _database: Database
+    _catalogue: Catalogue
 
     async def GetApplication(
         self, request: loans_pb2.GetApplicationRequest, context: Context
     ) -> loans_pb2.GetApplicationResponse:
         """The file of an application."""
         caller = caller_of(context)
-        loan = await self._own_loan(request.county_code, request.loan_id, caller, for_its_step=True)
         async with self._database.transaction(institution_id=caller.institution_id) as session:
+            loan = await self._its_loan(session, request, caller)
             files = await store.files_of(session, loan.county_code, [loan.loan_id])
             steps = await store.steps_of(session, loan.county_code, loan.loan_id)
         file = files.get(loan.loan_id)
@@ -88,6 +90,20 @@ class ApplicationsDoor(OwnLoans):
             late=file.late,
             due_at=file.due_at.isoformat() if file.due_at else "",
         )
+
+    async def _its_loan(
+        self, session: AsyncSession, request: loans_pb2.GetApplicationRequest, caller: Caller
+    ) -> Loan:
+        """A loan that the caller may see, or an insurer that is asked about it (SMX.loa.1)."""
+        loan_id = parse_id("loan_id", request.loan_id)
+        loan = await find_loan(session, request.county_code, loan_id)
+        if loan is not None and loan.state in (LoanState.IN_REVIEW, LoanState.AWAITING_COVER):
+            terms = self._catalogue.terms(loan.county_code, loan.programme)
+            steps = chain(terms.product(loan.product_id))
+            asked = caller.role == "insurer" and any(s.organ.value == "insurer" for s in steps)
+            if asked and caller.may_act_in(loan.area_code):
+                return loan
+        return await own_loan(session, request.county_code, request.loan_id, caller)
 
     async def SuspendApplication(
         self, request: loans_pb2.SuspendApplicationRequest, context: Context

@@ -14,7 +14,12 @@ from services.kernel.money import Fen
 from services.kernel.rpc import Context, caller_of
 from services.loans.model import CollectionCase, CollectionStep, WriteOff
 from services.loans.operations import collecting
-from services.loans.servicer.shared import actor_of, loan_to_proto, require_county, scope_of
+from services.loans.servicer.lending import (
+    actor_of,
+    loan_to_proto,
+    require_county,
+    scope_of,
+)
 from services.loans.store import collecting as collecting_store
 from services.programmes.loader import Catalogue
 

@@ -1,9 +1,10 @@
 """Loans over gRPC: draws on limits and batches of controlled loans."""
 
-from liandong.loans.v1 import loans_pb2
+from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import wire
+from services.kernel.database import Database
 from services.kernel.errors import invalid_field
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
@@ -12,8 +13,9 @@ from services.kernel.rpc import Context, caller_of
 from services.loans.model import Batch, BatchState
 from services.loans.operations import drawing
 from services.loans.operations.drawing import Draw, Signature
-from services.loans.servicer.shared import OwnLoans, actor_of, loan_to_proto
+from services.loans.servicer.lending import actor_of, loan_to_proto, own_loan
 from services.loans.store import applications as store
+from services.programmes.loader import Catalogue
 from services.programmes.schema.loans import DrawNeed
 from services.programmes.schema.values import Organ
 
@@ -41,8 +43,11 @@ def _party(name: str) -> Organ | None:
     return Organ(name)
 
 
-class DrawingDoor(OwnLoans):
+class DrawingDoor(loans_pb2_grpc.LoansServiceServicer):
     """Money that goes out in parts."""
+
+    _database: Database
+    _catalogue: Catalogue
 
     async def DrawOnLimit(
         self, request: loans_pb2.DrawOnLimitRequest, context: Context
@@ -147,8 +152,8 @@ class DrawingDoor(OwnLoans):
     ) -> loans_pb2.ListBatchesResponse:
         """The batches of a loan."""
         caller = caller_of(context)
-        loan = await self._own_loan(request.county_code, request.loan_id, caller)
         async with self._database.transaction(institution_id=caller.institution_id) as session:
+            loan = await own_loan(session, request.county_code, request.loan_id, caller)
             batches = await store.batches_of(session, loan.county_code, loan.loan_id)
         return loans_pb2.ListBatchesResponse(batches=[_batch_to_proto(each) for each in batches])
 

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 
 from liandong.common.v1 import common_pb2
-from liandong.loans.v1 import loans_pb2
+from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import wire
 from services.kernel.caller import Caller
-from services.kernel.errors import LiandongError, Refused, invalid_field
+from services.kernel.database import Database
+from services.kernel.errors import Denied, LiandongError, NotFound, Refused, invalid_field
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
 from services.kernel.money import Fen
@@ -29,17 +30,14 @@ from services.loans.rules import position
 from services.loans.rules.book import Line, Posting
 from services.loans.rules.lending import LENDER_ROLES, Actor
 from services.loans.rules.position import RAISING
-from services.loans.servicer.applications import findings_to_proto
-from services.loans.servicer.shared import (
-    OwnLoans,
-    actor_of,
-    loan_to_proto,
-    own_loan,
-    require_county,
-    stated_from,
-)
+from services.loans.servicer.stated import findings_to_proto, stated_from
 from services.loans.store import agreements
 from services.loans.store import applications as applications_store
+from services.programmes.loader import Catalogue
+
+
+def actor_of(caller: Caller) -> Actor:
+    return Actor(caller.institution_id, caller.role, caller.require_person())
 
 
 def _application(
@@ -101,6 +99,78 @@ def _start(page_token: str) -> int:
     return int(start)
 
 
+def require_county(caller: Caller, county_code: str) -> None:
+    """Refuse another county: an institution without areas of its own has all of its county."""
+    if caller.county_code not in ("000000", county_code):
+        raise Denied(
+            "AREA_NOT_YOURS",
+            f"{caller.institution_id} may not act in {county_code}",
+            message_zh="超出本机构辖区",
+        )
+
+
+def scope_of(caller: Caller, county_code: str) -> tuple[list[str], str]:
+    """What a caller sees of a county: areas, and the lender when it is one."""
+    lender_id = caller.institution_id if caller.role in LENDER_ROLES else ""
+    return list(caller.areas) or [county_code], lender_id
+
+
+async def own_loan(session: AsyncSession, county_code: str, loan_id: str, caller: Caller) -> Loan:
+    """One loan that the caller may see; another's is as good as none."""
+    loan = await store.find_loan(session, county_code, parse_id("loan_id", loan_id))
+    foreign = loan is not None and (
+        not caller.may_act_in(loan.area_code)
+        or (caller.role in LENDER_ROLES and caller.institution_id != loan.lender_id)
+    )
+    if loan is None or foreign:
+        raise NotFound("LOAN_NOT_FOUND", f"no loan {loan_id}", message_zh="无此贷款")
+    return loan
+
+
+def tier_to_proto(tier: str) -> "loans_pb2.FiveTierClass.ValueType":
+    """A class for the wire; unspecified for none."""
+    return loans_pb2.FiveTierClass.Value(f"FIVE_TIER_CLASS_{tier.upper() or 'UNSPECIFIED'}")
+
+
+def tier_of(asked: "loans_pb2.FiveTierClass.ValueType") -> str:
+    """A class from the wire."""
+    return loans_pb2.FiveTierClass.Name(asked).removeprefix("FIVE_TIER_CLASS_").lower()
+
+
+def loan_to_proto(loan: Loan) -> loans_pb2.Loan:
+    """A loan for the wire."""
+    return loans_pb2.Loan(
+        loan_id=str(loan.loan_id),
+        county_code=loan.county_code,
+        household_id=str(loan.household_id),
+        area_code=loan.area_code,
+        lender_id=loan.lender_id,
+        programme=loan.programme,
+        product_id=loan.product_id,
+        borrower_class=loan.borrower_class,
+        state=loans_pb2.LoanState.Value(f"LOAN_STATE_{loan.state.name}"),
+        next_step=loan.next_step,
+        refusal_reasons=loan.refusal_reasons,
+        principal_fen=loan.principal_fen,
+        term_months=loan.term_months,
+        rate_ppm=loan.rate_ppm,
+        disbursed_on=wire.date_to_proto(loan.disbursed_on),
+        matures_on=wire.date_to_proto(loan.matures_on),
+        outstanding_fen=loan.outstanding_fen,
+        interest_fen=loan.owed_fen - loan.outstanding_fen,
+        overdue_days=loan.overdue_days,
+        five_tier_class=tier_to_proto(loan.five_tier_class),
+        non_performing=loan.non_performing_on is not None,
+        subrogated_fen=loan.subrogated_fen,
+        covers_missing=loan.covers_missing,
+        sla_due_on=wire.date_to_proto(loan.sla_due_on),
+        suspense_fen=loan.suspense_fen,
+        next_due_on=wire.date_to_proto(loan.next_due_on),
+        undrawn_fen=loan.undrawn_fen,
+        revolving_until=wire.date_to_proto(loan.revolving_until),
+    )
+
+
 def _posting_to_proto(posting: Posting, line: Line | None) -> loans_pb2.Posting:
     moved = posting.fixed if line is None or posting.kind in RAISING else line.taken
     return loans_pb2.Posting(
@@ -148,8 +218,11 @@ def _verdicts(outcomes: Sequence[Outcome]) -> list[common_pb2.Verdict]:
     ]
 
 
-class LendingDoor(OwnLoans):
+class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
     """From application to repayment."""
+
+    _database: Database
+    _catalogue: Catalogue
 
     async def ApplyForLoan(
         self, request: loans_pb2.ApplyForLoanRequest, context: Context
@@ -450,6 +523,10 @@ class LendingDoor(OwnLoans):
         """One loan; another lender's is as good as none."""
         loan = await self._own_loan(request.county_code, request.loan_id, caller_of(context))
         return loans_pb2.GetLoanResponse(loan=loan_to_proto(loan))
+
+    async def _own_loan(self, county_code: str, loan_id: str, caller: Caller) -> Loan:
+        async with self._database.transaction(institution_id=caller.institution_id) as session:
+            return await own_loan(session, county_code, loan_id, caller)
 
     async def ListLoans(
         self, request: loans_pb2.ListLoansRequest, context: Context

@@ -12,7 +12,11 @@ from services.kernel.rpc import Context, caller_of
 from services.loans.model import Collateral
 from services.loans.operations import securing
 from services.loans.rules.securing import Offered
-from services.loans.servicer.shared import actor_of, require_county, scope_of
+from services.loans.servicer.lending import (
+    actor_of,
+    require_county,
+    scope_of,
+)
 from services.loans.store import securing as securing_store
 from services.programmes.loader import Catalogue
 

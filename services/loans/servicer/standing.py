@@ -11,7 +11,7 @@ from services.kernel.rpc import Context, caller_of
 from services.loans.model import Action, ClassChange, Review, Warned
 from services.loans.operations import changing, standing
 from services.loans.rules.schedule import Plan
-from services.loans.servicer.shared import (
+from services.loans.servicer.lending import (
     actor_of,
     loan_to_proto,
     own_loan,

@@ -11,8 +11,12 @@ from services.kernel.money import Fen
 from services.kernel.rpc import Context, caller_of
 from services.loans.model import BreakerRecord, SubsidyBudget, SubsidyClaim, SubsidyClaimLine
 from services.loans.operations import breakers, subsidy
-from services.loans.servicer.lending import breaker_to_proto
-from services.loans.servicer.shared import actor_of, require_county, scope_of
+from services.loans.servicer.lending import (
+    actor_of,
+    breaker_to_proto,
+    require_county,
+    scope_of,
+)
 from services.loans.store import breakers as breaker_store
 from services.loans.store import subsidy as subsidy_store
 from services.programmes.loader import Catalogue

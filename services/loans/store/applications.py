@@ -79,21 +79,24 @@ def _moving(file: File) -> tuple[object, ...]:
 
 
 async def save_files(session: AsyncSession, county_code: str, files: Sequence[File]) -> None:
-    """Write what has changed of files whose loans are locked: clock and contract."""
-    values = [(county_code, file.loan_id, *_moving(file)) for file in files]
+    """Write what has changed of files whose loans are locked: rate, clock and contract."""
+    values = [
+        (county_code, file.loan_id, _STATED.dump_json(file.stated).decode(), *_moving(file))
+        for file in files
+    ]
     if values:
         await database.execute(
             session,
-            """UPDATE application AS a SET clock_on = n.clock_on, clock_at = n.clock_at,
-                 due_at = n.due_at, done_on = n.done_on, done_at = n.done_at, late = n.late,
-                 pauses = n.pauses, contract = n.contract
-               FROM unnest($1::text[], $2::uuid[], $3::date[], $4::timestamptz[],
-                           $5::timestamptz[], $6::date[], $7::timestamptz[], $8::bool[],
-                           $9::text[], $10::text[])
-                 AS n (county_code, loan_id, clock_on, clock_at, due_at, done_on, done_at, late,
-                       pauses, contract)
+            """UPDATE application AS a SET stated = n.stated, clock_on = n.clock_on,
+                 clock_at = n.clock_at, due_at = n.due_at, done_on = n.done_on,
+                 done_at = n.done_at, late = n.late, pauses = n.pauses, contract = n.contract
+               FROM unnest($1::text[], $2::uuid[], $3::text[], $4::date[], $5::timestamptz[],
+                           $6::timestamptz[], $7::date[], $8::timestamptz[], $9::bool[],
+                           $10::text[], $11::text[])
+                 AS n (county_code, loan_id, stated, clock_on, clock_at, due_at, done_on, done_at,
+                       late, pauses, contract)
                WHERE a.county_code = n.county_code AND a.loan_id = n.loan_id""",
-            *database.columns(values, 10),
+            *database.columns(values, 11),
         )
 
 

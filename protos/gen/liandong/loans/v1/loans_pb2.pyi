@@ -662,8 +662,8 @@ class DecideApplicationRequest(_message.Message):
     no institution of the platform.
     """
     proposed_rate_ppm: _builtins.int
-    """Yearly rate in parts per million that the lender names with the last step; 0 for the one that
-    the application proposed.
+    """Yearly rate in parts per million that the lender names with a step of its own; 0 for the one
+    that the application proposed.
     """
     def __init__(
         self,
@@ -734,8 +734,8 @@ class ApplicationDecision(_message.Message):
     no institution of the platform.
     """
     proposed_rate_ppm: _builtins.int
-    """Yearly rate in parts per million that the lender names with the last step; 0 for the one that
-    the application proposed.
+    """Yearly rate in parts per million that the lender names with a step of its own; 0 for the one
+    that the application proposed.
     """
     def __init__(
         self,

@@ -368,7 +368,9 @@ class LoansServiceServicer:
 
     def DecideApplication(self, request, context):
         """Decide one step of the approval chain. FAILED_PRECONDITION: WRONG_STEP, SAME_PERSON (review and
-        lending are segregated), BREAKER_TRIPPED; PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
+        lending are segregated), OWN_APPLICATION (who took it in does not approve it), EVIDENCE_NEEDED,
+        APPLICATION_SUSPENDED, LOAN_RATE_NOT_ALLOWED, LOAN_RATE_MISSING, FUND_COVER_RELEASED,
+        BREAKER_TRIPPED; PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -382,8 +384,9 @@ class LoansServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DisburseLoan(self, request, context):
-        """Pay out an approved loan. FAILED_PRECONDITION: LOAN_NOT_APPROVED, COVER_NOT_IN_FORCE,
-        BREAKER_TRIPPED, SAME_PERSON; PERMISSION_DENIED NOT_THE_LENDER.
+        """Pay out an approved loan at once. FAILED_PRECONDITION: LOAN_NOT_APPROVED, COVER_NOT_IN_FORCE,
+        BREAKER_TRIPPED, SAME_PERSON, FUND_COVER_RELEASED, CONTROLLED_DRAWDOWN (it goes out in batches),
+        REVOLVING_LIMIT (it is drawn); PERMISSION_DENIED NOT_THE_LENDER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

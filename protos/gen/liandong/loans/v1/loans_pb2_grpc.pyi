@@ -47,13 +47,16 @@ class LoansServiceStub:
     """Apply for many loans. A refused application is an accepted item: the loan says why."""
     DecideApplication: _grpc.UnaryUnaryMultiCallable[_loans_pb2.DecideApplicationRequest, _loans_pb2.DecideApplicationResponse]
     """Decide one step of the approval chain. FAILED_PRECONDITION: WRONG_STEP, SAME_PERSON (review and
-    lending are segregated), BREAKER_TRIPPED; PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
+    lending are segregated), OWN_APPLICATION (who took it in does not approve it), EVIDENCE_NEEDED,
+    APPLICATION_SUSPENDED, LOAN_RATE_NOT_ALLOWED, LOAN_RATE_MISSING, FUND_COVER_RELEASED,
+    BREAKER_TRIPPED; PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
     """
     BatchDecideApplications: _grpc.UnaryUnaryMultiCallable[_loans_pb2.BatchDecideApplicationsRequest, _loans_pb2.BatchDecideApplicationsResponse]
     """Decide a step of many applications."""
     DisburseLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.DisburseLoanRequest, _loans_pb2.DisburseLoanResponse]
-    """Pay out an approved loan. FAILED_PRECONDITION: LOAN_NOT_APPROVED, COVER_NOT_IN_FORCE,
-    BREAKER_TRIPPED, SAME_PERSON; PERMISSION_DENIED NOT_THE_LENDER.
+    """Pay out an approved loan at once. FAILED_PRECONDITION: LOAN_NOT_APPROVED, COVER_NOT_IN_FORCE,
+    BREAKER_TRIPPED, SAME_PERSON, FUND_COVER_RELEASED, CONTROLLED_DRAWDOWN (it goes out in batches),
+    REVOLVING_LIMIT (it is drawn); PERMISSION_DENIED NOT_THE_LENDER.
     """
     BatchDisburseLoans: _grpc.UnaryUnaryMultiCallable[_loans_pb2.BatchDisburseLoansRequest, _loans_pb2.BatchDisburseLoansResponse]
     """Pay out many approved loans."""
@@ -247,13 +250,16 @@ class LoansServiceAsyncStub(LoansServiceStub):
     """Apply for many loans. A refused application is an accepted item: the loan says why."""
     DecideApplication: _aio.UnaryUnaryMultiCallable[_loans_pb2.DecideApplicationRequest, _loans_pb2.DecideApplicationResponse]  # type: ignore[assignment]
     """Decide one step of the approval chain. FAILED_PRECONDITION: WRONG_STEP, SAME_PERSON (review and
-    lending are segregated), BREAKER_TRIPPED; PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
+    lending are segregated), OWN_APPLICATION (who took it in does not approve it), EVIDENCE_NEEDED,
+    APPLICATION_SUSPENDED, LOAN_RATE_NOT_ALLOWED, LOAN_RATE_MISSING, FUND_COVER_RELEASED,
+    BREAKER_TRIPPED; PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
     """
     BatchDecideApplications: _aio.UnaryUnaryMultiCallable[_loans_pb2.BatchDecideApplicationsRequest, _loans_pb2.BatchDecideApplicationsResponse]  # type: ignore[assignment]
     """Decide a step of many applications."""
     DisburseLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.DisburseLoanRequest, _loans_pb2.DisburseLoanResponse]  # type: ignore[assignment]
-    """Pay out an approved loan. FAILED_PRECONDITION: LOAN_NOT_APPROVED, COVER_NOT_IN_FORCE,
-    BREAKER_TRIPPED, SAME_PERSON; PERMISSION_DENIED NOT_THE_LENDER.
+    """Pay out an approved loan at once. FAILED_PRECONDITION: LOAN_NOT_APPROVED, COVER_NOT_IN_FORCE,
+    BREAKER_TRIPPED, SAME_PERSON, FUND_COVER_RELEASED, CONTROLLED_DRAWDOWN (it goes out in batches),
+    REVOLVING_LIMIT (it is drawn); PERMISSION_DENIED NOT_THE_LENDER.
     """
     BatchDisburseLoans: _aio.UnaryUnaryMultiCallable[_loans_pb2.BatchDisburseLoansRequest, _loans_pb2.BatchDisburseLoansResponse]  # type: ignore[assignment]
     """Pay out many approved loans."""
@@ -462,7 +468,9 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.DecideApplicationResponse, _abc.Awaitable[_loans_pb2.DecideApplicationResponse]]:
         """Decide one step of the approval chain. FAILED_PRECONDITION: WRONG_STEP, SAME_PERSON (review and
-        lending are segregated), BREAKER_TRIPPED; PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
+        lending are segregated), OWN_APPLICATION (who took it in does not approve it), EVIDENCE_NEEDED,
+        APPLICATION_SUSPENDED, LOAN_RATE_NOT_ALLOWED, LOAN_RATE_MISSING, FUND_COVER_RELEASED,
+        BREAKER_TRIPPED; PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
         """
 
     @_abc_1.abstractmethod
@@ -479,8 +487,9 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _loans_pb2.DisburseLoanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.DisburseLoanResponse, _abc.Awaitable[_loans_pb2.DisburseLoanResponse]]:
-        """Pay out an approved loan. FAILED_PRECONDITION: LOAN_NOT_APPROVED, COVER_NOT_IN_FORCE,
-        BREAKER_TRIPPED, SAME_PERSON; PERMISSION_DENIED NOT_THE_LENDER.
+        """Pay out an approved loan at once. FAILED_PRECONDITION: LOAN_NOT_APPROVED, COVER_NOT_IN_FORCE,
+        BREAKER_TRIPPED, SAME_PERSON, FUND_COVER_RELEASED, CONTROLLED_DRAWDOWN (it goes out in batches),
+        REVOLVING_LIMIT (it is drawn); PERMISSION_DENIED NOT_THE_LENDER.
         """
 
     @_abc_1.abstractmethod
