@@ -85,16 +85,27 @@ def next_due(
     """
     The first agreed day whose principal and interest are not paid in full, past or coming.
 
-    Interest counts as the book had charged it by that day; early money counts ahead.
+    Interest counts as the book had charged it by that day; early money counts ahead. Of equal
+    instalments it is the sum that counts; the last one evens out.
     """
     if loan.state is not LoanState.ACTIVE:
         return None
     replayed = book.replay(terms, postings, through)
     paid = book.totals(replayed.lines, BORNE_BY_PAYER)
-    principal = 0
+    principal = total = 0
+    # While the treasury bears the interest there is no sum of both: the principal alone is owed.
+    level = loan.method == schedule.Method.EQUAL_INSTALMENT and not loan.subsidised
     for instalment in instalments(loan):
         principal += instalment.principal_fen
-        if instalment.due_on > through or paid.principal_fen < principal:
+        total += instalment.total_fen
+        if instalment.due_on > through:
+            return instalment.due_on
+        if level and instalment.due_on != loan.matures_on:
+            # The agreed sum is owed, however its parts fall by the days of a month.
+            if paid.total_fen < total:
+                return instalment.due_on
+            continue
+        if paid.principal_fen < principal:
             return instalment.due_on
         if paid.interest_fen < charged_by(terms, postings, instalment.due_on):
             return instalment.due_on
