@@ -108,7 +108,7 @@ async def reverse_repayment(
     balance.check_value_date(
         loan.disbursed_on, wrong.value_date, today=today, closed_through=closed
     )
-    desk.post(
+    posted = desk.post(
         loan.loan_id,
         Posting(
             0,
@@ -119,6 +119,7 @@ async def reverse_repayment(
             reference=undoing.reason,
         ),
     )
+    balance.check_suspense(posted.loan)
     desk.say(loan.loan_id, lambda now: events_out.repayment_reversed(now, wrong, desk.today))
     desk.settle_up(loan.loan_id, wrong.value_date)
     if undoing.to_loan_id is not None:
