@@ -15,10 +15,10 @@ FUNCTION_LINES_MAX = 70
 DOORS = {
     "__init__.py",
     "__main__.py",
-    "servicer.py",
+    "servicer",
     "events_in.py",
     "operations",
-    "store.py",
+    "store",
     "events_out.py",
     "tables.py",
     "rules",
@@ -26,7 +26,7 @@ DOORS = {
     "settings.py",
     "migrations",
 }
-GROWING = {"rules.py", "operations.py"}
+GROWING = {"rules.py", "operations.py", "store.py", "servicer.py"}
 DOORS_OPTIONAL = {"jobs.py", "reports.py"}
 # Letters in brackets, or this file would find itself.
 UNFINISHED = re.compile(r"\b(?:T[O]DO|F[I]XME|X[X]X|H[A]CK)\b")

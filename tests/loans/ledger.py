@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from fractions import Fraction
 from math import floor
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Ledger:
     subsidised: bool
     facts: list[Fact] = field(default_factory=list)
 
-    def add(self, kind: str, day: date, **values: int) -> Fact:
+    def add(self, kind: str, day: date, **values: Any) -> Fact:
         """Note a fact; its number counts undoings too, as a statement's lines do."""
         self.facts.append(Fact(self.next_number, kind, day, **values))
         return self.facts[-1]

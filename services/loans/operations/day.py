@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import journal, outbox
+from services.kernel.database import Database
 from services.kernel.journal import Entry
 from services.kernel.outbox import OutgoingEvent
 from services.loans import events_out, store
@@ -15,9 +16,10 @@ from services.loans.operations.money import accrued_entries
 from services.loans.operations.shared import said, terms_by_ref
 from services.loans.rules import watch
 from services.loans.rules.book import Posting, PostingKind
+from services.loans.store import days
 from services.programmes.loader import Catalogue
 
-CHUNK_LOANS_MAX = 5_000
+CHUNK_LOANS_MAX = 2_000
 
 
 async def tell_coming_maturities(session: AsyncSession, county_code: str, day: date) -> None:
@@ -27,38 +29,78 @@ async def tell_coming_maturities(session: AsyncSession, county_code: str, day: d
     await outbox.record(session, [events_out.loan_due_soon(loan, day) for loan in loans])
 
 
-async def age_loans(
-    session: AsyncSession, county_code: str, day: date, catalogue: Catalogue
+async def work_day(
+    db: Database,
+    county_code: str,
+    day: date,
+    catalogue: Catalogue,
+    *,
+    chunk_loans: int = CHUNK_LOANS_MAX,
 ) -> None:
-    """Count overdue days, classify and accrue every loan that is past its day."""
+    """
+    Age the county's loans at the end of a day, chunk by chunk, each in its own transaction.
+
+    The place is written with the chunk: whoever comes after a kill goes on there, and between two
+    chunks commands find their loans free.
+    """
+
+    async def some(session: AsyncSession) -> bool:
+        place = await days.lock_place(session, county_code, day)
+        if place.day != day or place.done:
+            return False
+        last = await age_loans(
+            session, county_code, day, catalogue, after=place.after, limit=chunk_loans
+        )
+        await days.move_place(session, county_code, last)
+        return last is not None
+
+    while await db.work(some):
+        pass
+
+
+async def age_loans(
+    session: AsyncSession,
+    county_code: str,
+    day: date,
+    catalogue: Catalogue,
+    *,
+    after: UUID | None = None,
+    limit: int = CHUNK_LOANS_MAX,
+) -> UUID | None:
+    """
+    Count overdue days, classify and accrue the next loans that are past their day.
+
+    The last one is returned; None when there was none.
+    """
     terms_of = terms_by_ref(catalogue, county_code)
-    after: UUID | None = None
-    while True:
-        loans = await store.lock_due(session, county_code, day, CHUNK_LOANS_MAX, after)
-        if not loans:
-            return
-        after = loans[-1].loan_id
-        entries: list[Entry] = []
-        events: list[OutgoingEvent] = []
-        changed: list[Loan] = []
-        stops: list[tuple[UUID, Posting, str]] = []
-        for loan in loans:
-            aged = watch.age(loan, terms=terms_of(loan.programme), day=day)
-            entries.extend(accrued_entries(loan, aged.loan, day))
-            now = said(aged.loan)
-            if aged.newly_non_performing and loan.subsidised:
-                now = replace(now, postings=now.postings + 1)
-                stop = Posting(now.postings, PostingKind.SUBSIDY_STOP, day)
-                stops.append((now.loan_id, stop, ""))
-            events.append(events_out.loan_overdue(now, day))
-            if aged.reclassified:
-                now = said(now)
-                events.append(events_out.loan_reclassified(now, day))
-            changed.append(now)
-        await store.save_loans(session, changed)
-        await store.add_postings(session, county_code, stops, day)
-        await journal.post(session, entries)
-        await outbox.record(session, events)
+    wanted = await store.due_ids(session, county_code, day, limit, after)
+    if not wanted:
+        return None
+    held = (await store.lock_loans(session, county_code, wanted)).values()
+    # One that was paid while we waited for it is due no more; the others behind it still are.
+    loans = [loan for loan in held if loan.next_due_on is not None and loan.next_due_on < day]
+    entries: list[Entry] = []
+    events: list[OutgoingEvent] = []
+    changed: list[Loan] = []
+    stops: list[tuple[UUID, Posting, str]] = []
+    for loan in loans:
+        aged = watch.age(loan, terms=terms_of(loan.programme), day=day)
+        entries.extend(accrued_entries(loan, aged.loan, day))
+        now = said(aged.loan)
+        if aged.newly_non_performing and loan.subsidised:
+            now = replace(now, postings=now.postings + 1)
+            stop = Posting(now.postings, PostingKind.SUBSIDY_STOP, day)
+            stops.append((now.loan_id, stop, ""))
+        events.append(events_out.loan_overdue(now, day))
+        if aged.reclassified:
+            now = said(now)
+            events.append(events_out.loan_reclassified(now, day))
+        changed.append(now)
+    await store.save_loans(session, changed)
+    await store.add_postings(session, county_code, stops, day)
+    await journal.post(session, entries)
+    await outbox.record(session, events)
+    return wanted[-1]
 
 
 async def trip_breakers(

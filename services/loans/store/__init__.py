@@ -276,21 +276,21 @@ async def list_loans(
     return [_loan(row) for row in rows]
 
 
-async def lock_due(
+async def due_ids(
     session: AsyncSession, county_code: str, day: date, limit: int, after: UUID | None
-) -> list[Loan]:
-    """Active loans of which something was due before a day, in id order, held."""
+) -> list[UUID]:
+    """Active loans of which something was due before a day, in id order, not held."""
     rows = await database.fetch(
         session,
-        """SELECT * FROM loan WHERE county_code = $1 AND state = 'active' AND next_due_on < $2
-             AND ($4::uuid IS NULL OR loan_id > $4)
-           ORDER BY loan_id LIMIT $3 FOR UPDATE""",
+        """SELECT loan_id FROM loan WHERE county_code = $1 AND state = 'active'
+             AND next_due_on < $2 AND ($4::uuid IS NULL OR loan_id > $4)
+           ORDER BY loan_id LIMIT $3""",
         county_code,
         day,
         limit,
         after,
     )
-    return [_loan(row) for row in rows]
+    return [row["loan_id"] for row in rows]
 
 
 async def closed_through(session: AsyncSession, county_code: str) -> date | None:

@@ -1,4 +1,4 @@
-"""Loans over gRPC: translate, call one operation, translate back. No decisions."""
+"""Loans over gRPC: applications, their chain, money, balances, breakers."""
 
 from collections.abc import Sequence
 
@@ -33,7 +33,7 @@ from services.loans.rules.position import RAISING
 from services.programmes.loader import Catalogue
 
 
-def _actor(caller: Caller) -> Actor:
+def actor_of(caller: Caller) -> Actor:
     return Actor(caller.institution_id, caller.role, caller.require_person())
 
 
@@ -93,7 +93,7 @@ def _start(page_token: str) -> int:
     return int(start)
 
 
-def _require_county(caller: Caller, county_code: str) -> None:
+def require_county(caller: Caller, county_code: str) -> None:
     """Refuse another county: an institution without areas of its own has all of its county."""
     if caller.county_code not in ("000000", county_code):
         raise Denied(
@@ -183,12 +183,11 @@ def _verdicts(outcomes: Sequence[Outcome]) -> list[common_pb2.Verdict]:
     ]
 
 
-class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
-    """The loans service's methods."""
+class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
+    """From application to repayment."""
 
-    def __init__(self, database: Database, catalogue: Catalogue) -> None:
-        self._database = database
-        self._catalogue = catalogue
+    _database: Database
+    _catalogue: Catalogue
 
     async def ApplyForLoan(
         self, request: loans_pb2.ApplyForLoanRequest, context: Context
@@ -233,7 +232,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.DecideApplicationResponse:
         """Decide a step of one application."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.DecideApplicationResponse:
             decisions = [_decision(request, actor.person_id)]
@@ -249,7 +248,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.BatchDecideApplicationsResponse:
         """Decide a step of many applications."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.BatchDecideApplicationsResponse:
             decisions = [_decision(item, actor.person_id) for item in request.items]
@@ -282,7 +281,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.DisburseLoanResponse:
         """Pay out one loan."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.DisburseLoanResponse:
             loan_ids = [parse_id("loan_id", request.loan_id)]
@@ -298,7 +297,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.BatchDisburseLoansResponse:
         """Pay out many loans."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.BatchDisburseLoansResponse:
             loan_ids = [parse_id("loan_id", item.loan_id) for item in request.items]
@@ -316,7 +315,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.RepayLoanResponse:
         """Post one repayment."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.RepayLoanResponse:
             outcomes = await money.repay_loans(
@@ -331,7 +330,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.BatchRepayLoansResponse:
         """Post many repayments."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
 
         async def work(session: AsyncSession) -> loans_pb2.BatchRepayLoansResponse:
             repayments = [
@@ -349,7 +348,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.ReverseRepaymentResponse:
         """Undo a repayment."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
         undoing = Undoing(parse_id("loan_id", request.loan_id), request.number, request.reason)
 
         async def work(session: AsyncSession) -> loans_pb2.ReverseRepaymentResponse:
@@ -365,7 +364,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.MoveRepaymentResponse:
         """Move a repayment to the loan it was meant for."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
         undoing = Undoing(
             parse_id("loan_id", request.loan_id),
             request.number,
@@ -392,7 +391,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.RefundOverpaymentResponse:
         """Note that money was given back."""
         caller = caller_of(context)
-        actor = _actor(caller)
+        actor = actor_of(caller)
         refund = Repayment(
             loan_id=parse_id("loan_id", request.loan_id),
             amount_fen=Fen(request.amount_fen),
@@ -415,7 +414,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
         """Close the books of a county through a day."""
         caller = caller_of(context)
         caller.require_person()
-        _require_county(caller, request.county_code)
+        require_county(caller, request.county_code)
         through = wire.date_from_proto("through", request.through)
 
         async def work(session: AsyncSession) -> loans_pb2.CloseAccountingPeriodResponse:
@@ -494,7 +493,7 @@ class LoansServicer(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.ListLoansResponse:
         """Loans that the caller may see."""
         caller = caller_of(context)
-        _require_county(caller, request.county_code)
+        require_county(caller, request.county_code)
         if request.within:
             caller.require_area(request.within)
         size = wire.page_size(request.page_size)
