@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import journal, outbox
+from services.kernel.errors import Refused
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
@@ -102,6 +103,17 @@ class Desk:
     def book_of(self, loan_id: UUID) -> Sequence[Posting]:
         """The postings of a loan whose book was loaded."""
         return self._books[loan_id]
+
+    def check_begun(self, loan_id: UUID, value_date: date) -> None:
+        """Refuse a day before the loan's book begins, as a loan that was taken over has one."""
+        postings = self._books.get(loan_id)
+        if postings and value_date < postings[0].value_date:
+            raise Refused(
+                "VALUE_DATE_OUT_OF_RANGE",
+                f"{value_date} is before {postings[0].value_date}, when the loan was taken over",
+                message_zh="起息日超出范围",
+                facts={"earliest": str(postings[0].value_date)},
+            )
 
     def post(self, loan_id: UUID, posting: Posting) -> Posted:
         """Make one posting; its number is given here."""

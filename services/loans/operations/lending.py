@@ -18,6 +18,7 @@ from services.loans.operations.shared import (
     Outcome,
     breakers_of,
     found,
+    require_our_book,
     said,
     share_breakers,
     terms_by_ref,
@@ -197,6 +198,7 @@ async def disburse_loans(
 ) -> list[Outcome]:
     """Pay out approved loans."""
     today = await business_day.today(session, county_code)
+    await require_our_book(session, county_code, actor, today)
     terms_of = terms_by_ref(catalogue, county_code)
     loans = await store.lock_loans(session, county_code, set(loan_ids))
     breakers = await share_breakers(session, county_code, {ln.area_code for ln in loans.values()})

@@ -21,9 +21,14 @@ from services.loans.model import (
     Undoing,
 )
 from services.loans.operations.desk import Desk
-from services.loans.operations.shared import Outcome, found, terms_by_ref
+from services.loans.operations.shared import (
+    Outcome,
+    found,
+    require_our_book,
+    terms_by_ref,
+)
 from services.loans.rules import balance, lending
-from services.loans.rules.book import Posting, PostingKind
+from services.loans.rules.book import Line, Posting, PostingKind
 from services.loans.rules.lending import Actor
 from services.programmes import settlement
 from services.programmes.loader import Catalogue
@@ -38,6 +43,7 @@ async def repay_loans(
 ) -> list[Outcome]:
     """Post repayments that a lender received; what is too much is kept for the payer."""
     today = await business_day.today(session, county_code)
+    await require_our_book(session, county_code, actor, today)
     closed = await store.closed_through(session, county_code)
     loans = await store.lock_loans(session, county_code, {r.loan_id for r in repayments})
     desk = Desk(
@@ -54,11 +60,12 @@ async def repay_loans(
             before = found(loans, repayment.loan_id)
             lending.require_lender(before, actor)
             balance.check_money_in(before, repayment.value_date, today=today, closed_through=closed)
+            # Within a batch an earlier item may have moved the loan's last day beyond this one's.
+            await desk.load_for(session, [(repayment.loan_id, repayment.value_date)])
+            desk.check_begun(repayment.loan_id, repayment.value_date)
         except LiandongError as error:
             outcomes.append(error)
             continue
-        # Within a batch an earlier item may have moved the loan's last day beyond this one's.
-        await desk.load_for(session, [(repayment.loan_id, repayment.value_date)])
         outcomes.append(repay(desk, repayment))
     await desk.write(session)
     return outcomes
@@ -66,9 +73,20 @@ async def repay_loans(
 
 def repay(desk: Desk, repayment: Repayment) -> Loan:
     """Post one repayment and say it."""
+    return post_repayment(desk, repayment)[0]
+
+
+def post_repayment(desk: Desk, repayment: Repayment) -> tuple[Loan, Line]:
+    """Post one repayment and say it; the loan, and what the money took."""
     posted = desk.post(
         repayment.loan_id,
-        Posting(0, PostingKind.REPAYMENT, repayment.value_date, repayment.amount_fen),
+        Posting(
+            0,
+            PostingKind.REPAYMENT,
+            repayment.value_date,
+            repayment.amount_fen,
+            reference=repayment.reference,
+        ),
     )
     desk.say(
         repayment.loan_id,
@@ -82,7 +100,7 @@ def repay(desk: Desk, repayment: Repayment) -> Loan:
             day=desk.today,
         ),
     )
-    return desk.settle_up(repayment.loan_id, repayment.value_date)
+    return desk.settle_up(repayment.loan_id, repayment.value_date), posted.line
 
 
 async def reverse_repayment(
@@ -94,6 +112,7 @@ async def reverse_repayment(
 ) -> tuple[Loan, Loan | None]:
     """Undo a repayment; where it was meant for another loan, post it there. Both loans as now."""
     today = await business_day.today(session, county_code)
+    await require_our_book(session, county_code, actor, today)
     closed = await store.closed_through(session, county_code)
     wanted = {undoing.loan_id} | ({undoing.to_loan_id} if undoing.to_loan_id else set())
     loans = await store.lock_loans(session, county_code, wanted)
@@ -126,6 +145,7 @@ async def reverse_repayment(
         meant = found(loans, undoing.to_loan_id)
         lending.require_lender(meant, actor)
         balance.check_money_in(meant, wrong.value_date, today=today, closed_through=closed)
+        desk.check_begun(meant.loan_id, wrong.value_date)
         repay(desk, Repayment(meant.loan_id, wrong.amount_fen, wrong.value_date))
     await desk.write(session)
     return loans[undoing.loan_id], loans[undoing.to_loan_id] if undoing.to_loan_id else None
@@ -140,6 +160,7 @@ async def refund_overpayment(
 ) -> Loan:
     """Note that what was paid too much was given back."""
     today = await business_day.today(session, county_code)
+    await require_our_book(session, county_code, actor, today)
     closed = await store.closed_through(session, county_code)
     loans = await store.lock_loans(session, county_code, {refund.loan_id})
     desk = Desk(

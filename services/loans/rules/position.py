@@ -92,24 +92,41 @@ def next_due(
         return None
     replayed = book.replay(terms, postings, through)
     paid = book.totals(replayed.lines, BORNE_BY_PAYER)
+    agreed, begun, ahead = _agreed(loan, replayed)
     principal = total = 0
     # While the treasury bears the interest there is no sum of both: the principal alone is owed.
     level = loan.method == schedule.Method.EQUAL_INSTALMENT and not loan.subsidised
-    for instalment in instalments(loan):
+    for instalment in agreed:
         principal += instalment.principal_fen
         total += instalment.total_fen
         if instalment.due_on > through:
             return instalment.due_on
         if level and instalment.due_on != loan.matures_on:
             # The agreed sum is owed, however its parts fall by the days of a month.
-            if paid.total_fen < total:
+            if paid.total_fen + ahead < total:
                 return instalment.due_on
             continue
-        if paid.principal_fen < principal:
+        if paid.principal_fen + ahead < principal:
             return instalment.due_on
-        if paid.interest_fen < charged_by(terms, postings, instalment.due_on):
+        if paid.interest_fen < charged_by(terms, postings, max(instalment.due_on, begun)):
             return instalment.due_on
     return loan.matures_on
+
+
+def _agreed(loan: Loan, replayed: Replayed) -> tuple[Sequence[schedule.Instalment], date, int]:
+    """
+    What was agreed and not paid before our book, the day on which that begins, what was paid ahead.
+
+    Interest that was owed at an opening belongs to the oldest day that was not paid then.
+    """
+    planned = instalments(loan)
+    first = replayed.lines[0].posting
+    if first.kind is not PostingKind.OPENING or not first.reference:
+        return planned, date.min, 0
+    oldest = date.fromisoformat(first.reference)
+    left = [each for each in planned if each.due_on >= oldest]
+    ahead = sum(each.principal_fen for each in left) - first.fixed.principal_fen
+    return left, first.value_date, ahead
 
 
 def charged_by(terms: BookTerms, postings: Sequence[Posting], day: date) -> int:
