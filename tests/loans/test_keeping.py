@@ -51,7 +51,7 @@ async def keep(
         county_code=COUNTY,
         lender_id=lender_id,
         keeper=keeper,
-        **{"from": day(since)},  # type: ignore[arg-type]
+        **{"from": day(since)},
     )
     await servicer.SetLenderBook(request, calling(CENTRE, request))
 
