@@ -18,7 +18,7 @@ endif
 SOURCES := services gateway deploy tests
 WORK := .liandong/make
 
-.PHONY: help venv lock protos protos-third-party fmt check test test-fast faults faults-long cases rows programmes up down demo bench
+.PHONY: help venv lock protos protos-third-party fmt check test test-fast faults faults-long loans-long cases rows programmes up down demo bench
 
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ faults: $(VENV) ## Kill every process in turn under the county's year; the books
 SEEDS ?= 10
 faults-long: $(VENV) ## The same, and SEEDS=10 years of random kills and lost streams a form
 	LIANDONG_FAULTS_SEEDS=$(SEEDS) $(BIN)/pytest -m faults --log-cli-level=INFO tests/faults
+
+loans-long: $(VENV) ## A hundred thousand steps of a loan's life against a plain model
+	LIANDONG_LOANS_LONG=1 $(BIN)/pytest -m "" tests/loans/test_life.py
 
 # --- programmes: packs, cases, and the rows they come from ---------------------------------------------
 

@@ -194,6 +194,11 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.loans.v1.LoansService/PayBatch": OWN_LOANS,
     "liandong.loans.v1.LoansService/ListBatches": LOAN_READERS,
     "liandong.loans.v1.LoansService/GiveUpUndrawn": OWN_LOANS,
+    "liandong.loans.v1.LoansService/SetLenderBook": frozenset({Role.COUNTY_CENTRE}),
+    "liandong.loans.v1.LoansService/ListLenderBooks": COUNTY | LENDERS | AUDITORS,
+    "liandong.loans.v1.LoansService/PostCoreEntries": LENDERS,
+    "liandong.loans.v1.LoansService/ListBookDifferences": COUNTY | LENDERS | AUDITORS,
+    "liandong.loans.v1.LoansService/ImportOpeningLoans": frozenset({Role.COUNTY_CENTRE}),
     # Claims.
     "liandong.claims.v1.ClaimsService/IssueMasterPolicy": INSURERS,
     "liandong.claims.v1.ClaimsService/ReportClaim": COUNTY | LENDERS | INSURERS,

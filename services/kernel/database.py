@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 from opentelemetry import trace
@@ -14,10 +14,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel.away import is_away
+from services.kernel.away import is_away, may_run_again
 from services.kernel.errors import Unavailable
 
+T = TypeVar("T")
+
 STATEMENT_TIMEOUT_MS = 60_000
+ATTEMPTS_MAX = 5
 
 tracer = trace.get_tracer("liandong.kernel.database")
 
@@ -86,6 +89,20 @@ class Database:
                     message_zh="数据库暂时不可用,请稍后重试",
                 ) from error
             raise
+
+    async def work(self, step: Callable[[AsyncSession], Awaitable[T]]) -> T:
+        """Do one step of a job in a transaction of its own; one that lost a race is done again."""
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                async with self.transaction() as session:
+                    return await step(session)
+            except Exception as error:
+                if is_away(error) or not may_run_again(error):
+                    raise
+                if attempt == ATTEMPTS_MAX:
+                    raise Unavailable("TOO_BUSY", "others hold what this needs") from error
+                await asyncio.sleep(0.02 * 2**attempt)
+        raise AssertionError("the loop returns or raises")
 
     @asynccontextmanager
     async def _held(self) -> AsyncIterator[tuple[AsyncConnection, asyncpg.Connection[Any]]]:

@@ -69,6 +69,24 @@ async def _keep(session: AsyncSession, key: RequestKey, response: bytes, *, mone
     )
 
 
+def _key(caller: Caller, request: Message) -> RequestKey:
+    return RequestKey(
+        institution_id=caller.institution_id,
+        method=caller.method,
+        request_id=parse_id("request_id", getattr(request, "request_id", "")),
+        request_hash=hashlib.sha256(request.SerializeToString(deterministic=True)).digest(),
+    )
+
+
+async def answered(
+    db: Database, caller: Caller, request: Message, response_type: type[R]
+) -> R | None:
+    """The answer that a request got before; None when it has none yet."""
+    async with db.transaction(institution_id=caller.institution_id) as session:
+        stored = await _recall(session, _key(caller, request))
+    return None if stored is None else response_type.FromString(stored)
+
+
 async def once(
     db: Database,
     caller: Caller,
@@ -84,12 +102,7 @@ async def once(
     A lost race (deadlock, or the same request at the same moment) is run again; then the answer of
     the one that won is given. So it is when this one is refused because of what that one did.
     """
-    key = RequestKey(
-        institution_id=caller.institution_id,
-        method=caller.method,
-        request_id=parse_id("request_id", getattr(request, "request_id", "")),
-        request_hash=hashlib.sha256(request.SerializeToString(deterministic=True)).digest(),
-    )
+    key = _key(caller, request)
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
             async with db.transaction(institution_id=caller.institution_id) as session:

@@ -1,6 +1,7 @@
 """The operator's surface, written once and served by every service."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -44,6 +45,11 @@ class Books:
     """County code to control totals by name."""
     close_day: Callable[[AsyncSession, str, date], Awaitable[None]]
     """Do what the end of the given day asks for; the day after it is the next one."""
+    work_day: Callable[[Database, str, date], Awaitable[None]] | None = None
+    """
+    What the end of a day asks of very many rows, done before it is closed: in steps that commit one
+    by one, so that commands go on. It takes up where it stopped, and does nothing twice.
+    """
 
 
 class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
@@ -53,6 +59,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         self._database = db
         self._books = books
         self._handlers = handlers
+        self._closing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def GetTotals(
         self, request: operator_pb2.GetTotalsRequest, context: Context
@@ -93,24 +100,35 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
     async def AdvanceDay(
         self, request: operator_pb2.AdvanceDayRequest, context: Context
     ) -> operator_pb2.AdvanceDayResponse:
-        """Close days in order; the first call opens a county."""
+        """
+        Close days in order, each for itself; the first call opens a county.
+
+        A call that was cut off leaves the days it closed closed; the next one goes on from there.
+        """
         caller = caller_of(context)
         require_role(caller, ("operator",))
         target = wire.date_from_proto("business_date", request.business_date)
+        answer_type = operator_pb2.AdvanceDayResponse
+        # One at a time in a county; counties side by side. Other processes wait for rows.
+        async with self._closing[request.county_code]:
+            stored = await idempotency.answered(self._database, caller, request, answer_type)
+            if stored is not None:
+                return stored
+            closed = await self._advance(request.county_code, target)
 
-        async def work(session: AsyncSession) -> operator_pb2.AdvanceDayResponse:
-            closed = await self._advance(session, request.county_code, target)
-            return operator_pb2.AdvanceDayResponse(
-                business_date=wire.date_to_proto(target), days_closed=closed
-            )
+            async def work(_session: AsyncSession) -> operator_pb2.AdvanceDayResponse:
+                return answer_type(business_date=wire.date_to_proto(target), days_closed=closed)
 
-        return await once(self._database, caller, request, operator_pb2.AdvanceDayResponse, work)
+            return await once(self._database, caller, request, answer_type, work)
 
-    async def _advance(self, session: AsyncSession, county_code: str, target: date) -> int:
-        current = await business_day.find(session, county_code)
-        if current is None:
-            await business_day.open_day(session, county_code, target)
-            return 0
+    async def _advance(self, county_code: str, target: date) -> int:
+        async def begin(session: AsyncSession) -> date:
+            found = await business_day.find(session, county_code)
+            if found is None:
+                await business_day.open_day(session, county_code, target)
+            return found or target
+
+        current = await self._database.work(begin)
         if target < current:
             raise Refused(
                 "DAY_GOES_BACK",
@@ -121,10 +139,20 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         if days > business_day.DAYS_MAX:
             raise Refused("TOO_MANY_DAYS", f"{days} days, at most {business_day.DAYS_MAX} a call")
         for ahead in range(days):
-            day = current + timedelta(days=ahead)
-            await self._books.close_day(session, county_code, day)
-            await business_day.open_day(session, county_code, day + timedelta(days=1))
+            await self._close(county_code, current + timedelta(days=ahead))
         return days
+
+    async def _close(self, county_code: str, day: date) -> None:
+        if self._books.work_day is not None:
+            await self._books.work_day(self._database, county_code, day)
+
+        async def close(session: AsyncSession) -> None:
+            # Another process may have closed it meanwhile.
+            if await business_day.find(session, county_code) == day:
+                await self._books.close_day(session, county_code, day)
+                await business_day.open_day(session, county_code, day + timedelta(days=1))
+
+        await self._database.work(close)
 
     async def ListParkedEvents(
         self, request: operator_pb2.ListParkedEventsRequest, context: Context

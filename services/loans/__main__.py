@@ -8,7 +8,7 @@ from services.kernel.operator import Books
 from services.kernel.settings import PlatformSettings
 from services.loans import store
 from services.loans.events_in import handlers
-from services.loans.jobs import close_day
+from services.loans.jobs import close_day, work_day
 from services.loans.servicer import LoansServicer
 from services.loans.settings import LoansSettings
 from services.programmes.loader import load
@@ -23,7 +23,11 @@ async def serve(settings: LoansSettings, platform: PlatformSettings) -> None:
         add_to_server=loans_pb2_grpc.add_LoansServiceServicer_to_server,
         servicer=lambda db: LoansServicer(db, catalogue),
         handlers=handlers(catalogue),
-        books=Books(totals=store.totals, close_day=close_day(catalogue)),
+        books=Books(
+            totals=store.totals,
+            close_day=close_day(catalogue),
+            work_day=work_day(catalogue),
+        ),
     )
     await chassis.run(service, settings, platform)
 

@@ -242,6 +242,34 @@ def loan_reopened(loan: Loan, day: date) -> OutgoingEvent:
     return _of_loan(loan, "liandong.loans.v1.loan_reopened", message, day)
 
 
+def loan_opened(loan: Loan, opening_on: date, day: date) -> OutgoingEvent:
+    """A loan was taken over from the book before ours."""
+    message = events_pb2.LoanOpened(
+        loan_id=str(loan.loan_id),
+        household_id=str(loan.household_id),
+        lender_id=loan.lender_id,
+        product_id=loan.product_id,
+        principal_fen=loan.principal_fen,
+        outstanding_fen=loan.outstanding_fen,
+        interest_fen=loan.owed_fen - loan.outstanding_fen,
+        area_code=loan.area_code,
+        opening_on=wire.date_to_proto(opening_on),
+        matures_on=wire.date_to_proto(loan.matures_on),
+    )
+    return _of_loan(loan, "liandong.loans.v1.loan_opened", message, day)
+
+
+def book_difference_found(loan: Loan, reference: str, count: int, day: date) -> OutgoingEvent:
+    """An entry of the lender's core system differs from our computation."""
+    message = events_pb2.BookDifferenceFound(
+        loan_id=str(loan.loan_id),
+        lender_id=loan.lender_id,
+        reference=reference,
+        differences=count,
+    )
+    return _of_loan(loan, "liandong.loans.v1.book_difference_found", message, day)
+
+
 def loan_cured(loan: Loan, day: date) -> OutgoingEvent:
     """What was overdue is paid."""
     message = events_pb2.LoanCured(loan_id=str(loan.loan_id))

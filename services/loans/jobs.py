@@ -1,24 +1,32 @@
-"""Loans: what time does. The day close, set by set, in the operator's transaction."""
+"""Loans: what time does. The day close: loans set by set, then the county as a whole."""
 
 from collections.abc import Awaitable, Callable
 from datetime import date
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.loans.operations import breakers, collecting, drawing, securing, standing, subsidy
+from services.kernel.database import Database
+from services.loans.operations import breakers, collecting, securing, standing
 from services.loans.operations import day as day_close
 from services.programmes.loader import Catalogue
 
 
+def work_day(
+    catalogue: Catalogue, *, chunk_loans: int = day_close.CHUNK_LOANS_MAX
+) -> Callable[[Database, str, date], Awaitable[None]]:
+    """What the end of a day does to every loan, in chunks that commit one by one."""
+
+    async def work(db: Database, county_code: str, day: date) -> None:
+        await day_close.work_day(db, county_code, day, catalogue, chunk_loans=chunk_loans)
+
+    return work
+
+
 def close_day(catalogue: Catalogue) -> Callable[[AsyncSession, str, date], Awaitable[None]]:
-    """The day close under a catalogue of programmes."""
+    """What is done once for the county when all its loans are aged, with the next day's opening."""
 
     async def close(session: AsyncSession, county_code: str, day: date) -> None:
-        await drawing.end_limits(session, county_code, day, catalogue)
         await day_close.tell_coming_maturities(session, county_code, day, catalogue)
-        await subsidy.count_months(session, county_code, day, catalogue)
-        await subsidy.stop_used_up(session, county_code, day, catalogue)
-        await day_close.age_loans(session, county_code, day, catalogue)
         await day_close.trip_breakers(session, county_code, day, catalogue)
         await breakers.record_month_ends(session, county_code, day, catalogue)
         await collecting.close_settled_cases(session, county_code, day)

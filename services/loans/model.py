@@ -346,6 +346,8 @@ class Repayment:
     loan_id: UUID
     amount_fen: Fen
     value_date: date
+    reference: str = ""
+    """The lender's own, where its core system is the book."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,12 @@ def payoff(loan: Loan, postings: Sequence[Posting], on: date, catalogue: Catalog
     """The quote for any day since the loan was paid out, from its book as it stands."""
     if loan.disbursed_on is None:
         raise Refused("LOAN_NOT_ACTIVE", f"the loan is {loan.state}", message_zh="贷款未在还款期")
-    if on < loan.disbursed_on:
+    # A loan that was taken over has no book here before that day.
+    begun = max([loan.disbursed_on, *(posting.value_date for posting in postings[:1])])
+    if on < begun:
         raise Refused(
             "VALUE_DATE_OUT_OF_RANGE",
-            f"{on} is before {loan.disbursed_on}, when the loan was paid out",
+            f"{on} is before {begun}, when the loan was paid out or taken over",
             message_zh="起息日超出范围",
         )
     terms = position.book_terms(loan, catalogue.terms(loan.county_code, loan.programme))

@@ -563,3 +563,87 @@ class ListingRow(SQLModel, table=True):
     household_id: UUID = Field(primary_key=True)
     cause: str = Field(primary_key=True)
     listed_on: date
+
+
+class DayWorkRow(SQLModel, table=True):
+    """How far a county's loans are aged at the end of a day."""
+
+    __tablename__ = "day_work"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    business_date: date
+    after_loan_id: UUID | None
+    done: bool
+
+
+class LenderBookRow(SQLModel, table=True):
+    """Who keeps a lender's book from a day on; rows are only added."""
+
+    __tablename__ = "lender_book"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    lender_id: str = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    keeper: str
+    from_day: date
+    decided_on: date
+    decided_by: str
+
+
+class CoreEntryRow(SQLModel, table=True):
+    """What a lender's core system booked; rows are only added."""
+
+    __tablename__ = "core_entry"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    lender_id: str = Field(primary_key=True)
+    reference: str = Field(primary_key=True)
+    loan_id: UUID
+    kind: str
+    value_date: date
+    amount_fen: int = Field(sa_type=BigInteger)
+    principal_fen: int = Field(sa_type=BigInteger)
+    interest_fen: int = Field(sa_type=BigInteger)
+    outstanding_fen: int | None = Field(sa_type=BigInteger)
+    five_tier_class: str
+    undoes: str
+    posting: int | None
+    booked_on: date
+
+
+class BookDifferenceRow(SQLModel, table=True):
+    """Where a core system and our computation part; rows are only added."""
+
+    __tablename__ = "book_difference"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    lender_id: str
+    reference: str
+    loan_id: UUID
+    cause: str
+    theirs_fen: int = Field(sa_type=BigInteger)
+    ours_fen: int = Field(sa_type=BigInteger)
+    detail: str
+    value_date: date
+    found_on: date
+
+
+class OpeningRow(SQLModel, table=True):
+    """A loan that was taken over; rows are only added."""
+
+    __tablename__ = "opening"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    lender_id: str = Field(primary_key=True)
+    reference: str = Field(primary_key=True)
+    loan_id: UUID
+    opening_on: date
+    outstanding_fen: int = Field(sa_type=BigInteger)
+    interest_owed_fen: int = Field(sa_type=BigInteger)
+    person_id: str

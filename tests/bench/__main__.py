@@ -11,7 +11,7 @@ from rich.console import Console
 
 from deploy.demo.run import print_books
 from deploy.local import audit
-from tests.bench import doors, relay, settlements
+from tests.bench import doors, loans, relay, settlements
 from tests.bench.county import BenchCounty
 from tests.bench.driver import Driver
 from tests.bench.figures import Results, machine, show, write_json, write_page
@@ -31,13 +31,14 @@ class Part(StrEnum):
     SETTLEMENTS = "settlements"
     RELAY = "relay"
     GATEWAY = "gateway"
+    LOANS = "loans"
 
 
 def plan_of(*, full: bool, claims: int, rounds: int) -> Plan:
     """How much is settled in a short run and in a full one."""
     if full:
-        return Plan(claims or 20_000, rates=(50, 300), seconds=20, rounds=rounds)
-    return Plan(claims or 2_000, rates=(50,), seconds=20 / 3, rounds=rounds)
+        return Plan(claims or 20_000, rates=(50, 300), seconds=20, rounds=rounds, loans=100_000)
+    return Plan(claims or 2_000, rates=(50,), seconds=20 / 3, rounds=rounds, loans=6_000)
 
 
 async def bench(plan: Plan, parts: list[Part]) -> Results:
@@ -58,6 +59,11 @@ async def bench(plan: Plan, parts: list[Part]) -> Results:
                 results.figures += await doors.measure(
                     rig, driver, requests=REQUESTS, rounds=plan.rounds
                 )
+            if Part.LOANS in parts:
+                console.print("loans …")
+                figures, wrong = await loans.measure(loans=plan.loans, rounds=plan.rounds)
+                results.figures += figures
+                results.checks.append(("fen by which books of loans differ", wrong))
             if Part.SETTLEMENTS in parts:
                 await _settle(rig, county, plan, results)
             if Part.SETTLEMENTS in parts:

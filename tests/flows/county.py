@@ -458,7 +458,11 @@ async def a_county(schema: MakeSchema) -> County:
     books = {
         "households": BOOKS,
         "credit": Books(totals=credit_reports.totals, close_day=credit_jobs.close_day(catalogue)),
-        "loans": Books(totals=loans_store.totals, close_day=loans_jobs.close_day(catalogue)),
+        "loans": Books(
+            totals=loans_store.totals,
+            close_day=loans_jobs.close_day(catalogue),
+            work_day=loans_jobs.work_day(catalogue),
+        ),
         "claims": claims_reports.books(catalogue),
         "funds": Books(totals=funds_reports.totals, close_day=funds_close_day),
     }

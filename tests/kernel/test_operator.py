@@ -235,15 +235,22 @@ async def test_days_close_in_order_and_a_closed_one_stays_closed(office: Office)
     assert await office.barns.one("SELECT business_date FROM business_day") == date(2018, 3, 2)
 
 
-async def test_a_day_that_cannot_close_leaves_all_days_open(office: Office) -> None:
+async def test_a_day_that_cannot_close_stays_open_and_those_before_it_closed(
+    office: Office,
+) -> None:
     await office.advance(date(2018, 1, 1))
     office.ledger.refuses = {date(2018, 1, 3)}
+    request_id = str(ids.new_id())
 
-    found = await refused(office.advance(date(2018, 1, 5)))
+    found = await refused(office.advance(date(2018, 1, 5), request_id))
 
     assert found == (CODE.FAILED_PRECONDITION, "BARN_IS_OPEN")
-    assert await office.barns.one("SELECT business_date FROM business_day") == date(2018, 1, 1)
-    assert await office.barns.one("SELECT count(*) FROM bin") == 0
+    assert await office.barns.one("SELECT business_date FROM business_day") == date(2018, 1, 3)
+    assert await office.barns.one("SELECT count(*) FROM bin") == 2
+
+    office.ledger.refuses = set()
+    assert await office.advance(date(2018, 1, 5), request_id) == 2, "taken up where it stopped"
+    assert office.ledger.closed == [date(2018, 1, day) for day in (1, 2, 3, 4)]
 
 
 async def test_the_same_call_twice_at_one_moment_closes_each_day_once(office: Office) -> None:

@@ -18,6 +18,7 @@ from services.kernel.database import Database, fetch
 from services.kernel.inbox import Delivery
 from services.kernel.operator import Books, OperatorServicer
 from services.loans import jobs, store
+from services.loans.operations.day import CHUNK_LOANS_MAX
 from services.loans.servicer import LoansServicer
 from services.programmes.loader import Catalogue
 from tests.eventually import eventually
@@ -192,10 +193,18 @@ Close = Callable[..., Awaitable[None]]
 
 
 def advancing(
-    db: Database, catalogue: Catalogue, close_day: Close | None = None
+    db: Database,
+    catalogue: Catalogue,
+    close_day: Close | None = None,
+    *,
+    chunk_loans: int = CHUNK_LOANS_MAX,
 ) -> OperatorServicer:
     """The operator's surface of loans."""
-    books = Books(totals=store.totals, close_day=close_day or jobs.close_day(catalogue))
+    books = Books(
+        totals=store.totals,
+        close_day=close_day or jobs.close_day(catalogue),
+        work_day=jobs.work_day(catalogue, chunk_loans=chunk_loans),
+    )
     return OperatorServicer(db, books, {})
 
 

@@ -195,7 +195,7 @@ def test_instalments_sum_to_the_principal_and_end_with_the_term(
     assert days[-1] == calendars.add_months(start, months)
 
 
-# The bank's formula by hand: 100,000 yuan, 4.75 %, a year: 8,549.08 yuan a month.
+# The bank's formula by hand: 100,000 yuan, 4.75 %, a year: 8,549.30 yuan a month.
 def test_equal_instalments_are_equal_but_for_the_last() -> None:
     planned = schedule.plan(
         Fen(10_000_000),

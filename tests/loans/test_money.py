@@ -205,3 +205,24 @@ async def test_a_quote_is_given_for_any_day_since_the_money_went_out(
     assert await owed(101) < 21_000 * YUAN
     with pytest.raises(Refused, match="VALUE_DATE_OUT_OF_RANGE"):
         await owed(-1)
+
+
+async def test_money_that_was_given_back_cannot_be_undone_too(
+    servicer: LoansServicer, consumer: Consumer, db: Database
+) -> None:
+    loan = await steps.active(servicer, consumer, House())
+    await steps.repay(servicer, loan.loan_id, 30_000 * YUAN + 500)
+    request = loans_pb2.RefundOverpaymentRequest(
+        request_id=steps.an_id(),
+        county_code=COUNTY,
+        loan_id=loan.loan_id,
+        amount_fen=500,
+        value_date=day(OPENED),
+    )
+    await servicer.RefundOverpayment(request, calling(LENDER, request))
+
+    with pytest.raises(Refused, match="REFUNDED_ALREADY"):
+        await undo(servicer, loan.loan_id, 2)
+
+    assert (await steps.get(servicer, loan.loan_id)).state == SETTLED
+    await steps.books_are_whole(db)

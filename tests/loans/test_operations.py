@@ -1,17 +1,14 @@
 """Lending on a real database: exposure, events, the journal, payouts, losses and days."""
 
-from collections.abc import Awaitable, Callable
 from datetime import date, timedelta
 
 import pytest
 from liandong.loans.v1 import events_pb2, loans_pb2
-from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import business_day, wire
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
 from services.kernel.errors import Refused
-from services.loans import jobs
 from services.loans.events_in import handlers
 from services.loans.servicer import LoansServicer
 from services.programmes.loader import Catalogue
@@ -24,7 +21,6 @@ from tests.loans.county import (
     CENTRE,
     COUNTY,
     OPENED,
-    OPERATOR,
     OTHER_BANK,
     VILLAGE,
     VILLAGE_DEPARTMENT,
@@ -452,39 +448,6 @@ async def test_days_closed_in_one_call_or_one_by_one_come_to_the_same(
     assert ("liandong.loans.v1.breaker_tripped", 1, date(2021, 4, 16)) in found[0]
     await steps.books_are_whole(at_once)
     await steps.books_are_whole(one_by_one)
-
-
-async def test_a_close_that_breaks_leaves_nothing_and_is_done_whole_when_asked_again(
-    schema: MakeSchema, catalogue: Catalogue
-) -> None:
-    undisturbed, broken = await two_counties_with_a_bad_loan(schema, catalogue)
-    before = await facts(broken)
-    close: Callable[[AsyncSession, str, date], Awaitable[None]] = jobs.close_day(catalogue)
-    fatal = OPENED + timedelta(days=60)
-
-    async def close_until_it_breaks(session: AsyncSession, county: str, day: date) -> None:
-        await close(session, county, day)
-        if day == fatal:
-            raise RuntimeError("the power is gone")
-
-    request = steps.a_day_ahead(OPENED + timedelta(days=110))
-    with pytest.raises(RuntimeError):
-        await steps.advancing(broken, catalogue, close_until_it_breaks).AdvanceDay(
-            request, calling(OPERATOR, request)
-        )
-    assert await facts(broken) == before
-    async with broken.transaction() as session:
-        assert await business_day.today(session, COUNTY) == OPENED
-
-    surface = steps.advancing(broken, catalogue)
-    answer = await surface.AdvanceDay(request, calling(OPERATOR, request))
-    again = await surface.AdvanceDay(request, calling(OPERATOR, request))
-    await steps.advance(undisturbed, catalogue, 110)
-
-    assert answer == again
-    assert answer.days_closed == 110
-    assert await facts(broken) == await facts(undisturbed)
-    await steps.books_are_whole(broken)
 
 
 # S18, LS18.mon.1

@@ -22,7 +22,7 @@ from services.loans.model import (
 )
 from services.loans.operations import money
 from services.loans.operations.desk import Desk
-from services.loans.operations.shared import found, said, terms_by_ref
+from services.loans.operations.shared import found, require_our_book, said, terms_by_ref
 from services.loans.rules import balance, lending
 from services.loans.rules import collecting as rules
 from services.loans.rules.book import Posting, PostingKind
@@ -182,6 +182,7 @@ async def settle_with_discount(
 ) -> tuple[Loan, str, Fen]:
     """Take money in a campaign: the day's stage forgives a part of the interest, once (S35)."""
     today = await business_day.today(session, county_code)
+    await require_our_book(session, county_code, actor, today)
     closed = await store.closed_through(session, county_code)
     loans = await store.lock_loans(session, county_code, [loan_id])
     loan = found(loans, loan_id)

@@ -8,11 +8,12 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import journal, outbox
+from services.kernel.database import Database
 from services.kernel.journal import Entry
 from services.kernel.outbox import OutgoingEvent
 from services.loans import events_out, store
 from services.loans.model import Action, Breaker, BreakerRecord, ClassChange, Judgement, Loan
-from services.loans.operations import collecting
+from services.loans.operations import collecting, drawing, subsidy
 from services.loans.operations.money import accrued_entries
 from services.loans.operations.shared import said, terms_by_ref
 from services.loans.rules import watch
@@ -20,12 +21,13 @@ from services.loans.rules.book import Posting, PostingKind
 from services.loans.rules.standing import UNJUDGED, follow_ups
 from services.loans.store import breakers as breaker_store
 from services.loans.store import collecting as collecting_store
+from services.loans.store import days
 from services.loans.store import standing as standing_store
 from services.programmes import collection
 from services.programmes.loader import Catalogue
 from services.programmes.terms import Terms
 
-CHUNK_LOANS_MAX = 5_000
+CHUNK_LOANS_MAX = 2_000
 
 
 async def tell_coming_maturities(
@@ -138,29 +140,70 @@ class _Chunk:
         await outbox.record(session, self.events)
 
 
-async def age_loans(
-    session: AsyncSession, county_code: str, day: date, catalogue: Catalogue
-) -> None:
-    """Count overdue days, classify and accrue every loan that is past its day, or marked so."""
-    for lock in (store.lock_due, standing_store.lock_cured):
-        after: UUID | None = None
-        while True:
-            loans = await lock(session, county_code, day, CHUNK_LOANS_MAX, after)
-            if not loans:
-                break
-            after = loans[-1].loan_id
-            await age_these(session, county_code, loans, day, catalogue)
-
-
-async def age_these(
-    session: AsyncSession,
+async def work_day(
+    db: Database,
     county_code: str,
-    loans: Sequence[Loan],
     day: date,
     catalogue: Catalogue,
+    *,
+    chunk_loans: int = CHUNK_LOANS_MAX,
 ) -> None:
-    """Age loans that are held, with all that follows."""
+    """
+    Age the county's loans at the end of a day, chunk by chunk, each in its own transaction.
+
+    Limits and subsidies that end with the day end first. The place is written with the chunk:
+    whoever comes after a kill goes on there, and between two chunks commands find their loans free.
+    """
+
+    async def begin(session: AsyncSession) -> None:
+        place = await days.lock_place(session, county_code, day)
+        if place.day != day or place.done or place.after is not None:
+            return
+        await drawing.end_limits(session, county_code, day, catalogue)
+        await subsidy.count_months(session, county_code, day, catalogue)
+        await subsidy.stop_used_up(session, county_code, day, catalogue)
+
+    async def some(session: AsyncSession) -> bool:
+        place = await days.lock_place(session, county_code, day)
+        if place.day != day or place.done:
+            return False
+        last = await age_loans(
+            session, county_code, day, catalogue, after=place.after, limit=chunk_loans
+        )
+        await days.move_place(session, county_code, last)
+        return last is not None
+
+    await db.work(begin)
+    while await db.work(some):
+        pass
+
+
+async def age_loans(
+    session: AsyncSession,
+    county_code: str,
+    day: date,
+    catalogue: Catalogue,
+    *,
+    after: UUID | None = None,
+    limit: int = CHUNK_LOANS_MAX,
+) -> UUID | None:
+    """
+    Count overdue days, classify and accrue the next loans past their day, or marked so still.
+
+    The last one is returned; None when there was none.
+    """
     terms_of = terms_by_ref(catalogue, county_code)
+    wanted = sorted(
+        [
+            *await store.due_ids(session, county_code, day, limit, after),
+            *await standing_store.cured_ids(session, county_code, day, limit, after),
+        ]
+    )[:limit]
+    if not wanted:
+        return None
+    held = (await store.lock_loans(session, county_code, wanted)).values()
+    # One that was paid while we waited for it is due no more; the others behind it still are.
+    loans = [loan for loan in held if watch.wants_ageing(loan, day)]
     judged = await standing_store.judgements_of(
         session, county_code, [loan.loan_id for loan in loans]
     )
@@ -168,6 +211,7 @@ async def age_these(
     for loan in loans:
         chunk.take(loan, terms_of(loan.programme), judged.get(loan.loan_id, UNJUDGED))
     await chunk.write(session, county_code)
+    return wanted[-1]
 
 
 async def trip_breakers(

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import journal, outbox
+from services.kernel.errors import Refused
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
@@ -123,6 +124,21 @@ class Desk:
         """In which order money is put toward a loan."""
         loan = self.loans[loan_id]
         return position.book_terms(loan, self._terms_of(loan.programme)).order
+
+    def not_before(self, loan_id: UUID, value_date: date) -> date:
+        """A day, or that on which the loan's book begins where that is later."""
+        return max([value_date, *(each.value_date for each in self._books.get(loan_id, [])[:1])])
+
+    def check_begun(self, loan_id: UUID, value_date: date) -> None:
+        """Refuse a day before the loan's book begins, as a loan that was taken over has one."""
+        postings = self._books.get(loan_id)
+        if postings and value_date < postings[0].value_date:
+            raise Refused(
+                "VALUE_DATE_OUT_OF_RANGE",
+                f"{value_date} is before {postings[0].value_date}, when the loan was taken over",
+                message_zh="起息日超出范围",
+                facts={"earliest": str(postings[0].value_date)},
+            )
 
     def post(self, loan_id: UUID, posting: Posting) -> Posted:
         """Make one posting; its number is given here."""

@@ -16,7 +16,14 @@ from services.loans.model import Batch, BatchState, File, Loan, LoanState
 from services.loans.operations import standing
 from services.loans.operations.desk import Desk
 from services.loans.operations.lending import give_back_exposure, pay_out, tell
-from services.loans.operations.shared import breakers_of, found, said, share_breakers, terms_by_ref
+from services.loans.operations.shared import (
+    breakers_of,
+    found,
+    require_our_book,
+    said,
+    share_breakers,
+    terms_by_ref,
+)
 from services.loans.rules import checks, clock, drawing, lending, position
 from services.loans.rules.chain import LENDER_ROLES, Actor
 from services.loans.store import applications as files_store
@@ -107,6 +114,7 @@ async def _ready_desk(
     own = breakers_of(loan.area_code, breakers)
     lending.require_ready(loan, actor=actor, terms=terms, breakers=own, effect=effect)
     today = await business_day.today(session, loan.county_code)
+    await require_our_book(session, loan.county_code, actor, today)
     return Desk(loan.county_code, {loan.loan_id: loan}, today, terms_of, person_id=actor.person_id)
 
 

@@ -28,6 +28,7 @@ from services.loans.operations.shared import (
     Outcome,
     breakers_of,
     found,
+    require_our_book,
     said,
     share_breakers,
     terms_by_ref,
@@ -410,6 +411,7 @@ async def disburse_loans(
 ) -> list[Outcome]:
     """Pay out approved loans."""
     today = await business_day.today(session, county_code)
+    await require_our_book(session, county_code, actor, today)
     now = await files_store.moment(session)
     terms_of = terms_by_ref(catalogue, county_code)
     loans = await store.lock_loans(session, county_code, set(loan_ids))

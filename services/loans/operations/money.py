@@ -21,9 +21,14 @@ from services.loans.model import (
     Undoing,
 )
 from services.loans.operations.desk import Desk
-from services.loans.operations.shared import Outcome, found, terms_by_ref
+from services.loans.operations.shared import (
+    Outcome,
+    found,
+    require_our_book,
+    terms_by_ref,
+)
 from services.loans.rules import balance, collecting, lending
-from services.loans.rules.book import Posting, PostingKind
+from services.loans.rules.book import Line, Posting, PostingKind
 from services.loans.rules.lending import Actor
 from services.programmes import settlement
 from services.programmes.loader import Catalogue
@@ -38,6 +43,7 @@ async def repay_loans(
 ) -> list[Outcome]:
     """Post repayments that a lender received; what is too much is kept for the payer."""
     today = await business_day.today(session, county_code)
+    await require_our_book(session, county_code, actor, today)
     closed = await store.closed_through(session, county_code)
     loans = await store.lock_loans(session, county_code, {r.loan_id for r in repayments})
     desk = Desk(
@@ -54,29 +60,41 @@ async def repay_loans(
             before = found(loans, repayment.loan_id)
             lending.require_lender(before, actor)
             balance.check_money_in(before, repayment.value_date, today=today, closed_through=closed)
+            # Within a batch an earlier item may have moved the loan's last day beyond this one's.
+            await desk.load_for(session, [(repayment.loan_id, repayment.value_date)])
+            desk.check_begun(repayment.loan_id, repayment.value_date)
         except LiandongError as error:
             outcomes.append(error)
             continue
-        # Within a batch an earlier item may have moved the loan's last day beyond this one's.
-        await desk.load_for(session, [(repayment.loan_id, repayment.value_date)])
         outcomes.append(repay(desk, repayment))
     await desk.write(session)
     return outcomes
 
 
 def repay(desk: Desk, repayment: Repayment) -> Loan:
+    """Post one repayment and say it."""
+    return post_repayment(desk, repayment)[0]
+
+
+def post_repayment(desk: Desk, repayment: Repayment) -> tuple[Loan, Line]:
     """Post one repayment and say it; of a loan that was written off it is a recovery."""
     loan = desk.loans[repayment.loan_id]
     if loan.state is LoanState.WRITTEN_OFF and loan.owed_fen == 0:
         return _recover(desk, repayment)
     posted = desk.post(
         repayment.loan_id,
-        Posting(0, PostingKind.REPAYMENT, repayment.value_date, repayment.amount_fen),
+        Posting(
+            0,
+            PostingKind.REPAYMENT,
+            repayment.value_date,
+            repayment.amount_fen,
+            reference=repayment.reference,
+        ),
     )
     desk.say(
         repayment.loan_id,
-        lambda loan: events_out.loan_repaid(
-            loan,
+        lambda now: events_out.loan_repaid(
+            now,
             repayment,
             principal_fen=posted.line.taken.principal_fen,
             interest_fen=posted.line.taken.interest_fen,
@@ -85,20 +103,25 @@ def repay(desk: Desk, repayment: Repayment) -> Loan:
             day=desk.today,
         ),
     )
-    return desk.settle_up(repayment.loan_id, repayment.value_date)
+    return desk.settle_up(repayment.loan_id, repayment.value_date), posted.line
 
 
-def _recover(desk: Desk, repayment: Repayment) -> Loan:
+def _recover(desk: Desk, repayment: Repayment) -> tuple[Loan, Line]:
     loan_id = repayment.loan_id
     back = collecting.recovery(desk.lines_of(loan_id), repayment.amount_fen, desk.order_of(loan_id))
     posting = Posting(
-        0, PostingKind.RECOVERY, repayment.value_date, repayment.amount_fen, fixed=back
+        0,
+        PostingKind.RECOVERY,
+        repayment.value_date,
+        repayment.amount_fen,
+        fixed=back,
+        reference=repayment.reference,
     )
     posted = desk.post(loan_id, posting)
-    return desk.say(
+    loan = desk.say(
         loan_id,
-        lambda loan: events_out.loan_repaid(
-            loan,
+        lambda now: events_out.loan_repaid(
+            now,
             repayment,
             principal_fen=back.principal_fen,
             interest_fen=back.interest_fen,
@@ -108,6 +131,7 @@ def _recover(desk: Desk, repayment: Repayment) -> Loan:
             recovered_fen=back.total_fen,
         ),
     )
+    return loan, posted.line
 
 
 async def reverse_repayment(
@@ -119,6 +143,7 @@ async def reverse_repayment(
 ) -> tuple[Loan, Loan | None]:
     """Undo a repayment; where it was meant for another loan, post it there. Both loans as now."""
     today = await business_day.today(session, county_code)
+    await require_our_book(session, county_code, actor, today)
     closed = await store.closed_through(session, county_code)
     wanted = {undoing.loan_id} | ({undoing.to_loan_id} if undoing.to_loan_id else set())
     loans = await store.lock_loans(session, county_code, wanted)
@@ -133,7 +158,7 @@ async def reverse_repayment(
     balance.check_value_date(
         loan.disbursed_on, wrong.value_date, today=today, closed_through=closed
     )
-    desk.post(
+    posted = desk.post(
         loan.loan_id,
         Posting(
             0,
@@ -144,12 +169,14 @@ async def reverse_repayment(
             reference=undoing.reason,
         ),
     )
+    balance.check_suspense(posted.loan)
     desk.say(loan.loan_id, lambda now: events_out.repayment_reversed(now, wrong, desk.today))
     desk.settle_up(loan.loan_id, wrong.value_date)
     if undoing.to_loan_id is not None:
         meant = found(loans, undoing.to_loan_id)
         lending.require_lender(meant, actor)
         balance.check_money_in(meant, wrong.value_date, today=today, closed_through=closed)
+        desk.check_begun(meant.loan_id, wrong.value_date)
         repay(desk, Repayment(meant.loan_id, wrong.amount_fen, wrong.value_date))
     await desk.write(session)
     return loans[undoing.loan_id], loans[undoing.to_loan_id] if undoing.to_loan_id else None
@@ -164,6 +191,7 @@ async def refund_overpayment(
 ) -> Loan:
     """Note that what was paid too much was given back."""
     today = await business_day.today(session, county_code)
+    await require_our_book(session, county_code, actor, today)
     closed = await store.closed_through(session, county_code)
     loans = await store.lock_loans(session, county_code, {refund.loan_id})
     desk = Desk(

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import date
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel.errors import LiandongError, NotFound
+from services.kernel.errors import LiandongError, NotFound, Refused
 from services.loans import store
 from services.loans.model import Breaker, Loan
 from services.loans.rules import lending
+from services.loans.rules.keeping import Keeper
+from services.loans.rules.lending import Actor
+from services.loans.store import keeping
 from services.programmes.loader import Catalogue
 from services.programmes.terms import Terms
 
@@ -40,6 +44,19 @@ async def share_breakers(
         scopes.add(("village", lending.village_of(area)))
         scopes.add(("township", lending.township_of(area)))
     return await store.share_breakers(session, county_code, sorted(scopes))
+
+
+async def require_our_book(
+    session: AsyncSession, county_code: str, actor: Actor, today: date
+) -> None:
+    """Refuse money commands of a lender whose core system is the book: it posts its entries."""
+    if await keeping.keeper(session, county_code, actor.institution_id, today) is Keeper.LIANDONG:
+        return
+    raise Refused(
+        "BOOK_KEPT_ELSEWHERE",
+        f"the book of {actor.institution_id} is kept by its core system: post its entries",
+        message_zh="该机构账簿由其核心系统记账",
+    )
 
 
 def terms_by_ref(catalogue: Catalogue, county_code: str) -> Callable[[str], Terms]:

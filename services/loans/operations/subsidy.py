@@ -69,7 +69,8 @@ async def stop_used_up(
         desk = Desk(county_code, loans, day, terms_of)
         await desk.load_for(session, list(ends.items()))
         for loan_id, on in ends.items():
-            desk.post(loan_id, rules.stop(0, on))
+            # The book of a loan that was taken over begins later than its first day.
+            desk.post(loan_id, rules.stop(0, desk.not_before(loan_id, on)))
             desk.say(loan_id, lambda it: events_out.subsidy_stopped(it, "months_used", day))
         await desk.write(session)
 

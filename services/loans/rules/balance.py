@@ -124,6 +124,17 @@ def check_refund(loan: Loan, amount_fen: Fen) -> None:
         )
 
 
+def check_suspense(loan: Loan) -> None:
+    """Refuse an undoing of money of which a part was given back already."""
+    if loan.suspense_fen < 0:
+        raise Refused(
+            "REFUNDED_ALREADY",
+            f"{-loan.suspense_fen} fen of what would be undone were given back to the payer",
+            message_zh="多付款已退还,不能冲正",
+            facts={"refunded_fen": str(-loan.suspense_fen)},
+        )
+
+
 def allocate(
     payout: Payout, loans: Mapping[UUID, Loan], order: settlement.AppropriationOrder
 ) -> tuple[Allocation, dict[UUID, Loan]]:

@@ -19,7 +19,11 @@ class PostingKind(StrEnum):
     DISBURSEMENT = "disbursement"
     """Principal paid out, in one or in batches."""
     OPENING = "opening"
-    """Principal and interest owed when the loan came in from another book."""
+    """
+    Principal and interest owed when the loan came in from another book.
+
+    Its reference is the oldest agreed day that was not paid there, as an ISO date.
+    """
     REPAYMENT = "repayment"
     PAYOUT = "payout"
     """An insurer's money; what was taken stays taken, however the rest is restated."""

@@ -144,7 +144,8 @@ def next_due(
     """
     The first agreed day whose principal and interest are not paid in full, past or coming.
 
-    Interest counts as the book had charged it by that day; early money counts ahead.
+    Interest counts as the book had charged it by that day; early money counts ahead. Of equal
+    instalments it is the sum that counts; the last one evens out.
     """
     if loan.state is not LoanState.ACTIVE:
         return None
@@ -155,18 +156,49 @@ def next_due(
             if day > through or paid.interest_fen < charged_by(terms, postings, day):
                 return day
         return loan.matures_on
-    # Under a later agreement what was paid before it counts as its principal has it.
-    paid_fen = (
-        agreed.principal_fen - replayed.position.outstanding_fen if agreed else paid.principal_fen
-    )
-    principal = 0
-    for instalment in instalments(loan, agreed):
+    planned, begun, ahead = _agreed(loan, replayed, agreed)
+    paid_fen = paid.principal_fen + ahead
+    interest_fen: int = paid.interest_fen
+    if agreed is not None:
+        # Under a later agreement what was paid before it counts as its principal has it.
+        paid_fen = agreed.principal_fen - replayed.position.outstanding_fen
+        interest_fen -= charged_by(terms, postings, agreed.starts_on)
+    principal = total = 0
+    # While the treasury bears the interest there is no sum of both: the principal alone is owed.
+    level = loan.method == schedule.Method.EQUAL_INSTALMENT and not loan.subsidised
+    for instalment in planned:
         principal += instalment.principal_fen
-        if instalment.due_on > through or paid_fen < principal:
+        total += instalment.total_fen
+        if instalment.due_on > through:
             return instalment.due_on
-        if paid.interest_fen < charged_by(terms, postings, instalment.due_on):
+        if level and instalment.due_on != loan.matures_on:
+            # The agreed sum is owed, however its parts fall by the days of a month.
+            if paid_fen + interest_fen < total:
+                return instalment.due_on
+            continue
+        if paid_fen < principal:
+            return instalment.due_on
+        if paid.interest_fen < charged_by(terms, postings, max(instalment.due_on, begun)):
             return instalment.due_on
     return loan.matures_on
+
+
+def _agreed(
+    loan: Loan, replayed: Replayed, agreed: Plan | None
+) -> tuple[Sequence[schedule.Instalment], date, int]:
+    """
+    What was agreed and not paid before our book, the day on which that begins, what was paid ahead.
+
+    Interest that was owed at an opening belongs to the oldest day that was not paid then.
+    """
+    planned = instalments(loan, agreed)
+    first = replayed.lines[0].posting
+    if agreed is not None or first.kind is not PostingKind.OPENING or not first.reference:
+        return planned, date.min, 0
+    oldest = date.fromisoformat(first.reference)
+    left = [each for each in planned if each.due_on >= oldest]
+    ahead = sum(each.principal_fen for each in left) - first.fixed.principal_fen
+    return left, first.value_date, ahead
 
 
 def charged_by(terms: BookTerms, postings: Sequence[Posting], day: date) -> int:

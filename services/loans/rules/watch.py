@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
-from services.loans.model import AreaBalance, Breaker, BreakerScope, Judgement, Loan
+from services.loans.model import AreaBalance, Breaker, BreakerScope, Judgement, Loan, LoanState
 from services.loans.rules import balance
 from services.loans.rules.lending import township_of
 from services.loans.rules.standing import UNJUDGED, standing
@@ -22,6 +22,14 @@ class Aged:
     newly_non_performing: bool
     performing_again: bool
     subsidy_stopped: bool
+
+
+def wants_ageing(loan: Loan, day: date) -> bool:
+    """Whether the day's end touches a loan: past its agreed day, or still marked as if it were."""
+    if loan.state is not LoanState.ACTIVE or loan.next_due_on is None:
+        return False
+    marked = loan.five_tier_class != "normal" or loan.non_performing_on is not None
+    return loan.next_due_on < day or marked
 
 
 def age(loan: Loan, *, terms: Terms, day: date, judgement: Judgement = UNJUDGED) -> Aged:

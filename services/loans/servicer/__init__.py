@@ -2,6 +2,7 @@
 
 from services.kernel.database import Database
 from services.loans.servicer.applications import ApplicationsDoor
+from services.loans.servicer.books import BooksDoor
 from services.loans.servicer.collecting import CollectingDoor
 from services.loans.servicer.drawing import DrawingDoor
 from services.loans.servicer.lending import LendingDoor
@@ -15,6 +16,7 @@ class LoansServicer(
     ApplicationsDoor,
     LendingDoor,
     DrawingDoor,
+    BooksDoor,
     StandingDoor,
     CollectingDoor,
     SecuringDoor,

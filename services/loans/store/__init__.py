@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import date
+from operator import itemgetter
 from uuid import UUID
 
 import asyncpg
@@ -83,10 +84,17 @@ _INSERT_LOANS = f"INSERT INTO loan ({', '.join(_NAMES)}) SELECT * FROM unnest({_
 _FIXED = {"county_code", "loan_id", "household_id", "area_code", "lender_id", "programme",
           "product_id", "borrower_class", "principal_fen", "term_months", "purpose",
           "used_in_area", "assignment_evidence", "applied_on"}  # fmt: skip
+_SENT = [
+    (place, name, kind)
+    for place, (name, kind) in enumerate(_LOAN_COLUMNS)
+    if name not in _FIXED or name in ("county_code", "loan_id")
+]
+_sent = itemgetter(*(place for place, _, _ in _SENT))
 _UPDATE_LOANS = (
     "UPDATE loan SET "  # noqa: S608
-    + ", ".join(f"{name} = now_.{name}" for name in _NAMES if name not in _FIXED)
-    + f" FROM unnest({_ARRAYS}) AS now_ ({', '.join(_NAMES)})"
+    + ", ".join(f"{name} = now_.{name}" for _, name, _ in _SENT if name not in _FIXED)
+    + f" FROM unnest({', '.join(f'${i}::{kind}[]' for i, (_, _, kind) in enumerate(_SENT, 1))})"
+    + f" AS now_ ({', '.join(name for _, name, _ in _SENT)})"
     + " WHERE loan.county_code = now_.county_code AND loan.loan_id = now_.loan_id"
 )
 
@@ -226,9 +234,9 @@ async def insert_loans(session: AsyncSession, loans: Sequence[Loan]) -> None:
 async def save_loans(session: AsyncSession, loans: Sequence[Loan]) -> None:
     """Write what has changed of loans that are locked."""
     if loans:
-        values = [_loan_values(loan) for loan in loans]
+        values = [_sent(_loan_values(loan)) for loan in loans]
         touched = await database.execute(
-            session, _UPDATE_LOANS, *database.columns(values, len(_LOAN_COLUMNS))
+            session, _UPDATE_LOANS, *database.columns(values, len(_SENT))
         )
         assert touched == len(loans), "a loan that is saved exists"
 
@@ -291,21 +299,21 @@ async def list_loans(
     return [loan_of(row) for row in rows]
 
 
-async def lock_due(
+async def due_ids(
     session: AsyncSession, county_code: str, day: date, limit: int, after: UUID | None
-) -> list[Loan]:
-    """Active loans of which something was due before a day, in id order, held."""
+) -> list[UUID]:
+    """Active loans of which something was due before a day, in id order, not held."""
     rows = await database.fetch(
         session,
-        """SELECT * FROM loan WHERE county_code = $1 AND state = 'active' AND next_due_on < $2
-             AND ($4::uuid IS NULL OR loan_id > $4)
-           ORDER BY loan_id LIMIT $3 FOR UPDATE""",
+        """SELECT loan_id FROM loan WHERE county_code = $1 AND state = 'active'
+             AND next_due_on < $2 AND ($4::uuid IS NULL OR loan_id > $4)
+           ORDER BY loan_id LIMIT $3""",
         county_code,
         day,
         limit,
         after,
     )
-    return [loan_of(row) for row in rows]
+    return [row["loan_id"] for row in rows]
 
 
 async def lock_ended_limits(

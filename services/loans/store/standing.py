@@ -142,22 +142,22 @@ async def actions_of(session: AsyncSession, county_code: str, loan_id: UUID) -> 
     ]
 
 
-async def lock_cured(
+async def cured_ids(
     session: AsyncSession, county_code: str, day: date, limit: int, after: UUID | None
-) -> list[Loan]:
-    """Active loans that nothing is overdue on, yet are marked as if it were, held."""
+) -> list[UUID]:
+    """Active loans that nothing is overdue on, yet are marked as if it were, not held."""
     rows = await database.fetch(
         session,
-        """SELECT * FROM loan WHERE county_code = $1 AND state = 'active' AND next_due_on >= $2
-             AND (five_tier_class <> 'normal' OR non_performing_on IS NOT NULL)
+        """SELECT loan_id FROM loan WHERE county_code = $1 AND state = 'active'
+             AND next_due_on >= $2 AND (five_tier_class <> 'normal' OR non_performing_on IS NOT NULL)
              AND ($4::uuid IS NULL OR loan_id > $4)
-           ORDER BY loan_id LIMIT $3 FOR UPDATE""",
+           ORDER BY loan_id LIMIT $3""",
         county_code,
         day,
         limit,
         after,
     )
-    return [store.loan_of(row) for row in rows]
+    return [row["loan_id"] for row in rows]
 
 
 async def lock_open_of(

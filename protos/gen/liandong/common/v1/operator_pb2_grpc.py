@@ -88,8 +88,9 @@ class OperatorServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def AdvanceDay(self, request, context):
-        """Close business days up to and including a date, in order. Idempotent: a day that is closed stays
-        closed. FAILED_PRECONDITION with reason DAY_GOES_BACK for an earlier date.
+        """Close business days up to a date, in order, while commands continue. Idempotent: a day that is
+        closed stays closed, and a call that was cut off is taken up in the middle of the day where it
+        stopped. FAILED_PRECONDITION with reason DAY_GOES_BACK for an earlier date.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,8 +43,9 @@ class OperatorServiceStub:
     across services.
     """
     AdvanceDay: _grpc.UnaryUnaryMultiCallable[_operator_pb2.AdvanceDayRequest, _operator_pb2.AdvanceDayResponse]
-    """Close business days up to and including a date, in order. Idempotent: a day that is closed stays
-    closed. FAILED_PRECONDITION with reason DAY_GOES_BACK for an earlier date.
+    """Close business days up to a date, in order, while commands continue. Idempotent: a day that is
+    closed stays closed, and a call that was cut off is taken up in the middle of the day where it
+    stopped. FAILED_PRECONDITION with reason DAY_GOES_BACK for an earlier date.
     """
     ListParkedEvents: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListParkedEventsRequest, _operator_pb2.ListParkedEventsResponse]
     """Parked events, oldest first."""
@@ -74,8 +75,9 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
     across services.
     """
     AdvanceDay: _aio.UnaryUnaryMultiCallable[_operator_pb2.AdvanceDayRequest, _operator_pb2.AdvanceDayResponse]  # type: ignore[assignment]
-    """Close business days up to and including a date, in order. Idempotent: a day that is closed stays
-    closed. FAILED_PRECONDITION with reason DAY_GOES_BACK for an earlier date.
+    """Close business days up to a date, in order, while commands continue. Idempotent: a day that is
+    closed stays closed, and a call that was cut off is taken up in the middle of the day where it
+    stopped. FAILED_PRECONDITION with reason DAY_GOES_BACK for an earlier date.
     """
     ListParkedEvents: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListParkedEventsRequest, _operator_pb2.ListParkedEventsResponse]  # type: ignore[assignment]
     """Parked events, oldest first."""
@@ -114,8 +116,9 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _operator_pb2.AdvanceDayRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.AdvanceDayResponse, _abc.Awaitable[_operator_pb2.AdvanceDayResponse]]:
-        """Close business days up to and including a date, in order. Idempotent: a day that is closed stays
-        closed. FAILED_PRECONDITION with reason DAY_GOES_BACK for an earlier date.
+        """Close business days up to a date, in order, while commands continue. Idempotent: a day that is
+        closed stays closed, and a call that was cut off is taken up in the middle of the day where it
+        stopped. FAILED_PRECONDITION with reason DAY_GOES_BACK for an earlier date.
         """
 
     @_abc_1.abstractmethod

@@ -370,6 +370,102 @@ class LoanReopened(_message.Message):
 Global___LoanReopened: _TypeAlias = LoanReopened  # noqa: Y015
 
 @_typing.final
+class LoanOpened(_message.Message):
+    """A loan that was lent before the county came here is in our books now. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    PRODUCT_ID_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FEN_FIELD_NUMBER: _builtins.int
+    OUTSTANDING_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_FEN_FIELD_NUMBER: _builtins.int
+    AREA_CODE_FIELD_NUMBER: _builtins.int
+    OPENING_ON_FIELD_NUMBER: _builtins.int
+    MATURES_ON_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    lender_id: _builtins.str
+    """The lender."""
+    product_id: _builtins.str
+    """Product of the programme."""
+    principal_fen: _builtins.int
+    """Principal of the contract, in fen."""
+    outstanding_fen: _builtins.int
+    """Principal owed on the day of cut-over, in fen."""
+    interest_fen: _builtins.int
+    """Interest owed on that day, in fen."""
+    area_code: _builtins.str
+    """Where the household lives."""
+    @_builtins.property
+    def opening_on(self) -> _date_pb2.Date:
+        """The day of cut-over."""
+
+    @_builtins.property
+    def matures_on(self) -> _date_pb2.Date:
+        """The last agreed day."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        product_id: _builtins.str = ...,
+        principal_fen: _builtins.int = ...,
+        outstanding_fen: _builtins.int = ...,
+        interest_fen: _builtins.int = ...,
+        area_code: _builtins.str = ...,
+        opening_on: _date_pb2.Date | None = ...,
+        matures_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["matures_on", b"matures_on", "opening_on", b"opening_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "matures_on", b"matures_on", "opening_on", b"opening_on", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "product_id", b"product_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoanOpened: _TypeAlias = LoanOpened  # noqa: Y015
+
+@_typing.final
+class BookDifferenceFound(_message.Message):
+    """What a lender's core system booked differs from our computation. Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    lender_id: _builtins.str
+    """The lender."""
+    reference: _builtins.str
+    """The core system's reference of the entry."""
+    differences: _builtins.int
+    """How many figures of the entry differ; `ListBookDifferences` gives them."""
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        differences: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "lender_id", b"lender_id", "loan_id", b"loan_id", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookDifferenceFound: _TypeAlias = BookDifferenceFound  # noqa: Y015
+
+@_typing.final
 class LoanCured(_message.Message):
     """What was overdue is paid. Aggregate: the loan."""
 

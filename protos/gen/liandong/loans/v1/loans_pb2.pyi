@@ -269,6 +269,110 @@ SIGNATURE_KIND_JOINT_SIGNATURES: SignatureKind.ValueType  # 3
 """A party of the joint account signs."""
 Global___SignatureKind: _TypeAlias = SignatureKind  # noqa: Y015
 
+class _BookKeeper:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _BookKeeperEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BookKeeper.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    BOOK_KEEPER_UNSPECIFIED: _BookKeeper.ValueType  # 0
+    """Not said."""
+    BOOK_KEEPER_LIANDONG: _BookKeeper.ValueType  # 1
+    """Liandong computes and instructs; so it is where nothing was decided."""
+    BOOK_KEEPER_LENDER_CORE: _BookKeeper.ValueType  # 2
+    """The lender's core system is the book and posts to us; we check it."""
+
+class BookKeeper(_BookKeeper, metaclass=_BookKeeperEnumTypeWrapper):
+    """Who keeps the book of a lender's loans."""
+
+BOOK_KEEPER_UNSPECIFIED: BookKeeper.ValueType  # 0
+"""Not said."""
+BOOK_KEEPER_LIANDONG: BookKeeper.ValueType  # 1
+"""Liandong computes and instructs; so it is where nothing was decided."""
+BOOK_KEEPER_LENDER_CORE: BookKeeper.ValueType  # 2
+"""The lender's core system is the book and posts to us; we check it."""
+Global___BookKeeper: _TypeAlias = BookKeeper  # noqa: Y015
+
+class _CoreEntryKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CoreEntryKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CoreEntryKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CORE_ENTRY_KIND_UNSPECIFIED: _CoreEntryKind.ValueType  # 0
+    """Not said."""
+    CORE_ENTRY_KIND_DISBURSEMENT: _CoreEntryKind.ValueType  # 1
+    """An approved loan was paid out: `amount_fen`."""
+    CORE_ENTRY_KIND_REPAYMENT: _CoreEntryKind.ValueType  # 2
+    """Money was received: `amount_fen`, of which `principal_fen` and `interest_fen` were taken."""
+    CORE_ENTRY_KIND_REVERSAL: _CoreEntryKind.ValueType  # 3
+    """A repayment was undone: `undoes` names its reference."""
+    CORE_ENTRY_KIND_INTEREST: _CoreEntryKind.ValueType  # 4
+    """The household was charged `interest_fen` since the interest entry before it."""
+    CORE_ENTRY_KIND_CLASS: _CoreEntryKind.ValueType  # 5
+    """The loan was put in `five_tier_class`."""
+
+class CoreEntryKind(_CoreEntryKind, metaclass=_CoreEntryKindEnumTypeWrapper):
+    """What a core system booked."""
+
+CORE_ENTRY_KIND_UNSPECIFIED: CoreEntryKind.ValueType  # 0
+"""Not said."""
+CORE_ENTRY_KIND_DISBURSEMENT: CoreEntryKind.ValueType  # 1
+"""An approved loan was paid out: `amount_fen`."""
+CORE_ENTRY_KIND_REPAYMENT: CoreEntryKind.ValueType  # 2
+"""Money was received: `amount_fen`, of which `principal_fen` and `interest_fen` were taken."""
+CORE_ENTRY_KIND_REVERSAL: CoreEntryKind.ValueType  # 3
+"""A repayment was undone: `undoes` names its reference."""
+CORE_ENTRY_KIND_INTEREST: CoreEntryKind.ValueType  # 4
+"""The household was charged `interest_fen` since the interest entry before it."""
+CORE_ENTRY_KIND_CLASS: CoreEntryKind.ValueType  # 5
+"""The loan was put in `five_tier_class`."""
+Global___CoreEntryKind: _TypeAlias = CoreEntryKind  # noqa: Y015
+
+class _DifferenceCause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DifferenceCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DifferenceCause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DIFFERENCE_CAUSE_UNSPECIFIED: _DifferenceCause.ValueType  # 0
+    """Not said."""
+    DIFFERENCE_CAUSE_DISBURSED: _DifferenceCause.ValueType  # 1
+    """Another amount was paid out than was approved."""
+    DIFFERENCE_CAUSE_PRINCIPAL_TAKEN: _DifferenceCause.ValueType  # 2
+    """A repayment took another part of the principal."""
+    DIFFERENCE_CAUSE_INTEREST_TAKEN: _DifferenceCause.ValueType  # 3
+    """A repayment took another part of the interest."""
+    DIFFERENCE_CAUSE_INTEREST_CHARGED: _DifferenceCause.ValueType  # 4
+    """Another interest was charged up to the entry's day."""
+    DIFFERENCE_CAUSE_OUTSTANDING: _DifferenceCause.ValueType  # 5
+    """Another principal is owed after the entry."""
+    DIFFERENCE_CAUSE_CLASS: _DifferenceCause.ValueType  # 6
+    """The loan is in another class."""
+    DIFFERENCE_CAUSE_NOT_ALLOWED: _DifferenceCause.ValueType  # 7
+    """Our rules do not allow what was booked: `detail` says which; our book does not have it."""
+
+class DifferenceCause(_DifferenceCause, metaclass=_DifferenceCauseEnumTypeWrapper):
+    """Why two books differ."""
+
+DIFFERENCE_CAUSE_UNSPECIFIED: DifferenceCause.ValueType  # 0
+"""Not said."""
+DIFFERENCE_CAUSE_DISBURSED: DifferenceCause.ValueType  # 1
+"""Another amount was paid out than was approved."""
+DIFFERENCE_CAUSE_PRINCIPAL_TAKEN: DifferenceCause.ValueType  # 2
+"""A repayment took another part of the principal."""
+DIFFERENCE_CAUSE_INTEREST_TAKEN: DifferenceCause.ValueType  # 3
+"""A repayment took another part of the interest."""
+DIFFERENCE_CAUSE_INTEREST_CHARGED: DifferenceCause.ValueType  # 4
+"""Another interest was charged up to the entry's day."""
+DIFFERENCE_CAUSE_OUTSTANDING: DifferenceCause.ValueType  # 5
+"""Another principal is owed after the entry."""
+DIFFERENCE_CAUSE_CLASS: DifferenceCause.ValueType  # 6
+"""The loan is in another class."""
+DIFFERENCE_CAUSE_NOT_ALLOWED: DifferenceCause.ValueType  # 7
+"""Our rules do not allow what was booked: `detail` says which; our book does not have it."""
+Global___DifferenceCause: _TypeAlias = DifferenceCause  # noqa: Y015
+
 @_typing.final
 class Loan(_message.Message):
     """A loan, from application on."""
@@ -5703,3 +5807,646 @@ class GiveUpUndrawnResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GiveUpUndrawnResponse: _TypeAlias = GiveUpUndrawnResponse  # noqa: Y015
+
+@_typing.final
+class SetLenderBookRequest(_message.Message):
+    """Says who keeps a lender's book."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    KEEPER_FIELD_NUMBER: _builtins.int
+    FROM_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    lender_id: _builtins.str
+    """The lender."""
+    keeper: Global___BookKeeper.ValueType
+    """Who keeps it."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        keeper: Global___BookKeeper.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from", b"from"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "from", b"from", "keeper", b"keeper", "lender_id", b"lender_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetLenderBookRequest: _TypeAlias = SetLenderBookRequest  # noqa: Y015
+
+@_typing.final
+class SetLenderBookResponse(_message.Message):
+    """It is decided."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetLenderBookResponse: _TypeAlias = SetLenderBookResponse  # noqa: Y015
+
+@_typing.final
+class ListLenderBooksRequest(_message.Message):
+    """Asks for what was decided."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    page_size: _builtins.int
+    """At most so many, 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """From the answer before, opaque; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLenderBooksRequest: _TypeAlias = ListLenderBooksRequest  # noqa: Y015
+
+@_typing.final
+class LenderBook(_message.Message):
+    """A decision who keeps a lender's book."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    KEEPER_FIELD_NUMBER: _builtins.int
+    FROM_FIELD_NUMBER: _builtins.int
+    DECIDED_ON_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    lender_id: _builtins.str
+    """The lender."""
+    keeper: Global___BookKeeper.ValueType
+    """Who keeps it."""
+    decided_by: _builtins.str
+    """The person who decided."""
+    @_builtins.property
+    def decided_on(self) -> _date_pb2.Date:
+        """The business day on which it was decided; of two for one day the later holds."""
+
+    def __init__(
+        self,
+        *,
+        lender_id: _builtins.str = ...,
+        keeper: Global___BookKeeper.ValueType = ...,
+        decided_on: _date_pb2.Date | None = ...,
+        decided_by: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_on", b"decided_on", "from", b"from"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_by", b"decided_by", "decided_on", b"decided_on", "from", b"from", "keeper", b"keeper", "lender_id", b"lender_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LenderBook: _TypeAlias = LenderBook  # noqa: Y015
+
+@_typing.final
+class ListLenderBooksResponse(_message.Message):
+    """A page of decisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOOKS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty when this is the last."""
+    @_builtins.property
+    def books(self) -> _containers.RepeatedCompositeFieldContainer[Global___LenderBook]:
+        """The latest first."""
+
+    def __init__(
+        self,
+        *,
+        books: _abc.Iterable[Global___LenderBook] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["books", b"books", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLenderBooksResponse: _TypeAlias = ListLenderBooksResponse  # noqa: Y015
+
+@_typing.final
+class CoreEntry(_message.Message):
+    """One entry of a lender's core system."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_FEN_FIELD_NUMBER: _builtins.int
+    OUTSTANDING_FEN_FIELD_NUMBER: _builtins.int
+    FIVE_TIER_CLASS_FIELD_NUMBER: _builtins.int
+    UNDOES_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """The core system's own reference, unique for the lender in the county."""
+    loan_id: _builtins.str
+    """The loan (UUID)."""
+    kind: Global___CoreEntryKind.ValueType
+    """What happened."""
+    amount_fen: _builtins.int
+    """Money that moved, in fen; zero for interest and class."""
+    principal_fen: _builtins.int
+    """Of a repayment, what was taken of the principal, in fen."""
+    interest_fen: _builtins.int
+    """Of a repayment, what was taken of the interest; or interest that was charged, in fen."""
+    outstanding_fen: _builtins.int
+    """Principal that is owed after this entry, in fen; unset when the core system does not say."""
+    five_tier_class: Global___FiveTierClass.ValueType
+    """The class, of a class entry."""
+    undoes: _builtins.str
+    """The reference that a reversal undoes."""
+    @_builtins.property
+    def value_date(self) -> _date_pb2.Date:
+        """The day on which it counts."""
+
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        kind: Global___CoreEntryKind.ValueType = ...,
+        value_date: _date_pb2.Date | None = ...,
+        amount_fen: _builtins.int = ...,
+        principal_fen: _builtins.int = ...,
+        interest_fen: _builtins.int = ...,
+        outstanding_fen: _builtins.int | None = ...,
+        five_tier_class: Global___FiveTierClass.ValueType = ...,
+        undoes: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_outstanding_fen", b"_outstanding_fen", "outstanding_fen", b"outstanding_fen", "value_date", b"value_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_outstanding_fen", b"_outstanding_fen", "amount_fen", b"amount_fen", "five_tier_class", b"five_tier_class", "interest_fen", b"interest_fen", "kind", b"kind", "loan_id", b"loan_id", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "reference", b"reference", "undoes", b"undoes", "value_date", b"value_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__outstanding_fen: _TypeAlias = _typing.Literal["outstanding_fen"]  # noqa: Y015
+    _WhichOneofArgType__outstanding_fen: _TypeAlias = _typing.Literal["_outstanding_fen", b"_outstanding_fen"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__outstanding_fen) -> _WhichOneofReturnType__outstanding_fen | None: ...
+
+Global___CoreEntry: _TypeAlias = CoreEntry  # noqa: Y015
+
+@_typing.final
+class PostCoreEntriesRequest(_message.Message):
+    """Posts what a core system booked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID); each entry is so by its reference as well."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoreEntry]:
+        """The entries in the order in which they were booked, at most 500."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        items: _abc.Iterable[Global___CoreEntry] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "items", b"items", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PostCoreEntriesRequest: _TypeAlias = PostCoreEntriesRequest  # noqa: Y015
+
+@_typing.final
+class PostCoreEntriesResponse(_message.Message):
+    """What became of each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    differences: _builtins.int
+    """How many differences these entries left; an entry that came before leaves none again."""
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Verdict]:
+        """One verdict for each item, in the order asked; the id is the loan's."""
+
+    def __init__(
+        self,
+        *,
+        verdicts: _abc.Iterable[_common_pb2.Verdict] | None = ...,
+        differences: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PostCoreEntriesResponse: _TypeAlias = PostCoreEntriesResponse  # noqa: Y015
+
+@_typing.final
+class ListBookDifferencesRequest(_message.Message):
+    """Asks for differences."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    lender_id: _builtins.str
+    """Only of this lender; empty for all that the caller may see."""
+    loan_id: _builtins.str
+    """Only of this loan (UUID); empty for all."""
+    cause: Global___DifferenceCause.ValueType
+    """Only of this cause; unspecified for all."""
+    page_size: _builtins.int
+    """At most so many, 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """From the answer before, opaque; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        cause: Global___DifferenceCause.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "county_code", b"county_code", "lender_id", b"lender_id", "loan_id", b"loan_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBookDifferencesRequest: _TypeAlias = ListBookDifferencesRequest  # noqa: Y015
+
+@_typing.final
+class BookDifference(_message.Message):
+    """One difference."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    THEIRS_FEN_FIELD_NUMBER: _builtins.int
+    OURS_FEN_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
+    FOUND_ON_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """The core system's reference of the entry that showed it."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    lender_id: _builtins.str
+    """The lender."""
+    cause: Global___DifferenceCause.ValueType
+    """What differs."""
+    theirs_fen: _builtins.int
+    """What the core system has, in fen; zero where no amount differs."""
+    ours_fen: _builtins.int
+    """What we computed, in fen; zero where no amount differs."""
+    detail: _builtins.str
+    """Classes that differ as `theirs/ours`, or the reason why our rules do not allow the entry."""
+    @_builtins.property
+    def value_date(self) -> _date_pb2.Date:
+        """The entry's value date."""
+
+    @_builtins.property
+    def found_on(self) -> _date_pb2.Date:
+        """The business day on which it was found."""
+
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        cause: Global___DifferenceCause.ValueType = ...,
+        theirs_fen: _builtins.int = ...,
+        ours_fen: _builtins.int = ...,
+        detail: _builtins.str = ...,
+        value_date: _date_pb2.Date | None = ...,
+        found_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["found_on", b"found_on", "value_date", b"value_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "detail", b"detail", "found_on", b"found_on", "lender_id", b"lender_id", "loan_id", b"loan_id", "ours_fen", b"ours_fen", "reference", b"reference", "theirs_fen", b"theirs_fen", "value_date", b"value_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BookDifference: _TypeAlias = BookDifference  # noqa: Y015
+
+@_typing.final
+class ListBookDifferencesResponse(_message.Message):
+    """A page of differences."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIFFERENCES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty when this is the last."""
+    @_builtins.property
+    def differences(self) -> _containers.RepeatedCompositeFieldContainer[Global___BookDifference]:
+        """The oldest first."""
+
+    def __init__(
+        self,
+        *,
+        differences: _abc.Iterable[Global___BookDifference] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["differences", b"differences", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBookDifferencesResponse: _TypeAlias = ListBookDifferencesResponse  # noqa: Y015
+
+@_typing.final
+class OpeningLoan(_message.Message):
+    """A loan as the book before ours has it on the day of cut-over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    PROGRAMME_ID_FIELD_NUMBER: _builtins.int
+    PRODUCT_ID_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FEN_FIELD_NUMBER: _builtins.int
+    TERM_MONTHS_FIELD_NUMBER: _builtins.int
+    RATE_PPM_FIELD_NUMBER: _builtins.int
+    DISBURSED_ON_FIELD_NUMBER: _builtins.int
+    OUTSTANDING_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_OWED_FEN_FIELD_NUMBER: _builtins.int
+    NEXT_DUE_ON_FIELD_NUMBER: _builtins.int
+    SUBSIDISED_FIELD_NUMBER: _builtins.int
+    FIVE_TIER_CLASS_FIELD_NUMBER: _builtins.int
+    NON_PERFORMING_ON_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    reference: _builtins.str
+    """The lender's contract number, unique for the lender in the county."""
+    household_id: _builtins.str
+    """The household (UUID), registered before."""
+    lender_id: _builtins.str
+    """The lender, a party of the programme."""
+    programme_id: _builtins.str
+    """The programme, without version: the one in force on the day of cut-over."""
+    product_id: _builtins.str
+    """A product of that programme."""
+    principal_fen: _builtins.int
+    """Principal of the contract, in fen."""
+    term_months: _builtins.int
+    """Term of the contract in months."""
+    rate_ppm: _builtins.int
+    """Yearly rate of the contract in parts per million."""
+    outstanding_fen: _builtins.int
+    """Principal that is owed on the day of cut-over, in fen."""
+    interest_owed_fen: _builtins.int
+    """Interest that the household owes on that day, in fen."""
+    subsidised: _builtins.bool
+    """The treasury bears its interest from here on."""
+    five_tier_class: Global___FiveTierClass.ValueType
+    """Its class on that day."""
+    purpose: _builtins.str
+    """Its purpose."""
+    @_builtins.property
+    def disbursed_on(self) -> _date_pb2.Date:
+        """The day on which it was paid out."""
+
+    @_builtins.property
+    def next_due_on(self) -> _date_pb2.Date:
+        """The oldest agreed day of which something is not paid, past or coming."""
+
+    @_builtins.property
+    def non_performing_on(self) -> _date_pb2.Date:
+        """Since when it is non-performing; unset when it is not."""
+
+    def __init__(
+        self,
+        *,
+        reference: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        programme_id: _builtins.str = ...,
+        product_id: _builtins.str = ...,
+        principal_fen: _builtins.int = ...,
+        term_months: _builtins.int = ...,
+        rate_ppm: _builtins.int = ...,
+        disbursed_on: _date_pb2.Date | None = ...,
+        outstanding_fen: _builtins.int = ...,
+        interest_owed_fen: _builtins.int = ...,
+        next_due_on: _date_pb2.Date | None = ...,
+        subsidised: _builtins.bool = ...,
+        five_tier_class: Global___FiveTierClass.ValueType = ...,
+        non_performing_on: _date_pb2.Date | None = ...,
+        purpose: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "next_due_on", b"next_due_on", "non_performing_on", b"non_performing_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "five_tier_class", b"five_tier_class", "household_id", b"household_id", "interest_owed_fen", b"interest_owed_fen", "lender_id", b"lender_id", "next_due_on", b"next_due_on", "non_performing_on", b"non_performing_on", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme_id", b"programme_id", "purpose", b"purpose", "rate_ppm", b"rate_ppm", "reference", b"reference", "subsidised", b"subsidised", "term_months", b"term_months"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpeningLoan: _TypeAlias = OpeningLoan  # noqa: Y015
+
+@_typing.final
+class OpeningTotal(_message.Message):
+    """What all loans of a lender in a call come to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    LOANS_FIELD_NUMBER: _builtins.int
+    OUTSTANDING_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_OWED_FEN_FIELD_NUMBER: _builtins.int
+    lender_id: _builtins.str
+    """The lender."""
+    loans: _builtins.int
+    """How many loans."""
+    outstanding_fen: _builtins.int
+    """Principal owed, in fen."""
+    interest_owed_fen: _builtins.int
+    """Interest owed, in fen."""
+    def __init__(
+        self,
+        *,
+        lender_id: _builtins.str = ...,
+        loans: _builtins.int = ...,
+        outstanding_fen: _builtins.int = ...,
+        interest_owed_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interest_owed_fen", b"interest_owed_fen", "lender_id", b"lender_id", "loans", b"loans", "outstanding_fen", b"outstanding_fen"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpeningTotal: _TypeAlias = OpeningTotal  # noqa: Y015
+
+@_typing.final
+class ImportOpeningLoansRequest(_message.Message):
+    """Imports loans."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    OPENING_ON_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    CONTROL_TOTALS_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    dry_run: _builtins.bool
+    """True to see what would happen."""
+    @_builtins.property
+    def opening_on(self) -> _date_pb2.Date:
+        """The day of cut-over: the value date of the openings, at most the business date."""
+
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpeningLoan]:
+        """The loans, at most 500."""
+
+    @_builtins.property
+    def control_totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpeningTotal]:
+        """What the items of each lender must come to, from the lender's own books."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        opening_on: _date_pb2.Date | None = ...,
+        items: _abc.Iterable[Global___OpeningLoan] | None = ...,
+        control_totals: _abc.Iterable[Global___OpeningTotal] | None = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["opening_on", b"opening_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control_totals", b"control_totals", "county_code", b"county_code", "dry_run", b"dry_run", "items", b"items", "opening_on", b"opening_on", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportOpeningLoansRequest: _TypeAlias = ImportOpeningLoansRequest  # noqa: Y015
+
+@_typing.final
+class OpeningProof(_message.Message):
+    """A control total, and what was found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GIVEN_FIELD_NUMBER: _builtins.int
+    FOUND_FIELD_NUMBER: _builtins.int
+    SO_FAR_FIELD_NUMBER: _builtins.int
+    AGREES_FIELD_NUMBER: _builtins.int
+    agrees: _builtins.bool
+    """True when given and found agree to the fen."""
+    @_builtins.property
+    def given(self) -> Global___OpeningTotal:
+        """As it was given; zeroes when none was given for this lender."""
+
+    @_builtins.property
+    def found(self) -> Global___OpeningTotal:
+        """What the accepted items of this call come to."""
+
+    @_builtins.property
+    def so_far(self) -> Global___OpeningTotal:
+        """What all openings of this lender in the county come to, these included when they landed."""
+
+    def __init__(
+        self,
+        *,
+        given: Global___OpeningTotal | None = ...,
+        found: Global___OpeningTotal | None = ...,
+        so_far: Global___OpeningTotal | None = ...,
+        agrees: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["found", b"found", "given", b"given", "so_far", b"so_far"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agrees", b"agrees", "found", b"found", "given", b"given", "so_far", b"so_far"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpeningProof: _TypeAlias = OpeningProof  # noqa: Y015
+
+@_typing.final
+class ImportOpeningLoansResponse(_message.Message):
+    """What came in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LANDED_FIELD_NUMBER: _builtins.int
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    PROOFS_FIELD_NUMBER: _builtins.int
+    landed: _builtins.bool
+    """True when the loans are in the books now."""
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Verdict]:
+        """One verdict for each item, in the order asked; the id of an accepted one is its loan's, once it
+        landed.
+        """
+
+    @_builtins.property
+    def proofs(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpeningProof]:
+        """One for each lender, in order of their ids."""
+
+    def __init__(
+        self,
+        *,
+        landed: _builtins.bool = ...,
+        verdicts: _abc.Iterable[_common_pb2.Verdict] | None = ...,
+        proofs: _abc.Iterable[Global___OpeningProof] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["landed", b"landed", "proofs", b"proofs", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImportOpeningLoansResponse: _TypeAlias = ImportOpeningLoansResponse  # noqa: Y015

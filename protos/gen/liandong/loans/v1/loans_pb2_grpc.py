@@ -340,6 +340,31 @@ class LoansServiceStub:
                 request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakerRecordsRequest.SerializeToString,
                 response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakerRecordsResponse.FromString,
                 _registered_method=True)
+        self.SetLenderBook = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/SetLenderBook',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SetLenderBookRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SetLenderBookResponse.FromString,
+                _registered_method=True)
+        self.ListLenderBooks = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ListLenderBooks',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListLenderBooksRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListLenderBooksResponse.FromString,
+                _registered_method=True)
+        self.PostCoreEntries = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/PostCoreEntries',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.PostCoreEntriesRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.PostCoreEntriesResponse.FromString,
+                _registered_method=True)
+        self.ListBookDifferences = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ListBookDifferences',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBookDifferencesRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBookDifferencesResponse.FromString,
+                _registered_method=True)
+        self.ImportOpeningLoans = channel.unary_unary(
+                '/liandong.loans.v1.LoansService/ImportOpeningLoans',
+                request_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ImportOpeningLoansRequest.SerializeToString,
+                response_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ImportOpeningLoansResponse.FromString,
+                _registered_method=True)
 
 
 class LoansServiceServicer:
@@ -811,6 +836,49 @@ class LoansServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetLenderBook(self, request, context):
+        """Say whose book holds for a lender's loans from a day on: Liandong's own, or that of the lender's
+        core system. FAILED_PRECONDITION BOOK_DATED_BACK for a day before the business date.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLenderBooks(self, request, context):
+        """Every such decision of a county, the latest first: which one holds on a day can be read off.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PostCoreEntries(self, request, context):
+        """Take what a lender's core system booked. Each entry is taken once by its reference, checked
+        against our own computation, and every difference is kept; nothing is corrected. An accepted item
+        is one that was noted: where our rules would not have allowed it, that is a difference too. A
+        refused one was not: LOAN_NOT_FOUND, NOT_THE_LENDER, or REFERENCE_REUSED for a reference with
+        another content. FAILED_PRECONDITION BOOK_KEPT_HERE while Liandong keeps the lender's book; while
+        its core system does, the lender's own money commands are refused with BOOK_KEPT_ELSEWHERE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBookDifferences(self, request, context):
+        """Where a lender's core system and our own computation differ, the oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportOpeningLoans(self, request, context):
+        """Take in loans that a running county lent before it came here, with what is owed on the day of
+        cut-over. All items of a call come in, or none: one that is refused, or a control total that is
+        not met to the fen, and nothing lands. A dry run does everything but that.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LoansServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1113,6 +1181,31 @@ def add_LoansServiceServicer_to_server(servicer, server):
                     servicer.ListBreakerRecords,
                     request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakerRecordsRequest.FromString,
                     response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakerRecordsResponse.SerializeToString,
+            ),
+            'SetLenderBook': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLenderBook,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SetLenderBookRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.SetLenderBookResponse.SerializeToString,
+            ),
+            'ListLenderBooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLenderBooks,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListLenderBooksRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListLenderBooksResponse.SerializeToString,
+            ),
+            'PostCoreEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostCoreEntries,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.PostCoreEntriesRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.PostCoreEntriesResponse.SerializeToString,
+            ),
+            'ListBookDifferences': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBookDifferences,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBookDifferencesRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ListBookDifferencesResponse.SerializeToString,
+            ),
+            'ImportOpeningLoans': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportOpeningLoans,
+                    request_deserializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ImportOpeningLoansRequest.FromString,
+                    response_serializer=liandong_dot_loans_dot_v1_dot_loans__pb2.ImportOpeningLoansResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2741,6 +2834,141 @@ class LoansService:
             '/liandong.loans.v1.LoansService/ListBreakerRecords',
             liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakerRecordsRequest.SerializeToString,
             liandong_dot_loans_dot_v1_dot_loans__pb2.ListBreakerRecordsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLenderBook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/SetLenderBook',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.SetLenderBookRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.SetLenderBookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLenderBooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ListLenderBooks',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListLenderBooksRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListLenderBooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PostCoreEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/PostCoreEntries',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.PostCoreEntriesRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.PostCoreEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBookDifferences(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ListBookDifferences',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListBookDifferencesRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ListBookDifferencesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportOpeningLoans(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.loans.v1.LoansService/ImportOpeningLoans',
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ImportOpeningLoansRequest.SerializeToString,
+            liandong_dot_loans_dot_v1_dot_loans__pb2.ImportOpeningLoansResponse.FromString,
             options,
             channel_credentials,
             insecure,

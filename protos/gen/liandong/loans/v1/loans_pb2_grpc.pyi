@@ -230,6 +230,27 @@ class LoansServiceStub:
     """
     ListBreakerRecords: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ListBreakerRecordsRequest, _loans_pb2.ListBreakerRecordsResponse]
     """Trips, month ends and resets of breakers."""
+    SetLenderBook: _grpc.UnaryUnaryMultiCallable[_loans_pb2.SetLenderBookRequest, _loans_pb2.SetLenderBookResponse]
+    """Say whose book holds for a lender's loans from a day on: Liandong's own, or that of the lender's
+    core system. FAILED_PRECONDITION BOOK_DATED_BACK for a day before the business date.
+    """
+    ListLenderBooks: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ListLenderBooksRequest, _loans_pb2.ListLenderBooksResponse]
+    """Every such decision of a county, the latest first: which one holds on a day can be read off."""
+    PostCoreEntries: _grpc.UnaryUnaryMultiCallable[_loans_pb2.PostCoreEntriesRequest, _loans_pb2.PostCoreEntriesResponse]
+    """Take what a lender's core system booked. Each entry is taken once by its reference, checked
+    against our own computation, and every difference is kept; nothing is corrected. An accepted item
+    is one that was noted: where our rules would not have allowed it, that is a difference too. A
+    refused one was not: LOAN_NOT_FOUND, NOT_THE_LENDER, or REFERENCE_REUSED for a reference with
+    another content. FAILED_PRECONDITION BOOK_KEPT_HERE while Liandong keeps the lender's book; while
+    its core system does, the lender's own money commands are refused with BOOK_KEPT_ELSEWHERE.
+    """
+    ListBookDifferences: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ListBookDifferencesRequest, _loans_pb2.ListBookDifferencesResponse]
+    """Where a lender's core system and our own computation differ, the oldest first."""
+    ImportOpeningLoans: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ImportOpeningLoansRequest, _loans_pb2.ImportOpeningLoansResponse]
+    """Take in loans that a running county lent before it came here, with what is owed on the day of
+    cut-over. All items of a call come in, or none: one that is refused, or a control total that is
+    not met to the fen, and nothing lands. A dry run does everything but that.
+    """
 
 @_typing.type_check_only
 class LoansServiceAsyncStub(LoansServiceStub):
@@ -433,6 +454,27 @@ class LoansServiceAsyncStub(LoansServiceStub):
     """
     ListBreakerRecords: _aio.UnaryUnaryMultiCallable[_loans_pb2.ListBreakerRecordsRequest, _loans_pb2.ListBreakerRecordsResponse]  # type: ignore[assignment]
     """Trips, month ends and resets of breakers."""
+    SetLenderBook: _aio.UnaryUnaryMultiCallable[_loans_pb2.SetLenderBookRequest, _loans_pb2.SetLenderBookResponse]  # type: ignore[assignment]
+    """Say whose book holds for a lender's loans from a day on: Liandong's own, or that of the lender's
+    core system. FAILED_PRECONDITION BOOK_DATED_BACK for a day before the business date.
+    """
+    ListLenderBooks: _aio.UnaryUnaryMultiCallable[_loans_pb2.ListLenderBooksRequest, _loans_pb2.ListLenderBooksResponse]  # type: ignore[assignment]
+    """Every such decision of a county, the latest first: which one holds on a day can be read off."""
+    PostCoreEntries: _aio.UnaryUnaryMultiCallable[_loans_pb2.PostCoreEntriesRequest, _loans_pb2.PostCoreEntriesResponse]  # type: ignore[assignment]
+    """Take what a lender's core system booked. Each entry is taken once by its reference, checked
+    against our own computation, and every difference is kept; nothing is corrected. An accepted item
+    is one that was noted: where our rules would not have allowed it, that is a difference too. A
+    refused one was not: LOAN_NOT_FOUND, NOT_THE_LENDER, or REFERENCE_REUSED for a reference with
+    another content. FAILED_PRECONDITION BOOK_KEPT_HERE while Liandong keeps the lender's book; while
+    its core system does, the lender's own money commands are refused with BOOK_KEPT_ELSEWHERE.
+    """
+    ListBookDifferences: _aio.UnaryUnaryMultiCallable[_loans_pb2.ListBookDifferencesRequest, _loans_pb2.ListBookDifferencesResponse]  # type: ignore[assignment]
+    """Where a lender's core system and our own computation differ, the oldest first."""
+    ImportOpeningLoans: _aio.UnaryUnaryMultiCallable[_loans_pb2.ImportOpeningLoansRequest, _loans_pb2.ImportOpeningLoansResponse]  # type: ignore[assignment]
+    """Take in loans that a running county lent before it came here, with what is owed on the day of
+    cut-over. All items of a call come in, or none: one that is refused, or a control total that is
+    not met to the fen, and nothing lands. A dry run does everything but that.
+    """
 
 class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
     """Loans to registered households.
@@ -993,5 +1035,56 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.ListBreakerRecordsResponse, _abc.Awaitable[_loans_pb2.ListBreakerRecordsResponse]]:
         """Trips, month ends and resets of breakers."""
+
+    @_abc_1.abstractmethod
+    def SetLenderBook(
+        self,
+        request: _loans_pb2.SetLenderBookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.SetLenderBookResponse, _abc.Awaitable[_loans_pb2.SetLenderBookResponse]]:
+        """Say whose book holds for a lender's loans from a day on: Liandong's own, or that of the lender's
+        core system. FAILED_PRECONDITION BOOK_DATED_BACK for a day before the business date.
+        """
+
+    @_abc_1.abstractmethod
+    def ListLenderBooks(
+        self,
+        request: _loans_pb2.ListLenderBooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ListLenderBooksResponse, _abc.Awaitable[_loans_pb2.ListLenderBooksResponse]]:
+        """Every such decision of a county, the latest first: which one holds on a day can be read off."""
+
+    @_abc_1.abstractmethod
+    def PostCoreEntries(
+        self,
+        request: _loans_pb2.PostCoreEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.PostCoreEntriesResponse, _abc.Awaitable[_loans_pb2.PostCoreEntriesResponse]]:
+        """Take what a lender's core system booked. Each entry is taken once by its reference, checked
+        against our own computation, and every difference is kept; nothing is corrected. An accepted item
+        is one that was noted: where our rules would not have allowed it, that is a difference too. A
+        refused one was not: LOAN_NOT_FOUND, NOT_THE_LENDER, or REFERENCE_REUSED for a reference with
+        another content. FAILED_PRECONDITION BOOK_KEPT_HERE while Liandong keeps the lender's book; while
+        its core system does, the lender's own money commands are refused with BOOK_KEPT_ELSEWHERE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListBookDifferences(
+        self,
+        request: _loans_pb2.ListBookDifferencesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ListBookDifferencesResponse, _abc.Awaitable[_loans_pb2.ListBookDifferencesResponse]]:
+        """Where a lender's core system and our own computation differ, the oldest first."""
+
+    @_abc_1.abstractmethod
+    def ImportOpeningLoans(
+        self,
+        request: _loans_pb2.ImportOpeningLoansRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loans_pb2.ImportOpeningLoansResponse, _abc.Awaitable[_loans_pb2.ImportOpeningLoansResponse]]:
+        """Take in loans that a running county lent before it came here, with what is owed on the day of
+        cut-over. All items of a call come in, or none: one that is refused, or a control total that is
+        not met to the fen, and nothing lands. A dry run does everything but that.
+        """
 
 def add_LoansServiceServicer_to_server(servicer: LoansServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
