@@ -149,7 +149,8 @@ async def cured_ids(
     rows = await database.fetch(
         session,
         """SELECT loan_id FROM loan WHERE county_code = $1 AND state = 'active'
-             AND next_due_on >= $2 AND (five_tier_class <> 'normal' OR non_performing_on IS NOT NULL)
+             AND next_due_on >= $2
+             AND (five_tier_class <> 'normal' OR non_performing_on IS NOT NULL)
              AND ($4::uuid IS NULL OR loan_id > $4)
            ORDER BY loan_id LIMIT $3""",
         county_code,
