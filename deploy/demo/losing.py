@@ -78,9 +78,8 @@ class Losing(Lending):
         found = []
         for each in (self.plan.late_application, self.plan.control_application):
             item = self._application(each)
-            request = loans_pb2.ApplyForLoanRequest(county_code=COUNTY)
-            for name in item.DESCRIPTOR.fields_by_name:
-                setattr(request, name, getattr(item, name))
+            stated = {field.name: value for field, value in item.ListFields()}
+            request = loans_pb2.ApplyForLoanRequest(county_code=COUNTY, **stated)
             department = self._of_township("village_department", each.village_code)
             found.append((await self._command(department, stub, "ApplyForLoan", request)).loan)
         late, control = found
