@@ -15,7 +15,7 @@ _INT = re.compile(r"-?(?:0|[1-9][0-9]{0,17}(?:_[0-9]{3})*)")
 _NUMBER_LIKE = re.compile(r"[-+]?\.?[0-9][0-9_.,:eExXoO+-]*")
 _TEXT_THAT_LOOKS_LIKE_A_NUMBER = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _BOOLS = {"true": True, "false": False}
-_READ_OTHERWISE = re.compile("[\t?\ufeff]")
+READ_OTHERWISE = re.compile("[\t?\ufeff]")
 _AMBIGUOUS = frozenset({"yes", "no", "on", "off", "y", "n"})
 
 
@@ -89,7 +89,7 @@ def _compose(text: str) -> yaml.Node | None:
     libyaml reads some characters otherwise than PyYAML, and words its refusals less well: such
     texts are read as if it did not exist.
     """
-    if not _READ_OTHERWISE.search(text):
+    if not READ_OTHERWISE.search(text):
         try:
             return yaml.compose(text, Loader=_Loader)
         except (yaml.YAMLError, ValueError):
