@@ -23,6 +23,7 @@ from tests.live.setup import PURPOSE
 T = TypeVar("T")
 
 AT_ONCE = 8
+BATCH_ITEMS = 500
 DAYS_A_CALL = 400
 FUND_FEN = 1_000_000_000_000
 POLICY_DAYS = 364
@@ -299,55 +300,74 @@ class County:
 
     # --- loans ------------------------------------------------------------------------------------
 
-    async def apply(self, wish: Wish) -> Any:
-        """The village takes an application in."""
+    def application(self, wish: Wish) -> dict[str, Any]:
+        """What an application says, with a purpose that the programme lists."""
         allowed = self.product(wish.product_id).purpose.allowed
         listed = () if allowed is None else known(allowed)
-        answer = await self.ask(
-            "loans.ApplyForLoan",
-            "village",
-            household_id=wish.household_id,
-            lender_id=self.institution(wish.lender),
-            programme_id=self.programme_id,
-            product_id=wish.product_id,
-            principal_fen=wish.principal_fen,
-            term_months=wish.months,
-            purpose=wish.purpose or (listed[0] if listed else PURPOSE),
-            used_in_area=wish.used_in_area or self.village(),
-            assignment_evidence=uuid4().hex,
-        )
+        return {
+            "household_id": wish.household_id,
+            "lender_id": self.institution(wish.lender),
+            "programme_id": self.programme_id,
+            "product_id": wish.product_id,
+            "principal_fen": wish.principal_fen,
+            "term_months": wish.months,
+            "purpose": wish.purpose or (listed[0] if listed else PURPOSE),
+            "used_in_area": wish.used_in_area or self.village(),
+            "assignment_evidence": uuid4().hex,
+        }
+
+    async def apply(self, wish: Wish) -> Any:
+        """The village takes an application in."""
+        answer = await self.ask("loans.ApplyForLoan", "village", **self.application(wish))
         return answer.loan
 
     async def decide(self, loan: Any, wish: Wish) -> None:
         """Every organ of the chain passes its step; the fund has been asked in between."""
+        await self._decide_all([loan.loan_id], wish)
+
+    async def _decide_all(self, loan_ids: Sequence[str], wish: Wish) -> None:
         steps = self.chain(wish.product_id)
         for post, step in enumerate(steps, 1):
             if post == len(steps):
                 await self.settle()
             organ = str(step.organ)
             short = wish.lender if organ == "lender" else SHORT_OF_ORGAN[organ]
-            await self.ask(
-                "loans.DecideApplication",
-                short,
-                post=(post - 1) % (TELLER_POST - 1) + 1,
-                loan_id=loan.loan_id,
-                step=step.step,
-                approve=True,
-            )
+            items = [{"loan_id": id_, "step": step.step, "approve": True} for id_ in loan_ids]
+            await self._batch("loans.BatchDecideApplications", short, items, post=post)
+        await self.settle()
 
     async def lend(self, wish: Wish) -> Any:
         """A loan from its application to the money."""
         return (await self.lend_all([wish]))[0]
 
     async def lend_all(self, wishes: Sequence[Wish]) -> list[Any]:
-        """The same for many."""
-        loans = [await self.apply(wish) for wish in wishes]
-        for loan in loans:
+        """The same for many of one product and one lender."""
+        must(len({(w.product_id, w.lender) for w in wishes}) == 1, "loans of several kinds")
+        items = [self.application(wish) for wish in wishes]
+        loan_ids = await self._batch("loans.BatchApplyForLoans", "village", items)
+        for loan in await self._loans(loan_ids[:1]):
             must(loan.state == IN_REVIEW, f"application refused: {list(loan.refusal_reasons)}")
-        both = list(zip(loans, wishes, strict=True))
-        await self.each([self.decide(loan, wish) for loan, wish in both])
-        await self.settle()
-        return await self.each([self.disburse(loan, wish) for loan, wish in both])
+        await self._decide_all(loan_ids, wishes[0])
+        paid = [{"loan_id": loan_id} for loan_id in loan_ids]
+        lender = wishes[0].lender
+        await self._batch("loans.BatchDisburseLoans", lender, paid, post=TELLER_POST)
+        return await self._loans(loan_ids)
+
+    async def _loans(self, loan_ids: Sequence[str]) -> list[Any]:
+        return await self.each([self.loan(loan_id) for loan_id in loan_ids])
+
+    async def _batch(
+        self, name: str, short: str, items: Sequence[Mapping[str, Any]], *, post: int = 1
+    ) -> list[str]:
+        """A batch, part by part; every item is accepted, or the case fails. The items' ids."""
+        ids: list[str] = []
+        for start in range(0, len(items), BATCH_ITEMS):
+            part = list(items[start : start + BATCH_ITEMS])
+            answer = await self.ask(name, short, post=post, items=part)
+            for verdict in answer.verdicts:
+                must(verdict.accepted, f"{name}: {verdict.reason}: {verdict.message}")
+                ids.append(verdict.id)
+        return ids
 
     async def disburse(self, loan: Any, wish: Wish) -> Any:
         """The lender pays an approved loan out."""

@@ -67,7 +67,11 @@ async def amount(county: County, case: Case) -> Answer:
 def purpose_setup(case: Case) -> Setup:
     """Which products have which lists the programme says; only the county's own list is open."""
     start = date(2020, 3, 2) if "tongxiang" in case["programme"] else STARTS_ON
-    return Setup(start)
+    values: dict[str, Any] = {}
+    if "lushi" in case["programme"]:
+        listed = {"purpose": {"allowed": [case["inputs"]["purpose"]]}}
+        values = {"loan_products": [{"id": "microcredit", **listed}]}
+    return Setup(start, values)
 
 
 def without_assignment(covers: Sequence[str]) -> dict[str, Any]:
