@@ -25,16 +25,16 @@ def main(
     ]
     if each:
         cases = runner.few(cases, each)
-    outcomes = asyncio.run(runner.run(cases, lambda line: print(line, flush=True)))
+    outcomes = asyncio.run(runner.run(cases, typer.echo))
     for outcome in outcomes:
         if outcome.without:
-            print(outcome.line())
+            typer.echo(outcome.line())
     failed = [outcome for outcome in outcomes if not outcome.passed and not outcome.without]
     if failed:
-        print("\nwhat failed:")
+        typer.echo("\nwhat failed:")
         for outcome in failed:
-            print(outcome.line())
-    print(runner.summary(outcomes))
+            typer.echo(outcome.line())
+    typer.echo(runner.summary(outcomes))
     raise typer.Exit(1 if failed else 0)
 
 

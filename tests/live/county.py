@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections import Counter
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -27,7 +28,7 @@ BATCH_ITEMS = 500
 DAYS_A_CALL = 400
 FUND_FEN = 1_000_000_000_000
 POLICY_DAYS = 364
-TELLER_POST = 6
+TELLER_POST = 3
 IN_REVIEW, APPROVED, REFUSED, ACTIVE, SETTLED = 1, 3, 4, 5, 6
 """`LoanState` as on the wire."""
 
@@ -140,9 +141,7 @@ class County:
     async def _close(self, day: date) -> None:
         await asyncio.gather(
             *(
-                self.platform.operate(
-                    "AdvanceDay", noun, county_code=self.code, business_date=day
-                )
+                self.platform.operate("AdvanceDay", noun, county_code=self.code, business_date=day)
                 for noun in SERVICES
             )
         )
@@ -267,9 +266,7 @@ class County:
         ]
         if not indicators:
             return
-        answer = await self.ask(
-            "credit.BatchRecordIndicators", "centre", indicators=indicators
-        )
+        answer = await self.ask("credit.BatchRecordIndicators", "centre", indicators=indicators)
         refused = [f"{each.reason}: {each.message}" for each in answer.refused]
         must(not refused, f"indicators refused: {refused}")
 
@@ -327,11 +324,16 @@ class County:
 
     async def _decide_all(self, loan_ids: Sequence[str], wish: Wish) -> None:
         steps = self.chain(wish.product_id)
-        for post, step in enumerate(steps, 1):
-            if post == len(steps):
+        posts: Counter[str] = Counter()
+        for place, step in enumerate(steps, 1):
+            if place == len(steps):
                 await self.settle()
             organ = str(step.organ)
             short = wish.lender if organ == "lender" else SHORT_OF_ORGAN[organ]
+            # One person decides one step only, and who decides never pays out.
+            posts[short] += 1
+            post = posts[short]
+            must(post < TELLER_POST, f"{short} decides more steps than it has posts for")
             items = [{"loan_id": id_, "step": step.step, "approve": True} for id_ in loan_ids]
             await self._batch("loans.BatchDecideApplications", short, items, post=post)
         await self.settle()

@@ -20,7 +20,7 @@ RATING = "live-rating"
 RATING_FROM = date(2010, 1, 1)
 OPERATOR = "operator-live"
 NATIONAL = "cn-national-2014@1"
-POSTS = 6
+POSTS = 3
 
 ROLES: Mapping[str, str] = {
     "centre": "county_centre",

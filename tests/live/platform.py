@@ -140,9 +140,7 @@ class Platform:
             values = {**values, "request_id": str(uuid4())}
         named = {"liandong-service": service} if route.noun == NAMED_BY_CALLER else {}
         client = self.client(institution_id)
-        return await client.call(
-            Doors, name, request_for(name, values), post=post, metadata=named
-        )
+        return await client.call(Doors, name, request_for(name, values), post=post, metadata=named)
 
     async def operate(self, method: str, noun: str, **values: Any) -> Any:
         """One call of the operator to one service."""
@@ -167,9 +165,7 @@ class Platform:
                 number = self._looks_begun
                 answers = await asyncio.gather(
                     *(
-                        self.operate(
-                            "GetTotals", noun, county_code="000000", positions_only=True
-                        )
+                        self.operate("GetTotals", noun, county_code="000000", positions_only=True)
                         for noun in SERVICES
                     )
                 )
@@ -181,9 +177,7 @@ class Platform:
 _HEARS = topology.load().hears
 
 
-def _heard(
-    seen: Mapping[str, operator_pb2.GetTotalsResponse], said: Mapping[str, int]
-) -> bool:
+def _heard(seen: Mapping[str, operator_pb2.GetTotalsResponse], said: Mapping[str, int]) -> bool:
     for noun, sources in _HEARS.items():
         if noun not in seen:
             continue

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from services.programmes.schema.pack import Pack
 from services.programmes.schema.values import Open
 
-Case = dict[str, Any]
+Case = Mapping[str, Any]
 Values = Mapping[str, Any]
 
 YUAN = 100
@@ -68,7 +68,7 @@ BLANKS: Mapping[str, Any] = {
     r"fund\.models\[.+\]\.base": "principal_and_interest",
     r"monitoring\.five_tier": [dict(tier) for tier in FIVE_TIER],
 }
-"""Key path → what stands there for a case that says nothing of it, where the pack leaves it open."""
+"""Key path → what stands there where the pack leaves it open and the case says nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def overlay_values(pack: Pack, setup: Setup) -> dict[str, Any]:
         for pattern, value in BLANKS.items():
             if re.fullmatch(pattern, path):
                 whole = lay_over(whole, _nested(path, value))
-    return lay_over(whole, setup.values)
+    return dict(lay_over(whole, setup.values))
 
 
 def lay_over(below: Any, above: Any) -> Any:
@@ -130,9 +130,9 @@ def _open_paths(value: object, path: str) -> Iterator[str]:
             yield from _open_paths(getattr(value, name), f"{path}.{key}" if path else key)
     elif isinstance(value, tuple):
         for item in value:
-            name = getattr(item, "id", None)
-            if name is not None:
-                yield from _open_paths(item, f"{path}[{name}]")
+            item_id = getattr(item, "id", None)
+            if item_id is not None:
+                yield from _open_paths(item, f"{path}[{item_id}]")
 
 
 def _nested(path: str, value: Any) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def lacks_loss(case: Case) -> str:
 
 
 def loss_setup(case: Case) -> Setup:
-    """The treasury bears the interest, so that the loss is the principal; or both are the case's."""
+    """The treasury bears the interest: the loss is the principal, and what is above its cap."""
     given, programme = case["inputs"], case["programme"]
     interest = given["loss_fen"] - min(given["loss_fen"], PRINCIPAL_FEN_MAX)
     values: dict[str, Any] = {}
@@ -202,6 +202,11 @@ def lacks_loans(case: Case) -> str:
     return f"it takes {loans} loans of the product's cap" if loans > LOANS_MAX else ""
 
 
+def heavy(case: Case) -> bool:
+    """Hundreds of loans."""
+    return case["programme"] not in UNCAPPED
+
+
 def leverage_setup(case: Case) -> Setup:
     """The multiple is the programme's."""
     values: dict[str, Any] = {}
@@ -242,6 +247,10 @@ PATHS: Mapping[str, Path] = {
     "funds.risk_share": Path(loss_setup, risk_share, lacks=lacks_loss),
     "funds.waterfall": Path(loss_setup, waterfall, lacks=lacks_loss),
     "funds.leverage": Path(
-        leverage_setup, leverage, unsaid=("required_fund_fen", "top_up_fen"), lacks=lacks_loans
+        leverage_setup,
+        leverage,
+        unsaid=("required_fund_fen", "top_up_fen"),
+        lacks=lacks_loans,
+        heavy=heavy,
     ),
 }

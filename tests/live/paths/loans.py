@@ -217,9 +217,11 @@ async def five_tier(county: County, case: Case) -> Answer:
     await county.advance(due + (case["inputs"]["overdue_days"] + 1) * DAY)
     loan = await county.loan(loan.loan_id)
     must(loan.overdue_days == case["inputs"]["overdue_days"], f"{loan.overdue_days} days overdue")
-    tier = type(loan).DESCRIPTOR.fields_by_name["five_tier_class"].enum_type.values_by_number[
-        loan.five_tier_class
-    ]
+    tier = (
+        type(loan)
+        .DESCRIPTOR.fields_by_name["five_tier_class"]
+        .enum_type.values_by_number[loan.five_tier_class]
+    )
     return {
         "tier": tier.name.removeprefix("FIVE_TIER_CLASS_").lower(),
         "non_performing": loan.non_performing,

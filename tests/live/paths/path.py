@@ -16,6 +16,11 @@ def always(_: Case) -> str:
     return ""
 
 
+def light(_: Case) -> bool:
+    """A case of a few loans."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Path:
     """From a case to its county, and from its county to what the services answer."""
@@ -29,6 +34,9 @@ class Path:
     """Methods (`credit.AssessAreas`) and fields (`credit.Indicator.value`) of the protos."""
     lacks: Callable[[Case], str] = always
     """Why this one case has no path; empty when it has one."""
+
+    heavy: Callable[[Case], bool] = light
+    """Whether a case takes so many loans that only the long form asks it."""
 
     def reason_without(self, case: Case) -> str:
         """Why a case cannot be asked of these services; empty when it can."""

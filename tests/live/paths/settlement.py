@@ -1,4 +1,4 @@
-"""Settlement: debts of two lenders, payouts of several covers, who is paid what, and in what order."""
+"""Settlement: debts of two lenders, payouts of several covers, who is paid what, and when."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
