@@ -18,7 +18,7 @@ from services.programmes.schema.loans import ApprovalStep, LoanProduct
 from services.programmes.schema.values import known
 from services.programmes.terms import Terms
 from tests.live.folder import OVERLAY, RATING, Place
-from tests.live.platform import Platform
+from tests.live.platform import Platform, must
 from tests.live.setup import PURPOSE
 
 T = TypeVar("T")
@@ -41,16 +41,6 @@ SHORT_OF_ORGAN: Mapping[str, str] = {
     "insurer": "insurer",
     "guarantor": "guarantor",
 }
-
-
-class Mismatch(Exception):
-    """On the way to a case's answer the platform did something else."""
-
-
-def must(truth: object, what: str) -> None:
-    """Fail the case when something on the way is not as it must be."""
-    if not truth:
-        raise Mismatch(what)
 
 
 @dataclass(frozen=True, slots=True)

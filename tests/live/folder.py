@@ -20,7 +20,7 @@ RATING = "live-rating"
 RATING_FROM = date(2010, 1, 1)
 OPERATOR = "operator-live"
 NATIONAL = "cn-national-2014@1"
-POSTS = 3
+POSTS, POSTS_OF_LENDERS = 2, 3
 
 ROLES: Mapping[str, str] = {
     "centre": "county_centre",
@@ -203,6 +203,7 @@ def _institutions(county_code: str) -> list[dict[str, Any]]:
 def _institution(
     institution_id: str, role: str, county_code: str, areas: list[str]
 ) -> dict[str, Any]:
+    posts = POSTS_OF_LENDERS if role in ("bank", "mutual_aid_society") else POSTS
     return {
         "institution_id": institution_id,
         "name": {"zh": institution_id, "en": institution_id},
@@ -215,7 +216,7 @@ def _institution(
                 "title": {"zh": "经办", "en": "Officer"},
                 "duty": "maker" if post % 2 else "checker",
             }
-            for post in range(1, POSTS + 1)
+            for post in range(1, posts + 1)
         ],
     }
 

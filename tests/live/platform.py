@@ -1,6 +1,7 @@
 """One running platform, asked by name: `loans.ApplyForLoan` as an institution of a county."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,17 +24,31 @@ from deploy.local.stack import Shape, Stack
 from deploy.nats import topology
 from gateway.routes import NAMED_BY_CALLER, ROUTES, Route
 from services.programmes.loader import Catalogue
-from tests.eventually import eventually
 from tests.live.folder import OPERATOR, institutions_path
 
 FOLDER = "cases-live"
 HEARD_SECONDS_MAX = 60.0
+PAUSE_SECONDS = 0.03
+PAUSE_SECONDS_MAX = 0.25
 HOPS = 3
 """An event may be answered by one that is answered in its turn; no chain here is longer."""
+
+Seen = Mapping[str, operator_pb2.GetTotalsResponse]
+"""By noun what a service said and heard."""
 
 BY_NAME: Mapping[str, Route] = {
     f"{route.noun or 'operator'}.{route.method.rpartition('/')[2]}": route for route in ROUTES
 }
+
+
+class Mismatch(Exception):
+    """On the way to a case's answer the platform did something else."""
+
+
+def must(truth: object, what: str) -> None:
+    """Fail the case when something on the way is not as it must be."""
+    if not truth:
+        raise Mismatch(what)
 
 
 def knows(name: str) -> bool:
@@ -104,7 +119,7 @@ class Platform:
     _looks_begun: int = 0
     _looks_done: int = 0
     _looking: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _seen: Mapping[str, operator_pb2.GetTotalsResponse] = field(default_factory=dict)
+    _seen: Seen = field(default_factory=dict)
 
     def client(self, institution_id: str) -> Institution:
         """An institution's connection."""
@@ -148,15 +163,25 @@ class Platform:
 
     async def settle(self) -> None:
         """Wait until everything said so far has been heard, and what was said of it in turn."""
+        seen = await self._look()
         for _ in range(HOPS):
-            said = {noun: each.events for noun, each in (await self._look()).items()}
-            await eventually(
-                self._look,
-                lambda seen, said=said: _heard(seen, said),  # type: ignore[misc]
-                seconds_max=HEARD_SECONDS_MAX,
-            )
+            said = _said(seen)
+            seen = await self.wait_until_heard(said)
+            # A service's answer tells in one breath what it heard and what it said of it.
+            if _said(seen) == said:
+                return
 
-    async def _look(self) -> Mapping[str, operator_pb2.GetTotalsResponse]:
+    async def wait_until_heard(self, said: Mapping[str, int]) -> Seen:
+        """Look until everybody has heard so much; what was seen then."""
+        end = time.monotonic() + HEARD_SECONDS_MAX
+        pause = PAUSE_SECONDS
+        while not _heard(seen := await self._look(), said):
+            must(time.monotonic() < end, f"not heard within {HEARD_SECONDS_MAX:g} s: {said}")
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, PAUSE_SECONDS_MAX)
+        return seen
+
+    async def _look(self) -> Seen:
         """The services' positions, read after this was asked; who asks at once shares a look."""
         wanted = self._looks_begun + 1
         async with self._looking:
@@ -177,7 +202,11 @@ class Platform:
 _HEARS = topology.load().hears
 
 
-def _heard(seen: Mapping[str, operator_pb2.GetTotalsResponse], said: Mapping[str, int]) -> bool:
+def _said(seen: Seen) -> dict[str, int]:
+    return {noun: each.events for noun, each in seen.items()}
+
+
+def _heard(seen: Seen, said: Mapping[str, int]) -> bool:
     for noun, sources in _HEARS.items():
         if noun not in seen:
             continue

@@ -12,10 +12,10 @@ import grpc
 
 from deploy.local.case_files import difference, read_cases
 from tests.live import folder
-from tests.live.county import County, Mismatch, said_by
+from tests.live.county import County, said_by
 from tests.live.folder import Place
 from tests.live.paths import KNOWN_FAULTS, PATHS, WITHOUT
-from tests.live.platform import Platform, running
+from tests.live.platform import Mismatch, Platform, running
 from tests.live.setup import Case, Setup
 
 GOLDEN = Path(__file__).parents[1] / "programmes" / "cases" / "golden.json"

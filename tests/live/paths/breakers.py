@@ -7,8 +7,9 @@ from typing import Any
 from services.programmes.calendars import add_months
 from services.programmes.schema.loans import OverdueNpl
 from services.programmes.schema.values import known
-from tests.live.county import County, Wish, must
+from tests.live.county import County, Wish
 from tests.live.paths.path import Answer, Path
+from tests.live.platform import must
 from tests.live.setup import Case, Setup
 
 STARTS_ON = date(2018, 3, 5)

@@ -10,7 +10,7 @@ import grpc
 from services.kernel.status import reason_of
 from services.programmes.schema.fund import SharingModel
 from services.programmes.schema.values import known
-from tests.live.county import FUND_FEN, County, Wish, must
+from tests.live.county import FUND_FEN, County, Wish
 from tests.live.paths.loans import (
     ENTITY,
     WANGCANG_COVERS,
@@ -19,6 +19,7 @@ from tests.live.paths.loans import (
     without_assignment,
 )
 from tests.live.paths.path import Answer, Path
+from tests.live.platform import must
 from tests.live.setup import Case, Setup, benchmark, lay_over
 
 STARTS_ON: Mapping[str, date] = {

@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
 from uuid import uuid4
 
-from tests.live.county import County, Wish, must
+from tests.live.county import County, Wish
 from tests.live.paths.loans import chosen_ratio
 from tests.live.paths.path import Answer, Path
+from tests.live.platform import must
 from tests.live.setup import Case, Setup
 
 STARTS_ON = date(2018, 3, 5)

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from tests.live.county import REFUSED, County, Wish, must
+from tests.live.county import REFUSED, County, Wish
 from tests.live.paths.path import Answer, Path
+from tests.live.platform import must
 from tests.live.setup import Case, Setup, benchmark
 
 DAY = timedelta(days=1)

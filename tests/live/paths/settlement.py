@@ -6,9 +6,10 @@ from datetime import date, timedelta
 from typing import Any
 from uuid import uuid4
 
-from tests.live.county import ACTIVE, SETTLED, County, Wish, must
+from tests.live.county import ACTIVE, SETTLED, County, Wish
 from tests.live.paths.loans import rate_and_days
 from tests.live.paths.path import Answer, Path
+from tests.live.platform import must
 from tests.live.setup import Case, Setup, benchmark
 
 LENDER_OF: Mapping[str, str] = {
