@@ -21,7 +21,7 @@ def main(
     cases = [
         found
         for found in read_cases(file)
-        if (not rule or found["rule"] in rule) and (not case or found["id"] in case)
+        if not (rule or case) or found["rule"] in (rule or ()) or found["id"] in (case or ())
     ]
     if each:
         cases = runner.few(cases, each)

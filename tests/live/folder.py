@@ -34,11 +34,13 @@ ROLES: Mapping[str, str] = {
     "insurer": "insurer",
     "guarantor": "guarantor",
 }
-"""Short name of an institution of every county → its role."""
+"""Short name of an institution of a county → its role."""
+
+ALWAYS = ("centre", "station", "village", "finance")
+"""Short names of those that every county has."""
+BANKS = ("bank", "bank2")
 
 PARTIES: Mapping[str, tuple[str, ...]] = {
-    "lender": ("bank", "bank2", "society"),
-    "bank": ("bank", "bank2"),
     "bank_a": ("bank",),
     "bank_b": ("bank2",),
     "custodian_bank": ("bank",),
@@ -114,10 +116,14 @@ def write(folder: Path, wanted: Sequence[Place]) -> tuple[Catalogue, dict[str, s
     for place in wanted:
         _write_overlays(folder, place, packaged)
     overlaid, wrong = _load_without_wrong(folder)
-    kept = [place for place in wanted if place.county_code not in wrong]
-    for place in kept:
-        _write_adoption(folder, place, overlaid)
-    institutions = [each for place in kept for each in _institutions(place.county_code)]
+    institutions: list[dict[str, Any]] = []
+    for place in wanted:
+        if place.county_code in wrong:
+            continue
+        parties = _parties(place, overlaid)
+        _write_adoption(folder, place, overlaid, parties)
+        insured = overlaid.terms(place.county_code, _own_ref(place)).pack.insurance
+        institutions += _institutions(place, parties, insured=insured is not None)
     operator = _institution(OPERATOR, "operator", "000000", [])
     _dump(institutions_path(folder), {"institutions": [*institutions, operator]})
     return overlaid, wrong
@@ -165,19 +171,29 @@ def _write_overlays(folder: Path, place: Place, packaged: Catalogue) -> None:
     _dump(folder / f"{place.county_code}-rating.yaml", {"overlay": rating, "values": limit})
 
 
-def _write_adoption(folder: Path, place: Place, overlaid: Catalogue) -> None:
+def _own_ref(place: Place) -> str:
     programme_id, version, _ = split_ref(place.ref)
-    ref = f"{programme_id}@{version}:{OVERLAY}"
-    terms = overlaid.terms(place.county_code, ref)
-    named = {*parties_named(terms.pack), "lender"}
-    parties = {
-        party: [f"{short}-{place.county_code}" for short in PARTIES.get(party, ("finance",))]
-        for party in sorted(named)
-    }
-    own = _entry(ref, terms.pack.programme, parties)
+    return f"{programme_id}@{version}:{OVERLAY}"
+
+
+def _parties(place: Place, overlaid: Catalogue) -> Mapping[str, Sequence[str]]:
+    """Every party that the county's terms name → short names of its institutions."""
+    lenders = place.setup.lenders
+    known = {**PARTIES, "lender": lenders, "bank": [each for each in lenders if each in BANKS]}
+    terms = overlaid.terms(place.county_code, _own_ref(place))
+    named = sorted({*parties_named(terms.pack), "lender"})
+    return {party: known.get(party, ("finance",)) for party in named}
+
+
+def _write_adoption(
+    folder: Path, place: Place, overlaid: Catalogue, parties: Mapping[str, Sequence[str]]
+) -> None:
+    county, ref = place.county_code, _own_ref(place)
+    header = overlaid.terms(county, ref).pack.programme
+    filled = {party: [f"{short}-{county}" for short in shorts] for party, shorts in parties.items()}
     rating = {"programme": f"{RATING}@1:{OVERLAY}", "from": RATING_FROM, "parties": {}}
-    adoption = {"county": place.county_code, "entries": [own, rating]}
-    _dump(folder / f"{place.county_code}-adoption.yaml", {"adoption": adoption})
+    adoption = {"county": county, "entries": [_entry(ref, header, filled), rating]}
+    _dump(folder / f"{county}-adoption.yaml", {"adoption": adoption})
 
 
 def _entry(ref: str, header: Header, parties: Mapping[str, Any]) -> dict[str, Any]:
@@ -187,16 +203,22 @@ def _entry(ref: str, header: Header, parties: Mapping[str, Any]) -> dict[str, An
     return entry
 
 
-def _institutions(county_code: str) -> list[dict[str, Any]]:
-    township = f"{county_code}101"
+def _institutions(
+    place: Place, parties: Mapping[str, Sequence[str]], *, insured: bool
+) -> list[dict[str, Any]]:
+    """Those that always are there, those behind the parties, and whom the path asks besides."""
+    county = place.county_code
+    behind = [short for shorts in parties.values() for short in shorts]
+    insurer = ["insurer"] if insured else []
+    wanted = dict.fromkeys([*ALWAYS, *behind, *insurer, *place.setup.others])
     return [
         _institution(
-            f"{short}-{county_code}",
-            role,
-            county_code,
-            [township] if short in ("station", "village") else [county_code],
+            f"{short}-{county}",
+            ROLES[short],
+            county,
+            [f"{county}101"] if short in ("station", "village") else [county],
         )
-        for short, role in ROLES.items()
+        for short in wanted
     ]
 
 

@@ -82,6 +82,10 @@ class Setup:
     """Its households are rated by the case's programme, not by the rig's own."""
     limit_fen: int = LIMIT_FEN
     """What the rig's own rating grants."""
+    lenders: tuple[str, ...] = ("bank",)
+    """Who lends there."""
+    others: tuple[str, ...] = ()
+    """Institutions that the programme does not name and the path asks all the same."""
 
 
 def overlay_values(pack: Pack, setup: Setup) -> dict[str, Any]:

@@ -102,9 +102,8 @@ def lacks(case: Case) -> str:
 
 def setup(case: Case) -> Setup:
     """Access is the platform's own; a programme that lets its county choose its shares has some."""
-    if "hunan" not in case["programme"]:
-        return Setup(STARTS_ON)
-    return Setup(STARTS_ON, chosen_ratio({"bank": 2, "fund": 8}))
+    values = chosen_ratio({"bank": 2, "fund": 8}) if "hunan" in case["programme"] else {}
+    return Setup(STARTS_ON, values, lenders=("bank", "bank2"), others=("insurer", "poverty"))
 
 
 async def access(county: County, case: Case) -> Answer:

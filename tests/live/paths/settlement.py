@@ -80,10 +80,11 @@ def setup(case: Case) -> Setup:
     }
     rate, _ = _accrual(given["debts"])
     start = STARTS_ON.get(case["programme"], USUAL_START)
-    return Setup(start, covered_by(list(covers.values()), rate))
+    lenders = tuple(dict.fromkeys(LENDER_OF[each["creditor"]] for each in given["debts"]))
+    return Setup(start, covered_by(list(covers.values()), rate), lenders=lenders)
 
 
-def _accrual(debts: Sequence[Mapping[str, int]]) -> tuple[int, int]:
+def _accrual(debts: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
     """Rate and days of the one debt that bears interest; nothing accrues within a day."""
     for debt in debts:
         if debt["interest_fen"]:
