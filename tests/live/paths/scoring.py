@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.live.county import County
 from tests.live.paths.path import Answer, Path
+from tests.live.platform import must
 from tests.live.setup import Case, Setup
 
 STARTS_ON = date(2018, 3, 5)
@@ -115,7 +116,49 @@ async def weighted(county: County, case: Case) -> Answer:
     return {key: whole[key] for key in case["expected"]}
 
 
+GRADED = {"id": "A", "min_score_centi": 10_000}
+VETO = "arrears"
+
+
+def area_setup(case: Case) -> Setup:
+    """Everybody has the base points and grade A, unless a veto stands."""
+    grades = [GRADED] + [
+        {"id": name, "min_score_centi": 11_000 + place}
+        for place, name in enumerate(("AA", "AAA", "AAA+"))
+    ]
+    scoring = {
+        "adjustments": [],
+        "grades": grades,
+        "observation_months": 12,
+        "limit_validity_months": 12,
+    }
+    return Setup(starts_on(case), {"scoring": scoring}, own_credit=True)
+
+
+async def credit_area(county: County, case: Case) -> Answer:
+    """So many households of a village, or villages of a township, of which so many are credited."""
+    given = case["inputs"]
+    in_township = given["area"] == "township"
+    await county.open(villages=given["total"] if in_township else 1, funds={}, covers=())
+    villages = [county.village(place if in_township else 0) for place in range(given["total"])]
+    households = await county.households(villages)
+    await county.settle()
+    for household in households[given["credited"] :]:
+        await county.record(household, [VETO])
+    await county.rate()
+    await county.ask("credit.AssessAreas", "centre", programme_id=county.programme_id)
+    code = county.village()[: 9 if in_township else 12]
+    answer = await county.ask("credit.ListCreditAreas", "centre", page_size=500)
+    [area] = [each for each in answer.areas if each.area_code == code]
+    must(area.denominator == given["total"], f"{area.denominator} units")
+    must(area.numerator == given["credited"], f"{area.numerator} credited units")
+    return {"awarded": area.certified, "min_units": area.min_units}
+
+
 PATHS: Mapping[str, Path] = {
+    "scoring.credit_area": Path(
+        area_setup, credit_area, needs=("credit.AssessAreas", "credit.ListCreditAreas")
+    ),
     "scoring.base_points": Path(base_points_setup, base_points),
     "scoring.weighted": Path(weighted_setup, weighted, needs=("credit.Indicator.value",)),
 }
