@@ -18,7 +18,7 @@ endif
 SOURCES := services gateway deploy tests
 WORK := .liandong/make
 
-.PHONY: help venv lock protos protos-third-party fmt check test test-fast faults faults-long cases rows programmes up down demo bench
+.PHONY: help venv lock protos protos-third-party fmt check test test-fast faults faults-long cases cases-live rows programmes up down demo bench
 
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +106,9 @@ faults-long: $(VENV) ## The same, and SEEDS=10 years of random kills and lost st
 CASES ?= tests/programmes/cases/golden.json
 cases: $(VENV) ## Decide every case of CASES=FILE; the golden cases when none is named
 	@$(BIN)/liandong programmes cases $(CASES)
+
+cases-live: $(VENV) ## Ask the running services the cases of CASES=FILE, and say which have no RPC path
+	@$(BIN)/python -m tests.live $(CASES)
 
 rows: $(VENV) ## For each row that must be computable, the tests that name it
 	@$(BIN)/python -m tests.programmes.row_index
