@@ -30,6 +30,21 @@ CREDIT_READERS = COUNTY | LENDERS | AUDITORS | {Role.FINANCE_BUREAU}
 MODEL_USERS = frozenset({Role.BANK, Role.COUNTY_CENTRE})
 CLAIM_READERS = COUNTY | LENDERS | INSURERS | AUDITORS
 
+DEPARTMENTS = frozenset(
+    {
+        Role.COURT,
+        Role.POLICE,
+        Role.SOCIAL_INSURANCE,
+        Role.MARKET_REGULATOR,
+        Role.TAX_BUREAU,
+        Role.AGRICULTURE_BUREAU,
+        Role.CREDIT_BUREAU,
+    }
+)
+"""Those who supply facts in their own name."""
+SUPPLIERS = COUNTY | LENDERS | DEPARTMENTS | {Role.INSURER, Role.FINANCE_BUREAU}
+"""Whom a county may let supply an indicator; which one each may, credit knows."""
+
 TABLE: dict[str, frozenset[Role]] = {
     # Households.
     "liandong.households.v1.HouseholdsService/RegisterAreas": REGISTRARS,
@@ -39,8 +54,12 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.households.v1.HouseholdsService/GetHousehold": LOAN_READERS,
     "liandong.households.v1.HouseholdsService/ListHouseholds": LOAN_READERS,
     # Credit.
-    "liandong.credit.v1.CreditService/BatchRecordIndicators": COUNTY,
+    "liandong.credit.v1.CreditService/DeclareIndicators": REGISTRARS,
+    "liandong.credit.v1.CreditService/ListIndicatorRules": CREDIT_READERS | SUPPLIERS,
+    "liandong.credit.v1.CreditService/BatchRecordIndicators": SUPPLIERS,
     "liandong.credit.v1.CreditService/RateHouseholds": REGISTRARS,
+    "liandong.credit.v1.CreditService/StartRescore": frozenset({Role.COUNTY_CENTRE}),
+    "liandong.credit.v1.CreditService/GetRescore": COUNTY | AUDITORS | {Role.FINANCE_BUREAU},
     "liandong.credit.v1.CreditService/GetCreditFile": COUNTY | LENDERS | AUDITORS,
     "liandong.credit.v1.CreditService/ListCreditFiles": COUNTY | LENDERS | AUDITORS,
     "liandong.credit.v1.CreditService/ExplainScore": CREDIT_READERS,

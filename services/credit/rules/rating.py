@@ -23,9 +23,10 @@ from services.kernel.money import Fen
 from services.programmes.calendars import last_valid_day
 from services.programmes.rerating import after_veto
 from services.programmes.schema.values import Open
-from services.programmes.scoring import vetoes_hit
 
 OBSERVATION = "observation:"
+STALE = "stale:"
+LAPSED = "lapsed"
 REVIEW = "review"
 BREAKER = "breaker:"
 NOTHING = Pins()
@@ -43,7 +44,74 @@ def rate(
     cause: Cause = Cause.RATED,
 ) -> Decision:
     """Score a household, grade it and set its limit anew; what changed is said."""
-    vetoes = vetoes_hit(scheme.scoring.vetoes, _values(inputs))
+    return _rate(
+        file,
+        inputs,
+        scheme=scheme,
+        rating_id=rating_id,
+        on=on,
+        standing=standing,
+        cause=cause,
+        valid_until=_validity(scheme, on),
+    )
+
+
+def rescore(
+    file: CreditFile,
+    inputs: Mapping[str, Observed],
+    *,
+    scheme: Scheme,
+    rating_id: UUID,
+    on: date,
+    standing: Pins,
+    last: Rating,
+) -> Decision:
+    """
+    Rate again because a rule or the data changed, without anybody's asking.
+
+    A limit that stands keeps its last day, one that has run out is not granted again, and what
+    people decided in place of the scheme goes on.
+    """
+    holds = standing.holds
+    if lapsed(file, last):
+        holds = (*holds, Hold(LAPSED, grade_too=False, until=None))
+    return _rate(
+        file,
+        inputs,
+        scheme=scheme,
+        rating_id=rating_id,
+        on=on,
+        standing=replace(standing, holds=holds, override=last.pins.override),
+        cause=Cause.RESCORED,
+        valid_until=file.valid_until if file.limit_fen > 0 else _validity(scheme, on),
+    )
+
+
+def lapsed(file: CreditFile, last: Rating) -> bool:
+    """Whether the last rating's limit has run out since."""
+    return file.limit_fen == 0 and (last.limit_fen > 0 or LAPSED in file.holds)
+
+
+def changes(before: CreditFile, decision: Decision) -> bool:
+    """Whether a decision is worth writing down: said to others, or told to the next rating."""
+    after = decision.file
+    return bool(decision.facts) or (
+        (before.programme, before.barred, before.holds)
+        != (after.programme, after.barred, after.holds)
+    )
+
+
+def _rate(
+    file: CreditFile,
+    inputs: Mapping[str, Observed],
+    *,
+    scheme: Scheme,
+    rating_id: UUID,
+    on: date,
+    standing: Pins,
+    cause: Cause,
+    valid_until: date | None,
+) -> Decision:
     observed = observations(file, inputs, scheme=scheme, on=on)
     rating = _rating(
         file,
@@ -52,11 +120,11 @@ def rate(
         rating_id=rating_id,
         on=on,
         cause=cause,
-        valid_until=_validity(scheme, on),
-        pins=replace(standing, holds=(*standing.holds, *observed)),
+        valid_until=valid_until,
+        pins=replace(standing, holds=(*standing.holds, *observed)) if observed else standing,
     )
-    watched = [hold.code.removeprefix(OBSERVATION) for hold in observed]
-    barred = tuple(sorted({*vetoes, *watched}))
+    watched = [hold.code.partition(":")[2] for hold in observed]
+    barred = tuple(sorted({*rating.vetoes, *watched}))
     return _take(replace(file, barred=barred), rating)
 
 
@@ -92,14 +160,18 @@ def observations(
     The vetoes that hit once and are still watched: the programme's months after the cause ended.
 
     A cause ends with the observation that says so; without one, nobody knows that it has (S11).
+    So a hit that is out of date holds the grade until somebody looks again.
     """
     months = scheme.observation_months
-    if months is None:
-        return ()
     holds = []
     for veto in scheme.scoring.vetoes:
         seen = inputs.get(veto.reads)
-        if veto.id not in file.barred:
+        if seen is not None and seen.stale:
+            if seen.value >= 1:
+                holds.append(Hold(f"{STALE}{veto.id}", grade_too=True, until=None))
+                continue
+            seen = None
+        if months is None or veto.id not in file.barred:
             continue
         if seen is not None and seen.value >= 1:
             continue
@@ -232,15 +304,19 @@ def digest_of(rating: Rating) -> str:
         "cause": rating.cause,
         "programme": rating.programme,
         "rated_on": rating.rated_on,
-        "inputs": {
-            code: [seen.value, seen.observed_on, seen.entry] for code, seen in rating.inputs.items()
-        },
+        "inputs": {code: _pinned_input(seen) for code, seen in rating.inputs.items()},
         "pins": _pinned(rating.pins),
         "honour": rating.honour,
         **{name: getattr(rating, name) for name in COMPARED},
     }
     text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _pinned_input(seen: Observed) -> list[object]:
+    # What has no last day reads as it did before there were any: old digests stay true.
+    last = () if seen.expires_on is None else (seen.expires_on, seen.stale)
+    return [seen.value, seen.observed_on, seen.entry, *last]
 
 
 def _pinned(pins: Pins) -> list[object]:
@@ -259,8 +335,9 @@ def _sealed(rating: Rating) -> Rating:
     return replace(rating, digest=digest_of(rating))
 
 
-def _values(inputs: Mapping[str, Observed]) -> dict[str, int]:
-    return {code: observed.value for code, observed in inputs.items()}
+def values_of(inputs: Mapping[str, Observed]) -> dict[str, int]:
+    """What counts: nothing that is stale, for that is not zero."""
+    return {code: seen.value for code, seen in inputs.items() if not seen.stale}
 
 
 def _validity(scheme: Scheme, on: date) -> date | None:
@@ -269,7 +346,7 @@ def _validity(scheme: Scheme, on: date) -> date | None:
 
 def _scored(rating: Rating, *, scheme: Scheme, valid_until: date | None) -> Rating:
     """What comes out of what a rating has pinned."""
-    made = score(scheme, _values(rating.inputs), rating.honour, rating.pins)
+    made = score(scheme, values_of(rating.inputs), rating.honour, rating.pins)
     end = valid_until if made.limit_fen > 0 else None
     until = f", valid until {end}" if end else ""
     return _sealed(

@@ -77,6 +77,17 @@ def scheme_of(terms: Terms) -> Scheme:
     )
 
 
+def reads_of(scheme: Scheme) -> tuple[str, ...]:
+    """Every indicator that the scheme reads, each once, in the pack's order."""
+    scoring = scheme.scoring
+    read: list[str] = []
+    if isinstance(scoring, BasePointsScoring):
+        read += [each.reads for each in known(scoring.adjustments)]
+    elif isinstance(scoring, WeightedScoring):
+        read += [code for code, _ in weights_of(scoring)]
+    return tuple(dict.fromkeys([*read, *(veto.reads for veto in scoring.vetoes)]))
+
+
 def missing_factors(scheme: Scheme, values: Mapping[str, int]) -> tuple[str, ...]:
     """Factors that nobody has scored, or a model's score that is not there: missing is not zero."""
     if isinstance(scheme.scoring, WeightedScoring):

@@ -1,7 +1,6 @@
-"""Credit: SQL of credit files, indicators and ratings."""
+"""Credit: SQL of credit files and ratings."""
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date
 from uuid import UUID
@@ -16,7 +15,6 @@ from services.credit.model import (
     Expired,
     Hold,
     Household,
-    Indicator,
     Observed,
     Override,
     Pins,
@@ -109,6 +107,19 @@ async def lock_files(
     return [_file(row) for row in rows]
 
 
+async def read_files(
+    session: AsyncSession, county_code: str, household_ids: Sequence[UUID]
+) -> list[CreditFile]:
+    """The same without holding them."""
+    rows = await fetch(
+        session,
+        f"{_FILE} WHERE county_code = $1 AND household_id = ANY($2::uuid[]) ORDER BY household_id",
+        county_code,
+        household_ids,
+    )
+    return [_file(row) for row in rows]
+
+
 async def lock_chunk(
     session: AsyncSession, county_code: str, within: str, *, after: UUID, limit: int
 ) -> list[CreditFile]:
@@ -161,52 +172,6 @@ async def find_areas(
         household_ids,
     )
     return {row["household_id"]: row["area_code"] for row in rows}
-
-
-async def add_indicators(
-    session: AsyncSession,
-    county_code: str,
-    indicators: Sequence[Indicator],
-    *,
-    source_id: str,
-    person_id: str,
-) -> None:
-    """Write observations down, in the order given."""
-    rows = [(i.household_id, i.code, i.value, i.observed_on) for i in indicators]
-    await execute(
-        session,
-        """INSERT INTO indicator (county_code, source_id, person_id, household_id, code, value,
-                                  observed_on)
-           SELECT $1, $2, $3, household_id, code, value, observed_on
-           FROM unnest($4::uuid[], $5::text[], $6::bigint[], $7::date[]) WITH ORDINALITY
-                AS i (household_id, code, value, observed_on, place)
-           ORDER BY place""",
-        county_code,
-        source_id,
-        person_id,
-        *columns(rows, 4),
-    )
-
-
-async def find_inputs(
-    session: AsyncSession, county_code: str, household_ids: Sequence[UUID], *, on: date
-) -> dict[UUID, dict[str, Observed]]:
-    """What was observed last of each household up to a day; of one day the later entry counts."""
-    rows = await fetch(
-        session,
-        """SELECT DISTINCT ON (household_id, code) household_id, code, value, observed_on, entry
-           FROM indicator
-           WHERE county_code = $1 AND household_id = ANY($2::uuid[]) AND observed_on <= $3
-           ORDER BY household_id, code, observed_on DESC, entry DESC""",
-        county_code,
-        household_ids,
-        on,
-    )
-    found: defaultdict[UUID, dict[str, Observed]] = defaultdict(dict)
-    for row in rows:
-        observed = Observed(row["value"], row["observed_on"], row["entry"])
-        found[row["household_id"]][row["code"]] = observed
-    return found
 
 
 async def find_rated_inputs(
@@ -283,37 +248,31 @@ async def list_ratings(
     return [_rating(row) for row in rows]
 
 
-async def find_entries(
-    session: AsyncSession, county_code: str, household_id: UUID, entries: Sequence[int]
-) -> dict[int, tuple[str, int, date, str]]:
-    """Observations by their entry: code, value, day and who observed."""
-    rows = await fetch(
-        session,
-        """SELECT entry, code, value, observed_on, source_id FROM indicator
-           WHERE county_code = $1 AND household_id = $2 AND entry = ANY($3::bigint[])""",
-        county_code,
-        household_id,
-        entries,
-    )
-    return {
-        row["entry"]: (row["code"], row["value"], row["observed_on"], row["source_id"])
-        for row in rows
-    }
-
-
 def _inputs_to_json(inputs: Mapping[str, Observed]) -> str:
-    return json.dumps(
-        {
-            code: {"value": o.value, "observed_on": o.observed_on.isoformat(), "entry": o.entry}
-            for code, o in inputs.items()
-        }
-    )
+    return json.dumps({code: _input_to_json(seen) for code, seen in inputs.items()})
+
+
+def _input_to_json(seen: Observed) -> dict[str, object]:
+    said: dict[str, object] = {
+        "value": seen.value,
+        "observed_on": seen.observed_on.isoformat(),
+        "entry": seen.entry,
+    }
+    if seen.expires_on is not None:
+        said |= {"expires_on": seen.expires_on.isoformat(), "stale": seen.stale}
+    return said
 
 
 def _inputs_from_json(text: str) -> dict[str, Observed]:
     return {
-        code: Observed(o["value"], date.fromisoformat(o["observed_on"]), o["entry"])
-        for code, o in json.loads(text).items()
+        code: Observed(
+            value=said["value"],
+            observed_on=date.fromisoformat(said["observed_on"]),
+            entry=said["entry"],
+            expires_on=date.fromisoformat(said["expires_on"]) if "expires_on" in said else None,
+            stale=said.get("stale", False),
+        )
+        for code, said in json.loads(text).items()
     }
 
 

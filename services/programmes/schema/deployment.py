@@ -81,6 +81,13 @@ class InstitutionRole(StrEnum):
     REGULATOR = "regulator"
     AUDITOR = "auditor"
     OPERATOR = "operator"
+    COURT = "court"
+    POLICE = "police"
+    SOCIAL_INSURANCE = "social_insurance"
+    MARKET_REGULATOR = "market_regulator"
+    TAX_BUREAU = "tax_bureau"
+    AGRICULTURE_BUREAU = "agriculture_bureau"
+    CREDIT_BUREAU = "credit_bureau"
 
 
 class Person(Clause):
