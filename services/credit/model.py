@@ -265,6 +265,14 @@ class Rating:
 
 
 @dataclass(frozen=True, slots=True)
+class Last:
+    """What a re-score must know of the rating before it."""
+
+    limit_fen: Fen
+    override: Override | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """What a rule made of a credit file: the file as it is now, and what there is to say."""
 

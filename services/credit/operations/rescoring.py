@@ -10,7 +10,6 @@ from services.credit.model import CreditFile, Decision, Rescore, RescoreState
 from services.credit.operations.rating import RATERS
 from services.credit.operations.shared import (
     inputs_of,
-    last_ratings,
     months_of,
     require_county,
     save,
@@ -176,7 +175,9 @@ async def _rated(
     ids = [file.household_id for file in files]
     inputs = await inputs_of(session, job.county_code, ids, scheme=scheme, on=today)
     now = await standings(session, job.county_code, ids, today)
-    last = await last_ratings(session, job.county_code, files)
+    last = await file_store.find_lasts(
+        session, job.county_code, [file.rating_id for file in files if file.rating_id]
+    )
     stops = await limit_store.find_stops(session, job.county_code)
     pairs = []
     for file in files:

@@ -171,7 +171,7 @@ async def restate(
     """Rate again on the last ratings' inputs and terms; what was observed since waits."""
     if not files:
         return []
-    last = await last_ratings(session, county_code, files)
+    last = await _last_ratings(session, county_code, files)
     now = await standings(session, county_code, [file.household_id for file in files], today)
     schemes = schemes_of(catalogue, county_code, (file.programme for file in files))
     return [
@@ -191,10 +191,9 @@ async def restate(
     ]
 
 
-async def last_ratings(
+async def _last_ratings(
     session: AsyncSession, county_code: str, files: Sequence[CreditFile]
 ) -> dict[UUID, Rating]:
-    """The last rating of each file that has one."""
     ids = [file.rating_id for file in files if file.rating_id is not None]
     ratings = await file_store.find_ratings(session, county_code, ids)
     return {each.household_id: each for each in ratings.values()}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -15,6 +16,7 @@ from services.credit.model import (
     Expired,
     Hold,
     Household,
+    Last,
     Observed,
     Override,
     Pins,
@@ -232,6 +234,23 @@ async def find_ratings(
     return {row["rating_id"]: _rating(row) for row in rows}
 
 
+async def find_lasts(
+    session: AsyncSession, county_code: str, rating_ids: Sequence[UUID]
+) -> dict[UUID, Last]:
+    """Of ratings what a re-score must know, by household."""
+    rows = await fetch(
+        session,
+        """SELECT household_id, limit_fen, (pins -> 'override')::text AS override FROM rating
+           WHERE county_code = $1 AND rating_id = ANY($2::uuid[])""",
+        county_code,
+        rating_ids,
+    )
+    return {
+        household_id: Last(Fen(limit_fen), _override(json.loads(said)) if said else None)
+        for household_id, limit_fen, said in rows
+    }
+
+
 async def list_ratings(
     session: AsyncSession, county_code: str, household_id: UUID, *, before: UUID, limit: int
 ) -> list[Rating]:
@@ -296,10 +315,6 @@ def _pins_to_json(pins: Pins) -> str:
 
 def _pins_from_json(text: str) -> Pins:
     said = json.loads(text)
-    override = None
-    if "override" in said:
-        review_id, grade, limit_fen = said["override"]
-        override = Override(UUID(review_id), grade, None if limit_fen is None else Fen(limit_fen))
     return Pins(
         waived=tuple(said.get("waived", ())),
         holds=tuple(
@@ -308,9 +323,14 @@ def _pins_from_json(text: str) -> Pins:
         ),
         reward_fen=Fen(said.get("reward_fen", 0)),
         cap_fen=said.get("cap_fen"),
-        override=override,
+        override=_override(said["override"]) if "override" in said else None,
         terms_digest=said.get("terms_digest", ""),
     )
+
+
+def _override(said: Sequence[Any]) -> Override:
+    review_id, grade, limit_fen = said
+    return Override(UUID(review_id), grade, None if limit_fen is None else Fen(limit_fen))
 
 
 _ADD_RATINGS = """

@@ -67,8 +67,10 @@ async def find_inputs(
     )
     found: defaultdict[UUID, dict[str, Observed]] = defaultdict(dict)
     for household_id, code, value, observed_on, entry, stated in rows:
-        found[household_id][code] = observed(
-            value, observed_on, entry, stated=stated, months=months.get(code), on=on
+        found[household_id][code] = (
+            Observed(value, observed_on, entry)
+            if stated is None and code not in months
+            else observed(value, observed_on, entry, stated=stated, months=months.get(code), on=on)
         )
     return found
 
