@@ -45,6 +45,8 @@ async def start(
 ) -> list[Rescore]:
     """Start rating again everybody who was rated under a programme, county by county."""
     require_role(caller, RATERS)
+    require_county(caller, area_code)
+    person_id = caller.require_person()
     if programme and not dry_run:
         rule = "names another version, which only a dry run may try"
         raise invalid_field("DRY_RUN_ONLY", "programme", programme, rule, "仅试算可指定方案版本")
@@ -54,7 +56,6 @@ async def start(
     rescore_id = new_id()
     started: list[Rescore] = []
     for county_code in rescoring.counties_in(area_code, catalogue.counties()):
-        require_county(caller, county_code)
         caller.require_area(county_code)
         today = await business_day.today(session, county_code)
         followed = {split_ref(e.programme)[0] for e in catalogue.adoptions(county_code, today)}
@@ -73,7 +74,7 @@ async def start(
                 state=RescoreState.RUNNING,
                 started_on=today,
                 started_by=caller.institution_id,
-                person_id=caller.require_person(),
+                person_id=person_id,
                 after_household_id=BEFORE_ALL,
                 households=await store.count_rated(session, county_code, programme_id),
                 done=0,
