@@ -41,7 +41,7 @@ from services.kernel.caller import Caller
 from services.kernel.errors import Denied
 from services.kernel.outbox import OutgoingEvent
 
-STATUS_BY_FILE: Final = "household file"
+STATUS_BY_FILE: Final = "household_file"
 """The reason that a change of status by file is kept with."""
 
 
