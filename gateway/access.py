@@ -53,6 +53,7 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.households.v1.HouseholdsService/ListAreas": EVERYONE,
     "liandong.households.v1.HouseholdsService/RegisterHousehold": COUNTY,
     "liandong.households.v1.HouseholdsService/ImportHouseholds": REGISTRARS,
+    "liandong.households.v1.HouseholdsService/ExportHouseholds": REGISTRARS,
     "liandong.households.v1.HouseholdsService/GetHousehold": LOAN_READERS,
     "liandong.households.v1.HouseholdsService/ListHouseholds": LOAN_READERS,
     "liandong.households.v1.AreasService/SetAreaFlag": REGISTRARS,
