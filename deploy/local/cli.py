@@ -19,7 +19,7 @@ from rich.console import Console
 
 from deploy.demo import run as demo
 from deploy.local import audit as audits
-from deploy.local import cli_events, cli_programmes, places
+from deploy.local import cli_events, cli_programmes, indicator_file, places
 from deploy.local.household_file import FileError, Report, import_file
 from deploy.local.places import FolderInUseError, PlaceError
 from deploy.local.processes import StartError, read_pid, ticks
@@ -154,6 +154,31 @@ def import_households(
             f"{report.households} households with {report.people} people {word}, "
             f"{report.refused_lines} lines refused"
         )
+        return 0
+
+    raise typer.Exit(_run(work()))
+
+
+@app.command(name="import-indicators")
+def import_indicators(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, UTF-8.")],
+    *,
+    institution: Annotated[str, typer.Option("--as", help="The institution that supplies.")],
+    folder: Folder = "main",
+    county: County = "",
+) -> None:
+    """Supply an indicator file in an institution's own name; each line is decided on its own."""
+
+    async def work() -> int:
+        remote = Remote.read(places.find().folder(folder))
+        code = remote.county(county)
+        # The same file is the same supply, however often it is sent.
+        file_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{code}:{institution}:{_digest(file)}")
+        async with remote.institution(institution) as client:
+            report = await indicator_file.import_file(client, file, code, file_id=file_id)
+        for line in report.refused:
+            console.print(str(line), markup=False, highlight=False)
+        console.print(f"{report.recorded} indicators recorded, {report.refused_lines} refused")
         return 0
 
     raise typer.Exit(_run(work()))
