@@ -31,6 +31,7 @@ app.add_typer(cli_programmes.programmes, name="programmes")
 app.command(name="import-households")(cli_files.import_households)
 app.command(name="export-households")(cli_files.export_households)
 app.command(name="import-facts")(cli_files.import_facts)
+app.command(name="import-indicators")(cli_files.import_indicators)
 console = Console()
 
 Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from deploy.local import fact_file, places
+from deploy.local import fact_file, indicator_file, places
 from deploy.local.cli_run import run
 from deploy.local.household_file import (
     Exported,
@@ -168,6 +168,31 @@ def import_facts(
             )
         console.print(f"{report.recorded} facts recorded, {report.refused} lines refused")
         console.print(f"verdicts: {path}", soft_wrap=True, highlight=False)
+        return 0
+
+    raise typer.Exit(run(work()))
+
+
+def import_indicators(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, UTF-8.")],
+    *,
+    institution: Annotated[str, typer.Option("--as", help="The institution that supplies.")],
+    folder: Folder = "main",
+    county: County = "",
+) -> None:
+    """Supply an indicator file in an institution's own name; each line is decided on its own."""
+
+    async def work() -> int:
+        remote = Remote.read(places.find().folder(folder))
+        code = remote.county(county)
+        # The same file is the same supply, however often it is sent.
+        digest = file_digest(file).hex()
+        file_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{code}:{institution}:{digest}")
+        async with remote.institution(institution) as client:
+            report = await indicator_file.import_file(client, file, code, file_id=file_id)
+        for line in report.refused:
+            console.print(str(line), markup=False, highlight=False)
+        console.print(f"{report.recorded} indicators recorded, {report.refused_lines} refused")
         return 0
 
     raise typer.Exit(run(work()))

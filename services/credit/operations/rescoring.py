@@ -134,16 +134,20 @@ async def step(
         after=job.after_household_id,
         limit=CHUNK,
     )
-    inputs = await store.read_inputs(
-        session,
-        county_code,
-        heads.household_ids,
-        codes=reads_of(scheme),
-        vetoes=[veto.reads for veto in scheme.scoring.vetoes],
-        months=await months_of(session, county_code, scheme.ref),
-        on=today,
-    )
-    plan = rescoring.plan(heads, inputs, scheme=scheme, write_all=not job.dry_run)
+    if job.dry_run or any(heads.same_terms):
+        inputs = await store.read_inputs(
+            session,
+            county_code,
+            heads.household_ids,
+            codes=reads_of(scheme),
+            vetoes=[veto.reads for veto in scheme.scoring.vetoes],
+            months=await months_of(session, county_code, scheme.ref),
+            on=today,
+        )
+        plan = rescoring.plan(heads, inputs, scheme=scheme, write_all=not job.dry_run)
+    else:
+        # New rules and all results to be written: columns would leave nobody out.
+        plan = rescoring.Plan(tuple(heads.household_ids), 0)
     pairs, lacking = await _rated(session, job, plan, scheme=scheme, today=today)
     if not job.dry_run:
         written = [decision for file, decision in pairs if rating.changes(file, decision)]

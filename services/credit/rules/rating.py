@@ -351,7 +351,7 @@ def _digest(said: Mapping[str, Any]) -> str:
 def _pinned_input(seen: Observed) -> list[object]:
     # What has no last day reads as it did before there were any: old digests stay true.
     last = () if seen.expires_on is None else (seen.expires_on, seen.stale)
-    return [seen.value, seen.observed_on, seen.entry, *last]
+    return [seen.value, str(seen.observed_on), seen.entry, *last]
 
 
 def _pinned(pins: Pins) -> list[object]:
