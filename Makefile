@@ -18,7 +18,7 @@ endif
 SOURCES := services gateway deploy tests
 WORK := .liandong/make
 
-.PHONY: help venv lock protos protos-third-party fmt check test test-fast faults faults-long cases cases-live rows programmes up down demo bench
+.PHONY: help venv lock protos protos-third-party fmt check test test-fast faults faults-long import-long cases cases-live rows programmes up down demo bench
 
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,10 @@ faults: $(VENV) ## Kill every process in turn under the county's year; the books
 SEEDS ?= 10
 faults-long: $(VENV) ## The same, and SEEDS=10 years of random kills and lost streams a form
 	LIANDONG_FAULTS_SEEDS=$(SEEDS) $(BIN)/pytest -m faults --log-cli-level=INFO tests/faults
+
+IMPORT_LINES ?= 200000
+import-long: $(VENV) ## Import 200,000 lines, the client and the platform killed on the way
+	LIANDONG_IMPORT_LINES=$(IMPORT_LINES) $(BIN)/pytest -m faults --log-cli-level=INFO tests/faults/test_import.py
 
 # --- programmes: packs, cases, and the rows they come from ---------------------------------------------
 

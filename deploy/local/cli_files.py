@@ -11,6 +11,7 @@ from rich.console import Console
 from deploy.local import fact_file, indicator_file, places
 from deploy.local.cli_run import run
 from deploy.local.household_file import (
+    CHUNK_LINES,
     Exported,
     Order,
     Report,
@@ -55,11 +56,14 @@ def import_households(
     mapping: Mapping = None,
     encoding: Encoding = "utf-8-sig",
     verdicts: Verdicts = None,
+    chunk_lines: Annotated[
+        int, typer.Option("--chunk", min=1, max=1_500, help="Lines a transaction.")
+    ] = CHUNK_LINES,
     restart: Annotated[bool, typer.Option(help="Do not go on with an import cut short.")] = False,
     institution: Institution = "",
 ) -> None:
     """Import a household file: good lines land, every line has its verdict. Cut short, go on."""
-    order = Order(dry_run, update, read_mapping(mapping, titles or ()), encoding)
+    order = Order(dry_run, update, read_mapping(mapping, titles or ()), encoding, chunk_lines)
 
     async def work() -> int:
         remote = Remote.read(places.find().folder(folder))
@@ -73,6 +77,7 @@ def import_households(
             "update": update,
             "columns": dict(order.titles),
             "encoding": encoding,
+            "chunk": chunk_lines,
         }
         path = verdicts or file.with_name(f"{file.name}.verdicts.csv")
         kept = VerdictFile(path, what=what, anew=restart or dry_run)

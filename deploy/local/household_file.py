@@ -92,6 +92,8 @@ class Order:
     titles: Mapping[str, str] = field(default_factory=dict)
     """Titles of its own, to fields."""
     encoding: str = "utf-8-sig"
+    chunk_lines: int = CHUNK_LINES
+    """Lines a transaction."""
 
     @property
     def columns(self) -> Columns:
@@ -305,7 +307,8 @@ class Import:
 
     async def _requests(self) -> AsyncIterator[households_pb2.ImportHouseholdsRequest]:
         done = self._done
-        for place, chunk in enumerate(chunks(read_lines(self._path, self._order))):
+        lines = read_lines(self._path, self._order)
+        for place, chunk in enumerate(chunks(lines, self._order.chunk_lines)):
             if place < done:
                 continue
             # The id follows from the file and the chunk's place: one that was taken before a cut
@@ -319,8 +322,8 @@ class Import:
                 update=self._order.update,
                 evidence=self._evidence if self._order.update else None,
             )
-            lines = [(line.line_number, line.household_number.strip()) for line in chunk]
-            self._sent.append(_Sent(request.request_id, lines))
+            named = [(line.line_number, line.household_number.strip()) for line in chunk]
+            self._sent.append(_Sent(request.request_id, named))
             yield request
 
     def _take(self, answer: households_pb2.ImportHouseholdsResponse) -> None:

@@ -13,7 +13,7 @@ from liandong.common.v1 import common_pb2
 from liandong.credit.v1 import credit_pb2, credit_pb2_grpc
 
 from deploy.local.client import Institution
-from deploy.local.household_file import FileError
+from deploy.local.line_files import FileError
 
 CHUNK_LINES = 2_000
 REFUSED_KEPT_MAX = 10_000

@@ -14,6 +14,7 @@ from zipfile import BadZipFile
 
 import yaml
 from openpyxl import Workbook
+from openpyxl.cell import WriteOnlyCell
 from openpyxl.cell.text import Text
 from openpyxl.reader.excel import ExcelReader
 from openpyxl.utils.exceptions import InvalidFileException
@@ -276,7 +277,13 @@ class LineWriter:
         if self._csv is not None:
             self._csv.writerow(cells)
         else:
-            self._sheet.append(list(cells))
+            self._sheet.append([self._plain(cell) for cell in cells])
+
+    def _plain(self, text: str) -> Any:
+        """Text as text: one that begins with `=` is nobody's formula."""
+        cell: Any = WriteOnlyCell(self._sheet, text)
+        cell.data_type = "s"
+        return cell
 
     def __exit__(
         self,

@@ -12,7 +12,7 @@ from liandong.credit.v1 import credit_pb2
 
 from deploy.local import indicator_file
 from deploy.local.client import Institution
-from deploy.local.household_file import FileError
+from deploy.local.line_files import FileError
 from deploy.local.indicator_file import Refused, import_file, read_lines
 from services.credit.servicer import CreditServicer
 from services.credit.store import files as store
