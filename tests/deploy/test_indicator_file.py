@@ -12,8 +12,8 @@ from liandong.credit.v1 import credit_pb2
 
 from deploy.local import indicator_file
 from deploy.local.client import Institution
-from deploy.local.line_files import FileError
 from deploy.local.indicator_file import Refused, import_file, read_lines
+from deploy.local.line_files import FileError
 from services.credit.servicer import CreditServicer
 from services.credit.store import files as store
 from services.kernel import business_day
