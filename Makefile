@@ -18,7 +18,7 @@ endif
 SOURCES := services gateway deploy tests
 WORK := .liandong/make
 
-.PHONY: help venv lock protos protos-third-party fmt check test test-fast faults faults-long loans-long cases rows programmes up down demo bench
+.PHONY: help venv lock protos protos-third-party fmt check test test-fast faults faults-long import-long loans-long cases cases-live rows programmes up down demo bench
 
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,11 +104,18 @@ faults-long: $(VENV) ## The same, and SEEDS=10 years of random kills and lost st
 loans-long: $(VENV) ## A hundred thousand steps of a loan's life against a plain model
 	LIANDONG_LOANS_LONG=1 $(BIN)/pytest -m "" tests/loans/test_life.py
 
+IMPORT_LINES ?= 200000
+import-long: $(VENV) ## Import 200,000 lines, the client and the platform killed on the way
+	LIANDONG_IMPORT_LINES=$(IMPORT_LINES) $(BIN)/pytest -m faults --log-cli-level=INFO tests/faults/test_import.py
+
 # --- programmes: packs, cases, and the rows they come from ---------------------------------------------
 
 CASES ?= tests/programmes/cases/golden.json
 cases: $(VENV) ## Decide every case of CASES=FILE; the golden cases when none is named
 	@$(BIN)/liandong programmes cases $(CASES)
+
+cases-live: $(VENV) ## Ask the running services the cases of CASES=FILE, and say which have no RPC path
+	@$(BIN)/python -m tests.live $(CASES)
 
 rows: $(VENV) ## For each row that must be computable, the tests that name it
 	@$(BIN)/python -m tests.programmes.row_index

@@ -48,6 +48,8 @@ DEPARTMENTS = frozenset(
 """Those who supply facts in their own name."""
 PARTIES = GRANTORS | DEPARTMENTS
 REGISTRY_READERS = PARTIES | AUDITORS
+SUPPLIERS = COUNTY | LENDERS | DEPARTMENTS | {Role.INSURER, Role.FINANCE_BUREAU}
+"""Whom a county may let supply an indicator; which one each may, credit knows."""
 
 TABLE: dict[str, frozenset[Role]] = {
     # Households.
@@ -55,6 +57,7 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.households.v1.HouseholdsService/ListAreas": EVERYONE,
     "liandong.households.v1.HouseholdsService/RegisterHousehold": COUNTY,
     "liandong.households.v1.HouseholdsService/ImportHouseholds": REGISTRARS,
+    "liandong.households.v1.HouseholdsService/ExportHouseholds": REGISTRARS,
     "liandong.households.v1.HouseholdsService/GetHousehold": LOAN_READERS,
     "liandong.households.v1.HouseholdsService/ListHouseholds": LOAN_READERS,
     "liandong.households.v1.AreasService/SetAreaFlag": REGISTRARS,
@@ -101,8 +104,12 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.households.v1.LinkageService/RegisterProject": REGISTRARS,
     "liandong.households.v1.LinkageService/ListProjects": EVERYONE,
     # Credit.
-    "liandong.credit.v1.CreditService/BatchRecordIndicators": COUNTY,
+    "liandong.credit.v1.CreditService/DeclareIndicators": REGISTRARS,
+    "liandong.credit.v1.CreditService/ListIndicatorRules": CREDIT_READERS | SUPPLIERS,
+    "liandong.credit.v1.CreditService/BatchRecordIndicators": SUPPLIERS,
     "liandong.credit.v1.CreditService/RateHouseholds": REGISTRARS,
+    "liandong.credit.v1.CreditService/StartRescore": frozenset({Role.COUNTY_CENTRE}),
+    "liandong.credit.v1.CreditService/GetRescore": COUNTY | AUDITORS | {Role.FINANCE_BUREAU},
     "liandong.credit.v1.CreditService/GetCreditFile": COUNTY | LENDERS | AUDITORS,
     "liandong.credit.v1.CreditService/ListCreditFiles": COUNTY | LENDERS | AUDITORS,
     "liandong.credit.v1.CreditService/ExplainScore": CREDIT_READERS,

@@ -1,36 +1,26 @@
 """The `liandong` command: the platform on one machine, and an operator's tools for any."""
 
-import hashlib
 import os
 import signal
-import sys
 import uuid
-from collections.abc import Awaitable
 from datetime import date
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import grpc
 import typer
-import uvloop
 from google.type.date_pb2 import Date
 from liandong.common.v1 import operator_pb2
 from rich.console import Console
 
 from deploy.demo import run as demo
 from deploy.local import audit as audits
-from deploy.local import cli_events, cli_programmes, places
-from deploy.local.household_file import FileError, Report, import_file
-from deploy.local.places import FolderInUseError, PlaceError
+from deploy.local import cli_events, cli_files, cli_programmes, places
+from deploy.local.cli_run import run
 from deploy.local.processes import StartError, read_pid, ticks
 from deploy.local.remote import Operator, Remote
 from deploy.local.stack import Shape, Stack
 from deploy.nats import topology
 from services.kernel import wire
-from services.kernel.status import explain
-from services.programmes.loader import PackErrors
-
-T = TypeVar("T")
 
 STOP_SECONDS_MAX = 60.0
 
@@ -38,8 +28,11 @@ app = typer.Typer(no_args_is_help=True, help="Liandong: registry, credit, loans,
 app.add_typer(cli_events.events, name="events")
 app.add_typer(cli_events.parked, name="parked")
 app.add_typer(cli_programmes.programmes, name="programmes")
+app.command(name="import-households")(cli_files.import_households)
+app.command(name="export-households")(cli_files.export_households)
+app.command(name="import-facts")(cli_files.import_facts)
+app.command(name="import-indicators")(cli_files.import_indicators)
 console = Console()
-errors = Console(stderr=True)
 
 Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
 County = Annotated[str, typer.Option("--county", help="Six digits; needed with several counties.")]
@@ -71,7 +64,7 @@ def up(
             await stack.until_asked_to_stop()
             console.print("stopping …")
 
-    _run(stay())
+    run(stay())
 
 
 @app.command()
@@ -91,7 +84,7 @@ def down(*, folder: Folder = "main") -> None:
                 return
         raise StartError(f"process {pid} does not stop")
 
-    _run(stop())
+    run(stop())
 
 
 @app.command(name="demo")
@@ -119,54 +112,7 @@ def demo_command(
         certificates=certs,
         env=env,
     )
-    raise typer.Exit(_run(demo.run(options, console)))
-
-
-@app.command(name="import-households")
-def import_households(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV, UTF-8.")],
-    *,
-    folder: Folder = "main",
-    county: County = "",
-    dry_run: Annotated[bool, typer.Option(help="Check everything, write nothing.")] = False,
-    institution: Annotated[str, typer.Option("--as", help="The institution that imports.")] = "",
-) -> None:
-    """Import a household file: good lines land, bad ones come back with their reasons."""
-
-    async def work() -> int:
-        remote = Remote.read(places.find().folder(folder))
-        code = remote.county(county)
-        # The same file is the same import, however often it is sent.
-        file_id = uuid.uuid5(uuid.NAMESPACE_URL, f"{code}:{_digest(file)}")
-        async with remote.institution(institution or remote.with_role("county_centre")) as client:
-            report = await import_file(
-                client, file, code, file_id=file_id, dry_run=dry_run, progress=_show
-            )
-        for line in report.refused:
-            console.print(
-                f"line {line.line_number}, {line.column} = {line.value}: {line.reason}, "
-                f"{line.message} ({line.message_zh})",
-                markup=False,
-                highlight=False,
-            )
-        word = "would be registered" if dry_run else "registered"
-        console.print(
-            f"{report.households} households with {report.people} people {word}, "
-            f"{report.refused_lines} lines refused"
-        )
-        return 0
-
-    raise typer.Exit(_run(work()))
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
-def _show(report: Report) -> None:
-    if sys.stderr.isatty():
-        errors.print(f"{report.people} people, {report.refused_lines} refused", end="\r")
+    raise typer.Exit(run(demo.run(options, console)))
 
 
 @app.command(name="advance-day")
@@ -194,7 +140,7 @@ def advance_day(
                 console.print(f"{noun}: {now}, {answer.days_closed} days closed")
         return 0
 
-    raise typer.Exit(_run(work()))
+    raise typer.Exit(run(work()))
 
 
 @app.command()
@@ -221,26 +167,7 @@ def audit(*, folder: Folder = "main", county: County = "") -> None:
         print(f"audit: unbalanced_fen={books.unbalanced_fen} parked_events={books.parked_events}")
         return 0 if books.unbalanced_fen == 0 and books.parked_events == 0 else 1
 
-    raise typer.Exit(_run(work()))
-
-
-def _run(work: Awaitable[T]) -> T:
-    """Run to the end; what is expected to go wrong is said in one line."""
-
-    async def whole() -> T:
-        return await work
-
-    try:
-        return uvloop.run(whole())
-    except PackErrors as error:
-        errors.print(str(error), markup=False, highlight=False)
-        raise typer.Exit(2) from None
-    except grpc.aio.AioRpcError as error:
-        errors.print(explain(error), markup=False, highlight=False)
-        raise typer.Exit(1) from None
-    except (StartError, PlaceError, FolderInUseError, FileError, LookupError, ValueError) as error:
-        errors.print(str(error), markup=False, highlight=False)
-        raise typer.Exit(1) from None
+    raise typer.Exit(run(work()))
 
 
 def main() -> None:

@@ -1,9 +1,9 @@
 """
 The county's shared credit record: scores and why, grades, limits, standing.
 
-Owns: indicators, ratings with their working, credit files with grade and limit, reviews and
-contests, measures (sanctions, rewards, waivers), exposures over all lenders, credit areas and
-coverage.
+Owns: indicators and their catalogue, ratings with their working, re-scores, credit files with
+grade and limit, reviews and contests, measures (sanctions, rewards, waivers), exposures over all
+lenders, credit areas and coverage.
 Hears: households' household_registered, household_changed, household_delisted; loans'
 loan_approved, loan_refused, loan_disbursed, loan_repaid, loan_overdue, loan_settled,
 payout_allocated, payout_allocation_reversed, breaker_tripped, breaker_reset.

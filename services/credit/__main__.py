@@ -5,7 +5,7 @@ from functools import partial
 from liandong.credit.v1 import credit_pb2, credit_pb2_grpc
 
 from services.credit.events_in import handlers
-from services.credit.jobs import close_day
+from services.credit.jobs import close_day, rescores
 from services.credit.reports import totals
 from services.credit.servicer import CreditServicer
 from services.credit.settings import CreditSettings
@@ -26,6 +26,7 @@ async def serve(settings: CreditSettings, platform: PlatformSettings) -> None:
         servicer=partial(CreditServicer, catalogue=catalogue),
         handlers=handlers(catalogue),
         books=Books(totals=totals, close_day=close_day(catalogue)),
+        work=rescores(catalogue),
     )
     await chassis.run(service, settings, platform)
 

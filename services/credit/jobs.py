@@ -1,14 +1,26 @@
-"""Credit: what time asks for."""
+"""Credit: what time asks for, and what goes on by itself."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import date
+from typing import Any
 
+import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.credit.operations import areas, registry, standing
+from services.credit.operations import areas, registry, rescoring, standing
+from services.kernel import process
+from services.kernel.away import is_away, may_run_again
+from services.kernel.database import Database
+from services.kernel.errors import LiandongError
 from services.programmes.loader import Catalogue
 
 CloseDay = Callable[[AsyncSession, str, date], Awaitable[None]]
+Work = Callable[[Database], Coroutine[Any, Any, None]]
+
+POLL_SECONDS = 0.5
+
+log = structlog.get_logger(__name__)
 
 
 def close_day(catalogue: Catalogue) -> CloseDay:
@@ -22,3 +34,39 @@ def close_day(catalogue: Catalogue) -> CloseDay:
             await areas.keep_coverage(session, catalogue, county_code, day)
 
     return close
+
+
+def rescores(catalogue: Catalogue) -> Work:
+    """Re-scores that were started, chunk by chunk, for ever; a chunk that was cut is done again."""
+
+    async def work(db: Database) -> None:
+        while True:
+            process.heed_cancel()
+            if not await advance_rescore(db, catalogue):
+                await asyncio.sleep(POLL_SECONDS)
+
+    return work
+
+
+async def advance_rescore(db: Database, catalogue: Catalogue) -> bool:
+    """Do the next chunk of the next re-score; False when there is nothing to do just now."""
+    running = None
+    try:
+        async with db.transaction() as session:
+            running = await rescoring.find_running(session)
+        if running is None:
+            return False
+        async with db.transaction() as session:
+            return await rescoring.step(session, catalogue, *running)
+    except Exception as error:
+        if is_away(error) or may_run_again(error):
+            log.warning("rescore_waits", error=type(error).__name__)
+            return False
+        if running is None:
+            raise
+        # One county's bad data must not stop the others, nor the service.
+        log.exception("rescore_fails", county_code=running[0], rescore_id=str(running[1]))
+        reason = error.reason if isinstance(error, LiandongError) else type(error).__name__
+        async with db.transaction() as session:
+            await rescoring.fail(session, *running, reason)
+        return True

@@ -20,6 +20,8 @@ class Cause(StrEnum):
     """Why a rating was made."""
 
     RATED = "rated"
+    RESCORED = "rescored"
+    """A whole county was rated again, because a rule or the data changed."""
     HONOUR_CHANGED = "honour_changed"
     STANDING_CHANGED = "standing_changed"
     """A sanction, a reward or a second grant began or ended."""
@@ -96,15 +98,105 @@ class Indicator:
     code: str
     value: int
     observed_on: date
+    expires_on: date | None = None
+    """Its last day where its source says one."""
+    evidence_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """An indicator as it counts in a rating, with the entry that it was read from."""
+    """An indicator as a rating found it, with the entry that it was read from."""
 
     value: int
     observed_on: date
     entry: int
+    expires_on: date | None = None
+    """Last day on which it counts; None when it has none."""
+    stale: bool = False
+    """It was past that day: it did not count, which is not the same as counting zero."""
+
+
+class Refresh(StrEnum):
+    """How often an indicator is renewed, and so how long an observation counts."""
+
+    NONE = ""
+    REAL_TIME = "real_time"
+    QUARTERLY = "quarterly"
+    YEARLY = "yearly"
+
+
+class Use(StrEnum):
+    """What a clause of a programme does with an indicator."""
+
+    ADJUSTMENT = "adjustment"
+    FACTOR = "factor"
+    VETO = "veto"
+    GATE = "gate"
+    STANDARD = "standard"
+    REWARD = "reward"
+
+
+@dataclass(frozen=True, slots=True)
+class IndicatorRule:
+    """What holds of one indicator in a county under a programme."""
+
+    code: str
+    name_zh: str
+    min: int
+    max: int | None
+    unit: str
+    refresh: Refresh
+    suppliers: tuple[str, ...]
+    """Roles that may supply it."""
+    uses: tuple[Use, ...] = ()
+    declared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An observation as it was recorded."""
+
+    code: str
+    value: int
+    observed_on: date
+    source_id: str
+    evidence_sha256: str
+
+
+class RescoreState(StrEnum):
+    """Where a re-score stands."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+Moves = Mapping[tuple[str, str], int]
+"""Households whose grade changes, by grade before and after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rescore:
+    """A county rated again in the service itself, chunk by chunk."""
+
+    county_code: str
+    rescore_id: UUID
+    programme_id: str
+    programme: str
+    dry_run: bool
+    reason: str
+    state: RescoreState
+    started_on: date
+    started_by: str
+    person_id: str
+    after_household_id: UUID
+    """The last household that was looked at."""
+    households: int
+    done: int
+    changed: int
+    incomplete: int
+    moves: Moves
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +204,9 @@ class Hold:
     """What keeps a grade or a limit back, whatever the score."""
 
     code: str
-    """`observation:<veto>`, `sanction:<id>`, `breaker:<area>` or `review`."""
+    """
+    `observation:<veto>`, `stale:<veto>`, `sanction:<id>`, `breaker:<area>`, `lapsed` or `review`.
+    """
     grade_too: bool
     """It takes the grade as well as the limit."""
     until: date | None
@@ -168,6 +262,14 @@ class Rating:
     pins: Pins = Pins()
     digest: str = ""
     """SHA-256 over all that went in and came out; empty for ratings older than digests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """What a re-score must know of the rating before it."""
+
+    limit_fen: Fen
+    override: Override | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +372,9 @@ class Exposure:
     open_loans: int
     overdue_loans: int
     bad_loans: int
+    settled_loans: int = 0
+    late_loans: int = 0
+    """Of all loans, those that were overdue at a day close at any time."""
 
 
 @dataclass(frozen=True, slots=True)

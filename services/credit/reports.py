@@ -12,33 +12,46 @@ from services.credit.model import (
     Coverage,
     CreditArea,
     CreditFile,
+    Entry,
     Exposure,
     ExternalScore,
+    IndicatorRule,
     LimitChange,
     LimitState,
     Measure,
     Objection,
+    Observed,
     Rating,
+    Rescore,
     Review,
     ReviewEntry,
 )
 from services.credit.operations.areas import terms_of
-from services.credit.operations.shared import exposure_of, require_county
+from services.credit.operations.shared import (
+    catalogues_of,
+    exposure_of,
+    observed_of,
+    require_county,
+)
 from services.credit.rules import areas as area_rules
-from services.credit.rules import limits, rating, recording
+from services.credit.rules import limits, rating, recording, rescoring
 from services.credit.rules.explaining import Explanation, explain
+from services.credit.rules.indicators import Catalogue as IndicatorCatalogue
 from services.credit.rules.rating import Derivation
 from services.credit.rules.reviewing import next_step
-from services.credit.rules.scheme import MODEL, scheme_of
+from services.credit.rules.scheme import MODEL, reads_of, scheme_of
 from services.credit.store import areas as area_store
 from services.credit.store import files as store
+from services.credit.store import indicators as indicator_store
 from services.credit.store import limits as limit_store
+from services.credit.store import rescoring as rescore_store
 from services.credit.store import reviews as review_store
 from services.credit.store import standing as standing_store
 from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import NotFound, Refused
 from services.programmes.loader import Catalogue
+from services.programmes.schema.pack import split_ref
 from services.programmes.schema.scoring import ReviewStep
 
 AFTER_ALL = UUID(int=2**128 - 1)
@@ -78,6 +91,58 @@ async def get_credit_file(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How one indicator of a household stands on a day, under which programme's rule."""
+
+    rule: IndicatorRule
+    programme: str
+    seen: Observed | None
+    """None while nobody has observed it."""
+    entry: Entry | None
+
+
+async def indicators_of(
+    session: AsyncSession, catalogue: Catalogue, file: CreditFile
+) -> list[Standing]:
+    """Every indicator that the file's programme, or else each of the county's, asks for."""
+    county_code = file.county_code
+    today = await business_day.today(session, county_code)
+    entries = catalogue.adoptions(county_code, today)
+    refs = [entry.programme for entry in entries]
+    if file.programme:
+        programme_id = split_ref(file.programme)[0]
+        refs = [ref for ref in refs if split_ref(ref)[0] == programme_id] or [file.programme]
+    standings: list[Standing] = []
+    known = await catalogues_of(session, catalogue, county_code, refs)
+    for ref, each in zip(refs, known, strict=True):
+        seen = await observed_of(session, county_code, file.household_id, ref=ref, on=today)
+        recorded = await indicator_store.find_entries(
+            session, county_code, file.household_id, [o.entry for o in seen.values()]
+        )
+        for code, rule in sorted(each.rules.items()):
+            found = seen.get(code)
+            entry = recorded.get(found.entry) if found else None
+            standings.append(Standing(rule, ref, found, entry))
+    return standings
+
+
+async def indicator_catalogue(
+    session: AsyncSession,
+    caller: Caller,
+    catalogue: Catalogue,
+    county_code: str,
+    *,
+    programme_id: str,
+) -> IndicatorCatalogue:
+    """What a programme and the county know of indicators, for everybody who supplies any."""
+    require_county(caller, county_code)
+    today = await business_day.today(session, county_code)
+    ref = catalogue.in_force(county_code, programme_id, today)
+    [known] = await catalogues_of(session, catalogue, county_code, [ref])
+    return known
+
+
 async def list_credit_files(
     session: AsyncSession,
     caller: Caller,
@@ -102,6 +167,8 @@ class Explained:
     rating: Rating
     explanation: Explanation
     sources: Mapping[int, str]
+    reads: tuple[str, ...]
+    """Every indicator that the scheme reads."""
 
 
 async def explain_score(
@@ -124,25 +191,43 @@ async def explain_score(
     return await _explained(session, catalogue, stored)
 
 
+@dataclass(frozen=True, slots=True)
+class Rederived:
+    """A stored rating beside the one derived again."""
+
+    stored: Rating
+    derivation: Derivation
+    altered: list[str]
+    """Inputs that no longer equal the entry that they were read from."""
+    reads: tuple[str, ...]
+    """Every indicator that the scheme reads."""
+
+
 async def rederive_rating(
     session: AsyncSession, caller: Caller, catalogue: Catalogue, county_code: str, rating_id: UUID
-) -> tuple[Rating, Derivation, list[str]]:
+) -> Rederived:
     """A stored rating derived again, and the inputs that no longer equal their entries."""
     _require_reader(caller, county_code)
     stored = await _rating(session, county_code, rating_id, None)
     await get_credit_file(session, caller, county_code, stored.household_id)
     scheme = scheme_of(catalogue.terms(county_code, stored.programme))
-    entries = await store.find_entries(
+    entries = await indicator_store.find_entries(
         session, county_code, stored.household_id, [o.entry for o in stored.inputs.values()]
     )
     altered = [
         code
         for code, seen in sorted(stored.inputs.items())
-        if not code.startswith(MODEL)
-        and entries.get(seen.entry, ("", 0, date.min, ""))[:3]
-        != (code, seen.value, seen.observed_on)
+        if not code.startswith(MODEL) and not _as_recorded(code, seen, entries.get(seen.entry))
     ]
-    return stored, rating.derive_again(stored, scheme=scheme), altered
+    return Rederived(stored, rating.derive_again(stored, scheme=scheme), altered, reads_of(scheme))
+
+
+def _as_recorded(code: str, seen: Observed, entry: Entry | None) -> bool:
+    return entry is not None and (entry.code, entry.value, entry.observed_on) == (
+        code,
+        seen.value,
+        seen.observed_on,
+    )
 
 
 async def list_ratings(
@@ -227,6 +312,20 @@ async def credit_report(
         history=history,
         external_scores=scores.get(household_id, []),
     )
+
+
+async def get_rescore(
+    session: AsyncSession, caller: Caller, catalogue: Catalogue, area_code: str, rescore_id: UUID
+) -> list[Rescore]:
+    """A re-score in each of its counties."""
+    require_role(caller, OFFICES)
+    counties = rescoring.counties_in(area_code, catalogue.counties())
+    found = await rescore_store.find(
+        session, [code for code in counties if caller.may_act_in(code)], rescore_id
+    )
+    if not found:
+        raise NotFound("RESCORE_NOT_FOUND", f"no re-score {rescore_id}", message_zh="无此重评任务")
+    return found
 
 
 async def list_measures(
@@ -410,14 +509,14 @@ async def _rating(
 
 async def _explained(session: AsyncSession, catalogue: Catalogue, stored: Rating) -> Explained:
     scheme = scheme_of(catalogue.terms(stored.county_code, stored.programme))
-    entries = await store.find_entries(
+    entries = await indicator_store.find_entries(
         session,
         stored.county_code,
         stored.household_id,
         [seen.entry for seen in stored.inputs.values()],
     )
-    sources = {entry: each[3] for entry, each in entries.items()}
-    return Explained(stored, explain(stored, scheme), sources)
+    sources = {entry: each.source_id for entry, each in entries.items()}
+    return Explained(stored, explain(stored, scheme), sources, reads_of(scheme))
 
 
 async def _exposure(

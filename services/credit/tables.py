@@ -48,6 +48,56 @@ class IndicatorRow(SQLModel, table=True):
     source_id: str
     person_id: str
     recorded_at: datetime = Field(sa_type=DateTime(timezone=True))
+    expires_on: date | None
+    evidence_sha256: str
+
+
+class IndicatorRuleRow(SQLModel, table=True):
+    """What a county declared of an indicator; never changed, a later entry takes its place."""
+
+    __tablename__ = "indicator_rule"
+    __table_args__ = {"schema": "credit"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    programme_id: str = Field(primary_key=True)
+    code: str = Field(primary_key=True)
+    entry: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    name_zh: str
+    min: int = Field(sa_type=BigInteger)
+    max: int | None = Field(sa_type=BigInteger)
+    unit: str
+    refresh: str
+    suppliers: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    declared_by: str
+    person_id: str
+    declared_on: date
+    recorded_at: datetime = Field(sa_type=DateTime(timezone=True))
+
+
+class RescoreRow(SQLModel, table=True):
+    """A county rated again: how far it is, and what it changes."""
+
+    __tablename__ = "rescore"
+    __table_args__ = {"schema": "credit"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    rescore_id: UUID = Field(primary_key=True)
+    programme_id: str
+    programme: str
+    dry_run: bool
+    reason: str
+    state: str
+    started_on: date
+    started_by: str
+    person_id: str
+    after_household_id: UUID
+    households: int = Field(sa_type=BigInteger)
+    done: int = Field(sa_type=BigInteger)
+    changed: int = Field(sa_type=BigInteger)
+    incomplete: int = Field(sa_type=BigInteger)
+    moves: list[list[str | int]] = Field(sa_column=Column(JSONB, nullable=False))
+    failure: str
+    recorded_at: datetime = Field(sa_type=DateTime(timezone=True))
 
 
 class RatingRow(SQLModel, table=True):
@@ -225,6 +275,7 @@ class ExposureRow(SQLModel, table=True):
     overdue_on: date | None
     non_performing: bool
     settled_on: date | None
+    was_overdue: bool
 
 
 class CreditAreaRow(SQLModel, table=True):

@@ -86,6 +86,8 @@ class Line(NamedTuple):
     labour: str
     registered_on: str
     unreadable: str
+    left_on: str = ""
+    leave_reason: str = ""
 
 
 class Entry(NamedTuple):
@@ -140,6 +142,23 @@ class Draft:
     def entries(self) -> tuple[Entry, ...]:
         """All of them, head first."""
         return (self.head, *self.others)
+
+
+class Wish(NamedTuple):
+    """A line about a household that exists: what it states is right, what it leaves out is None."""
+
+    line: Line
+    identity_number: str
+    area_code: str | None
+    name: str | None
+    phone: str | None
+    relation: Relation | None
+    status: RegistrationStatus | None
+    honour: Honour | None
+    labour: Labour | None
+    registered_on: date | None
+    left_on: date | None
+    leave_reason: "LeaveReason | None"
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +329,59 @@ class Membership:
     labour: Labour | None
     joined_on: date
     sealed: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A person's place in a household, opened: what a file is held against."""
+
+    person_id: UUID | None
+    """None for somebody who is nowhere in the registry yet."""
+    household_id: UUID
+    """The record that holds it: of an alias it is another than the roll's."""
+    position: int
+    relation: Relation
+    labour: Labour | None
+    joined_on: date
+    name: str
+    identity_number: str
+    phone: str
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """A household with its people as the registry has them, head first."""
+
+    household: Household
+    seats: tuple[Seat, ...]
+    last_position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leaver:
+    """Somebody who leaves, when and why."""
+
+    seat: Seat
+    left_on: date
+    reason: LeaveReason
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What lines change of a household that exists."""
+
+    before: Household
+    after: Roll
+    """Its version is not raised yet."""
+    joined: tuple[Seat, ...]
+    left: tuple[Leaver, ...]
+    reseated: tuple[Seat, ...]
+    """Whose relation or labour is another, as they sit now."""
+    corrected: tuple[Seat, ...]
+    """Whose name or phone is another, as they are called now."""
+    changed_lines: tuple[int, ...]
+    says: bool
+    """Whether others are told: a name, phone or labour is nobody else's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The chassis: how every service is put together from its own parts and the kernel's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,8 @@ class Service:
     handlers: Handlers
     """Empty for a service that hears nobody."""
     books: Books
+    work: Callable[[Database], Coroutine[Any, Any, None]] | None = None
+    """What goes on by itself in this service, for ever; nothing for most."""
 
 
 async def run(service: Service, settings: ServiceSettings, platform: PlatformSettings) -> None:
@@ -67,6 +69,8 @@ async def run(service: Service, settings: ServiceSettings, platform: PlatformSet
     if service.handlers:
         consumer = bus.Consumer(db, service.noun, service.handlers, batch_size_max=size)
         parts.append(consumer.run(client))
+    if service.work is not None:
+        parts.append(service.work(db))
     parts.append(outbox.Relay(db, service.noun, batch_size_max=size).run(client))
     log.info("service_runs", noun=service.noun, address=settings.grpc_address)
     try:

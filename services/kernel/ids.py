@@ -4,6 +4,8 @@ import os
 import time
 from uuid import UUID
 
+from asyncpg.pgproto import pgproto
+
 from services.kernel.errors import invalid_field
 
 
@@ -14,6 +16,23 @@ def new_id() -> UUID:
     value = (millis & (2**48 - 1)) << 80
     value |= 0x7 << 76 | (noise >> 62 & 0xFFF) << 64 | 0x2 << 62 | noise & (2**62 - 1)
     return UUID(int=value)
+
+
+def new_ids(count: int) -> list[UUID]:
+    """
+    Make many at once, in ascending order.
+
+    The driver's own class is the same to everyone, and a quarter of the work to make and to send.
+    """
+    millis = (time.time_ns() // 1_000_000).to_bytes(6, "big")
+    noise = os.urandom(10 * count)
+    made = [
+        millis
+        + bytes((0x70 | noise[at] & 0x0F, noise[at + 1], 0x80 | noise[at + 2] & 0x3F))
+        + noise[at + 3 : at + 10]
+        for at in range(0, 10 * count, 10)
+    ]
+    return list(map(pgproto.UUID, sorted(made)))
 
 
 def parse_id(field: str, text: str) -> UUID:

@@ -55,6 +55,13 @@ class OutgoingEvent:
     programme: str = ""
 
 
+_COLUMNS = (
+    *("event_id", "event_type", "aggregate_type", "aggregate_id", "sequence", "county_code"),
+    *("business_date", "programme", "payload", "traceparent"),
+)
+_COPIED_MIN = 50
+"""From so many rows on, binary COPY costs half: of arrays the driver looks at every element."""
+
 _RECORD = """
 INSERT INTO outbox (event_id, event_type, aggregate_type, aggregate_id, sequence, county_code,
                     business_date, programme, payload, traceparent)
@@ -72,7 +79,7 @@ async def record(session: AsyncSession, events: Sequence[OutgoingEvent]) -> None
     traceparent = carrier.get("traceparent", "")
     rows = [
         (
-            ids.new_id(),
+            event_id,
             event.event_type,
             event.aggregate_type,
             event.aggregate_id,
@@ -83,10 +90,13 @@ async def record(session: AsyncSession, events: Sequence[OutgoingEvent]) -> None
             event.message.SerializeToString(deterministic=True),
             traceparent,
         )
-        for event in events
+        for event_id, event in zip(ids.new_ids(len(events)), events, strict=True)
     ]
     assert all(len(row[8]) <= EVENT_BYTES_MAX for row in rows), "an event that no stream takes"
-    await database.execute(session, _RECORD, *database.columns(rows, 10))
+    if len(rows) < _COPIED_MIN:
+        await database.execute(session, _RECORD, *database.columns(rows, 10))
+    else:
+        await database.copy(session, "outbox", _COLUMNS, rows)
     database.mark_said(session)
 
 

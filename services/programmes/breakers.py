@@ -174,13 +174,9 @@ def npl_tolerance(
     return Tolerated(tolerated, working)
 
 
-def tolerance_of(monitoring: Monitoring, *, deep_poverty: bool) -> int | None:
-    """What a programme tolerates in an area; None where it tolerates nothing."""
-    if monitoring.tolerance_ppm is None:
-        return None
-    if monitoring.tolerance_in == "deep_poverty" and not deep_poverty:
-        return None
-    return known(monitoring.tolerance_ppm)
+def tolerance_of(monitoring: Monitoring) -> int | None:
+    """What a programme tolerates; None where it tolerates nothing."""
+    return None if monitoring.tolerance_ppm is None else known(monitoring.tolerance_ppm)
 
 
 def is_below(npl_fen: int, outstanding_fen: int, *, threshold_ppm: int) -> bool:

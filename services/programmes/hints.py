@@ -81,6 +81,9 @@ HINTS = tuple(
         ),
         (r"the keys overlay and values", "put every value of the county below values:"),
         (r"a condition changes the sections", "write another version for another header"),
+        (r"which is missing", "write it, or leave it {open: reason} for a county to set"),
+        (r"bears a loss in two places", "leave each party one place: a pot, a share or a member"),
+        (r"reads a factor", "let the veto read an indicator of its own"),
         (r"path is not written", "leave path out: the loader fills it in"),
     )
 )

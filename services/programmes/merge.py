@@ -43,7 +43,8 @@ def merge(parent: object, child: object, *, origins: Origins, said: Said, path: 
         assert isinstance(parent, list)
         assert isinstance(child, list)
         return _merge_lists(parent, child, origins=origins, said=said, path=path)
-    _forget(origins, path)
+    if isinstance(parent, dict | list):
+        _forget(origins, path)
     stamp(child, origins=origins, said=said, path=path)
     return child
 

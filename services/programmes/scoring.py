@@ -39,6 +39,21 @@ class Weighted:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadyPoints:
+    """A base-points scheme with nothing open, its clauses as plain values."""
+
+    base_points_centi: int
+    adjustments: tuple[tuple[str, str, int, int | None, int], ...]
+    """Each as its id, what it reads, from, to, and its points."""
+    vetoes: tuple[tuple[str, str], ...]
+    """Each as its id and what it reads."""
+    bands: tuple[Band, ...]
+    min_grade: str | None
+    uplifts: Mapping[str, Fen]
+    honour_min_grade: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """What a scheme makes of a household."""
 
@@ -201,19 +216,49 @@ def score_by_points(
 
     `waived` names the deductions that count zero for this household (`deduction_waiver_of`).
     """
+    return score_ready(ready_points(scheme), indicators, honour, waived=waived)
+
+
+def ready_points(scheme: BasePointsScoring) -> ReadyPoints:
+    """The scheme made ready for many households; refused while a value of it is open."""
+    return ReadyPoints(
+        base_points_centi=scheme.base_points_centi,
+        adjustments=tuple(
+            (each.id, each.reads, each.min, each.max, each.points_centi)
+            for each in known(scheme.adjustments)
+        ),
+        vetoes=tuple((veto.id, veto.reads) for veto in scheme.vetoes),
+        bands=bands_of(scheme),
+        min_grade=scheme.min_grade,
+        uplifts=uplifts_of(scheme),
+        honour_min_grade=scheme.honours.min_grade if scheme.honours else None,
+    )
+
+
+def score_ready(
+    scheme: ReadyPoints,
+    indicators: Mapping[str, int],
+    honour: str | None = None,
+    *,
+    waived: Collection[str] = (),
+) -> Score:
+    """`score_by_points` under a scheme that is ready."""
     points = [
-        (code, 0 if value < 0 and code in waived else value)
-        for code, value in points_of(known(scheme.adjustments), indicators)
+        (code, 0 if earned < 0 and code in waived else earned)
+        for code, reads, least, most, earned in scheme.adjustments
+        if (value := indicators.get(reads)) is not None
+        and least <= value
+        and (most is None or value <= most)
     ]
     return base_points(
         scheme.base_points_centi,
         points,
-        bands_of(scheme),
-        vetoes=vetoes_hit(scheme.vetoes, indicators),
+        scheme.bands,
+        vetoes=[veto for veto, reads in scheme.vetoes if indicators.get(reads, 0) >= 1],
         min_grade=scheme.min_grade,
         honour=honour,
-        uplifts=uplifts_of(scheme),
-        honour_min_grade=scheme.honours.min_grade if scheme.honours else None,
+        uplifts=scheme.uplifts,
+        honour_min_grade=scheme.honour_min_grade,
     )
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from deploy.demo.run import print_books
 from deploy.local import audit
-from tests.bench import doors, loans, relay, settlements
+from tests.bench import doors, loans, relay, rescores, settlements
 from tests.bench.county import BenchCounty
 from tests.bench.driver import Driver
 from tests.bench.figures import Results, machine, show, write_json, write_page
@@ -32,6 +32,7 @@ class Part(StrEnum):
     RELAY = "relay"
     GATEWAY = "gateway"
     LOANS = "loans"
+    RESCORES = "rescores"
 
 
 def plan_of(*, full: bool, claims: int, rounds: int) -> Plan:
@@ -41,7 +42,7 @@ def plan_of(*, full: bool, claims: int, rounds: int) -> Plan:
     return Plan(claims or 2_000, rates=(50,), seconds=20 / 3, rounds=rounds, loans=6_000)
 
 
-async def bench(plan: Plan, parts: list[Part]) -> Results:
+async def bench(plan: Plan, parts: list[Part], *, full: bool = False) -> Results:
     """Start a platform, measure on it, stop it."""
     results = Results(facts=machine())
     async with running() as rig:
@@ -64,6 +65,12 @@ async def bench(plan: Plan, parts: list[Part]) -> Results:
                 figures, wrong = await loans.measure(loans=plan.loans, rounds=plan.rounds)
                 results.figures += figures
                 results.checks.append(("fen by which books of loans differ", wrong))
+            if Part.RESCORES in parts:
+                console.print("re-scores …")
+                size = rescores.PROVINCE_PART if full else rescores.COUNTY_SIZE
+                figures, wrong = await rescores.measure(rig, households=size, rounds=plan.rounds)
+                results.figures += figures
+                results.checks.append(("re-scored households wrong or doubled", wrong))
             if Part.SETTLEMENTS in parts:
                 await _settle(rig, county, plan, results)
             if Part.SETTLEMENTS in parts:
@@ -120,7 +127,7 @@ def main(
 ) -> None:
     """Measure each figure beside this machine's own limit, in turns, in one run."""
     plan = plan_of(full=full, claims=claims, rounds=rounds)
-    results = uvloop.run(bench(plan, only or list(Part)))
+    results = uvloop.run(bench(plan, only or list(Part), full=full))
     show(results, console)
     write_json(results, json_path)
     if page is not None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.credit.model import Cause, CreditFile, Decision, Fact, Indicator, Observed
+from services.credit.model import Cause, CreditFile, Decision, Fact, Observed
 from services.credit.rules import rating as rules
 from services.credit.rules import recording
 from services.credit.rules.scheme import missing_factors, scheme_of
@@ -21,7 +21,6 @@ from tests.credit.county import (
     a_file,
     a_household,
     a_scheme,
-    household_id,
     observed,
 )
 
@@ -184,38 +183,6 @@ def test_a_weighted_scheme_needs_a_score_of_every_factor() -> None:
 
     assert refusal.value.reason == "FACTOR_SCORES_MISSING"
     assert refusal.value.facts == {"missing": "labour"}
-
-
-def test_what_may_be_recorded_is_what_the_programmes_read() -> None:
-    catalogue = a_catalogue()
-
-    codes = recording.codes_of([catalogue.terms(COUNTY, "plain@1")])
-
-    assert codes.named == {"skills", "late", "arrears", "dishonesty", "able_to_work", "kind"}
-
-
-def check(code: str = "skills", *, on: date = OPENED, area: str | None = VILLAGE) -> None:
-    codes = recording.codes_of([a_catalogue().terms(COUNTY, "plain@1")])
-    indicator = Indicator(household_id(1), code, 1, on)
-    recording.check_indicator(indicator, area=area, codes=codes, today=OPENED)
-
-
-def test_an_indicator_must_be_named_and_observed_by_today() -> None:
-    check()
-    with pytest.raises(Refused, match="UNKNOWN_INDICATOR"):
-        check("luck")
-    with pytest.raises(Refused, match="UNKNOWN_HOUSEHOLD"):
-        check(area=None)
-    with pytest.raises(Invalid, match="OBSERVED_IN_FUTURE"):
-        check(on=date(2021, 1, 5))
-
-
-def test_an_unnamed_indicator_of_an_undecided_programme_names_the_open_key() -> None:
-    codes = recording.codes_of([a_catalogue().terms(COUNTY, "undecided@1")])
-    indicator = Indicator(household_id(1), "skills", 1, OPENED)
-
-    with pytest.raises(Refused, match="PROGRAMME_VALUE_OPEN"):
-        recording.check_indicator(indicator, area=VILLAGE, codes=codes, today=OPENED)
 
 
 def test_an_area_of_another_county_is_refused_by_field() -> None:

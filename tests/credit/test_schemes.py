@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 from google.protobuf.message import Message
-from liandong.credit.v1 import reviews_pb2, scores_pb2
+from liandong.credit.v1 import indicators_pb2, reviews_pb2, scores_pb2
 
 from services.kernel import wire
 from services.kernel.database import Database
@@ -97,7 +97,10 @@ async def test_a_models_score_grades_with_the_models_id_and_without_one_nobody_i
     assert "71000 by model portrait@3" in file.working
     derived = await outside.rederive(file.rating_id)
     assert derived.identical
-    assert [each.code for each in derived.stored.inputs] == ["external_model:portrait@3"]
+    assert [(each.code, each.state) for each in derived.stored.inputs] == [
+        ("arrears", indicators_pb2.INPUT_STATE_MISSING),
+        ("external_model:portrait@3", indicators_pb2.INPUT_STATE_FRESH),
+    ]
 
 
 async def test_people_propose_names_and_sums_and_the_bank_grants(outside: Desk) -> None:

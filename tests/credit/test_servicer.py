@@ -331,9 +331,11 @@ async def test_who_may_record_and_rate(db: Database, servicer: CreditServicer) -
     await put(db, 1)
     stranger = a_caller(county_code=OTHER_COUNTY)
 
-    for caller in (BANK, a_caller("poverty_office"), stranger):
-        with pytest.raises(Denied):
-            await record(servicer, an_indicator(1, "skills"), caller=caller)
+    for caller in (BANK, a_caller("poverty_office")):
+        answer = await record(servicer, an_indicator(1, "skills"), caller=caller)
+        assert [each.reason for each in answer.refused] == ["SUPPLIER_NOT_ENTITLED"]
+    with pytest.raises(Denied):
+        await record(servicer, an_indicator(1, "skills"), caller=stranger)
     for caller in (BANK, STATION, stranger):
         with pytest.raises(Denied):
             await rate(servicer, caller=caller, within=TOWN)

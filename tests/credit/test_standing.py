@@ -1,7 +1,8 @@
 """Measures over gRPC: sanctions, second grants, waivers, rehabilitation, rewards."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import date
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +16,8 @@ from services.kernel import wire
 from services.kernel.database import execute
 from services.kernel.errors import Denied, Invalid, Refused
 from services.kernel.money import Fen
-from services.programmes.loader import Catalogue
+from services.programmes.loader import Catalogue, load
+from services.programmes.terms import Terms
 from tests.credit.chained import BANK, CENTRE, EVIDENCE, OFFICE, STATION, Desk
 from tests.credit.county import COUNTY, OPENED, household_id
 
@@ -258,42 +260,45 @@ def a_measure(kind: MeasureKind, code: str, **more: Any) -> Measure:
     return Measure(**values | more)
 
 
-def terms_with(**loans: Any) -> Any:
-    """Terms whose loans section says more than the packs of these tests."""
-    rules = SimpleNamespace(sanctions=(), rewards=(), **loans) if not loans else None
-    section = rules or SimpleNamespace(**{"sanctions": (), "rewards": (), **loans})
-    return SimpleNamespace(
-        ref="chained@1", pack=SimpleNamespace(loans=section, registry=None), scoring=None
-    )
+LENDING = load()
+TROIKA = LENDING.terms(COUNTY, "hubei-yunyang-troika@2016")
+YANCHI = LENDING.terms(COUNTY, "ningxia-yanchi@2014")
+LUSHI = LENDING.terms(COUNTY, "henan-lushi@2")
+PAID = replace(NOTHING_LENT, settled_loans=2)
 
 
-def test_a_sanction_reaches_the_relatives_that_the_programme_names() -> None:
-    ban = SimpleNamespace(
-        id="refuser",
-        effects=("no_credit",),
-        ban_months=60,
-        relations=("self", "spouse", "child", "parent"),
-        lifted_by=("full_repayment",),
-    )
-    terms = terms_with(sanctions=(ban,))
-    first = standing.check_proposal(
-        a_measure(MeasureKind.SANCTION, "refuser"),
+def proposed(
+    kind: MeasureKind,
+    code: str,
+    terms: Terms,
+    *,
+    exposure: Exposure = NOTHING_LENT,
+    amount_fen: int = 0,
+    values: Mapping[str, int] | None = None,
+) -> Measure:
+    return standing.check_proposal(
+        a_measure(kind, code, programme=terms.ref, amount_fen=Fen(amount_fen)),
         terms=terms,
         live=[],
-        exposure=NOTHING_LENT,
+        exposure=exposure,
         barred=(),
         fault=None,
+        met=standing.conditions_met(values or {}, exposure),
     )
 
-    [wife] = standing.relatives_of(
-        first, [(a_measure(MeasureKind.SANCTION, "refuser"), "spouse")], terms=terms
-    )
+
+# YY.loa.8
+def test_a_sanction_reaches_the_relatives_that_the_programme_names() -> None:
+    first = proposed(MeasureKind.SANCTION, "wilful_default_loans", TROIKA)
+    draft = a_measure(MeasureKind.SANCTION, first.code, programme=TROIKA.ref)
+
+    [wife] = standing.relatives_of(first, [(draft, "spouse")], terms=TROIKA)
     decided = standing.decide(
         wife,
         by=Actor("cfc-1", "county_centre", "p2"),
         approve=True,
         reason="seen",
-        terms=terms,
+        terms=TROIKA,
         on=OPENED,
     )
 
@@ -303,40 +308,83 @@ def test_a_sanction_reaches_the_relatives_that_the_programme_names() -> None:
         ("no_credit",),
     )
     assert decided.until_on == date(2026, 1, 4)
-    assert standing.standing_of([decided], OPENED).holds[0].code == "sanction:refuser"
+    assert standing.standing_of([decided], OPENED).holds[0].code == "sanction:wilful_default_loans"
     assert standing.standing_of([decided], date(2026, 1, 5)).holds == ()
+    for relation in ("child", "parent"):
+        assert standing.relatives_of(first, [(draft, relation)], terms=TROIKA)
+    with pytest.raises(Invalid, match="RELATION_NOT_REACHED"):
+        standing.relatives_of(first, [(draft, "sibling")], terms=TROIKA)
 
 
+# YY.loa.9: subsidies are lost by the borrower alone.
+def test_what_reaches_relatives_is_said_sanction_by_sanction() -> None:
+    first = proposed(MeasureKind.SANCTION, "wilful_default_subsidies", TROIKA)
+    draft = a_measure(MeasureKind.SANCTION, first.code, programme=TROIKA.ref)
+
+    assert first.effects == ("no_government_subsidies", "subsidy_set_off")
+    with pytest.raises(Invalid, match="RELATION_NOT_REACHED"):
+        standing.relatives_of(first, [(draft, "spouse")], terms=TROIKA)
+
+
+# YC.reg.2
+@pytest.mark.parametrize("reason", ["non_malicious", "full_repayment", "wrongly_listed"])
+def test_a_sanction_ends_on_the_terms_that_the_programme_names(reason: str) -> None:
+    first = proposed(MeasureKind.SANCTION, "blacklist", YANCHI)
+    listed = replace(first, state=MeasureState.IN_FORCE, from_on=OPENED)
+
+    ended = released(listed, reason, YANCHI)
+
+    assert (ended.state, ended.end_reason) == (MeasureState.ENDED, reason)
+
+
+def released(
+    measure: Measure, reason: str, terms: Terms, exposure: Exposure = NOTHING_LENT
+) -> Measure:
+    return standing.end(
+        measure,
+        by=Actor("cfc-1", "county_centre", "p2"),
+        reason=reason,
+        evidence_sha256=EVIDENCE,
+        terms=terms,
+        exposure=exposure,
+        on=OPENED,
+    )
+
+
+def test_a_sanction_does_not_end_on_another_programmes_terms_nor_while_debts_remain() -> None:
+    listed = a_measure(
+        MeasureKind.SANCTION, "blacklist", state=MeasureState.IN_FORCE, from_on=OPENED
+    )
+    evader = replace(listed, code="evader")
+    bad = replace(NOTHING_LENT, bad_loans=1)
+
+    with pytest.raises(Invalid, match="RELEASE_TERM_UNKNOWN"):
+        released(evader, "non_malicious", LUSHI)
+    with pytest.raises(Refused, match="BAD_LOANS_REMAIN"):
+        released(listed, "full_repayment", YANCHI, bad)
+
+
+# YY.loa.10
 def test_a_reward_is_for_good_payers_and_raises_the_limit_where_the_programme_says_so() -> None:
-    reward = SimpleNamespace(
-        id="good_payer",
-        effects=("higher_limit", "subsidy"),
-        card=SimpleNamespace(limit_fen=300_000),
-    )
-    terms = terms_with(rewards=(reward,))
+    held = proposed(MeasureKind.REWARD, "good_payer", TROIKA, exposure=PAID, amount_fen=1_000_000)
+    in_force = replace(held, state=MeasureState.IN_FORCE, from_on=OPENED)
 
-    def propose(
-        exposure: Exposure = NOTHING_LENT, live: Any = (), code: str = "good_payer"
-    ) -> Measure:
-        return standing.check_proposal(
-            a_measure(MeasureKind.REWARD, code, amount_fen=Fen(1_000_000)),
-            terms=terms,
-            live=live,
-            exposure=exposure,
-            barred=(),
-            fault=None,
-        )
-
-    held = propose()
-    in_force = a_measure(
-        MeasureKind.REWARD,
-        "good_payer",
-        state=MeasureState.IN_FORCE,
-        from_on=OPENED,
-        amount_fen=held.amount_fen,
-    )
-
-    assert held.effects == ("higher_limit", "subsidy", "card")
+    assert held.effects == ("higher_limit", "subsidy", "honour", "card")
     assert standing.standing_of([in_force], OPENED).reward_fen == 1_000_000
     with pytest.raises(Refused, match="GOOD_STANDING_NEEDED"):
-        propose(Exposure(Fen(1), Fen(1), Fen(0), Fen(0), 1, 1, 0))
+        proposed(
+            MeasureKind.REWARD,
+            "good_payer",
+            TROIKA,
+            exposure=replace(PAID, open_loans=1, overdue_loans=1),
+        )
+
+
+def test_a_reward_asks_for_its_conditions_which_loans_or_an_observation_answer() -> None:
+    late = replace(PAID, late_loans=1)
+
+    for exposure, values in ((NOTHING_LENT, {}), (late, {"repaid_on_time": 1})):
+        with pytest.raises(Refused, match="CONDITION_NOT_MET") as refusal:
+            proposed(MeasureKind.REWARD, "good_payer", TROIKA, exposure=exposure, values=values)
+        assert refusal.value.facts == {"lacking": "repaid_on_time"}
+    assert proposed(MeasureKind.REWARD, "good_payer", TROIKA, values={"repaid_on_time": 1})

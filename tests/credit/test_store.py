@@ -10,6 +10,7 @@ import pytest
 from services.credit.model import Indicator
 from services.credit.rules import rating as rules
 from services.credit.store import files as store
+from services.credit.store import indicators as indicator_store
 from services.kernel.database import Database, execute, fetch
 from services.kernel.ids import new_id
 from services.kernel.money import Fen
@@ -116,10 +117,16 @@ async def test_the_last_observation_up_to_the_day_counts(db: Database) -> None:
         Indicator(household_id(1), "skills", 0, later),
     ]
     async with db.transaction() as session:
-        await store.add_indicators(session, COUNTY, seen, source_id="cfc-1", person_id="p1")
+        await indicator_store.add_indicators(
+            session, COUNTY, seen, source_id="cfc-1", person_id="p1"
+        )
 
-        first = await store.find_inputs(session, COUNTY, [household_id(1)], on=OPENED)
-        second = await store.find_inputs(session, COUNTY, [household_id(1)], on=later)
+        first = await indicator_store.find_inputs(
+            session, COUNTY, [household_id(1)], on=OPENED, months={}
+        )
+        second = await indicator_store.find_inputs(
+            session, COUNTY, [household_id(1)], on=later, months={}
+        )
 
     values = [{code: o.value for code, o in f[household_id(1)].items()} for f in (first, second)]
     assert values == [{"skills": 1, "late": 0}, {"skills": 0, "late": 0}]
@@ -175,7 +182,7 @@ async def test_an_empty_list_is_no_work(db: Database) -> None:
     async with db.transaction() as session:
         await store.add_ratings(session, [])
         await store.save_files(session, [])
-        await store.add_indicators(session, COUNTY, [], source_id="", person_id="")
+        await indicator_store.add_indicators(session, COUNTY, [], source_id="", person_id="")
 
-        assert await store.find_inputs(session, COUNTY, [], on=OPENED) == {}
+        assert await indicator_store.find_inputs(session, COUNTY, [], on=OPENED, months={}) == {}
         assert await fetch(session, "SELECT FROM rating") == []

@@ -1,7 +1,7 @@
 """An empty registry, and the service's own door on it."""
 
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -129,15 +129,19 @@ class Door:
         self, requests: list[pb.ImportHouseholdsRequest], *, who: Who
     ) -> list[pb.ImportHouseholdsResponse]:
         """Send the chunks of a file, each after the answer to the one before."""
-        path = f"{SERVICE}/ImportHouseholds"
+        return await self.stream("ImportHouseholds", requests, who=who)
+
+    async def stream(self, method: str, requests: Sequence[Message], *, who: Who) -> list[Any]:
+        """Send requests of a stream, each after the answer to the one before."""
+        path = f"{SERVICE}/{method}"
         stub = households_pb2_grpc.HouseholdsServiceStub(self.channel)
         signed = self.signer.sign(who(path, caller.STREAM_HASH))
-        stream = stub.ImportHouseholds(metadata=((caller.METADATA_KEY, signed),))
-        answers: list[pb.ImportHouseholdsResponse] = []
+        stream = getattr(stub, method)(metadata=((caller.METADATA_KEY, signed),))
+        answers: list[Any] = []
         for request in requests:
             await stream.write(request)
             answer = await stream.read()
-            if not isinstance(answer, pb.ImportHouseholdsResponse):
+            if answer is grpc.aio.EOF:
                 break
             answers.append(answer)
         else:

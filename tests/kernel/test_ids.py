@@ -47,3 +47,14 @@ def test_an_id_from_the_wire_is_read_or_refused_by_its_field() -> None:
         assert refusal.value.reason == "MALFORMED_ID"
         assert refusal.value.violations[0].field == "loan_id"
     assert ids.parse_id("loan_id", str(UUID(int=0))) == UUID(int=0)
+
+
+def test_many_ids_are_made_at_once_in_order_and_are_as_the_others() -> None:
+    made = ids.new_ids(2_000)
+
+    assert len(set(made)) == 2_000
+    assert made == sorted(made)
+    assert all((each.version, each.variant) == (7, RFC_4122) for each in made)
+    assert all(isinstance(each, UUID) and UUID(str(each)) == each for each in made)
+    assert abs((made[0].int >> 80) - (ids.new_id().int >> 80)) < 60_000
+    assert ids.new_ids(0) == []

@@ -106,6 +106,18 @@ PACKS = {
         "until 90 is 100",
         "factors:",
     ),
+    "a veto that every score of a factor hits": Wanted(
+        changed(
+            changed(WITH_WEIGHTS, "labour, weight_pct: 40", "labour, weight_pct: 50"),
+            "  scheme: plain",
+            "  scheme: plain\n  vetoes: [{id: idle, indicator: labour}]",
+        ),
+        "scoring",
+        '{"type": "weighted"',
+        "veto idle reads a factor",
+        "an indicator of its own",
+        "scoring:",
+    ),
     "tiers with a gap": Wanted(
         changed(PACK, "max_fen: null", "max_fen: 500000"),
         "insurance.claim_tiers",

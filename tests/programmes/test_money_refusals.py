@@ -1,6 +1,5 @@
 """Insurance and funds that contradict themselves are refused; what is accepted can be evaluated."""
 
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -8,17 +7,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.kernel.errors import Refused
-from services.kernel.money import Fen
-from services.programmes import covers, indices, policies, upkeep, waterfall
 from services.programmes.loader import PackErrors, load_texts
-from services.programmes.schema.fund import Fund
-from services.programmes.schema.insurance import Insurance
-from services.programmes.schema.pack import Pack
-from services.programmes.schema.values import known
-from services.programmes.yaml_text import Problem
 from tests.programmes.county_texts import ADOPTION, INSTITUTIONS, OVERLAY, changed, texts
-from tests.programmes.test_fuzz import VALUES, loaded, places
+from tests.programmes.test_fuzz import VALUES, judge, loaded, places, with_change
 from tests.programmes.test_loader import refusal
 
 PACK = """
@@ -147,6 +138,17 @@ def rules(text: str) -> list[str]:
         ("tier: slow", "tier: fast", "claim tier fast is declared twice"),
         ("caps: [{", "caps: [{entity_type: family_farm, max_principal_fen: 1}, {", "two caps"),
         ("trigger_fen_per_jin: 2000", "trigger_fen_per_jin: 0", ""),
+        ("{party: county_fund}]", "{party: bank}]", "party bank bears a loss in two places"),
+        ("{party: county_fund}]", "{party: village_fund}]", "bears a loss in two places"),
+        ("payments: [compensation]", "payments: []", "payments names none"),
+        (
+            (
+                "    audit: true\n    public_notice: {graded: true, platform: web, days: 7}\n"
+                "    approved_by: [finance_bureau]\n"
+            ),
+            "",
+            "a control asks for",
+        ),
     ],
 )
 def test_what_contradicts_itself_is_refused_with_its_rule(old: str, new: str, rule: str) -> None:
@@ -211,78 +213,12 @@ def test_a_class_that_is_named_itself_stands_before_every() -> None:
     assert terms.required_covers("poor_household") == ("accident",)
 
 
-def evaluate_insurance(insurance: Insurance) -> None:
-    assert set(policies.master_covers(insurance)) <= {cover.id for cover in insurance.covers}
-    for cover in insurance.covers:
-        with suppress(Refused):
-            groups = covers.payees_of(
-                cover, consented=True, sweep_trigger="always", difficulty=True
-            )
-            assert groups[-1] == ("household",)
-        with suppress(Refused):
-            parts = policies.premium_parts(known(cover.premium), Fen(10_001))
-            assert sum(parts.values()) == 10_001
-        if cover.price_index is not None:
-            with suppress(Refused):
-                paid = indices.index_payout_by(
-                    known(cover.price_index), prices_fen_per_jin=[Fen(7)], quantity_centi_jin=9
-                )
-                assert paid.payout_fen >= 0
-    if insurance.master_policy and insurance.master_policy.premium:
-        policies.policy_premium(insurance.master_policy.premium, lending_fen=Fen(10**12))
-    if insurance.direct_financing:
-        with suppress(Refused):
-            policies.financing_check(
-                insurance.direct_financing, "family_farm", requested_fen=Fen(1), lent_fen=Fen(0)
-            )
-
-
-def evaluate_fund(fund: Fund) -> None:
-    for model in fund.models:
-        insured = {
-            m.up_to_cover: Fen(77) for t in model.together for m in t.members if m.up_to_cover
-        }
-        with suppress(Refused):
-            shared = waterfall.share_loss_by(model, Fen(12_345), insured_fen=insured)
-            paid = sum(line.amount_fen for line in shared.allocations)
-            assert paid + shared.uncovered_fen == 12_345
-            assert {line.party for line in shared.allocations} <= {
-                *model.parties,
-                *model.pots,
-                model.otherwise_borne_by,
-            }
-            waterfall.early_pots(model, overdue_days=1)
-    with suppress(Refused):
-        upkeep.needed_by(fund, Fen(1), loans_fen=Fen(10**9))
-    upkeep.undone(
-        fund.payment_control, "compensation", audited=True, published=True, approved_by=()
-    )
-    if fund.fee_subsidy:
-        upkeep.fee_subsidy_by(fund.fee_subsidy, disbursed_fen=Fen(99), households=3)
-
-
-def evaluate(pack: Pack) -> None:
-    if pack.insurance:
-        evaluate_insurance(pack.insurance)
-    if pack.fund:
-        evaluate_fund(pack.fund)
-
-
-def judge(text: str) -> None:
-    for result in loaded(alone(text)):
-        if isinstance(result, Problem):
-            assert result.rule
-            assert result.line >= 1
-        else:
-            evaluate(result)
-
-
-PLACES = places(yaml.safe_load(PACK))
+WHOLE = yaml.safe_load(PACK)
+PLACES = places(WHOLE)
 
 
 def test_the_pack_is_accepted_as_it_stands() -> None:
-    for pack in load_texts(alone(PACK)).packs.values():
-        evaluate(pack)
+    judge(load_texts(alone(PACK)).packs.values())
 
 
 @settings(max_examples=100, deadline=None)
@@ -290,16 +226,7 @@ def test_the_pack_is_accepted_as_it_stands() -> None:
 def test_money_changed_anywhere_is_refused_or_can_be_evaluated(
     path: tuple[Any, ...], value: Any, remove: bool
 ) -> None:
-    whole = yaml.safe_load(PACK)
-    here: Any = whole
-    for step in path[:-1]:
-        here = here[step]
-    if remove:
-        del here[path[-1]]
-    else:
-        here[path[-1]] = value
-
-    judge(yaml.safe_dump(whole, allow_unicode=True, default_flow_style=False))
+    judge(loaded(alone(with_change(WHOLE, path, value, remove=remove))))
 
 
 @settings(max_examples=100, deadline=None)
@@ -307,4 +234,4 @@ def test_money_changed_anywhere_is_refused_or_can_be_evaluated(
 def test_a_slip_of_the_keyboard_in_money_is_refused_or_can_be_evaluated(
     at: int, typed: str, deleted: int
 ) -> None:
-    judge(PACK[:at] + typed + PACK[at + deleted :])
+    judge(loaded(alone(PACK[:at] + typed + PACK[at + deleted :])))

@@ -153,12 +153,11 @@ def test_collecting_more_in_any_month_never_suspends(months: list[tuple[int, int
 
 # SC.mon.3: exactly 2 points above is tolerated, and only where poverty is deep.
 def test_a_tolerance_is_of_deep_poverty_areas_and_inclusive() -> None:
-    monitoring = watched("sichuan-5221@1")
-    tolerance = breakers.tolerance_of(monitoring, deep_poverty=True)
+    tolerance = breakers.tolerance_of(watched("sichuan-5221@1:deep_poverty"))
 
     assert tolerance == 20_000
-    assert breakers.tolerance_of(monitoring, deep_poverty=False) is None
-    assert breakers.tolerance_of(watched("henan-lushi@2"), deep_poverty=True) is None
+    assert breakers.tolerance_of(watched("sichuan-5221@1")) is None
+    assert breakers.tolerance_of(watched("henan-lushi@2")) is None
     assert breakers.npl_tolerance(41, 1000, 21, 1000, tolerance_ppm=tolerance).tolerated
     assert not breakers.npl_tolerance(411, 10_000, 21, 1000, tolerance_ppm=tolerance).tolerated
     assert breakers.npl_tolerance(0, 0, 21, 1000, tolerance_ppm=0).tolerated

@@ -43,8 +43,8 @@ from tests.programmes.ask_products import (
     OPEN,
     RULES,
     at,
-    evaluate_products,
 )
+from tests.programmes.evaluators.lending import offered
 from tests.programmes.says.products import SAYS
 
 GOLDEN = Path(__file__).parent / "cases" / "golden.json"
@@ -774,4 +774,4 @@ def test_half_of_the_animals_value_is_lent_and_revolves() -> None:
 
 @pytest.mark.parametrize("ref", sorted(CATALOGUE.packs))
 def test_every_product_of_every_pack_is_decided_or_refused_with_a_reason(ref: str) -> None:
-    evaluate_products(CATALOGUE.programme(ref))
+    offered(CATALOGUE.programme(ref))

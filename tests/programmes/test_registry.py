@@ -1,6 +1,7 @@
 """The registry's clauses: gates, signatures, papers, statuses, review, return, role split."""
 
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -135,6 +136,32 @@ def test_a_barred_household_returns_after_watching_or_after_repaying() -> None:
     assert not rerating.after_default(rules, bad_loans_repaid_on=None).allowed
     assert rerating.after_default(rules, bad_loans_repaid_on=ON).first_on == ON
     assert not rerating.after_default(scheme("henan-lushi@1"), bad_loans_repaid_on=ON).allowed
+
+
+OWN_SCHEME = """
+overlay: {name: own, county: "%s", programme: %s, status: example}
+values:
+  scoring:
+    type: weighted
+    scheme: own
+    factors: [{id: integrity, weight_pct: 60}, {id: labour, weight_pct: 40}]
+    grades: [{id: A, min_score_centi: 6000, limit_fen: 1000000}]
+"""
+
+
+# JX.reg.2: a provincial frame without a scheme, which its county adds.
+@pytest.mark.parametrize(
+    ("ref", "county"), [("anhui-yizisanhe@1", "349901"), ("jiangxi-chanye-xindaitong@1", "369901")]
+)
+def test_a_county_adds_its_own_scheme_to_a_frame_without_one(
+    ref: str, county: str, tmp_path: Path
+) -> None:
+    (tmp_path / "own.yaml").write_text(OWN_SCHEME % (county, ref), encoding="utf-8")
+
+    terms = load([tmp_path]).terms(county, f"{ref}:own")
+
+    assert PACKS[ref].scoring is None
+    assert terms.scoring.scheme == "own"
 
 
 # YC.reg.2

@@ -1,4 +1,4 @@
-"""Credit: recording what was observed, and rating on it."""
+"""Credit: rating households on what was observed, a chunk a call."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.credit.model import ExternalScore, Indicator, Observed
+from services.credit.model import ExternalScore, Observed
 from services.credit.operations.shared import (
     found,
     inputs_of,
@@ -21,11 +21,10 @@ from services.credit.store import limits as limit_store
 from services.credit.store import standing as standing_store
 from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
-from services.kernel.errors import LiandongError, Refused, invalid_field
+from services.kernel.errors import Refused, invalid_field
 from services.kernel.ids import new_id
 from services.programmes.loader import Catalogue
 
-RECORDERS = ("county_centre", "township_station")
 RATERS = ("county_centre",)
 MODEL_USERS = ("bank", "county_centre")
 
@@ -41,41 +40,6 @@ class Rated:
     """Not rated: the scheme misses a factor of theirs."""
     last_household_id: UUID | None
     """Where to go on; None when there are none left."""
-
-
-async def record_indicators(
-    session: AsyncSession,
-    caller: Caller,
-    catalogue: Catalogue,
-    county_code: str,
-    indicators: Mapping[int, Indicator],
-) -> dict[int, LiandongError]:
-    """Write observations down, each decided on its own; what is refused, by place."""
-    require_role(caller, RECORDERS)
-    require_county(caller, county_code)
-    today = await business_day.today(session, county_code)
-    entries = catalogue.adoptions(county_code, today)
-    codes = recording.codes_of([catalogue.terms(county_code, each.programme) for each in entries])
-    areas = await store.find_areas(
-        session, county_code, list({each.household_id for each in indicators.values()})
-    )
-    refused: dict[int, LiandongError] = {}
-    for place, indicator in indicators.items():
-        area = areas.get(indicator.household_id)
-        try:
-            recording.check_indicator(indicator, area=area, codes=codes, today=today)
-            caller.require_area(area or county_code)
-        except LiandongError as error:
-            refused[place] = error
-    taken = [each for place, each in indicators.items() if place not in refused]
-    await store.add_indicators(
-        session,
-        county_code,
-        taken,
-        source_id=caller.institution_id,
-        person_id=caller.person_id,
-    )
-    return refused
 
 
 async def rate_households(
@@ -139,7 +103,7 @@ async def rate_households(
 
 
 def _misses(scheme: Scheme, inputs: Mapping[str, Observed]) -> bool:
-    return bool(missing_factors(scheme, {code: seen.value for code, seen in inputs.items()}))
+    return bool(missing_factors(scheme, rating.values_of(inputs)))
 
 
 async def record_external_score(

@@ -18,9 +18,10 @@ from services.credit.model import (
     Pins,
     Rating,
 )
-from services.credit.rules import rating, standing
+from services.credit.rules import indicators, rating, standing
 from services.credit.rules.scheme import MODEL, Scheme, scheme_of
 from services.credit.store import files as file_store
+from services.credit.store import indicators as indicator_store
 from services.credit.store import limits as limit_store
 from services.credit.store import standing as standing_store
 from services.kernel import business_day, outbox
@@ -28,6 +29,7 @@ from services.kernel.caller import Caller
 from services.kernel.errors import Denied, NotFound
 from services.kernel.ids import new_id
 from services.programmes.loader import Catalogue
+from services.programmes.schema.pack import split_ref
 from services.programmes.schema.scoring import ExternalScoring
 
 
@@ -39,6 +41,18 @@ def require_county(caller: Caller, county_code: str) -> None:
             f"{caller.institution_id} may not act in {county_code}",
             message_zh="超出本机构辖区",
         )
+
+
+async def catalogues_of(
+    session: AsyncSession, catalogue: Catalogue, county_code: str, refs: Sequence[str]
+) -> list[indicators.Catalogue]:
+    """What each programme and the county know of indicators."""
+    ids = {ref: split_ref(ref)[0] for ref in refs}
+    declared = await indicator_store.find_rules(session, county_code, list(ids.values()))
+    return [
+        indicators.catalogue_of(catalogue.terms(county_code, ref), declared[programme_id])
+        for ref, programme_id in ids.items()
+    ]
 
 
 def actor_of(caller: Caller) -> Actor:
@@ -75,7 +89,10 @@ async def inputs_of(
     on: date,
 ) -> dict[UUID, dict[str, Observed]]:
     """What a scheme may read of households: observations, and a model's score where it asks."""
-    inputs = await file_store.find_inputs(session, county_code, household_ids, on=on)
+    months = await months_of(session, county_code, scheme.ref)
+    inputs = await indicator_store.find_inputs(
+        session, county_code, household_ids, on=on, months=months
+    )
     if isinstance(scheme.scoring, ExternalScoring):
         scores = await standing_store.find_external_scores(
             session, county_code, household_ids, on=on
@@ -85,6 +102,24 @@ async def inputs_of(
             read = Observed(newest.score_centi, newest.scored_on, 0)
             inputs.setdefault(household_id, {})[f"{MODEL}{newest.model_id}"] = read
     return inputs
+
+
+async def months_of(session: AsyncSession, county_code: str, ref: str) -> dict[str, int]:
+    """For how many months an observation counts under a programme, by code."""
+    programme_id = split_ref(ref)[0]
+    declared = await indicator_store.find_rules(session, county_code, [programme_id])
+    return indicators.counts_months(declared[programme_id].values())
+
+
+async def observed_of(
+    session: AsyncSession, county_code: str, household_id: UUID, *, ref: str, on: date
+) -> dict[str, Observed]:
+    """What was observed of one household, as it counts under a programme."""
+    months = await months_of(session, county_code, ref)
+    found = await indicator_store.find_inputs(
+        session, county_code, [household_id], on=on, months=months
+    )
+    return found.get(household_id, {})
 
 
 async def exposure_of(

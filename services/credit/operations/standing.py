@@ -21,11 +21,13 @@ from services.credit.operations.shared import (
     actor_of,
     exposure_of,
     found,
+    observed_of,
     require_county,
     restate,
     save_changes,
 )
 from services.credit.rules import standing
+from services.credit.rules.rating import values_of
 from services.credit.rules.standing import LENDERS, Proposal
 from services.credit.store import files as file_store
 from services.credit.store import standing as store
@@ -77,15 +79,20 @@ async def propose(
     terms = catalogue.terms(county_code, ref)
     by = actor_of(caller)
     live = (await store.find_measures(session, county_code, [household_id])).get(household_id, [])
+    exposure = await exposure_of(
+        session, county_code, household_id, lender_id=caller.institution_id, today=today
+    )
     checked = standing.check_proposal(
         standing.drafted(proposal, file, ref=ref, measure_id=new_id(), by=by, on=today),
         terms=terms,
         live=live,
-        exposure=await exposure_of(
-            session, county_code, household_id, lender_id=caller.institution_id, today=today
-        ),
+        exposure=exposure,
         barred=file.barred,
         fault=proposal.fault,
+        met=standing.conditions_met(
+            values_of(await observed_of(session, county_code, household_id, ref=ref, on=today)),
+            exposure,
+        ),
     )
     drafts = [
         (_of_relative(checked, found(files, relative)), relation)

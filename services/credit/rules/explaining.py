@@ -6,6 +6,7 @@ from datetime import date
 from math import gcd
 
 from services.credit.model import Observed, Rating
+from services.credit.rules.rating import values_of
 from services.credit.rules.scheme import FACTOR_MAX, MODEL, Scheme
 from services.programmes.schema.scoring import Adjustment, BasePointsScoring, WeightedScoring
 from services.programmes.schema.values import known
@@ -22,11 +23,12 @@ class Line:
     code: str
     indicator: str
     state: str
-    """`counted`, `not_met`, `missing` or `waived`."""
+    """`counted`, `not_met`, `missing`, `stale` or `waived`."""
     value: int | None
     observed_on: date | None
     entry: int
     points_centi: int
+    expires_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,9 +111,13 @@ def _line(code: str, reads: str, inputs: Mapping[str, Observed], points: int, wa
     if seen is None:
         return Line(code, reads, "missing", None, None, 0, 0)
     state = "counted" if points else "not_met"
-    if waived and points < 0:
+    if seen.stale:
+        state, points = "stale", 0
+    elif waived and points < 0:
         state, points = "waived", 0
-    return Line(code, reads, state, seen.value, seen.observed_on, seen.entry, points)
+    return Line(
+        code, reads, state, seen.value, seen.observed_on, seen.entry, points, seen.expires_on
+    )
 
 
 def _next(rating: Rating, scheme: Scheme) -> NextGrade | None:
@@ -143,7 +149,7 @@ def _next(rating: Rating, scheme: Scheme) -> NextGrade | None:
 
 def options_of(rating: Rating, scheme: Scheme) -> list[list[Change]]:
     """For each indicator, the other values that would gain something, nearest ones only."""
-    values = {code: seen.value for code, seen in rating.inputs.items()}
+    values = values_of(rating.inputs)
     scoring = scheme.scoring
     if isinstance(scoring, WeightedScoring):
         return [
@@ -236,6 +242,12 @@ def _words(rating: Rating, lines: Sequence[Line], nxt: NextGrade | None) -> tupl
     ]
     told += [f"{line.code}: deduction waived" for line in lines if line.state == "waived"]
     told += [f"{line.code}: not known, counts for nothing" for line in _unknown(lines)]
+    told += [
+        f"{line.code}: out of date since {line.expires_on}, counts for nothing"
+        f" ({line.indicator} was {line.value} on {line.observed_on})"
+        for line in lines
+        if line.state == "stale"
+    ]
     told += [f"Veto {veto}: no grade whatever the score" for veto in rating.vetoes]
     told += [
         f"{hold.code} holds the {'grade' if hold.grade_too else 'limit'} back"
@@ -275,6 +287,12 @@ def _words_zh(rating: Rating, lines: Sequence[Line], nxt: NextGrade | None) -> t
     ]
     told += [f"{line.code}:免予扣分" for line in lines if line.state == "waived"]
     told += [f"{line.code}:尚未采集,不计分" for line in _unknown(lines)]
+    told += [
+        f"{line.code}:{line.expires_on} 后已过期,不计分"
+        f"({line.indicator} 于 {line.observed_on} 为 {line.value})"
+        for line in lines
+        if line.state == "stale"
+    ]
     told += [f"一票否决:{veto}" for veto in rating.vetoes]
     told += [
         f"{hold.code} 暂停{'评级' if hold.grade_too else '授信'}"

@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import date, timedelta
+from typing import Any
 from uuid import UUID
 
 from services.credit.model import (
@@ -14,6 +15,7 @@ from services.credit.model import (
     Fact,
     Hold,
     Household,
+    Last,
     Observed,
     Pins,
     Rating,
@@ -23,9 +25,10 @@ from services.kernel.money import Fen
 from services.programmes.calendars import last_valid_day
 from services.programmes.rerating import after_veto
 from services.programmes.schema.values import Open
-from services.programmes.scoring import vetoes_hit
 
 OBSERVATION = "observation:"
+STALE = "stale:"
+LAPSED = "lapsed"
 REVIEW = "review"
 BREAKER = "breaker:"
 NOTHING = Pins()
@@ -43,21 +46,90 @@ def rate(
     cause: Cause = Cause.RATED,
 ) -> Decision:
     """Score a household, grade it and set its limit anew; what changed is said."""
-    vetoes = vetoes_hit(scheme.scoring.vetoes, _values(inputs))
-    observed = observations(file, inputs, scheme=scheme, on=on)
-    rating = _rating(
+    return _rate(
         file,
         inputs,
         scheme=scheme,
         rating_id=rating_id,
         on=on,
+        standing=standing,
         cause=cause,
         valid_until=_validity(scheme, on),
-        pins=replace(standing, holds=(*standing.holds, *observed)),
     )
-    watched = [hold.code.removeprefix(OBSERVATION) for hold in observed]
-    barred = tuple(sorted({*vetoes, *watched}))
-    return _take(replace(file, barred=barred), rating)
+
+
+def rescore(
+    file: CreditFile,
+    inputs: Mapping[str, Observed],
+    *,
+    scheme: Scheme,
+    rating_id: UUID,
+    on: date,
+    standing: Pins,
+    last: Last,
+) -> Decision:
+    """
+    Rate again because a rule or the data changed, without anybody's asking.
+
+    A limit that stands keeps its last day, one that has run out is not granted again, and what
+    people decided in place of the scheme goes on.
+    """
+    holds = standing.holds
+    if lapsed(file, last):
+        holds = (*holds, Hold(LAPSED, grade_too=False, until=None))
+    return _rate(
+        file,
+        inputs,
+        scheme=scheme,
+        rating_id=rating_id,
+        on=on,
+        standing=replace(standing, holds=holds, override=last.override),
+        cause=Cause.RESCORED,
+        valid_until=file.valid_until if file.limit_fen > 0 else _validity(scheme, on),
+    )
+
+
+def lapsed(file: CreditFile, last: Last) -> bool:
+    """Whether the last rating's limit has run out since."""
+    return file.limit_fen == 0 and (last.limit_fen > 0 or LAPSED in file.holds)
+
+
+def changes(before: CreditFile, decision: Decision) -> bool:
+    """Whether a decision is worth writing down: said to others, or told to the next rating."""
+    after = decision.file
+    return bool(decision.facts) or (
+        (before.programme, before.barred, before.holds)
+        != (after.programme, after.barred, after.holds)
+    )
+
+
+def _rate(
+    file: CreditFile,
+    inputs: Mapping[str, Observed],
+    *,
+    scheme: Scheme,
+    rating_id: UUID,
+    on: date,
+    standing: Pins,
+    cause: Cause,
+    valid_until: date | None,
+) -> Decision:
+    observed = observations(file, inputs, scheme=scheme, on=on)
+    holds = (*standing.holds, *observed)
+    rating = _rating(
+        county_code=file.county_code,
+        household_id=file.household_id,
+        inputs=inputs,
+        honour=file.household.honour,
+        scheme=scheme,
+        rating_id=rating_id,
+        on=on,
+        cause=cause,
+        valid_until=valid_until,
+        pins=replace(standing, holds=holds, terms_digest=scheme.digest),
+    )
+    watched = [hold.code.partition(":")[2] for hold in observed]
+    return _take(file, rating, barred=tuple(sorted({*rating.vetoes, *watched})))
 
 
 def awaiting_review(standing: Pins, file: CreditFile, *, scheme: Scheme) -> Pins:
@@ -92,14 +164,18 @@ def observations(
     The vetoes that hit once and are still watched: the programme's months after the cause ended.
 
     A cause ends with the observation that says so; without one, nobody knows that it has (S11).
+    So a hit that is out of date holds the grade until somebody looks again.
     """
     months = scheme.observation_months
-    if months is None:
-        return ()
     holds = []
     for veto in scheme.scoring.vetoes:
         seen = inputs.get(veto.reads)
-        if veto.id not in file.barred:
+        if seen is not None and seen.stale:
+            if seen.value >= 1:
+                holds.append(Hold(f"{STALE}{veto.id}", grade_too=True, until=None))
+                continue
+            seen = None
+        if months is None or veto.id not in file.barred:
             continue
         if seen is not None and seen.value >= 1:
             continue
@@ -152,18 +228,20 @@ def restate(
     if file.limit_fen == 0:
         return Decision(file, None, ())
     rating = _rating(
-        file,
-        inputs,
+        county_code=file.county_code,
+        household_id=file.household_id,
+        inputs=inputs,
+        honour=file.household.honour,
         scheme=scheme,
         rating_id=rating_id,
         on=on,
         cause=cause,
         valid_until=file.valid_until,
-        pins=pins,
+        pins=replace(pins, terms_digest=scheme.digest),
     )
     if (rating.limit_fen, rating.grade) == (file.limit_fen, file.grade):
         return Decision(file, None, ())
-    return _take(file, rating)
+    return _take(file, rating, barred=file.barred)
 
 
 def withdraw(file: CreditFile) -> Decision:
@@ -197,6 +275,23 @@ class Derivation:
         return not self.differing and self.intact
 
 
+_DIGESTED = (
+    "county_code",
+    "rating_id",
+    "household_id",
+    "cause",
+    "programme",
+    "rated_on",
+    "honour",
+    "score_centi",
+    "grade",
+    "vetoes",
+    "base_limit_fen",
+    "uplift_fen",
+    "limit_fen",
+    "valid_until",
+    "working",
+)
 COMPARED = (
     "score_centi",
     "grade",
@@ -213,34 +308,50 @@ def derive_again(stored: Rating, *, scheme: Scheme) -> Derivation:
     """The same rating from its pinned inputs, honour and standing, under its pinned terms."""
     fresh = stored.cause in (Cause.RATED, Cause.REVIEWED)
     valid_until = _validity(scheme, stored.rated_on) if fresh else stored.valid_until
-    again = _scored(stored, scheme=scheme, valid_until=valid_until)
+    again = _rating(
+        county_code=stored.county_code,
+        household_id=stored.household_id,
+        inputs=stored.inputs,
+        honour=stored.honour,
+        scheme=scheme,
+        rating_id=stored.rating_id,
+        on=stored.rated_on,
+        cause=stored.cause,
+        valid_until=valid_until,
+        pins=stored.pins,
+    )
     differing = [name for name in COMPARED if getattr(again, name) != getattr(stored, name)]
     return Derivation(
         again=again,
         differing=tuple(differing),
-        intact=not stored.digest or stored.digest == _sealed(stored).digest,
+        intact=not stored.digest or stored.digest == digest_of(stored),
         same_terms=stored.pins.terms_digest in ("", scheme.digest),
     )
 
 
+_CANONICAL = json.JSONEncoder(
+    sort_keys=True, default=str, separators=(",", ":"), check_circular=False
+)
+"""One text for one rating, whenever it is written."""
+
+
 def digest_of(rating: Rating) -> str:
     """SHA-256 over a rating's canonical text: everything but the digest itself."""
-    parts = {
-        "county_code": rating.county_code,
-        "rating_id": rating.rating_id,
-        "household_id": rating.household_id,
-        "cause": rating.cause,
-        "programme": rating.programme,
-        "rated_on": rating.rated_on,
-        "inputs": {
-            code: [seen.value, seen.observed_on, seen.entry] for code, seen in rating.inputs.items()
-        },
-        "pins": _pinned(rating.pins),
-        "honour": rating.honour,
-        **{name: getattr(rating, name) for name in COMPARED},
-    }
-    text = json.dumps(parts, sort_keys=True, default=str, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    return _digest({field.name: getattr(rating, field.name) for field in fields(rating)})
+
+
+def _digest(said: Mapping[str, Any]) -> str:
+    inputs, pins = said["inputs"], said["pins"]
+    parts = {name: said[name] for name in _DIGESTED}
+    parts["inputs"] = {code: _pinned_input(seen) for code, seen in inputs.items()}
+    parts["pins"] = _pinned(pins)
+    return hashlib.sha256(_CANONICAL.encode(parts).encode()).hexdigest()
+
+
+def _pinned_input(seen: Observed) -> list[object]:
+    # What has no last day reads as it did before there were any: old digests stay true.
+    last = () if seen.expires_on is None else (seen.expires_on, seen.stale)
+    return [seen.value, str(seen.observed_on), seen.entry, *last]
 
 
 def _pinned(pins: Pins) -> list[object]:
@@ -255,42 +366,21 @@ def _pinned(pins: Pins) -> list[object]:
     ]
 
 
-def _sealed(rating: Rating) -> Rating:
-    return replace(rating, digest=digest_of(rating))
-
-
-def _values(inputs: Mapping[str, Observed]) -> dict[str, int]:
-    return {code: observed.value for code, observed in inputs.items()}
+def values_of(inputs: Mapping[str, Observed]) -> dict[str, int]:
+    """What counts: nothing that is stale, for that is not zero."""
+    return {code: seen.value for code, seen in inputs.items() if not seen.stale}
 
 
 def _validity(scheme: Scheme, on: date) -> date | None:
     return None if scheme.validity_months is None else last_valid_day(on, scheme.validity_months)
 
 
-def _scored(rating: Rating, *, scheme: Scheme, valid_until: date | None) -> Rating:
-    """What comes out of what a rating has pinned."""
-    made = score(scheme, _values(rating.inputs), rating.honour, rating.pins)
-    end = valid_until if made.limit_fen > 0 else None
-    until = f", valid until {end}" if end else ""
-    return _sealed(
-        replace(
-            rating,
-            score_centi=made.score_centi,
-            grade=made.grade or "",
-            vetoes=made.vetoes,
-            base_limit_fen=made.base_limit_fen,
-            uplift_fen=made.uplift_fen,
-            limit_fen=made.limit_fen,
-            valid_until=end,
-            working=f"{made.working}{until}; {scheme.ref}, {rating.rated_on}",
-        )
-    )
-
-
 def _rating(
-    file: CreditFile,
-    inputs: Mapping[str, Observed],
     *,
+    county_code: str,
+    household_id: UUID,
+    inputs: Mapping[str, Observed],
+    honour: str,
     scheme: Scheme,
     rating_id: UUID,
     on: date,
@@ -298,29 +388,33 @@ def _rating(
     valid_until: date | None,
     pins: Pins,
 ) -> Rating:
-    empty = Rating(
-        county_code=file.county_code,
-        rating_id=rating_id,
-        household_id=file.household_id,
-        cause=cause,
-        programme=scheme.ref,
-        rated_on=on,
-        inputs=inputs,
-        honour=file.household.honour,
-        score_centi=0,
-        grade="",
-        vetoes=(),
-        base_limit_fen=Fen(0),
-        uplift_fen=Fen(0),
-        limit_fen=Fen(0),
-        valid_until=None,
-        working="",
-        pins=replace(pins, terms_digest=scheme.digest),
-    )
-    return _scored(empty, scheme=scheme, valid_until=valid_until)
+    """What comes out of what a rating pins, sealed with its digest."""
+    made = score(scheme, values_of(inputs), honour, pins)
+    end = valid_until if made.limit_fen > 0 else None
+    until = f", valid until {end}" if end else ""
+    said: dict[str, Any] = {
+        "county_code": county_code,
+        "rating_id": rating_id,
+        "household_id": household_id,
+        "cause": cause,
+        "programme": scheme.ref,
+        "rated_on": on,
+        "inputs": inputs,
+        "honour": honour,
+        "score_centi": made.score_centi,
+        "grade": made.grade or "",
+        "vetoes": made.vetoes,
+        "base_limit_fen": made.base_limit_fen,
+        "uplift_fen": made.uplift_fen,
+        "limit_fen": made.limit_fen,
+        "valid_until": end,
+        "working": f"{made.working}{until}; {scheme.ref}, {on}",
+        "pins": pins,
+    }
+    return Rating(**said, digest=_digest(said))
 
 
-def _take(file: CreditFile, rating: Rating) -> Decision:
+def _take(file: CreditFile, rating: Rating, *, barred: tuple[str, ...]) -> Decision:
     facts = _facts(file, rating)
     granted = Fact.LIMIT_GRANTED in facts
     taken = replace(
@@ -334,6 +428,7 @@ def _take(file: CreditFile, rating: Rating) -> Decision:
         limit_fen=rating.limit_fen,
         valid_until=rating.valid_until,
         granted_on=rating.rated_on if granted else file.granted_on,
+        barred=barred,
         holds=tuple(hold.code for hold in rating.pins.holds),
     )
     return Decision(taken, rating, facts)

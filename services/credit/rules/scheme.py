@@ -17,11 +17,13 @@ from services.programmes.schema.scoring import (
 from services.programmes.schema.values import Open, known
 from services.programmes.scoring import (
     Band,
+    ReadyPoints,
     Score,
     bands_of,
+    ready_points,
     score_by_model,
-    score_by_points,
     score_by_weights,
+    score_ready,
     uplifts_of,
     vetoes_hit,
     weights_of,
@@ -45,6 +47,8 @@ class Scheme:
     """After a veto; open holds a household back, for nobody knows how long."""
     digest: str
     """SHA-256 of the clauses, as they were read."""
+    points: ReadyPoints | None = None
+    """A base-points scheme's clauses as plain values."""
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -60,9 +64,8 @@ class Scheme:
 def scheme_of(terms: Terms) -> Scheme:
     """The scheme to rate under; refused by key while a value that it needs is open."""
     scoring = terms.scoring
-    if isinstance(scoring, BasePointsScoring):
-        known(scoring.adjustments)
-    elif isinstance(scoring, WeightedScoring):
+    points = ready_points(scoring) if isinstance(scoring, BasePointsScoring) else None
+    if isinstance(scoring, WeightedScoring):
         weights_of(scoring)
     if not isinstance(scoring, ProposalScoring):
         bands_of(scoring)
@@ -74,7 +77,19 @@ def scheme_of(terms: Terms) -> Scheme:
         validity_months=None if months is None else known(months),
         observation_months=scoring.observation_months,
         digest=hashlib.sha256(text.encode()).hexdigest(),
+        points=points,
     )
+
+
+def reads_of(scheme: Scheme) -> tuple[str, ...]:
+    """Every indicator that the scheme reads, each once, in the pack's order."""
+    scoring = scheme.scoring
+    read: list[str] = []
+    if isinstance(scoring, BasePointsScoring):
+        read += [each.reads for each in known(scoring.adjustments)]
+    elif isinstance(scoring, WeightedScoring):
+        read += [code for code, _ in weights_of(scoring)]
+    return tuple(dict.fromkeys([*read, *(veto.reads for veto in scoring.vetoes)]))
 
 
 def missing_factors(scheme: Scheme, values: Mapping[str, int]) -> tuple[str, ...]:
@@ -105,7 +120,7 @@ def require_factors(scheme: Scheme, values: Mapping[str, int]) -> None:
 def score(scheme: Scheme, values: Mapping[str, int], honour: str, pins: Pins) -> Score:
     """What comes out: the scheme's own score, then what people decided, then what holds it back."""
     require_factors(scheme, values)
-    made = _by_scheme(scheme.scoring, values, honour or None, pins.waived)
+    made = _by_scheme(scheme, values, honour or None, pins.waived)
     if pins.waived:
         made = replace(made, working=f"{made.working}; waived: {', '.join(pins.waived)}")
     if pins.override is not None and not made.vetoes:
@@ -114,10 +129,11 @@ def score(scheme: Scheme, values: Mapping[str, int], honour: str, pins: Pins) ->
 
 
 def _by_scheme(
-    scoring: ScoringRules, values: Mapping[str, int], honour: str | None, waived: Sequence[str]
+    scheme: Scheme, values: Mapping[str, int], honour: str | None, waived: Sequence[str]
 ) -> Score:
-    if isinstance(scoring, BasePointsScoring):
-        return score_by_points(scoring, values, honour, waived=waived)
+    if scheme.points is not None:
+        return score_ready(scheme.points, values, honour, waived=waived)
+    scoring = scheme.scoring
     if isinstance(scoring, WeightedScoring):
         return score_by_weights(scoring, values, honour)
     if isinstance(scoring, ExternalScoring):

@@ -1,6 +1,6 @@
 """Credit: measures beyond the score: who may set them, what they do, what ends them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from uuid import UUID
@@ -18,6 +18,7 @@ from services.credit.model import (
 from services.kernel.errors import Denied, Refused, invalid_field
 from services.kernel.money import Fen
 from services.programmes.calendars import last_valid_day
+from services.programmes.rewards import rewards_earned
 from services.programmes.schema.scoring import BasePointsScoring
 from services.programmes.schema.values import known
 from services.programmes.scoring import deduction_waiver_of
@@ -30,6 +31,8 @@ LENDERS = frozenset({"bank", "mutual_aid_society"})
 SIDES = {"assigned_helper": HELPERS, "lender": LENDERS}
 """Organs whose evidence is asked for, and the roles that give it."""
 SELF = "self"
+REPAID_ON_TIME = "repaid_on_time"
+"""A condition of rewards that loans' events answer: loans were settled, and none was ever late."""
 TERM_OVER = "term_over"
 WRONGLY_LISTED = "wrongly_listed"
 
@@ -125,12 +128,17 @@ def check_proposal(
     exposure: Exposure,
     barred: Collection[str],
     fault: Fault | None,
+    met: Collection[str] = (),
 ) -> Measure:
-    """Refuse what the programme does not know or the facts do not bear; else what it comes to."""
+    """
+    Refuse what the programme does not know or the facts do not bear; else what it comes to.
+
+    `met` names the conditions of rewards that hold (`conditions_met`).
+    """
     if measure.kind is MeasureKind.SANCTION:
         return replace(measure, effects=_sanction(terms, measure.code).effects)
     if measure.kind is MeasureKind.REWARD:
-        return _check_reward(measure, terms, live, exposure)
+        return _check_reward(measure, terms, live, exposure, met)
     if measure.kind is MeasureKind.SECOND_GRANT:
         _check_second_grant(measure, terms, live)
     elif measure.kind is MeasureKind.WAIVER:
@@ -138,6 +146,16 @@ def check_proposal(
     else:
         _check_rehabilitation(measure, terms, exposure, barred)
     return measure
+
+
+def conditions_met(values: Mapping[str, int], exposure: Exposure) -> frozenset[str]:
+    """Conditions of rewards that hold: what was observed, and what loans told of the payments."""
+    met = {code for code, value in values.items() if value >= 1}
+    if exposure.late_loans:
+        met.discard(REPAID_ON_TIME)
+    elif exposure.settled_loans:
+        met.add(REPAID_ON_TIME)
+    return frozenset(met)
 
 
 def relatives_of(
@@ -251,12 +269,13 @@ def _sanction(terms: Terms, code: str) -> Clause:
     loans = terms.pack.loans
     for each in loans.sanctions if loans else ():
         if each.id == code:
-            # Relations and terms are said by packs that have them.
-            relations = tuple(str(r) for r in getattr(each, "relations", (SELF,)))
-            lifted += [str(term) for term in getattr(each, "lifted_by", ())]
-            months = None if each.ban_months is None else known(each.ban_months)
-            effects = tuple(str(effect) for effect in each.effects)
-            return Clause(effects, months, relations, tuple(lifted))
+            lifted += [end.value for end in each.lifted_by if end.value not in lifted]
+            return Clause(
+                effects=tuple(effect.value for effect in each.effects),
+                months=None if each.ban_months is None else known(each.ban_months),
+                relations=tuple(relation.value for relation in each.relations),
+                lifted_by=tuple(lifted),
+            )
     if reason is None:
         raise Refused(
             "UNKNOWN_SANCTION",
@@ -267,9 +286,13 @@ def _sanction(terms: Terms, code: str) -> Clause:
 
 
 def _check_reward(
-    measure: Measure, terms: Terms, live: Sequence[Measure], exposure: Exposure
+    measure: Measure,
+    terms: Terms,
+    live: Sequence[Measure],
+    exposure: Exposure,
+    met: Collection[str],
 ) -> Measure:
-    rewards = getattr(terms.pack.loans, "rewards", ()) if terms.pack.loans else ()
+    rewards = terms.pack.loans.rewards if terms.pack.loans else ()
     clause = next((each for each in rewards if each.id == measure.code), None)
     if clause is None:
         raise Refused(
@@ -277,7 +300,7 @@ def _check_reward(
             f"{terms.ref} has no reward {measure.code}",
             message_zh=f"方案未规定奖励 {measure.code}",
         )
-    effects = tuple(str(effect) for effect in clause.effects)
+    effects: tuple[str, ...] = clause.effects
     if measure.amount_fen and "higher_limit" not in effects:
         raise invalid_field(
             "REWARD_WITHOUT_LIMIT",
@@ -292,8 +315,15 @@ def _check_reward(
             "a reward is for who owes nothing overdue and is under no sanction",
             message_zh="存在逾期或惩戒,不予奖励",
         )
-    card = getattr(clause, "card", None)
-    return replace(measure, effects=(*effects, *(("card",) if card else ())))
+    if not rewards_earned([clause], met=met):
+        lacking = sorted(set(clause.requires) - set(met))
+        raise Refused(
+            "CONDITION_NOT_MET",
+            f"{measure.code} asks for {', '.join(lacking)}",
+            message_zh=f"未满足奖励条件:{'、'.join(lacking)}",
+            facts={"lacking": ",".join(lacking)},
+        )
+    return replace(measure, effects=(*effects, *(("card",) if clause.card else ())))
 
 
 def _check_second_grant(measure: Measure, terms: Terms, live: Sequence[Measure]) -> None:

@@ -1,10 +1,10 @@
-"""Credit over gRPC: indicators, ratings and credit files, explained and derived again."""
+"""Credit over gRPC: ratings and credit files, explained and derived again."""
 
 from liandong.credit.v1 import credit_pb2, limits_pb2, scores_pb2
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.credit import reports
-from services.credit.model import RATE_CHUNK, ExternalScore, Indicator
+from services.credit.model import RATE_CHUNK, ExternalScore
 from services.credit.operations import rating as operations
 from services.credit.servicer.wire import (
     STATES,
@@ -16,10 +16,11 @@ from services.credit.servicer.wire import (
     next_to_proto,
     optional_id,
     rating_to_proto,
+    standing_to_proto,
 )
 from services.kernel import wire
 from services.kernel.database import Database
-from services.kernel.errors import LiandongError, invalid_field
+from services.kernel.errors import invalid_field
 from services.kernel.idempotency import once
 from services.kernel.ids import new_id, parse_id
 from services.kernel.rpc import Context, caller_of
@@ -29,35 +30,10 @@ AFTER_ALL_CHANGES = 2**62
 
 
 class RatingDoor:
-    """Indicators, ratings, credit files, limits, reports."""
+    """Ratings, credit files, limits, reports."""
 
     _database: Database
     _catalogue: Catalogue
-
-    async def BatchRecordIndicators(
-        self, request: credit_pb2.BatchRecordIndicatorsRequest, context: Context
-    ) -> credit_pb2.BatchRecordIndicatorsResponse:
-        """Record what was observed of households, each decided on its own."""
-        caller = caller_of(context)
-        indicators: dict[int, Indicator] = {}
-        unread: dict[int, LiandongError] = {}
-        for index, each in enumerate(request.indicators):
-            try:
-                indicators[index] = _indicator(each)
-            except LiandongError as error:
-                unread[index] = error
-
-        async def work(session: AsyncSession) -> credit_pb2.BatchRecordIndicatorsResponse:
-            refused = unread | await operations.record_indicators(
-                session, caller, self._catalogue, request.county_code, indicators
-            )
-            return credit_pb2.BatchRecordIndicatorsResponse(
-                recorded=len(request.indicators) - len(refused),
-                refused=[wire.refused(index, refused[index]) for index in sorted(refused)],
-            )
-
-        answer = credit_pb2.BatchRecordIndicatorsResponse
-        return await once(self._database, caller, request, answer, work, money=False)
 
     async def RateHouseholds(
         self, request: credit_pb2.RateHouseholdsRequest, context: Context
@@ -98,7 +74,11 @@ class RatingDoor:
             file, working = await reports.get_credit_file(
                 session, caller, request.county_code, household_id
             )
-        return credit_pb2.GetCreditFileResponse(file=file_to_proto(file, working=working))
+            standings = await reports.indicators_of(session, self._catalogue, file)
+        return credit_pb2.GetCreditFileResponse(
+            file=file_to_proto(file, working=working),
+            indicators=[standing_to_proto(each) for each in standings],
+        )
 
     async def ListCreditFiles(
         self, request: credit_pb2.ListCreditFilesRequest, context: Context
@@ -140,7 +120,7 @@ class RatingDoor:
                 rating_id=rating_id,
             )
         return scores_pb2.ExplainScoreResponse(
-            rating=rating_to_proto(found.rating),
+            rating=rating_to_proto(found.rating, reads=found.reads),
             lines=[
                 scores_pb2.ScoreLine(
                     code=line.code,
@@ -150,6 +130,7 @@ class RatingDoor:
                     observed_on=wire.date_to_proto(line.observed_on),
                     source_id=found.sources.get(line.entry, ""),
                     points_centi=line.points_centi,
+                    expires_on=wire.date_to_proto(line.expires_on),
                 )
                 for line in found.explanation.lines
             ],
@@ -165,15 +146,16 @@ class RatingDoor:
         caller = caller_of(context)
         rating_id = parse_id("rating_id", request.rating_id)
         async with self._database.transaction(institution_id=caller.institution_id) as session:
-            stored, derived, altered = await reports.rederive_rating(
+            found = await reports.rederive_rating(
                 session, caller, self._catalogue, request.county_code, rating_id
             )
+        derived = found.derivation
         return scores_pb2.RederiveRatingResponse(
-            stored=rating_to_proto(stored),
-            derived=rating_to_proto(derived.again),
-            identical=derived.identical and not altered,
+            stored=rating_to_proto(found.stored, reads=found.reads),
+            derived=rating_to_proto(derived.again, reads=found.reads),
+            identical=derived.identical and not found.altered,
             differing=derived.differing,
-            altered_inputs=altered,
+            altered_inputs=found.altered,
             same_terms=derived.same_terms,
         )
 
@@ -285,7 +267,9 @@ class RatingDoor:
             household_id=str(household_id),
             as_of=wire.date_to_proto(report.as_of),
             index_centi=report.file.score_centi,
-            rating=rating_to_proto(report.explained.rating) if report.explained else None,
+            rating=rating_to_proto(report.explained.rating, reads=report.explained.reads)
+            if report.explained
+            else None,
             words=why.words if why else (),
             words_zh=why.words_zh if why else (),
             next_grade=next_to_proto(why.next_grade) if why else None,
@@ -307,13 +291,3 @@ class RatingDoor:
                 for each in report.external_scores
             ],
         )
-
-
-def _indicator(message: credit_pb2.Indicator) -> Indicator:
-    has_value = message.HasField("value")
-    return Indicator(
-        household_id=parse_id("household_id", message.household_id),
-        code=message.code,
-        value=message.value if has_value else int(message.applies),
-        observed_on=wire.date_from_proto("observed_on", message.observed_on),
-    )

@@ -1,8 +1,15 @@
 """Credit over gRPC: values to messages and back, for every door."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
-from liandong.credit.v1 import credit_pb2, limits_pb2, scores_pb2, standing_pb2
+from liandong.credit.v1 import (
+    credit_pb2,
+    indicators_pb2,
+    limits_pb2,
+    scores_pb2,
+    standing_pb2,
+)
 
 from services.credit.model import (
     CreditFile,
@@ -10,8 +17,10 @@ from services.credit.model import (
     Measure,
     MeasureKind,
     MeasureState,
+    Observed,
     Rating,
 )
+from services.credit.reports import Standing
 from services.credit.rules.explaining import NextGrade
 from services.kernel import wire
 from services.kernel.ids import parse_id
@@ -24,6 +33,7 @@ STATES = {
     "not_met": scores_pb2.LINE_STATE_NOT_MET,
     "missing": scores_pb2.LINE_STATE_MISSING,
     "waived": scores_pb2.LINE_STATE_WAIVED,
+    "stale": scores_pb2.LINE_STATE_STALE,
 }
 KINDS = {
     MeasureKind.SANCTION: standing_pb2.MEASURE_KIND_SANCTION,
@@ -72,7 +82,53 @@ def file_to_proto(file: CreditFile, *, working: str = "") -> credit_pb2.CreditFi
     )
 
 
-def rating_to_proto(rating: Rating, *, inputs: bool = True) -> scores_pb2.Rating:
+def inputs_to_proto(rating: Rating, reads: Sequence[str]) -> list[scores_pb2.PinnedInput]:
+    """A rating's inputs by code, with what the scheme reads and nobody had observed."""
+    pinned = [
+        scores_pb2.PinnedInput(
+            code=code,
+            value=seen.value,
+            observed_on=wire.date_to_proto(seen.observed_on),
+            entry=seen.entry,
+            state=state_of(seen),
+            expires_on=wire.date_to_proto(seen.expires_on),
+        )
+        for code, seen in rating.inputs.items()
+    ]
+    pinned += [
+        scores_pb2.PinnedInput(code=code, state=state_of(None))
+        for code in reads
+        if code not in rating.inputs
+    ]
+    return sorted(pinned, key=lambda each: each.code)
+
+
+def state_of(seen: Observed | None) -> indicators_pb2.InputState.ValueType:
+    """How an indicator stands."""
+    if seen is None:
+        return indicators_pb2.INPUT_STATE_MISSING
+    return indicators_pb2.INPUT_STATE_STALE if seen.stale else indicators_pb2.INPUT_STATE_FRESH
+
+
+def standing_to_proto(standing: Standing) -> indicators_pb2.IndicatorState:
+    """How one indicator of a household stands."""
+    seen, entry = standing.seen, standing.entry
+    return indicators_pb2.IndicatorState(
+        code=standing.rule.code,
+        state=state_of(seen),
+        value=seen.value if seen else None,
+        unit=standing.rule.unit,
+        observed_on=wire.date_to_proto(seen.observed_on) if seen else None,
+        expires_on=wire.date_to_proto(seen.expires_on) if seen else None,
+        source_id=entry.source_id if entry else "",
+        evidence_sha256=entry.evidence_sha256 if entry else "",
+        programme=standing.programme,
+    )
+
+
+def rating_to_proto(
+    rating: Rating, *, inputs: bool = True, reads: Sequence[str] = ()
+) -> scores_pb2.Rating:
     """A rating, with or without its inputs."""
     override = rating.pins.override
     return scores_pb2.Rating(
@@ -90,15 +146,7 @@ def rating_to_proto(rating: Rating, *, inputs: bool = True) -> scores_pb2.Rating
         valid_until=wire.date_to_proto(rating.valid_until),
         working=rating.working,
         honour=rating.honour,
-        inputs=[
-            scores_pb2.PinnedInput(
-                code=code,
-                value=seen.value,
-                observed_on=wire.date_to_proto(seen.observed_on),
-                entry=seen.entry,
-            )
-            for code, seen in (sorted(rating.inputs.items()) if inputs else ())
-        ],
+        inputs=inputs_to_proto(rating, reads) if inputs else (),
         holds=[
             scores_pb2.PinnedHold(
                 code=hold.code,

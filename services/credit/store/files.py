@@ -1,9 +1,9 @@
-"""Credit: SQL of credit files, indicators and ratings."""
+"""Credit: SQL of credit files and ratings."""
 
 import json
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -16,7 +16,7 @@ from services.credit.model import (
     Expired,
     Hold,
     Household,
-    Indicator,
+    Last,
     Observed,
     Override,
     Pins,
@@ -109,6 +109,19 @@ async def lock_files(
     return [_file(row) for row in rows]
 
 
+async def read_files(
+    session: AsyncSession, county_code: str, household_ids: Sequence[UUID]
+) -> list[CreditFile]:
+    """The same without holding them."""
+    rows = await fetch(
+        session,
+        f"{_FILE} WHERE county_code = $1 AND household_id = ANY($2::uuid[]) ORDER BY household_id",
+        county_code,
+        household_ids,
+    )
+    return [_file(row) for row in rows]
+
+
 async def lock_chunk(
     session: AsyncSession, county_code: str, within: str, *, after: UUID, limit: int
 ) -> list[CreditFile]:
@@ -161,52 +174,6 @@ async def find_areas(
         household_ids,
     )
     return {row["household_id"]: row["area_code"] for row in rows}
-
-
-async def add_indicators(
-    session: AsyncSession,
-    county_code: str,
-    indicators: Sequence[Indicator],
-    *,
-    source_id: str,
-    person_id: str,
-) -> None:
-    """Write observations down, in the order given."""
-    rows = [(i.household_id, i.code, i.value, i.observed_on) for i in indicators]
-    await execute(
-        session,
-        """INSERT INTO indicator (county_code, source_id, person_id, household_id, code, value,
-                                  observed_on)
-           SELECT $1, $2, $3, household_id, code, value, observed_on
-           FROM unnest($4::uuid[], $5::text[], $6::bigint[], $7::date[]) WITH ORDINALITY
-                AS i (household_id, code, value, observed_on, place)
-           ORDER BY place""",
-        county_code,
-        source_id,
-        person_id,
-        *columns(rows, 4),
-    )
-
-
-async def find_inputs(
-    session: AsyncSession, county_code: str, household_ids: Sequence[UUID], *, on: date
-) -> dict[UUID, dict[str, Observed]]:
-    """What was observed last of each household up to a day; of one day the later entry counts."""
-    rows = await fetch(
-        session,
-        """SELECT DISTINCT ON (household_id, code) household_id, code, value, observed_on, entry
-           FROM indicator
-           WHERE county_code = $1 AND household_id = ANY($2::uuid[]) AND observed_on <= $3
-           ORDER BY household_id, code, observed_on DESC, entry DESC""",
-        county_code,
-        household_ids,
-        on,
-    )
-    found: defaultdict[UUID, dict[str, Observed]] = defaultdict(dict)
-    for row in rows:
-        observed = Observed(row["value"], row["observed_on"], row["entry"])
-        found[row["household_id"]][row["code"]] = observed
-    return found
 
 
 async def find_rated_inputs(
@@ -267,6 +234,23 @@ async def find_ratings(
     return {row["rating_id"]: _rating(row) for row in rows}
 
 
+async def find_lasts(
+    session: AsyncSession, county_code: str, rating_ids: Sequence[UUID]
+) -> dict[UUID, Last]:
+    """Of ratings what a re-score must know, by household."""
+    rows = await fetch(
+        session,
+        """SELECT household_id, limit_fen, (pins -> 'override')::text AS override FROM rating
+           WHERE county_code = $1 AND rating_id = ANY($2::uuid[])""",
+        county_code,
+        rating_ids,
+    )
+    return {
+        household_id: Last(Fen(limit_fen), _override(json.loads(said)) if said else None)
+        for household_id, limit_fen, said in rows
+    }
+
+
 async def list_ratings(
     session: AsyncSession, county_code: str, household_id: UUID, *, before: UUID, limit: int
 ) -> list[Rating]:
@@ -283,37 +267,31 @@ async def list_ratings(
     return [_rating(row) for row in rows]
 
 
-async def find_entries(
-    session: AsyncSession, county_code: str, household_id: UUID, entries: Sequence[int]
-) -> dict[int, tuple[str, int, date, str]]:
-    """Observations by their entry: code, value, day and who observed."""
-    rows = await fetch(
-        session,
-        """SELECT entry, code, value, observed_on, source_id FROM indicator
-           WHERE county_code = $1 AND household_id = $2 AND entry = ANY($3::bigint[])""",
-        county_code,
-        household_id,
-        entries,
-    )
-    return {
-        row["entry"]: (row["code"], row["value"], row["observed_on"], row["source_id"])
-        for row in rows
-    }
-
-
 def _inputs_to_json(inputs: Mapping[str, Observed]) -> str:
-    return json.dumps(
-        {
-            code: {"value": o.value, "observed_on": o.observed_on.isoformat(), "entry": o.entry}
-            for code, o in inputs.items()
-        }
-    )
+    return json.dumps({code: _input_to_json(seen) for code, seen in inputs.items()})
+
+
+def _input_to_json(seen: Observed) -> dict[str, object]:
+    said: dict[str, object] = {
+        "value": seen.value,
+        "observed_on": seen.observed_on.isoformat(),
+        "entry": seen.entry,
+    }
+    if seen.expires_on is not None:
+        said |= {"expires_on": seen.expires_on.isoformat(), "stale": seen.stale}
+    return said
 
 
 def _inputs_from_json(text: str) -> dict[str, Observed]:
     return {
-        code: Observed(o["value"], date.fromisoformat(o["observed_on"]), o["entry"])
-        for code, o in json.loads(text).items()
+        code: Observed(
+            value=said["value"],
+            observed_on=date.fromisoformat(said["observed_on"]),
+            entry=said["entry"],
+            expires_on=date.fromisoformat(said["expires_on"]) if "expires_on" in said else None,
+            stale=said.get("stale", False),
+        )
+        for code, said in json.loads(text).items()
     }
 
 
@@ -337,10 +315,6 @@ def _pins_to_json(pins: Pins) -> str:
 
 def _pins_from_json(text: str) -> Pins:
     said = json.loads(text)
-    override = None
-    if "override" in said:
-        review_id, grade, limit_fen = said["override"]
-        override = Override(UUID(review_id), grade, None if limit_fen is None else Fen(limit_fen))
     return Pins(
         waived=tuple(said.get("waived", ())),
         holds=tuple(
@@ -349,9 +323,14 @@ def _pins_from_json(text: str) -> Pins:
         ),
         reward_fen=Fen(said.get("reward_fen", 0)),
         cap_fen=said.get("cap_fen"),
-        override=override,
+        override=_override(said["override"]) if "override" in said else None,
         terms_digest=said.get("terms_digest", ""),
     )
+
+
+def _override(said: Sequence[Any]) -> Override:
+    review_id, grade, limit_fen = said
+    return Override(UUID(review_id), grade, None if limit_fen is None else Fen(limit_fen))
 
 
 _ADD_RATINGS = """

@@ -105,7 +105,9 @@ async def find_exposures(
                       AS open_loans,
                   count(*) FILTER (WHERE drawn_fen > repaid_fen AND overdue_on >= $4::date - 1)
                       AS overdue_loans,
-                  count(*) FILTER (WHERE drawn_fen > repaid_fen AND non_performing) AS bad_loans
+                  count(*) FILTER (WHERE drawn_fen > repaid_fen AND non_performing) AS bad_loans,
+                  count(*) FILTER (WHERE settled_on IS NOT NULL) AS settled_loans,
+                  count(*) FILTER (WHERE was_overdue) AS late_loans
            FROM exposure WHERE county_code = $1 AND household_id = ANY($2::uuid[])
            GROUP BY household_id""",
         county_code,
@@ -122,6 +124,8 @@ async def find_exposures(
             open_loans=row["open_loans"],
             overdue_loans=row["overdue_loans"],
             bad_loans=row["bad_loans"],
+            settled_loans=row["settled_loans"],
+            late_loans=row["late_loans"],
         )
         for row in rows
     }
@@ -244,7 +248,7 @@ async def note_overdue(
     """Loans that were overdue at a day close, and whether they are bad."""
     await execute(
         session,
-        """UPDATE exposure AS e SET overdue_on = l.day, non_performing = l.bad
+        """UPDATE exposure AS e SET overdue_on = l.day, non_performing = l.bad, was_overdue = true
            FROM unnest($2::uuid[], $3::date[], $4::boolean[]) AS l (loan_id, day, bad)
            WHERE e.county_code = $1 AND e.loan_id = l.loan_id""",
         county_code,

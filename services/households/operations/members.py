@@ -30,6 +30,7 @@ from services.households.operations.shared import (
 )
 from services.households.rules import people as rules
 from services.households.rules import registration
+from services.households.store import files as file_store
 from services.households.store import people as store
 from services.households.store import records
 from services.households.store import registration as registry_store
@@ -119,8 +120,7 @@ async def _person(
     person_id = ids.new_id()
     sealed = keys.seal_person(person_id, entry.name, number, entry.line.phone)
     likeness = keys.likeness_key(county_code, entry.name, number)
-    row = (county_code, person_id, key, sealed, likeness)
-    await registry_store.insert_people(session, [row])
+    await file_store.insert_people(session, county_code, [(person_id, key, sealed, likeness)])
     await store.note_duplicates(session, county_code, [(person_id, likeness)], today)
     return person_id
 
@@ -374,7 +374,7 @@ async def _require_new(
     found = await registry_store.find(
         session, founded.county_code, areas=[], household_numbers=[number], identity_keys=[]
     )
-    if number in found.household_numbers:
+    if number in found.household_ids:
         rule = registration.RULES["HOUSEHOLD_EXISTS"]
         raise Conflict("HOUSEHOLD_EXISTS", rule.en, message_zh=rule.zh)
     await require_known_area(session, caller, founded.county_code, founded.area_code, "area_code")

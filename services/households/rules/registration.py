@@ -18,6 +18,7 @@ from services.households.model import (
     Honour,
     Known,
     Labour,
+    LeaveReason,
     Line,
     Person,
     Refusal,
@@ -79,6 +80,24 @@ STATUS_WORDS: Final = MappingProxyType(
         "临界困难户": RegistrationStatus.NEAR_POOR,
         "非贫困户": RegistrationStatus.NON_POOR,
         "五保户": RegistrationStatus.FIVE_GUARANTEE,
+    }
+)
+STANDING_WORDS: Final = MappingProxyType(
+    {
+        **STATUS_WORDS,
+        "清退户": RegistrationStatus.DELISTED,
+        "标注户": RegistrationStatus.FLAGGED,
+        "死亡户": RegistrationStatus.DECEASED,
+        "脱贫户": RegistrationStatus.EXITED,
+    }
+)
+"""Every status that a household can have; one is registered only with those of `STATUS_WORDS`."""
+LEAVE_WORDS: Final = MappingProxyType(
+    {
+        "迁出": LeaveReason.MOVED,
+        "婚出": LeaveReason.MARRIED_OUT,
+        "死亡": LeaveReason.DIED,
+        "登记有误": LeaveReason.CORRECTION,
     }
 )
 HONOUR_WORDS: Final = MappingProxyType(
@@ -156,6 +175,24 @@ RULES: Final[Mapping[str, Rule]] = MappingProxyType(
             "must be empty or one of " + " ".join(LABOUR_WORDS), "劳动能力不在规定用语之内"
         ),
         "PHONE_MALFORMED": Rule("must be empty or a phone number", "电话格式不正确"),
+        "LEAVE_REASON_UNKNOWN": Rule(
+            "must be one of " + " ".join(LEAVE_WORDS), "离户原因不在规定用语之内"
+        ),
+        "NOT_A_MEMBER": Rule("nobody leaves who was no member", "该人不是本户成员"),
+        "LAST_MEMBER": Rule("only a death empties a household", "户内最后一名成员不得迁出"),
+        "DATE_TOO_EARLY": Rule("must not be before the joining", "早于入户日期"),
+        "DATE_DIFFERS": Rule(
+            "the day of joining does not change by file", "入户日期不得通过文件变更"
+        ),
+        "STATUS_NOT_YOURS": Rule(
+            "only the poverty office changes a status", "登记状态只能由扶贫办变更"
+        ),
+        "STATUS_STEP_FORBIDDEN": Rule(
+            "does not follow the household's status", "登记状态不能这样变更"
+        ),
+        "HOUSEHOLD_IS_ALIAS": Rule(
+            "the record is an alias; change the one that stands for it", "该户已并入其他户"
+        ),
     }
 )
 
@@ -226,9 +263,7 @@ def phone_fault(phone: str) -> str:
 def read_line(line: Line, today: date) -> Entry | Refusal:
     """Hold a line against what can be said of it alone; the first wrong column counts."""
     if line.unreadable:
-        # A line cut short lacks its last columns; one with too many has none to blame.
-        lacking = next((column for column in NEEDED if not getattr(line, column)), "")
-        return Refusal(line.line_number, lacking, "", "LINE_UNREADABLE")
+        return Refusal(line.line_number, lacking(line), "", "LINE_UNREADABLE")
     number = line.household_number.strip()
     if reason := number_fault(number, today):
         return refuse(line, "household_number", reason)
@@ -258,6 +293,8 @@ def read_line(line: Line, today: date) -> Entry | Refusal:
         return refuse(line, "labour", "LABOUR_UNKNOWN")
     if reason := phone_fault(line.phone):
         return refuse(line, "phone", reason)
+    if line.left_on or line.leave_reason:
+        return refuse(line, "leave_reason", "NOT_A_MEMBER")
     return Entry(line, number, name, relation, status, honour, labour, registered_on)
 
 
@@ -265,6 +302,11 @@ _RELATIONS: Final = {**RELATION_WORDS, **{word.value: word for word in Relation}
 _LABOURS: Final = {**LABOUR_WORDS, **{word.value: word for word in Labour}}
 _HONOURS: Final = {**HONOUR_WORDS, **{word.value: word for word in Honour}}
 _STATUSES: Final = {**STATUS_WORDS, **{word.value: word for word in STATUS_WORDS.values()}}
+
+
+def lacking(line: Line) -> str:
+    """The column to blame: a line cut short lacks its last, one with too many has none."""
+    return next((column for column in NEEDED if not getattr(line, column)), "")
 
 
 def refuse(line: Line, column: str, reason: str) -> Refusal:
@@ -408,7 +450,8 @@ def prefixes_seen(within: str, areas: Iterable[str]) -> list[str]:
 # --- masks ----------------------------------------------------------------------------------------
 
 _WORDS_SHOWN: Final = frozenset(
-    "".join((*RELATION_WORDS, *LABOUR_WORDS, *STATUS_WORDS, *HONOUR_WORDS)) + " 　,.-/_()()"
+    "".join((*RELATION_WORDS, *LABOUR_WORDS, *STANDING_WORDS, *HONOUR_WORDS, *LEAVE_WORDS))
+    + " 　,.-/_()()"
 )
 _DAY_SHOWN: Final = frozenset("0123456789-/. 年月日〇零一二三四五六七八九十")
 _DIGITS_MANY = re.compile(r"[0-9]{11,}")
@@ -453,7 +496,7 @@ def shown(column: str, value: str) -> str:
         if _IDENTITY_INSIDE.fullmatch(value.strip()):
             return mask_identity(value.strip())
         return "".join(c if c.isascii() and c.isprintable() else "*" for c in value[:_SHOWN_MAX])
-    alphabet = _DAY_SHOWN if column == "registered_on" else _WORDS_SHOWN
+    alphabet = _DAY_SHOWN if column in {"registered_on", "left_on"} else _WORDS_SHOWN
     text = "".join(c if c in alphabet else "*" for c in value[:_SHOWN_MAX])
     return _DIGITS_MANY.sub(lambda run: "*" * len(run[0]), text)
 

@@ -1,9 +1,7 @@
 """The registry itself over gRPC: areas, registration, import, reading."""
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
-from typing import Final, TypeVar
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 from liandong.households.v1 import households_pb2, households_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -14,14 +12,12 @@ from services.households.model import (
     Household,
     Line,
     Person,
-    Refusal,
     RegistrationStatus,
 )
 from services.households.operations import registration as operations
-from services.households.operations.registration import Chunk, Trial
 from services.households.operations.shared import IDENTITY_ROLES, Keys, require_county
 from services.households.rules import registration as rules
-from services.households.servicer import shared
+from services.households.servicer import files, shared
 from services.households.store import registration as store
 from services.kernel import wire
 from services.kernel.caller import Caller, require_role
@@ -29,8 +25,6 @@ from services.kernel.database import Database
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
 from services.kernel.rpc import Context, caller_of
-
-R = TypeVar("R")
 
 REGISTRAR_ROLES: Final = (*sorted(IDENTITY_ROLES), "operator")
 
@@ -126,41 +120,25 @@ class HouseholdsServicer(households_pb2_grpc.HouseholdsServiceServicer):
             money=False,
         )
 
-    async def ImportHouseholds(
+    def ImportHouseholds(
         self,
         requests: AsyncIterator[households_pb2.ImportHouseholdsRequest],
         context: Context,
     ) -> AsyncIterator[households_pb2.ImportHouseholdsResponse]:
-        """Register households from a file; one chunk is read ahead while one is written."""
-        trial = Trial(set(), set())
-        async with aclosing(_read_ahead(requests)) as read:
-            async for request in read:
-                caller = self._registrar(context, request.county_code)
-                if request.dry_run:
-                    yield await self._try_chunk(caller, request, trial)
-                else:
-                    yield await self._import_chunk(caller, request)
+        """Register or update households from a file."""
+        caller = caller_of(context)
+        require_role(caller, REGISTRAR_ROLES)
+        return files.import_file(self._database, self._keys, caller, requests)
 
-    async def _import_chunk(
-        self, caller: Caller, request: households_pb2.ImportHouseholdsRequest
-    ) -> households_pb2.ImportHouseholdsResponse:
-        async def work(session: AsyncSession) -> households_pb2.ImportHouseholdsResponse:
-            chunk = await operations.import_lines(
-                session, caller, request.county_code, _lines(request), self._keys
-            )
-            return _chunk_to_proto(request.request_id, chunk, dry_run=False)
-
-        response_type = households_pb2.ImportHouseholdsResponse
-        return await once(self._database, caller, request, response_type, work, money=False)
-
-    async def _try_chunk(
-        self, caller: Caller, request: households_pb2.ImportHouseholdsRequest, trial: Trial
-    ) -> households_pb2.ImportHouseholdsResponse:
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
-            chunk = await operations.try_lines(
-                session, caller, request.county_code, _lines(request), self._keys, trial=trial
-            )
-        return _chunk_to_proto(request.request_id, chunk, dry_run=True)
+    def ExportHouseholds(
+        self,
+        requests: AsyncIterator[households_pb2.ExportHouseholdsRequest],
+        context: Context,
+    ) -> AsyncIterator[households_pb2.ExportHouseholdsResponse]:
+        """The registry in the form of a household file."""
+        caller = caller_of(context)
+        require_role(caller, REGISTRAR_ROLES)
+        return files.export_file(self._database, self._keys, caller, requests)
 
     async def GetHousehold(
         self, request: households_pb2.GetHouseholdRequest, context: Context
@@ -214,38 +192,6 @@ class HouseholdsServicer(households_pb2_grpc.HouseholdsServiceServicer):
         return caller
 
 
-async def _read_ahead(requests: AsyncIterator[R]) -> AsyncGenerator[R, None]:
-    """The same requests; each is read, and held against its proto's rules, before it is needed."""
-    ahead = asyncio.ensure_future(anext(requests, None))
-    try:
-        while (request := await ahead) is not None:
-            ahead = asyncio.ensure_future(anext(requests, None))
-            yield request
-    finally:
-        ahead.cancel()
-        await asyncio.gather(ahead, return_exceptions=True)
-
-
-def _lines(request: households_pb2.ImportHouseholdsRequest) -> list[Line]:
-    return [
-        Line(
-            line.line_number,
-            line.household_number,
-            line.village_code,
-            line.relation,
-            line.name,
-            line.identity_number,
-            line.phone,
-            line.registration_status,
-            line.honour,
-            line.labour,
-            line.registered_on,
-            line.unreadable,
-        )
-        for line in request.lines
-    ]
-
-
 def _lines_of_household(request: households_pb2.RegisterHouseholdRequest) -> list[Line]:
     status = _STATUSES_IN[request.status]
     return [
@@ -265,35 +211,6 @@ def _lines_of_household(request: households_pb2.RegisterHouseholdRequest) -> lis
         )
         for index, member in enumerate(request.members)
     ]
-
-
-def _refusal_to_proto(refusal: Refusal) -> households_pb2.RefusedLine:
-    rule = rules.RULES[refusal.reason]
-    return households_pb2.RefusedLine(
-        line_number=refusal.line_number,
-        column=refusal.column,
-        value=refusal.value,
-        reason=refusal.reason,
-        message=rule.en,
-        message_zh=rule.zh,
-    )
-
-
-def _chunk_to_proto(
-    request_id: str, chunk: Chunk, *, dry_run: bool
-) -> households_pb2.ImportHouseholdsResponse:
-    return households_pb2.ImportHouseholdsResponse(
-        request_id=request_id,
-        households=[
-            households_pb2.ImportedHousehold(
-                household_number=household.household_number,
-                household_id="" if dry_run else str(household.household_id),
-            )
-            for household in chunk.households
-        ],
-        people=chunk.people_count,
-        refused=[_refusal_to_proto(refusal) for refusal in chunk.refusals],
-    )
 
 
 def _to_proto(household: Household, people: Sequence[Person]) -> households_pb2.Household:

@@ -237,10 +237,11 @@ async def members_as_known(
     aliases = await database.fetch(session, _ALIASES, county_code, household_id, known_by)
     household_ids = [household_id, *(row["household_id"] for row in aliases)]
     rows = await database.fetch(session, _MEMBERS, county_code, household_ids, known_by)
-    return [_membership(row) for row in rows]
+    return [membership_of(row) for row in rows]
 
 
-def _membership(row: Any) -> Membership:
+def membership_of(row: Any) -> Membership:
+    """A person's place, who it is still sealed."""
     return Membership(
         person_id=row["person_id"],
         household_id=row["household_id"],
@@ -264,7 +265,7 @@ async def memberships_of(
         county_code,
         list(person_ids),
     )
-    return {row["person_id"]: _membership(row) for row in rows}
+    return {row["person_id"]: membership_of(row) for row in rows}
 
 
 async def membership_source(

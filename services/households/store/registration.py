@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +13,6 @@ from services.households.model import (
     Honour,
     Household,
     RegistrationStatus,
-    Relation,
 )
 from services.kernel import database
 
@@ -26,7 +24,8 @@ class Found:
     """What the registry has of the codes, numbers and keyed hashes that were asked for."""
 
     areas: frozenset[str]
-    household_numbers: frozenset[str]
+    household_ids: Mapping[str, UUID]
+    """By the household's number."""
     identity_keys: frozenset[bytes]
     """Of people in some household."""
     dead_keys: frozenset[bytes]
@@ -58,19 +57,26 @@ async def find(
     """Look up everything that a chunk names, in one statement."""
     rows = await database.fetch(
         session,
-        """SELECT 'a' AS kind, area_code AS code, NULL::bytea AS key, NULL::uuid AS person_id,
+        """SELECT 'a' AS kind, area_code AS code, NULL::bytea AS key, NULL::uuid AS id,
                   false AS seated, false AS dead
            FROM area
            WHERE county_code = $1 AND area_code = ANY ($2::text[])
              AND level IN ('village', 'villager_group')
            UNION ALL
-           SELECT 'h', household_number, NULL, NULL, false, false FROM household
-           WHERE county_code = $1 AND household_number = ANY ($3::text[])
+           -- One descent of an index for each, however large the table: OFFSET keeps it lateral.
+           SELECT 'h', asked.number, NULL, h.household_id, false, false
+           FROM unnest($3::text[]) AS asked (number)
+           CROSS JOIN LATERAL (
+               SELECT household_id FROM household
+               WHERE county_code = $1 AND household_number = asked.number OFFSET 0) AS h
            UNION ALL
-           SELECT 'p', NULL, identity_key, p.person_id, m.person_id IS NOT NULL,
-                  p.died_on IS NOT NULL
-           FROM person AS p LEFT JOIN member AS m USING (county_code, person_id)
-           WHERE county_code = $1 AND identity_key = ANY ($4::bytea[])""",
+           SELECT 'p', NULL, asked.key, p.person_id, p.seated, p.dead
+           FROM unnest($4::bytea[]) AS asked (key)
+           CROSS JOIN LATERAL (
+               SELECT person_id, died_on IS NOT NULL AS dead,
+                      EXISTS (SELECT FROM member AS m WHERE m.county_code = $1
+                              AND m.person_id = person.person_id) AS seated
+               FROM person WHERE county_code = $1 AND identity_key = asked.key OFFSET 0) AS p""",
         county_code,
         areas,
         household_numbers,
@@ -78,83 +84,15 @@ async def find(
     )
     return Found(
         areas=frozenset(row["code"] for row in rows if row["kind"] == "a"),
-        household_numbers=frozenset(row["code"] for row in rows if row["kind"] == "h"),
+        household_ids={row["code"]: row["id"] for row in rows if row["kind"] == "h"},
         identity_keys=frozenset(row["key"] for row in rows if row["seated"]),
         dead_keys=frozenset(row["key"] for row in rows if row["dead"]),
         idle={
-            row["key"]: row["person_id"]
+            row["key"]: row["id"]
             for row in rows
             if row["kind"] == "p" and not row["seated"] and not row["dead"]
         },
     )
-
-
-async def insert_households(
-    session: AsyncSession,
-    rows: Sequence[tuple[Household, date]],
-    *,
-    source_id: str,
-    business_date: date,
-) -> None:
-    """Write households, each with the day it was put on the registry."""
-    await _copy(
-        session,
-        "household",
-        (
-            *("county_code", "household_id", "version", "household_number", "area_code"),
-            *("status", "honour", "member_count", "registered_on", "source_id", "business_date"),
-        ),
-        [
-            (
-                household.county_code,
-                household.household_id,
-                household.version,
-                household.household_number,
-                household.area_code,
-                household.status,
-                household.honour or "",
-                household.member_count,
-                registered_on,
-                source_id,
-                business_date,
-            )
-            for household, registered_on in rows
-        ],
-    )
-
-
-async def insert_people(
-    session: AsyncSession, rows: Sequence[tuple[str, UUID, bytes, bytes, bytes]]
-) -> None:
-    """Write people: county, id, key of the identity number, sealed record, key of the likeness."""
-    columns = ("county_code", "person_id", "identity_key", "sealed", "likeness_key")
-    await _copy(session, "person", columns, rows)
-
-
-async def insert_members(
-    session: AsyncSession,
-    rows: Sequence[tuple[str, UUID, UUID, int, Relation, str, date, str, date]],
-) -> None:
-    """
-    Write people's places.
-
-    County, person, household, position, relation, labour, since when, from whom, business date.
-    """
-    columns = (
-        *("county_code", "person_id", "household_id", "position", "relation", "labour"),
-        *("registered_on", "source_id", "business_date"),
-    )
-    await _copy(session, "member", columns, rows)
-
-
-async def _copy(
-    session: AsyncSession, table: str, columns: Sequence[str], rows: Sequence[tuple[object, ...]]
-) -> None:
-    # Binary COPY costs half of unnested arrays here: the driver looks at every element of those.
-    connection = await (await session.connection()).get_raw_connection()
-    driver = connection.driver_connection
-    assert driver is not None
-    await driver.copy_records_to_table(table, records=rows, columns=columns)
 
 
 # --- areas ----------------------------------------------------------------------------------------

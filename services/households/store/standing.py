@@ -1,5 +1,6 @@
 """Status changes and reconciliations of delisted households: the SQL."""
 
+from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
@@ -27,6 +28,13 @@ async def insert_change(
     before: RegistrationStatus,
 ) -> None:
     """Keep a change of status; `household` is as the change made it."""
+    await insert_changes(session, [(household, change, before)])
+
+
+async def insert_changes(
+    session: AsyncSession, changes: Sequence[tuple[Household, StatusChange, RegistrationStatus]]
+) -> None:
+    """Keep changes of status: the household as changed, the change, the status before."""
     await records.insert(
         session,
         "status_change",
@@ -42,6 +50,7 @@ async def insert_change(
                 "reason": change.reason,
                 **records.provenance_row(change.provenance),
             }
+            for household, change, before in changes
         ],
     )
 

@@ -51,7 +51,7 @@ CLAUSES: Mapping[str, tuple[str, ...]] = {
     "monitoring.compliance": ("monitoring.compliance",),
     "monitoring.count_check": ("monitoring.counts",),
     "monitoring.npl_suspension": ("monitoring.breakers[*]",),
-    "monitoring.npl_tolerance": ("monitoring.tolerance_ppm", "monitoring.tolerance_in"),
+    "monitoring.npl_tolerance": ("monitoring.tolerance_ppm",),
     "monitoring.overdue_report": ("monitoring.counts", "monitoring.indicators[*]"),
     "monitoring.ratio": ("monitoring.indicators[*]",),
     "monitoring.recovery_rate": ("monitoring.breakers[*]",),

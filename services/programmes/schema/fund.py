@@ -141,6 +141,9 @@ class SharingModel(Clause):
             raise ValueError("a ratio takes all that is left: it must be the only one, and last")
         if twice := duplicates(list(self.pots)):
             raise ValueError(f"pot {twice[0]} is used twice")
+        # What comes back goes to whoever paid: by one name in one case.
+        if twice := duplicates([*self.pots, *self.parties]):
+            raise ValueError(f"party {twice[0]} bears a loss in two places")
         return self
 
     @property

@@ -243,6 +243,8 @@ class Purpose(Clause):
     def _apart(self) -> Self:
         if self.allowed is None or isinstance(self.allowed, Open):
             return self
+        if not self.allowed:
+            raise ValueError("allowed names no purpose")
         if both := sorted(set(self.prohibited) & set(self.allowed)):
             raise ValueError(f"purpose {both[0]} is both allowed and prohibited")
         return self
@@ -315,9 +317,24 @@ class LoanProduct(Clause):
         most = self.max_principal_fen
         if self.min_principal_fen is not None and most is not None and not isinstance(most, Open):
             in_order(self.min_principal_fen, most)
+        for tier in self.amount_tiers:
+            least = tier.min_principal_fen
+            least = self.min_principal_fen if least is None else least
+            if least is not None and not isinstance(tier.max_principal_fen, Open):
+                in_order(least, tier.max_principal_fen)
         starts = [tier.min_principal_fen for tier in self.pricing_tiers]
         if any(low >= high for low, high in pairwise(starts)):
             raise ValueError("pricing_tiers rise: each min_principal_fen above the one before")
+        return self
+
+    @model_validator(mode="after")
+    def _funded(self) -> Self:
+        floors = [
+            price.min_rate_ppm or 0 for price in self.prices if isinstance(price, RangePricing)
+        ]
+        for source in self.funding_sources:
+            if source.max_rate_ppm is not None and source.max_rate_ppm < max(floors, default=0):
+                raise ValueError(f"funding source {source.id} bears no rate that pricing allows")
         return self
 
     @model_validator(mode="after")
@@ -343,6 +360,12 @@ class LoanProduct(Clause):
             if twice := duplicates(names):
                 raise ValueError(f"{key} names {twice[0]} twice")
         return self
+
+    @property
+    def prices(self) -> tuple[Pricing, ...]:
+        """The product's price and those of its tiers, as far as they are known."""
+        said = (self.pricing, *(tier.pricing for tier in self.pricing_tiers))
+        return tuple(price for price in said if not isinstance(price, Open))
 
     @property
     def settlement_cycles(self) -> tuple[SettlementCycle, ...]:
@@ -398,6 +421,8 @@ class ControlledDrawdown(Clause):
 
     @model_validator(mode="after")
     def _signatures(self) -> Self:
+        if not self.requires:
+            raise ValueError("requires names nothing, so that nothing is controlled")
         if twice := duplicates([need.value for need in self.requires]):
             raise ValueError(f"{twice[0]} is required twice")
         signed = DrawNeed.JOINT_SIGNATURES in self.requires

@@ -112,7 +112,6 @@ class Monitoring(Clause):
     risk_list: RiskList | None = None
     # How far a lender's ratio may be above its ratio over all loans, inclusive (S01).
     tolerance_ppm: OrOpen[RatePpm] | None = None
-    tolerance_in: Literal["everywhere", "deep_poverty"] = "everywhere"
     counts: tuple[Count, ...] = ()
     indicators: tuple[Indicator, ...] = ()
     kpis: tuple[Kpi, ...] = ()

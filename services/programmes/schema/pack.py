@@ -126,12 +126,21 @@ class Pack(Clause):
                     )
         if self.loan_products and self.loans is None:
             raise ValueError("loan_products need the section loans")
+        self._priced()
         drawdown = self.loans.controlled_drawdown if self.loans else None
         offered = {product.id for product in self.loan_products}
         for code in drawdown.products if drawdown else ():
             if code not in offered:
                 raise ValueError(f"controlled_drawdown names {code}, which is no loan product")
         return self
+
+    def _priced(self) -> None:
+        for product in self.loan_products:
+            by_lpr = any(getattr(price, "reference", "") == "lpr" for price in product.prices)
+            if by_lpr and self.loans is not None and self.loans.lpr is None:
+                raise ValueError(
+                    f"loan product {product.id} is priced by loans.lpr, which is missing"
+                )
 
     @model_validator(mode="after")
     def _honours(self) -> Self:

@@ -10,7 +10,6 @@ from services.programmes.schema.values import (
     Code,
     FenAmount,
     Months,
-    Open,
     Organ,
     OrOpen,
     RatePpm,
@@ -25,13 +24,6 @@ class AmountTier(Clause):
     id: Code
     min_principal_fen: FenAmount | None = None
     max_principal_fen: OrOpen[FenAmount]
-
-    @model_validator(mode="after")
-    def _range(self) -> Self:
-        most = self.max_principal_fen
-        if self.min_principal_fen is not None and not isinstance(most, Open):
-            in_order(self.min_principal_fen, most)
-        return self
 
 
 def in_order(least: int, most: int) -> None:
@@ -87,6 +79,8 @@ class UseOfLoan(Clause):
 
     @model_validator(mode="after")
     def _apart(self) -> Self:
+        if self.modes == ():
+            raise ValueError("modes names no mode")
         if both := sorted(set(self.modes or ()) & set(self.prohibited_modes)):
             raise ValueError(f"mode {both[0]} is both allowed and prohibited")
         return self

@@ -288,6 +288,9 @@ class WeightedScoring(_ScoringCommon):
             raise ValueError(f"factor {twice[0]} is declared twice")
         if not self.factors:
             raise ValueError("a weighted scheme needs at least one factor")
+        names = {factor.id for factor in self.factors}
+        if both := [veto.id for veto in self.vetoes if veto.reads in names]:
+            raise ValueError(f"veto {both[0]} reads a factor, whose every score would refuse")
         weights = [f.weight_pct for f in self.factors if not isinstance(f.weight_pct, Open)]
         total, more = sum(weights), len(weights) < len(self.factors)
         # While some are open, the rest must still leave room for them.

@@ -67,6 +67,14 @@ class PaymentControl(Clause):
     public_notice: PublicNotice | None = None
     approved_by: tuple[Organ, ...] = ()
 
+    @model_validator(mode="after")
+    def _controls(self) -> Self:
+        if not self.payments:
+            raise ValueError("payments names none")
+        if not self.audit and self.public_notice is None and not self.approved_by:
+            raise ValueError("a control asks for audit, public_notice or approved_by")
+        return self
+
 
 class FeeSubsidy(Clause):
     """What lenders are paid for lending, and whoever collected the credit data for each file."""

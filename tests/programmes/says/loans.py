@@ -15,6 +15,11 @@ from services.programmes.schema.values import Open, known
 from services.programmes.terms import Terms
 
 
+def age_check(terms: Terms, given: Case) -> None:
+    assert terms.eligibility.max_age == given["max_age"]
+    assert terms.eligibility.age_on == "application"
+
+
 def npl_trigger(terms: Terms, given: Case) -> None:
     npl = known(terms.loans.npl)
     assert isinstance(npl, OverdueNpl)
@@ -79,6 +84,7 @@ def sanction_check(terms: Terms, given: Case) -> None:
 
 
 SAYS: Mapping[str, Callable[[Terms, Case], None]] = {
+    "loans.age_check": age_check,
     "loans.collection_discount": collection_discount,
     "loans.controlled_drawdown": controlled_drawdown,
     "loans.debt_snapshot": debt_snapshot,

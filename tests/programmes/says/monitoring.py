@@ -42,7 +42,7 @@ def recovery_rate(terms: Terms, given: Case) -> None:
 
 
 def npl_tolerance(terms: Terms, given: Case) -> None:
-    tolerated = breakers.tolerance_of(terms.monitoring, deep_poverty=True)
+    tolerated = breakers.tolerance_of(terms.monitoring)
     assert tolerated == given["tolerance_ppm"]
 
 

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.type import date_pb2 as _date_pb2
 from liandong.common.v1 import common_pb2 as _common_pb2
+from liandong.credit.v1 import indicators_pb2 as _indicators_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -31,19 +32,29 @@ class Indicator(_message.Message):
     APPLIES_FIELD_NUMBER: _builtins.int
     OBSERVED_ON_FIELD_NUMBER: _builtins.int
     VALUE_FIELD_NUMBER: _builtins.int
+    EXPIRES_ON_FIELD_NUMBER: _builtins.int
+    EVIDENCE_SHA256_FIELD_NUMBER: _builtins.int
     household_id: _builtins.str
     """The household (UUID)."""
     code: _builtins.str
-    """Code of an adjustment or veto of the programme, e.g. `harmonious_family`."""
+    """Code of the programme's catalogue, e.g. `harmonious_family`."""
     applies: _builtins.bool
     """True when it applies, false to take an earlier observation back."""
     value: _builtins.int
     """Its value where it is a number, e.g. 0 to 100 for a factor of a weighted scheme; it wins over
     `applies`, which stands for 1 and 0.
     """
+    evidence_sha256: _builtins.str
+    """SHA-256 of its evidence, 64 hexadecimal digits; empty for none."""
     @_builtins.property
     def observed_on(self) -> _date_pb2.Date:
         """The day on which it was observed."""
+
+    @_builtins.property
+    def expires_on(self) -> _date_pb2.Date:
+        """Last day on which it counts where its source says one; the programme's refresh rule may end it
+        earlier.
+        """
 
     def __init__(
         self,
@@ -53,10 +64,12 @@ class Indicator(_message.Message):
         applies: _builtins.bool = ...,
         observed_on: _date_pb2.Date | None = ...,
         value: _builtins.int | None = ...,
+        expires_on: _date_pb2.Date | None = ...,
+        evidence_sha256: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "observed_on", b"observed_on", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "expires_on", b"expires_on", "observed_on", b"observed_on", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "applies", b"applies", "code", b"code", "household_id", b"household_id", "observed_on", b"observed_on", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "applies", b"applies", "code", b"code", "evidence_sha256", b"evidence_sha256", "expires_on", b"expires_on", "household_id", b"household_id", "observed_on", b"observed_on", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015
@@ -307,18 +320,24 @@ class GetCreditFileResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FILE_FIELD_NUMBER: _builtins.int
+    INDICATORS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def file(self) -> Global___CreditFile:
         """The file."""
+
+    @_builtins.property
+    def indicators(self) -> _containers.RepeatedCompositeFieldContainer[_indicators_pb2.IndicatorState]:
+        """Every indicator of the programme's catalogue, as it stands today."""
 
     def __init__(
         self,
         *,
         file: Global___CreditFile | None = ...,
+        indicators: _abc.Iterable[_indicators_pb2.IndicatorState] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file", "indicators", b"indicators"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,7 +5,9 @@ import warnings
 
 from liandong.credit.v1 import areas_pb2 as liandong_dot_credit_dot_v1_dot_areas__pb2
 from liandong.credit.v1 import credit_pb2 as liandong_dot_credit_dot_v1_dot_credit__pb2
+from liandong.credit.v1 import indicators_pb2 as liandong_dot_credit_dot_v1_dot_indicators__pb2
 from liandong.credit.v1 import limits_pb2 as liandong_dot_credit_dot_v1_dot_limits__pb2
+from liandong.credit.v1 import rescores_pb2 as liandong_dot_credit_dot_v1_dot_rescores__pb2
 from liandong.credit.v1 import reviews_pb2 as liandong_dot_credit_dot_v1_dot_reviews__pb2
 from liandong.credit.v1 import scores_pb2 as liandong_dot_credit_dot_v1_dot_scores__pb2
 from liandong.credit.v1 import standing_pb2 as liandong_dot_credit_dot_v1_dot_standing__pb2
@@ -44,6 +46,16 @@ class CreditServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.DeclareIndicators = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/DeclareIndicators',
+                request_serializer=liandong_dot_credit_dot_v1_dot_indicators__pb2.DeclareIndicatorsRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_indicators__pb2.DeclareIndicatorsResponse.FromString,
+                _registered_method=True)
+        self.ListIndicatorRules = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/ListIndicatorRules',
+                request_serializer=liandong_dot_credit_dot_v1_dot_indicators__pb2.ListIndicatorRulesRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_indicators__pb2.ListIndicatorRulesResponse.FromString,
+                _registered_method=True)
         self.BatchRecordIndicators = channel.unary_unary(
                 '/liandong.credit.v1.CreditService/BatchRecordIndicators',
                 request_serializer=liandong_dot_credit_dot_v1_dot_credit__pb2.BatchRecordIndicatorsRequest.SerializeToString,
@@ -53,6 +65,16 @@ class CreditServiceStub:
                 '/liandong.credit.v1.CreditService/RateHouseholds',
                 request_serializer=liandong_dot_credit_dot_v1_dot_credit__pb2.RateHouseholdsRequest.SerializeToString,
                 response_deserializer=liandong_dot_credit_dot_v1_dot_credit__pb2.RateHouseholdsResponse.FromString,
+                _registered_method=True)
+        self.StartRescore = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/StartRescore',
+                request_serializer=liandong_dot_credit_dot_v1_dot_rescores__pb2.StartRescoreRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_rescores__pb2.StartRescoreResponse.FromString,
+                _registered_method=True)
+        self.GetRescore = channel.unary_unary(
+                '/liandong.credit.v1.CreditService/GetRescore',
+                request_serializer=liandong_dot_credit_dot_v1_dot_rescores__pb2.GetRescoreRequest.SerializeToString,
+                response_deserializer=liandong_dot_credit_dot_v1_dot_rescores__pb2.GetRescoreResponse.FromString,
                 _registered_method=True)
         self.GetCreditFile = channel.unary_unary(
                 '/liandong.credit.v1.CreditService/GetCreditFile',
@@ -204,9 +226,28 @@ class CreditServiceServicer:
     the database is away, and then nothing was written.
     """
 
+    def DeclareIndicators(self, request, context):
+        """Declare indicators of a programme in a county: range, unit, refresh rule, who may supply each.
+        Each is decided on its own; refused with UNKNOWN_ROLE, RANGE_EMPTY, FACTOR_RANGE,
+        REFRESH_NOT_IN_PROGRAMME or TOO_MANY_ITEMS (beyond the number that the programme states).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListIndicatorRules(self, request, context):
+        """A programme's catalogue: what its scheme, gates, vetoes and standards read, and what the county
+        has declared.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def BatchRecordIndicators(self, request, context):
-        """Record indicators of households, each decided on its own. Refused with UNKNOWN_HOUSEHOLD or
-        UNKNOWN_INDICATOR (a code that the programme in force does not name).
+        """Record indicators of households, each decided on its own, in the name of the institution that
+        calls. Refused with UNKNOWN_HOUSEHOLD, UNKNOWN_INDICATOR (a code that no programme in force
+        names), SUPPLIER_NOT_ENTITLED, INDICATOR_OUT_OF_RANGE, OBSERVED_IN_FUTURE or
+        EXPIRES_BEFORE_OBSERVED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,6 +257,22 @@ class CreditServiceServicer:
         """Rate households of an area under the programme in force and grant their limits. Set-based and
         resumable: the call rates one chunk after the given household and says where it stopped.
         FAILED_PRECONDITION PROGRAMME_VALUE_OPEN when a value that the rule needs is open.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StartRescore(self, request, context):
+        """Rate a whole county or province again, over columns, in the service itself: it goes on after a
+        restart, says only what changed, and leaves validity as it was. A dry run counts who would change
+        grade. FAILED_PRECONDITION RESCORE_RUNNING while another one of the programme runs there.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRescore(self, request, context):
+        """How a re-score goes: progress, changes, grades from and to.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -422,6 +479,16 @@ class CreditServiceServicer:
 
 def add_CreditServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'DeclareIndicators': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeclareIndicators,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_indicators__pb2.DeclareIndicatorsRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_indicators__pb2.DeclareIndicatorsResponse.SerializeToString,
+            ),
+            'ListIndicatorRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListIndicatorRules,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_indicators__pb2.ListIndicatorRulesRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_indicators__pb2.ListIndicatorRulesResponse.SerializeToString,
+            ),
             'BatchRecordIndicators': grpc.unary_unary_rpc_method_handler(
                     servicer.BatchRecordIndicators,
                     request_deserializer=liandong_dot_credit_dot_v1_dot_credit__pb2.BatchRecordIndicatorsRequest.FromString,
@@ -431,6 +498,16 @@ def add_CreditServiceServicer_to_server(servicer, server):
                     servicer.RateHouseholds,
                     request_deserializer=liandong_dot_credit_dot_v1_dot_credit__pb2.RateHouseholdsRequest.FromString,
                     response_serializer=liandong_dot_credit_dot_v1_dot_credit__pb2.RateHouseholdsResponse.SerializeToString,
+            ),
+            'StartRescore': grpc.unary_unary_rpc_method_handler(
+                    servicer.StartRescore,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_rescores__pb2.StartRescoreRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_rescores__pb2.StartRescoreResponse.SerializeToString,
+            ),
+            'GetRescore': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRescore,
+                    request_deserializer=liandong_dot_credit_dot_v1_dot_rescores__pb2.GetRescoreRequest.FromString,
+                    response_serializer=liandong_dot_credit_dot_v1_dot_rescores__pb2.GetRescoreResponse.SerializeToString,
             ),
             'GetCreditFile': grpc.unary_unary_rpc_method_handler(
                     servicer.GetCreditFile,
@@ -589,6 +666,60 @@ class CreditService:
     """
 
     @staticmethod
+    def DeclareIndicators(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/DeclareIndicators',
+            liandong_dot_credit_dot_v1_dot_indicators__pb2.DeclareIndicatorsRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_indicators__pb2.DeclareIndicatorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListIndicatorRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/ListIndicatorRules',
+            liandong_dot_credit_dot_v1_dot_indicators__pb2.ListIndicatorRulesRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_indicators__pb2.ListIndicatorRulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def BatchRecordIndicators(request,
             target,
             options=(),
@@ -632,6 +763,60 @@ class CreditService:
             '/liandong.credit.v1.CreditService/RateHouseholds',
             liandong_dot_credit_dot_v1_dot_credit__pb2.RateHouseholdsRequest.SerializeToString,
             liandong_dot_credit_dot_v1_dot_credit__pb2.RateHouseholdsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StartRescore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/StartRescore',
+            liandong_dot_credit_dot_v1_dot_rescores__pb2.StartRescoreRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_rescores__pb2.StartRescoreResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRescore(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.credit.v1.CreditService/GetRescore',
+            liandong_dot_credit_dot_v1_dot_rescores__pb2.GetRescoreRequest.SerializeToString,
+            liandong_dot_credit_dot_v1_dot_rescores__pb2.GetRescoreResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -7,7 +7,9 @@ from collections import abc as _abc
 from grpc import aio as _aio
 from liandong.credit.v1 import areas_pb2 as _areas_pb2
 from liandong.credit.v1 import credit_pb2 as _credit_pb2
+from liandong.credit.v1 import indicators_pb2 as _indicators_pb2
 from liandong.credit.v1 import limits_pb2 as _limits_pb2
+from liandong.credit.v1 import rescores_pb2 as _rescores_pb2
 from liandong.credit.v1 import reviews_pb2 as _reviews_pb2
 from liandong.credit.v1 import scores_pb2 as _scores_pb2
 from liandong.credit.v1 import standing_pb2 as _standing_pb2
@@ -43,15 +45,33 @@ class CreditServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CreditServiceAsyncStub: ...
+    DeclareIndicators: _grpc.UnaryUnaryMultiCallable[_indicators_pb2.DeclareIndicatorsRequest, _indicators_pb2.DeclareIndicatorsResponse]
+    """Declare indicators of a programme in a county: range, unit, refresh rule, who may supply each.
+    Each is decided on its own; refused with UNKNOWN_ROLE, RANGE_EMPTY, FACTOR_RANGE,
+    REFRESH_NOT_IN_PROGRAMME or TOO_MANY_ITEMS (beyond the number that the programme states).
+    """
+    ListIndicatorRules: _grpc.UnaryUnaryMultiCallable[_indicators_pb2.ListIndicatorRulesRequest, _indicators_pb2.ListIndicatorRulesResponse]
+    """A programme's catalogue: what its scheme, gates, vetoes and standards read, and what the county
+    has declared.
+    """
     BatchRecordIndicators: _grpc.UnaryUnaryMultiCallable[_credit_pb2.BatchRecordIndicatorsRequest, _credit_pb2.BatchRecordIndicatorsResponse]
-    """Record indicators of households, each decided on its own. Refused with UNKNOWN_HOUSEHOLD or
-    UNKNOWN_INDICATOR (a code that the programme in force does not name).
+    """Record indicators of households, each decided on its own, in the name of the institution that
+    calls. Refused with UNKNOWN_HOUSEHOLD, UNKNOWN_INDICATOR (a code that no programme in force
+    names), SUPPLIER_NOT_ENTITLED, INDICATOR_OUT_OF_RANGE, OBSERVED_IN_FUTURE or
+    EXPIRES_BEFORE_OBSERVED.
     """
     RateHouseholds: _grpc.UnaryUnaryMultiCallable[_credit_pb2.RateHouseholdsRequest, _credit_pb2.RateHouseholdsResponse]
     """Rate households of an area under the programme in force and grant their limits. Set-based and
     resumable: the call rates one chunk after the given household and says where it stopped.
     FAILED_PRECONDITION PROGRAMME_VALUE_OPEN when a value that the rule needs is open.
     """
+    StartRescore: _grpc.UnaryUnaryMultiCallable[_rescores_pb2.StartRescoreRequest, _rescores_pb2.StartRescoreResponse]
+    """Rate a whole county or province again, over columns, in the service itself: it goes on after a
+    restart, says only what changed, and leaves validity as it was. A dry run counts who would change
+    grade. FAILED_PRECONDITION RESCORE_RUNNING while another one of the programme runs there.
+    """
+    GetRescore: _grpc.UnaryUnaryMultiCallable[_rescores_pb2.GetRescoreRequest, _rescores_pb2.GetRescoreResponse]
+    """How a re-score goes: progress, changes, grades from and to."""
     GetCreditFile: _grpc.UnaryUnaryMultiCallable[_credit_pb2.GetCreditFileRequest, _credit_pb2.GetCreditFileResponse]
     """One household's credit file: grade, limit and the working of the last rating."""
     ListCreditFiles: _grpc.UnaryUnaryMultiCallable[_credit_pb2.ListCreditFilesRequest, _credit_pb2.ListCreditFilesResponse]
@@ -123,15 +143,33 @@ class CreditServiceAsyncStub(CreditServiceStub):
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    DeclareIndicators: _aio.UnaryUnaryMultiCallable[_indicators_pb2.DeclareIndicatorsRequest, _indicators_pb2.DeclareIndicatorsResponse]  # type: ignore[assignment]
+    """Declare indicators of a programme in a county: range, unit, refresh rule, who may supply each.
+    Each is decided on its own; refused with UNKNOWN_ROLE, RANGE_EMPTY, FACTOR_RANGE,
+    REFRESH_NOT_IN_PROGRAMME or TOO_MANY_ITEMS (beyond the number that the programme states).
+    """
+    ListIndicatorRules: _aio.UnaryUnaryMultiCallable[_indicators_pb2.ListIndicatorRulesRequest, _indicators_pb2.ListIndicatorRulesResponse]  # type: ignore[assignment]
+    """A programme's catalogue: what its scheme, gates, vetoes and standards read, and what the county
+    has declared.
+    """
     BatchRecordIndicators: _aio.UnaryUnaryMultiCallable[_credit_pb2.BatchRecordIndicatorsRequest, _credit_pb2.BatchRecordIndicatorsResponse]  # type: ignore[assignment]
-    """Record indicators of households, each decided on its own. Refused with UNKNOWN_HOUSEHOLD or
-    UNKNOWN_INDICATOR (a code that the programme in force does not name).
+    """Record indicators of households, each decided on its own, in the name of the institution that
+    calls. Refused with UNKNOWN_HOUSEHOLD, UNKNOWN_INDICATOR (a code that no programme in force
+    names), SUPPLIER_NOT_ENTITLED, INDICATOR_OUT_OF_RANGE, OBSERVED_IN_FUTURE or
+    EXPIRES_BEFORE_OBSERVED.
     """
     RateHouseholds: _aio.UnaryUnaryMultiCallable[_credit_pb2.RateHouseholdsRequest, _credit_pb2.RateHouseholdsResponse]  # type: ignore[assignment]
     """Rate households of an area under the programme in force and grant their limits. Set-based and
     resumable: the call rates one chunk after the given household and says where it stopped.
     FAILED_PRECONDITION PROGRAMME_VALUE_OPEN when a value that the rule needs is open.
     """
+    StartRescore: _aio.UnaryUnaryMultiCallable[_rescores_pb2.StartRescoreRequest, _rescores_pb2.StartRescoreResponse]  # type: ignore[assignment]
+    """Rate a whole county or province again, over columns, in the service itself: it goes on after a
+    restart, says only what changed, and leaves validity as it was. A dry run counts who would change
+    grade. FAILED_PRECONDITION RESCORE_RUNNING while another one of the programme runs there.
+    """
+    GetRescore: _aio.UnaryUnaryMultiCallable[_rescores_pb2.GetRescoreRequest, _rescores_pb2.GetRescoreResponse]  # type: ignore[assignment]
+    """How a re-score goes: progress, changes, grades from and to."""
     GetCreditFile: _aio.UnaryUnaryMultiCallable[_credit_pb2.GetCreditFileRequest, _credit_pb2.GetCreditFileResponse]  # type: ignore[assignment]
     """One household's credit file: grade, limit and the working of the last rating."""
     ListCreditFiles: _aio.UnaryUnaryMultiCallable[_credit_pb2.ListCreditFilesRequest, _credit_pb2.ListCreditFilesResponse]  # type: ignore[assignment]
@@ -202,13 +240,36 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
     """
 
     @_abc_1.abstractmethod
+    def DeclareIndicators(
+        self,
+        request: _indicators_pb2.DeclareIndicatorsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_indicators_pb2.DeclareIndicatorsResponse, _abc.Awaitable[_indicators_pb2.DeclareIndicatorsResponse]]:
+        """Declare indicators of a programme in a county: range, unit, refresh rule, who may supply each.
+        Each is decided on its own; refused with UNKNOWN_ROLE, RANGE_EMPTY, FACTOR_RANGE,
+        REFRESH_NOT_IN_PROGRAMME or TOO_MANY_ITEMS (beyond the number that the programme states).
+        """
+
+    @_abc_1.abstractmethod
+    def ListIndicatorRules(
+        self,
+        request: _indicators_pb2.ListIndicatorRulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_indicators_pb2.ListIndicatorRulesResponse, _abc.Awaitable[_indicators_pb2.ListIndicatorRulesResponse]]:
+        """A programme's catalogue: what its scheme, gates, vetoes and standards read, and what the county
+        has declared.
+        """
+
+    @_abc_1.abstractmethod
     def BatchRecordIndicators(
         self,
         request: _credit_pb2.BatchRecordIndicatorsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_credit_pb2.BatchRecordIndicatorsResponse, _abc.Awaitable[_credit_pb2.BatchRecordIndicatorsResponse]]:
-        """Record indicators of households, each decided on its own. Refused with UNKNOWN_HOUSEHOLD or
-        UNKNOWN_INDICATOR (a code that the programme in force does not name).
+        """Record indicators of households, each decided on its own, in the name of the institution that
+        calls. Refused with UNKNOWN_HOUSEHOLD, UNKNOWN_INDICATOR (a code that no programme in force
+        names), SUPPLIER_NOT_ENTITLED, INDICATOR_OUT_OF_RANGE, OBSERVED_IN_FUTURE or
+        EXPIRES_BEFORE_OBSERVED.
         """
 
     @_abc_1.abstractmethod
@@ -221,6 +282,25 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         resumable: the call rates one chunk after the given household and says where it stopped.
         FAILED_PRECONDITION PROGRAMME_VALUE_OPEN when a value that the rule needs is open.
         """
+
+    @_abc_1.abstractmethod
+    def StartRescore(
+        self,
+        request: _rescores_pb2.StartRescoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rescores_pb2.StartRescoreResponse, _abc.Awaitable[_rescores_pb2.StartRescoreResponse]]:
+        """Rate a whole county or province again, over columns, in the service itself: it goes on after a
+        restart, says only what changed, and leaves validity as it was. A dry run counts who would change
+        grade. FAILED_PRECONDITION RESCORE_RUNNING while another one of the programme runs there.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRescore(
+        self,
+        request: _rescores_pb2.GetRescoreRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rescores_pb2.GetRescoreResponse, _abc.Awaitable[_rescores_pb2.GetRescoreResponse]]:
+        """How a re-score goes: progress, changes, grades from and to."""
 
     @_abc_1.abstractmethod
     def GetCreditFile(

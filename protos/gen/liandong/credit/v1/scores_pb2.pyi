@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import date_pb2 as _date_pb2
+from liandong.credit.v1 import indicators_pb2 as _indicators_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -36,6 +37,8 @@ class _LineStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LineState.V
     """Nobody has observed the indicator: it counts for nothing, which is not zero."""
     LINE_STATE_WAIVED: _LineState.ValueType  # 4
     """A deduction that was waived for want of fault."""
+    LINE_STATE_STALE: _LineState.ValueType  # 5
+    """The indicator was observed too long ago: it counts for nothing, which is not zero."""
 
 class LineState(_LineState, metaclass=_LineStateEnumTypeWrapper):
     """What became of a clause in a rating."""
@@ -50,6 +53,8 @@ LINE_STATE_MISSING: LineState.ValueType  # 3
 """Nobody has observed the indicator: it counts for nothing, which is not zero."""
 LINE_STATE_WAIVED: LineState.ValueType  # 4
 """A deduction that was waived for want of fault."""
+LINE_STATE_STALE: LineState.ValueType  # 5
+"""The indicator was observed too long ago: it counts for nothing, which is not zero."""
 Global___LineState: _TypeAlias = LineState  # noqa: Y015
 
 @_typing.final
@@ -82,7 +87,7 @@ class Rating(_message.Message):
     household_id: _builtins.str
     """The household (UUIDv7)."""
     cause: _builtins.str
-    """Why it was made: `rated`, `honour_changed`, `standing_changed` or `reviewed`."""
+    """Why it was made: `rated`, `rescored`, `honour_changed`, `standing_changed` or `reviewed`."""
     programme: _builtins.str
     """Pack version, `id@version`, with its overlay where there is one."""
     score_centi: _builtins.int
@@ -117,7 +122,9 @@ class Rating(_message.Message):
 
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___PinnedInput]:
-        """Indicators as they counted."""
+        """Indicators as they counted, and those of the scheme that did not because they were stale or, where
+        a rating is explained or derived again, missing.
+        """
 
     @_builtins.property
     def holds(self) -> _containers.RepeatedCompositeFieldContainer[Global___PinnedHold]:
@@ -168,15 +175,23 @@ class PinnedInput(_message.Message):
     VALUE_FIELD_NUMBER: _builtins.int
     OBSERVED_ON_FIELD_NUMBER: _builtins.int
     ENTRY_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    EXPIRES_ON_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """Code of the indicator."""
     value: _builtins.int
-    """Its value; yes is 1 and no is 0."""
+    """Its value; yes is 1 and no is 0. Nothing while it is missing."""
     entry: _builtins.int
     """Number of the entry that it was read from."""
+    state: _indicators_pb2.InputState.ValueType
+    """How it stood: only what was fresh counted."""
     @_builtins.property
     def observed_on(self) -> _date_pb2.Date:
         """The day on which it was observed."""
+
+    @_builtins.property
+    def expires_on(self) -> _date_pb2.Date:
+        """Last day on which it counts; unset when it has none."""
 
     def __init__(
         self,
@@ -185,10 +200,12 @@ class PinnedInput(_message.Message):
         value: _builtins.int = ...,
         observed_on: _date_pb2.Date | None = ...,
         entry: _builtins.int = ...,
+        state: _indicators_pb2.InputState.ValueType = ...,
+        expires_on: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["observed_on", b"observed_on"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_on", b"expires_on", "observed_on", b"observed_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "entry", b"entry", "observed_on", b"observed_on", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "entry", b"entry", "expires_on", b"expires_on", "observed_on", b"observed_on", "state", b"state", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -204,7 +221,7 @@ class PinnedHold(_message.Message):
     GRADE_TOO_FIELD_NUMBER: _builtins.int
     UNTIL_FIELD_NUMBER: _builtins.int
     code: _builtins.str
-    """`observation:<veto>`, `sanction:<id>`, `breaker:<area>` or `review`."""
+    """`observation:<veto>`, `stale:<veto>`, `sanction:<id>`, `breaker:<area>`, `lapsed` or `review`."""
     grade_too: _builtins.bool
     """True when it took the grade as well as the limit."""
     @_builtins.property
@@ -269,6 +286,7 @@ class ScoreLine(_message.Message):
     OBSERVED_ON_FIELD_NUMBER: _builtins.int
     SOURCE_ID_FIELD_NUMBER: _builtins.int
     POINTS_CENTI_FIELD_NUMBER: _builtins.int
+    EXPIRES_ON_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """The adjustment or factor."""
     indicator: _builtins.str
@@ -285,6 +303,10 @@ class ScoreLine(_message.Message):
     def observed_on(self) -> _date_pb2.Date:
         """The day on which it was observed."""
 
+    @_builtins.property
+    def expires_on(self) -> _date_pb2.Date:
+        """Last day on which the observation counts; unset when it has none."""
+
     def __init__(
         self,
         *,
@@ -295,10 +317,11 @@ class ScoreLine(_message.Message):
         observed_on: _date_pb2.Date | None = ...,
         source_id: _builtins.str = ...,
         points_centi: _builtins.int = ...,
+        expires_on: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "observed_on", b"observed_on", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "expires_on", b"expires_on", "observed_on", b"observed_on", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "code", b"code", "indicator", b"indicator", "observed_on", b"observed_on", "points_centi", b"points_centi", "source_id", b"source_id", "state", b"state", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_value", b"_value", "code", b"code", "expires_on", b"expires_on", "indicator", b"indicator", "observed_on", b"observed_on", "points_centi", b"points_centi", "source_id", b"source_id", "state", b"state", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__value: _TypeAlias = _typing.Literal["value"]  # noqa: Y015
     _WhichOneofArgType__value: _TypeAlias = _typing.Literal["_value", b"_value"]  # noqa: Y015

@@ -453,6 +453,8 @@ class HouseholdLine(_message.Message):
     UNREADABLE_FIELD_NUMBER: _builtins.int
     LABOUR_FIELD_NUMBER: _builtins.int
     REGISTERED_ON_FIELD_NUMBER: _builtins.int
+    LEFT_ON_FIELD_NUMBER: _builtins.int
+    LEAVE_REASON_FIELD_NUMBER: _builtins.int
     line_number: _builtins.int
     """Line number in the file, the header being line 1."""
     household_number: _builtins.str
@@ -477,6 +479,10 @@ class HouseholdLine(_message.Message):
     """劳动能力."""
     registered_on: _builtins.str
     """登记日期, an ISO day."""
+    left_on: _builtins.str
+    """离户日期, an ISO day: the person left a household that exists. Only in an update."""
+    leave_reason: _builtins.str
+    """离户原因: 迁出, 婚出, 死亡 or 登记有误."""
     def __init__(
         self,
         *,
@@ -492,10 +498,12 @@ class HouseholdLine(_message.Message):
         unreadable: _builtins.str = ...,
         labour: _builtins.str = ...,
         registered_on: _builtins.str = ...,
+        left_on: _builtins.str = ...,
+        leave_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["honour", b"honour", "household_number", b"household_number", "identity_number", b"identity_number", "labour", b"labour", "line_number", b"line_number", "name", b"name", "phone", b"phone", "registered_on", b"registered_on", "registration_status", b"registration_status", "relation", b"relation", "unreadable", b"unreadable", "village_code", b"village_code"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["honour", b"honour", "household_number", b"household_number", "identity_number", b"identity_number", "labour", b"labour", "leave_reason", b"leave_reason", "left_on", b"left_on", "line_number", b"line_number", "name", b"name", "phone", b"phone", "registered_on", b"registered_on", "registration_status", b"registration_status", "relation", b"relation", "unreadable", b"unreadable", "village_code", b"village_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -511,15 +519,26 @@ class ImportHouseholdsRequest(_message.Message):
     COUNTY_CODE_FIELD_NUMBER: _builtins.int
     LINES_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    UPDATE_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the chunk idempotent (UUID); the same file and chunk always give the same."""
     county_code: _builtins.str
     """Six digits of the county."""
     dry_run: _builtins.bool
     """Check everything, write nothing."""
+    update: _builtins.bool
+    """Households that exist are brought to what the lines say, an empty cell saying nothing; otherwise
+    their lines are refused HOUSEHOLD_EXISTS. STATUS_NOT_YOURS unless the poverty office changes a
+    status; NOT_A_MEMBER, DATE_DIFFERS, LAST_MEMBER, HOUSEHOLD_IS_ALIAS and the rules of a line.
+    """
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___HouseholdLine]:
         """The lines, at most 2,000."""
+
+    @_builtins.property
+    def evidence(self) -> _evidence_pb2.Evidence:
+        """What the file is, by its hash; without it the chunk's request id is the evidence."""
 
     def __init__(
         self,
@@ -528,10 +547,12 @@ class ImportHouseholdsRequest(_message.Message):
         county_code: _builtins.str = ...,
         lines: _abc.Iterable[Global___HouseholdLine] | None = ...,
         dry_run: _builtins.bool = ...,
+        update: _builtins.bool = ...,
+        evidence: _evidence_pb2.Evidence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "dry_run", b"dry_run", "lines", b"lines", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "dry_run", b"dry_run", "evidence", b"evidence", "lines", b"lines", "request_id", b"request_id", "update", b"update"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -615,6 +636,8 @@ class ImportHouseholdsResponse(_message.Message):
     HOUSEHOLDS_FIELD_NUMBER: _builtins.int
     PEOPLE_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELD_NUMBER: _builtins.int
+    CHANGED_LINES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """The chunk's request id."""
     people: _builtins.int
@@ -627,6 +650,14 @@ class ImportHouseholdsResponse(_message.Message):
     def refused(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusedLine]:
         """Lines refused, each with its reason."""
 
+    @_builtins.property
+    def changed(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImportedHousehold]:
+        """Households that were there and that this chunk changed."""
+
+    @_builtins.property
+    def changed_lines(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Numbers of the lines that changed something of a household that was there."""
+
     def __init__(
         self,
         *,
@@ -634,14 +665,82 @@ class ImportHouseholdsResponse(_message.Message):
         households: _abc.Iterable[Global___ImportedHousehold] | None = ...,
         people: _builtins.int = ...,
         refused: _abc.Iterable[Global___RefusedLine] | None = ...,
+        changed: _abc.Iterable[Global___ImportedHousehold] | None = ...,
+        changed_lines: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["households", b"households", "people", b"people", "refused", b"refused", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed", b"changed", "changed_lines", b"changed_lines", "households", b"households", "people", b"people", "refused", b"refused", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportHouseholdsResponse: _TypeAlias = ImportHouseholdsResponse  # noqa: Y015
+
+@_typing.final
+class ExportHouseholdsRequest(_message.Message):
+    """Asks for the next page of the registry as a file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    WITHIN_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    county_code: _builtins.str
+    """Six digits of the county."""
+    within: _builtins.str
+    """Only those within this area; empty for all that the caller may see."""
+    page_size: _builtins.int
+    """At most so many households, 1 to 200; 0 means 200."""
+    page_token: _builtins.str
+    """From the answer before, opaque."""
+    def __init__(
+        self,
+        *,
+        county_code: _builtins.str = ...,
+        within: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "page_size", b"page_size", "page_token", b"page_token", "within", b"within"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportHouseholdsRequest: _TypeAlias = ExportHouseholdsRequest  # noqa: Y015
+
+@_typing.final
+class ExportHouseholdsResponse(_message.Message):
+    """A page of the registry as a file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LINES_FIELD_NUMBER: _builtins.int
+    HOUSEHOLDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    households: _builtins.int
+    """Households on this page."""
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___HouseholdLine]:
+        """The lines, a household's together, its head first; without line numbers."""
+
+    def __init__(
+        self,
+        *,
+        lines: _abc.Iterable[Global___HouseholdLine] | None = ...,
+        households: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["households", b"households", "lines", b"lines", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportHouseholdsResponse: _TypeAlias = ExportHouseholdsResponse  # noqa: Y015
 
 @_typing.final
 class GetHouseholdRequest(_message.Message):

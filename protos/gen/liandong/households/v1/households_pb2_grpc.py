@@ -59,6 +59,11 @@ class HouseholdsServiceStub:
                 request_serializer=liandong_dot_households_dot_v1_dot_households__pb2.ImportHouseholdsRequest.SerializeToString,
                 response_deserializer=liandong_dot_households_dot_v1_dot_households__pb2.ImportHouseholdsResponse.FromString,
                 _registered_method=True)
+        self.ExportHouseholds = channel.stream_stream(
+                '/liandong.households.v1.HouseholdsService/ExportHouseholds',
+                request_serializer=liandong_dot_households_dot_v1_dot_households__pb2.ExportHouseholdsRequest.SerializeToString,
+                response_deserializer=liandong_dot_households_dot_v1_dot_households__pb2.ExportHouseholdsResponse.FromString,
+                _registered_method=True)
         self.GetHousehold = channel.unary_unary(
                 '/liandong.households.v1.HouseholdsService/GetHousehold',
                 request_serializer=liandong_dot_households_dot_v1_dot_households__pb2.GetHouseholdRequest.SerializeToString,
@@ -103,9 +108,18 @@ class HouseholdsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ImportHouseholds(self, request_iterator, context):
-        """Register households from a file, chunk by chunk. Each chunk is one transaction and idempotent by
-        its request id; good lines land, bad lines come back with column, value and rule. A chunk is
-        answered before the next is needed, so memory stays bounded on both sides.
+        """Register households from a file, or bring those that exist to what it says, chunk by chunk. Each
+        chunk is one transaction and idempotent by its request id; good lines land, bad lines come back
+        with column, value and rule. A chunk is answered before the next is needed, so memory stays
+        bounded on both sides. PERMISSION_DENIED PERSON_NEEDED for an update that names no person.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportHouseholds(self, request_iterator, context):
+        """The registry in the form of a household file, a page of households for each request. Its own
+        registrars only: names, numbers and phones are whole. Imported again it changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -148,6 +162,11 @@ def add_HouseholdsServiceServicer_to_server(servicer, server):
                     servicer.ImportHouseholds,
                     request_deserializer=liandong_dot_households_dot_v1_dot_households__pb2.ImportHouseholdsRequest.FromString,
                     response_serializer=liandong_dot_households_dot_v1_dot_households__pb2.ImportHouseholdsResponse.SerializeToString,
+            ),
+            'ExportHouseholds': grpc.stream_stream_rpc_method_handler(
+                    servicer.ExportHouseholds,
+                    request_deserializer=liandong_dot_households_dot_v1_dot_households__pb2.ExportHouseholdsRequest.FromString,
+                    response_serializer=liandong_dot_households_dot_v1_dot_households__pb2.ExportHouseholdsResponse.SerializeToString,
             ),
             'GetHousehold': grpc.unary_unary_rpc_method_handler(
                     servicer.GetHousehold,
@@ -273,6 +292,33 @@ class HouseholdsService:
             '/liandong.households.v1.HouseholdsService/ImportHouseholds',
             liandong_dot_households_dot_v1_dot_households__pb2.ImportHouseholdsRequest.SerializeToString,
             liandong_dot_households_dot_v1_dot_households__pb2.ImportHouseholdsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportHouseholds(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/liandong.households.v1.HouseholdsService/ExportHouseholds',
+            liandong_dot_households_dot_v1_dot_households__pb2.ExportHouseholdsRequest.SerializeToString,
+            liandong_dot_households_dot_v1_dot_households__pb2.ExportHouseholdsResponse.FromString,
             options,
             channel_credentials,
             insecure,

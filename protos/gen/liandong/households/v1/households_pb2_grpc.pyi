@@ -49,9 +49,14 @@ class HouseholdsServiceStub:
     FAILED_PRECONDITION MEMBER_ELSEWHERE for a person who is in another household.
     """
     ImportHouseholds: _grpc.StreamStreamMultiCallable[_households_pb2.ImportHouseholdsRequest, _households_pb2.ImportHouseholdsResponse]
-    """Register households from a file, chunk by chunk. Each chunk is one transaction and idempotent by
-    its request id; good lines land, bad lines come back with column, value and rule. A chunk is
-    answered before the next is needed, so memory stays bounded on both sides.
+    """Register households from a file, or bring those that exist to what it says, chunk by chunk. Each
+    chunk is one transaction and idempotent by its request id; good lines land, bad lines come back
+    with column, value and rule. A chunk is answered before the next is needed, so memory stays
+    bounded on both sides. PERMISSION_DENIED PERSON_NEEDED for an update that names no person.
+    """
+    ExportHouseholds: _grpc.StreamStreamMultiCallable[_households_pb2.ExportHouseholdsRequest, _households_pb2.ExportHouseholdsResponse]
+    """The registry in the form of a household file, a page of households for each request. Its own
+    registrars only: names, numbers and phones are whole. Imported again it changes nothing.
     """
     GetHousehold: _grpc.UnaryUnaryMultiCallable[_households_pb2.GetHouseholdRequest, _households_pb2.GetHouseholdResponse]
     """One household by id, as known now or at the end of a day. Names and numbers are masked unless the
@@ -81,9 +86,14 @@ class HouseholdsServiceAsyncStub(HouseholdsServiceStub):
     FAILED_PRECONDITION MEMBER_ELSEWHERE for a person who is in another household.
     """
     ImportHouseholds: _aio.StreamStreamMultiCallable[_households_pb2.ImportHouseholdsRequest, _households_pb2.ImportHouseholdsResponse]  # type: ignore[assignment]
-    """Register households from a file, chunk by chunk. Each chunk is one transaction and idempotent by
-    its request id; good lines land, bad lines come back with column, value and rule. A chunk is
-    answered before the next is needed, so memory stays bounded on both sides.
+    """Register households from a file, or bring those that exist to what it says, chunk by chunk. Each
+    chunk is one transaction and idempotent by its request id; good lines land, bad lines come back
+    with column, value and rule. A chunk is answered before the next is needed, so memory stays
+    bounded on both sides. PERMISSION_DENIED PERSON_NEEDED for an update that names no person.
+    """
+    ExportHouseholds: _aio.StreamStreamMultiCallable[_households_pb2.ExportHouseholdsRequest, _households_pb2.ExportHouseholdsResponse]  # type: ignore[assignment]
+    """The registry in the form of a household file, a page of households for each request. Its own
+    registrars only: names, numbers and phones are whole. Imported again it changes nothing.
     """
     GetHousehold: _aio.UnaryUnaryMultiCallable[_households_pb2.GetHouseholdRequest, _households_pb2.GetHouseholdResponse]  # type: ignore[assignment]
     """One household by id, as known now or at the end of a day. Names and numbers are masked unless the
@@ -134,9 +144,20 @@ class HouseholdsServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_households_pb2.ImportHouseholdsRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_households_pb2.ImportHouseholdsResponse], _abc.AsyncIterator[_households_pb2.ImportHouseholdsResponse]]:
-        """Register households from a file, chunk by chunk. Each chunk is one transaction and idempotent by
-        its request id; good lines land, bad lines come back with column, value and rule. A chunk is
-        answered before the next is needed, so memory stays bounded on both sides.
+        """Register households from a file, or bring those that exist to what it says, chunk by chunk. Each
+        chunk is one transaction and idempotent by its request id; good lines land, bad lines come back
+        with column, value and rule. A chunk is answered before the next is needed, so memory stays
+        bounded on both sides. PERMISSION_DENIED PERSON_NEEDED for an update that names no person.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportHouseholds(
+        self,
+        request_iterator: _MaybeAsyncIterator[_households_pb2.ExportHouseholdsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_households_pb2.ExportHouseholdsResponse], _abc.AsyncIterator[_households_pb2.ExportHouseholdsResponse]]:
+        """The registry in the form of a household file, a page of households for each request. Its own
+        registrars only: names, numbers and phones are whole. Imported again it changes nothing.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,38 @@
+"""How a command runs to its end: what is expected to go wrong is said in one line."""
+
+from collections.abc import Awaitable
+from typing import TypeVar
+
+import grpc
+import typer
+import uvloop
+from rich.console import Console
+
+from deploy.local.line_files import FileError
+from deploy.local.places import FolderInUseError, PlaceError
+from deploy.local.processes import StartError
+from services.kernel.status import explain
+from services.programmes.loader import PackErrors
+
+T = TypeVar("T")
+
+errors = Console(stderr=True)
+
+
+def run(work: Awaitable[T]) -> T:
+    """Run a command's work."""
+
+    async def whole() -> T:
+        return await work
+
+    try:
+        return uvloop.run(whole())
+    except PackErrors as error:
+        errors.print(str(error), markup=False, highlight=False)
+        raise typer.Exit(2) from None
+    except grpc.aio.AioRpcError as error:
+        errors.print(explain(error), markup=False, highlight=False)
+        raise typer.Exit(1) from None
+    except (StartError, PlaceError, FolderInUseError, FileError, LookupError, ValueError) as error:
+        errors.print(str(error), markup=False, highlight=False)
+        raise typer.Exit(1) from None

@@ -1,0 +1,385 @@
+"""A county rated again: columns leave nobody out, a dry run writes nothing, changes are said."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+from liandong.credit.v1 import rescores_pb2
+
+from services.credit import jobs
+from services.credit.model import Cause, Last, Observed, Override
+from services.credit.rules import rating, rescoring
+from services.credit.rules.rescoring import Heads, Inputs
+from services.credit.servicer import CreditServicer
+from services.credit.store import rescoring as store
+from services.kernel.caller import Caller
+from services.kernel.database import Database, execute
+from services.kernel.errors import Denied, Invalid, LiandongError, NotFound, Refused
+from services.kernel.ids import new_id
+from services.kernel.money import Fen
+from services.programmes.loader import Catalogue, load_texts
+from tests.conftest import MakeSchema
+from tests.credit import many
+from tests.credit.chained import Desk
+from tests.credit.county import (
+    COUNTY,
+    OPENED,
+    VILLAGE,
+    a_caller,
+    a_catalogue,
+    a_file,
+    a_household,
+    a_scheme,
+    calling,
+    household_id,
+    observed,
+)
+from tests.servers import Schema
+
+RUNNING = rescores_pb2.RESCORE_STATE_RUNNING
+DONE = rescores_pb2.RESCORE_STATE_DONE
+FAILED = rescores_pb2.RESCORE_STATE_FAILED
+LATER = date(2021, 6, 1)
+NEW = household_id(99)
+ABOVE = a_caller(county_code="000000")
+
+# --- rules ----------------------------------------------------------------------------------------
+
+VALUES = st.dictionaries(
+    st.sampled_from(["skills", "late", "arrears", "dishonesty"]), st.integers(0, 1)
+)
+
+
+@given(
+    before=VALUES,
+    after=VALUES,
+    honour=st.sampled_from(["", "honest"]),
+    refs=st.sampled_from([("plain@1", "plain@1"), ("plain@1", "plain@2")]),
+    write_all=st.booleans(),
+)
+def test_whoever_the_columns_leave_alone_would_come_out_the_same(
+    before: dict[str, int],
+    after: dict[str, int],
+    honour: str,
+    refs: tuple[str, str],
+    write_all: bool,
+) -> None:
+    then, now = a_scheme(refs[0]), a_scheme(refs[1])
+    first = rating.rate(
+        a_file(a_household(honour=honour)),
+        observed(**before),
+        scheme=then,
+        rating_id=NEW,
+        on=OPENED,
+    )
+    file = first.file
+    heads = Heads(
+        household_ids=[file.household_id],
+        honours=[honour or None],
+        scores_centi=[file.score_centi],
+        grades=[file.grade],
+        limits_fen=[file.limit_fen],
+        plain=[not (file.vetoes or file.barred or file.holds)],
+        same_terms=[file.programme == now.ref],
+    )
+    columns: dict[str, list[int | None]] = {code: [value] for code, value in after.items()}
+
+    plan = rescoring.plan(heads, Inputs(columns, frozenset()), scheme=now, write_all=write_all)
+    again = rating.rescore(
+        file,
+        observed(**after),
+        scheme=now,
+        rating_id=NEW,
+        on=LATER,
+        standing=rating.NOTHING,
+        last=Last(file.limit_fen),
+    )
+
+    if file.household_id not in plan.rate:
+        assert again.facts == ()
+        assert (again.file.grade, again.file.limit_fen) == (file.grade, file.limit_fen)
+        assert not write_all or not rating.changes(file, again)
+    if file.limit_fen and again.file.limit_fen:
+        assert again.file.valid_until == file.valid_until
+    assert again.rating is not None
+    assert again.rating.cause is Cause.RESCORED
+    assert rating.derive_again(again.rating, scheme=now).identical
+
+
+def rescored(file: Any, last: Last, **values: int) -> Any:
+    return rating.rescore(
+        file,
+        observed(**values),
+        scheme=a_scheme(),
+        rating_id=NEW,
+        on=LATER,
+        standing=rating.NOTHING,
+        last=last,
+    )
+
+
+def test_a_limit_that_ran_out_is_not_granted_again_by_a_machine() -> None:
+    granted = rating.rate(a_file(), {}, scheme=a_scheme(), rating_id=NEW, on=OPENED).file
+    over = replace(granted, limit_fen=Fen(0), valid_until=None)
+
+    first = rescored(over, Last(granted.limit_fen), skills=1)
+    second = rescored(first.file, Last(first.rating.limit_fen), skills=0)
+
+    assert (first.file.grade, first.file.limit_fen, first.file.holds) == ("AA", 0, ("lapsed",))
+    assert (second.file.grade, second.file.limit_fen, second.file.holds) == ("A", 0, ("lapsed",))
+
+
+def test_what_people_decided_goes_on() -> None:
+    override = Override(household_id(7), "AA", None)
+    file = rating.rate(
+        a_file(),
+        {},
+        scheme=a_scheme(),
+        rating_id=NEW,
+        on=OPENED,
+        standing=replace(rating.NOTHING, override=override),
+    ).file
+
+    again = rescored(file, Last(file.limit_fen, override), late=1)
+
+    assert (again.file.grade, again.file.score_centi) == ("AA", 8_500)
+
+
+def test_a_missing_factor_is_counted_not_taken_for_zero() -> None:
+    heads = Heads([household_id(1)], [None], [0], [""], [0], [True], [True])
+    columns: dict[str, list[int | None]] = {"integrity": [80]}
+
+    plan = rescoring.plan(
+        heads, Inputs(columns, frozenset()), scheme=a_scheme("weighed@1"), write_all=True
+    )
+
+    assert (plan.rate, plan.incomplete) == ((), 1)
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("990101", ["990101"]),
+        ("990100", ["990101", "990102"]),
+        ("990000", ["990101", "990102", "990201"]),
+        ("000000", ["980101", "990101", "990102", "990201"]),
+        ("970000", []),
+    ],
+)
+def test_a_province_and_a_city_are_all_their_counties(code: str, found: list[str]) -> None:
+    counties = ["990201", "990102", "980101", "990101"]
+
+    assert rescoring.counties_in(code, counties) == found
+
+
+# --- over the service -----------------------------------------------------------------------------
+
+
+class Bureau:
+    """Asks for re-scores under one catalogue and does the job's chunks by hand."""
+
+    def __init__(self, db: Database, catalogue: Catalogue) -> None:
+        self.db = db
+        self.catalogue = catalogue
+        self.servicer = CreditServicer(db, catalogue)
+
+    async def start(self, *, by: Caller | None = None, **more: Any) -> str:
+        values = {"county_code": COUNTY, "programme_id": "many", "reason": "as decided", **more}
+        request = rescores_pb2.StartRescoreRequest(request_id=str(new_id()), **values)
+        context = calling(by or a_caller(), request)
+        return (await self.servicer.StartRescore(request, context)).rescore_id
+
+    async def get(
+        self, rescore_id: str, *, by: Caller | None = None, county_code: str = COUNTY
+    ) -> rescores_pb2.GetRescoreResponse:
+        request = rescores_pb2.GetRescoreRequest(county_code=county_code, rescore_id=rescore_id)
+        return await self.servicer.GetRescore(request, calling(by or a_caller(), request))
+
+    async def finish(self) -> None:
+        while await jobs.advance_rescore(self.db, self.catalogue):
+            pass
+
+    async def run(self, **more: Any) -> rescores_pb2.GetRescoreResponse:
+        rescore_id = await self.start(**more)
+        await self.finish()
+        return await self.get(rescore_id)
+
+
+HOUSEHOLDS = 2_500
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def county(schema: MakeSchema) -> AsyncIterator[Schema]:
+    made = await schema("credit")
+    await many.seed(made, HOUSEHOLDS)
+    yield made
+
+
+def moves(answer: rescores_pb2.GetRescoreResponse) -> dict[tuple[str, str], int]:
+    return {(each.grade_from, each.grade_to): each.households for each in answer.moves}
+
+
+GRADES = "SELECT grade, count(*) AS households FROM credit_file GROUP BY grade ORDER BY grade"
+
+
+@pytest.mark.postgres
+async def test_a_rule_change_rates_everybody_and_says_only_what_changed(county: Schema) -> None:
+    bureau = Bureau(county.db, many.a_catalogue(changed=True))
+    before = {r["household_id"]: r for r in await county.ask("SELECT * FROM credit_file")}
+
+    tried = await bureau.run(dry_run=True)
+    written = await county.one("SELECT count(*) FROM rating WHERE cause = 'rescored'")
+    done = await bureau.run()
+
+    after = {r["household_id"]: r for r in await county.ask("SELECT * FROM credit_file")}
+    differ = {
+        key
+        for key, row in after.items()
+        if any(row[name] != before[key][name] for name in ("score_centi", "grade", "limit_fen"))
+    }
+    told = await county.ask("SELECT DISTINCT aggregate_id FROM outbox")
+    assert written == 0
+    assert (tried.state, tried.done, tried.changed) == (DONE, HOUSEHOLDS, len(differ))
+    assert moves(tried) == moves(done)
+    assert 0 < sum(moves(done).values()) < len(differ) < HOUSEHOLDS
+    assert {row["aggregate_id"] for row in told} == {str(key) for key in differ}
+    assert {row["programme"] for row in after.values()} == {"many@2"}
+    assert all(row["valid_until"] in (None, before[k]["valid_until"]) for k, row in after.items())
+    gaps = await county.one(
+        """SELECT count(*) FROM (SELECT count(*) AS said, max(sequence) - min(sequence) + 1 AS span
+                                 FROM outbox GROUP BY aggregate_id) AS a WHERE said <> span"""
+    )
+    assert gaps == 0
+
+
+@pytest.mark.postgres
+async def test_without_a_change_nothing_is_written(county: Schema) -> None:
+    bureau = Bureau(county.db, many.a_catalogue(changed=False))
+
+    done = await bureau.run()
+
+    assert (done.state, done.households, done.done, done.changed) == (DONE, 2_500, 2_500, 0)
+    assert await county.one("SELECT count(*) FROM rating WHERE cause = 'rescored'") == 0
+    assert await county.one("SELECT count(*) FROM outbox") == 0
+
+
+@pytest.mark.postgres
+async def test_new_data_change_whom_they_are_about(county: Schema) -> None:
+    bureau = Bureau(county.db, many.a_catalogue(changed=False))
+    await county.ask(
+        """INSERT INTO indicator (county_code, household_id, code, value, observed_on, source_id,
+                                  person_id)
+           SELECT county_code, household_id, 'arrears', 1, $1, 'court-1', 'p1'
+           FROM credit_file WHERE grade = 'AAA'""",
+        many.RESCORED_ON,
+    )
+    (best,) = [r["households"] for r in await county.ask(GRADES) if r["grade"] == "AAA"]
+
+    done = await bureau.run()
+
+    assert (done.changed, moves(done)) == (best, {("AAA", ""): best})
+    assert await county.one("SELECT count(*) FROM rating WHERE cause = 'rescored'") == best
+
+
+@pytest.mark.postgres
+async def test_a_dry_run_tries_a_version_that_is_not_in_force(county: Schema) -> None:
+    texts = {**many.FILES_NEXT, "adoption.yaml": many.ADOPTION}
+    bureau = Bureau(county.db, load_texts(texts))
+
+    tried = await bureau.run(dry_run=True, programme="many@2")
+
+    assert tried.counties[0].programme == "many@2"
+    assert tried.changed > 0
+    for wrong in ({"programme": "many@2"}, {"programme": "plain@1", "dry_run": True}):
+        with pytest.raises(Invalid) as refusal:
+            await bureau.start(**wrong)
+        assert refusal.value.violations[0].field == "programme"
+
+
+@pytest.mark.postgres
+async def test_one_at_a_time_and_by_whom_it_may(county: Schema) -> None:
+    bureau = Bureau(county.db, many.a_catalogue(changed=True))
+    running = await bureau.start()
+
+    assert (await bureau.get(running)).state == RUNNING
+    with pytest.raises(Refused, match="RESCORE_RUNNING"):
+        await bureau.start()
+    await bureau.start(dry_run=True)
+    with pytest.raises(Denied):
+        await bureau.start(by=a_caller("bank"))
+    with pytest.raises(Denied):
+        await bureau.start(by=a_caller(county_code="990102"))
+    with pytest.raises(Denied):
+        await bureau.start(by=a_caller(areas=(VILLAGE,)))
+    with pytest.raises(NotFound, match="RESCORE_NOT_FOUND"):
+        await bureau.get(running, by=a_caller("auditor", county_code="990102"))
+    with pytest.raises(LiandongError, match="PROGRAMME_NOT_ADOPTED"):
+        await bureau.start(programme_id="elsewhere")
+
+
+@pytest.mark.postgres
+async def test_a_province_is_rated_county_by_county(county: Schema) -> None:
+    bureau = Bureau(county.db, many.a_catalogue(changed=True))
+    with pytest.raises(Denied):
+        await bureau.start(county_code="990000")
+
+    rescore_id = await bureau.start(county_code="990000", by=ABOVE)
+    await bureau.finish()
+
+    whole = await bureau.get(rescore_id, county_code="990000", by=ABOVE)
+    assert (whole.state, [each.county_code for each in whole.counties]) == (DONE, [COUNTY])
+    with pytest.raises(NotFound, match="PROGRAMME_NOT_ADOPTED"):
+        await bureau.start(county_code="970000", by=ABOVE)
+
+
+@pytest.mark.postgres
+async def test_data_that_no_rule_bears_end_a_re_score_with_their_reason(desk: Desk) -> None:
+    bureau = Bureau(desk.db, a_catalogue())
+    await desk.put(1)
+    weighed = Desk(desk.db, a_catalogue())
+    for code in ("integrity", "labour"):
+        await weighed.observe(1, **{code: 70})
+    await weighed.ask("RateHouseholds", weighed.rate_request("weighed"))
+    async with desk.db.transaction() as session:
+        await execute(
+            session,
+            """INSERT INTO indicator (county_code, household_id, code, value, observed_on,
+                                      source_id, person_id)
+               VALUES ($1, $2, 'labour', 700, $3, 'x', 'x')""",
+            COUNTY,
+            household_id(1),
+            OPENED,
+        )
+
+    failed = await bureau.run(programme_id="weighed")
+
+    assert failed.state == FAILED
+    assert failed.counties[0].failure == "FACTOR_SCORE_OUT_OF_RANGE"
+    assert not await jobs.advance_rescore(desk.db, bureau.catalogue)
+
+
+@pytest.mark.postgres
+async def test_a_chunk_in_another_process_is_left_to_it(county: Schema) -> None:
+    bureau = Bureau(county.db, many.a_catalogue(changed=True))
+    await bureau.start()
+    other = await county.another_database()
+    try:
+        async with other.transaction() as session:
+            found = await store.find_running(session)
+            assert found is not None
+            assert await store.lock(session, *found) is not None
+            assert not await jobs.advance_rescore(county.db, bureau.catalogue)
+        assert await jobs.advance_rescore(county.db, bureau.catalogue)
+    finally:
+        await other.close()
+
+
+def test_stale_columns_are_missing_columns() -> None:
+    seen = Observed(1, OPENED, 1, expires_on=OPENED, stale=True)
+
+    assert rating.values_of({"skills": seen}) == {}

@@ -1,0 +1,57 @@
+"""A household file as long as asked: families of three, each person once, and a wrong line here."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Final
+
+from deploy.demo import generator
+from deploy.local.household_file import EXPORT_TITLES
+
+COUNTY: Final = "411224"
+VILLAGES: Final = tuple(f"{COUNTY}101{number}" for number in range(201, 221))
+FAMILY: Final = ("户主", "配偶", "子")
+_DAYS: Final = 20_000
+_FIRST_HEAD, _FIRST_SON = date(1925, 1, 1), date(1955, 1, 1)
+
+
+def people(lines: int, *, wrong_every: int = 0) -> Iterator[Sequence[str]]:
+    """Rows under `EXPORT_TITLES`; of every so many lines one has a number that cannot be."""
+    for line in range(lines):
+        family, place = divmod(line, len(FAMILY))
+        turn, day = divmod(family, _DAYS)
+        first = _FIRST_SON if place == 2 else _FIRST_HEAD
+        born = (first + timedelta(days=day)).strftime("%Y%m%d")
+        sequence = (501 if place == 2 else 1 + place) + 2 * turn
+        number = generator.identity_number(born, sequence)
+        # Never a head: its family would go with it.
+        if place == 1 and wrong_every and line % wrong_every < len(FAMILY):
+            number = number[:17] + ("1" if number[17] == "X" else "X")
+        given = chr(0x4E00 + family % 4_999) + chr(0x4E00 + family // 4_999)
+        yield (
+            f"{COUNTY}{family:010d}",
+            VILLAGES[family % len(VILLAGES)],
+            FAMILY[place],
+            "王李赵"[place] + given,
+            number,
+            f"15{family:09d}" if place == 0 else "",
+            "建档立卡贫困户",
+            "",
+            "普通劳动力",
+            "2016-03-01",
+        )
+
+
+def write(path: Path, lines: int, *, wrong_every: int = 0) -> Path:
+    """The file, as CSV."""
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(EXPORT_TITLES)
+        writer.writerows(people(lines, wrong_every=wrong_every))
+    return path
+
+
+def areas() -> list[tuple[str, int]]:
+    """The county, a township and its villages: code and level, parents first."""
+    return [(COUNTY, 1), (VILLAGES[0][:9], 2), *((code, 3) for code in VILLAGES)]

@@ -1,0 +1,439 @@
+"""A case's county: its institutions ask, its days pass, its households borrow and are insured."""
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import grpc
+
+from deploy.demo import generator
+from deploy.local.audit import SERVICES
+from services.kernel.status import explain, reason_of
+from services.programmes.schema.loans import ApprovalStep, LoanProduct
+from services.programmes.schema.values import known
+from services.programmes.terms import Terms
+from tests.live.folder import OVERLAY, RATING, Place
+from tests.live.platform import Platform, must
+from tests.live.setup import PURPOSE
+
+T = TypeVar("T")
+
+AT_ONCE = 8
+BATCH_ITEMS = 500
+DAYS_A_CALL = 400
+FUND_FEN = 1_000_000_000_000
+POLICY_DAYS = 364
+TELLER_POST = 3
+IN_REVIEW, APPROVED, REFUSED, ACTIVE, SETTLED = 1, 3, 4, 5, 6
+"""`LoanState` as on the wire."""
+
+SHORT_OF_ORGAN: Mapping[str, str] = {
+    "village_department": "village",
+    "township_station": "station",
+    "county_centre": "centre",
+    "poverty_office": "poverty",
+    "finance_bureau": "finance",
+    "insurer": "insurer",
+    "guarantor": "guarantor",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A loan that somebody wants."""
+
+    household_id: str
+    principal_fen: int
+    lender: str = "bank"
+    product_id: str = "microcredit"
+    months: int = 12
+    purpose: str = ""
+    used_in_area: str = ""
+
+
+@dataclass
+class County:
+    """What every path stands on; each call is an ordinary one through the gateway."""
+
+    platform: Platform
+    place: Place
+    today: date = field(init=False)
+    _people: Any = field(default_factory=lambda: itertools.count(1))
+
+    def __post_init__(self) -> None:
+        self.today = self.place.setup.starts_on
+
+    @property
+    def code(self) -> str:
+        """Six digits."""
+        return self.place.county_code
+
+    @property
+    def programme_id(self) -> str:
+        """The case's programme."""
+        return self.place.programme_id
+
+    @property
+    def terms(self) -> Terms:
+        """What the county lives under, as the services read it."""
+        version = self.place.ref.split("@")[1].split(":")[0]
+        ref = f"{self.programme_id}@{version}:{OVERLAY}"
+        return self.platform.catalogue.terms(self.code, ref)
+
+    def product(self, product_id: str) -> LoanProduct:
+        """A loan product of the case's programme."""
+        return self.terms.product(product_id)
+
+    def chain(self, product_id: str) -> tuple[ApprovalStep, ...]:
+        """The approval chain of a product."""
+        return known(self.product(product_id).approval_chain)
+
+    def institution(self, short: str) -> str:
+        """The id of an institution by its short name."""
+        return f"{short}-{self.code}"
+
+    def village(self, number: int = 0, *, township: int = 101) -> str:
+        """Twelve digits of a village."""
+        return f"{self.code}{township}{201 + number}"
+
+    # --- asking -----------------------------------------------------------------------------------
+
+    async def ask(self, name: str, short: str, *, post: int = 1, **values: Any) -> Any:
+        """One call as an institution of the county."""
+        whole = {"county_code": self.code, **values}
+        return await self.platform.call(name, self.institution(short), whole, post=post)
+
+    async def refusal(self, name: str, short: str, *, post: int = 1, **values: Any) -> str:
+        """Why a call is refused; empty when it is not."""
+        try:
+            await self.ask(name, short, post=post, **values)
+        except grpc.aio.AioRpcError as error:
+            return reason_of(error)
+        return ""
+
+    async def settle(self) -> None:
+        """Wait until everybody has heard everything."""
+        await self.platform.settle()
+
+    async def advance(self, to: date) -> None:
+        """Close days in every service, then let everybody hear of it."""
+        while self.today < to:
+            day = min(to, self.today + timedelta(days=DAYS_A_CALL))
+            await self._close(day)
+            self.today = day
+        await self.settle()
+
+    async def _close(self, day: date) -> None:
+        await asyncio.gather(
+            *(
+                self.platform.operate("AdvanceDay", noun, county_code=self.code, business_date=day)
+                for noun in SERVICES
+            )
+        )
+
+    # --- the county begins ------------------------------------------------------------------------
+
+    async def open(
+        self,
+        *,
+        villages: int = 1,
+        townships: Iterable[int] = (101,),
+        funds: Mapping[str, int] | None = None,
+        covers: Sequence[str] | None = None,
+    ) -> None:
+        """
+        Its first day, its areas, funds with their money, and master policies.
+
+        Without a word about them: a fund for whoever stands first in the loss shares, and a policy
+        for every cover that a loan needs.
+        """
+        await self._close(self.today)
+        areas = [(self.code, 1)]
+        for township in townships:
+            areas.append((f"{self.code}{township}", 2))
+            areas += [(self.village(n, township=township), 3) for n in range(villages)]
+        await self.ask(
+            "households.RegisterAreas",
+            "centre",
+            areas=[{"area_code": code, "name": code, "level": level} for code, level in areas],
+        )
+        for kind, amount_fen in (self.fund_kinds() if funds is None else funds).items():
+            await self.fund(kind, amount_fen)
+        for cover_id in self._needed_covers() if covers is None else covers:
+            await self.insure(cover_id)
+
+    def fund_kinds(self) -> Mapping[str, int]:
+        """The first party of the household's loss shares that is a fund."""
+        fund = self.terms.pack.fund
+        for model in fund.models if fund else ():
+            kinds = [name for name in model.parties if name != model.otherwise_borne_by]
+            if "poor_household" in model.borrower_classes and kinds:
+                return {kinds[-1] if "insurer" in kinds else kinds[0]: FUND_FEN}
+        return {}
+
+    def _needed_covers(self) -> Sequence[str]:
+        return self.terms.required_covers("poor_household") if self.terms.pack.insurance else ()
+
+    async def fund(self, kind: str, amount_fen: int) -> str:
+        """Open a fund and pay into it; its id."""
+        answer = await self.ask(
+            "funds.OpenFund", "finance", programme_id=self.programme_id, kind=kind
+        )
+        if amount_fen:
+            await self.ask(
+                "funds.RecordContribution",
+                "finance",
+                fund_id=answer.fund.fund_id,
+                source="county_budget",
+                amount_fen=amount_fen,
+                value_date=self.today,
+            )
+        return str(answer.fund.fund_id)
+
+    async def insure(self, cover_id: str) -> None:
+        """Issue a master policy for a year."""
+        await self.ask(
+            "claims.IssueMasterPolicy",
+            "insurer",
+            insurer_id=self.institution("insurer"),
+            programme_id=self.programme_id,
+            cover_id=cover_id,
+            from_date=self.today,
+            until_date=self.today + timedelta(days=POLICY_DAYS),
+        )
+
+    # --- households -------------------------------------------------------------------------------
+
+    async def household(self, village: str = "", *, honour: str = "", status: int = 1) -> str:
+        """A household of one person; a registered poor one when nothing else is said."""
+        number = next(self._people)
+        # Across counties nobody is the same person.
+        serial = int(self.code) % 1_000 + 1
+        born = date(1960, 1, 1) + timedelta(days=number)
+        answer = await self.ask(
+            "households.RegisterHousehold",
+            "centre",
+            household_number=f"H-{number}",
+            area_code=village or self.village(),
+            status=status,
+            honour=honour,
+            members=[
+                {
+                    "name": "王芳",
+                    "identity_number": generator.identity_number(f"{born:%Y%m%d}", serial),
+                    "relation": "户主",
+                }
+            ],
+        )
+        return str(answer.household_id)
+
+    async def households(self, villages: Sequence[str]) -> list[str]:
+        """A household in each of these villages."""
+        return await self.each([self.household(village) for village in villages])
+
+    async def record(self, household_id: str, codes: Iterable[str]) -> None:
+        """What was observed about a household: each of these holds."""
+        await self.record_values(household_id, [(code, None) for code in codes])
+
+    async def record_values(
+        self, household_id: str, values: Iterable[tuple[str, int | None]]
+    ) -> None:
+        """What was observed about a household, with figures where there are any."""
+        indicators = [
+            {
+                "household_id": household_id,
+                "code": code,
+                "applies": True,
+                "observed_on": self.today,
+                **({} if value is None else {"value": value}),
+            }
+            for code, value in values
+        ]
+        if not indicators:
+            return
+        answer = await self.ask("credit.BatchRecordIndicators", "centre", indicators=indicators)
+        refused = [f"{each.reason}: {each.message}" for each in answer.refused]
+        must(not refused, f"indicators refused: {refused}")
+
+    async def rate(self) -> None:
+        """Rate every household, by the case's programme or the rig's own; limits are known."""
+        await self.settle()
+        rater = self.programme_id if self.place.setup.own_credit else RATING
+        after = ""
+        while True:
+            answer = await self.ask(
+                "credit.RateHouseholds", "centre", programme_id=rater, after_household_id=after
+            )
+            after = answer.last_household_id
+            if not after:
+                break
+        await self.settle()
+
+    async def credit_file(self, household_id: str) -> Any:
+        """A household's credit file."""
+        answer = await self.ask("credit.GetCreditFile", "centre", household_id=household_id)
+        return answer.file
+
+    async def borrower(self, village: str = "", *, status: int = 1) -> str:
+        """A household with a limit."""
+        household_id = await self.household(village, status=status)
+        await self.rate()
+        return household_id
+
+    # --- loans ------------------------------------------------------------------------------------
+
+    def application(self, wish: Wish) -> dict[str, Any]:
+        """What an application says, with a purpose that the programme lists."""
+        allowed = self.product(wish.product_id).purpose.allowed
+        listed = () if allowed is None else known(allowed)
+        return {
+            "household_id": wish.household_id,
+            "lender_id": self.institution(wish.lender),
+            "programme_id": self.programme_id,
+            "product_id": wish.product_id,
+            "principal_fen": wish.principal_fen,
+            "term_months": wish.months,
+            "purpose": wish.purpose or (listed[0] if listed else PURPOSE),
+            "used_in_area": wish.used_in_area or self.village(),
+            "assignment_evidence": uuid4().hex,
+        }
+
+    async def apply(self, wish: Wish) -> Any:
+        """The village takes an application in."""
+        answer = await self.ask("loans.ApplyForLoan", "village", **self.application(wish))
+        return answer.loan
+
+    async def decide(self, loan: Any, wish: Wish) -> None:
+        """Every organ of the chain passes its step; the fund has been asked in between."""
+        await self._decide_all([loan.loan_id], wish)
+
+    async def _decide_all(self, loan_ids: Sequence[str], wish: Wish) -> None:
+        steps = self.chain(wish.product_id)
+        posts: Counter[str] = Counter()
+        for place, step in enumerate(steps, 1):
+            if place == len(steps):
+                await self.settle()
+            organ = str(step.organ)
+            short = wish.lender if organ == "lender" else SHORT_OF_ORGAN[organ]
+            # One person decides one step only, and who decides never pays out.
+            posts[short] += 1
+            post = posts[short]
+            must(post < TELLER_POST, f"{short} decides more steps than it has posts for")
+            items = [{"loan_id": id_, "step": step.step, "approve": True} for id_ in loan_ids]
+            await self._batch("loans.BatchDecideApplications", short, items, post=post)
+        await self.settle()
+
+    async def lend(self, wish: Wish) -> Any:
+        """A loan from its application to the money."""
+        return (await self.lend_all([wish]))[0]
+
+    async def lend_all(self, wishes: Sequence[Wish]) -> list[Any]:
+        """The same for many of one product and one lender."""
+        must(len({(w.product_id, w.lender) for w in wishes}) == 1, "loans of several kinds")
+        items = [self.application(wish) for wish in wishes]
+        loan_ids = await self._batch("loans.BatchApplyForLoans", "village", items)
+        for loan in await self._loans(loan_ids[:1]):
+            must(loan.state == IN_REVIEW, f"application refused: {list(loan.refusal_reasons)}")
+        await self._decide_all(loan_ids, wishes[0])
+        paid = [{"loan_id": loan_id} for loan_id in loan_ids]
+        lender = wishes[0].lender
+        await self._batch("loans.BatchDisburseLoans", lender, paid, post=TELLER_POST)
+        return await self._loans(loan_ids)
+
+    async def _loans(self, loan_ids: Sequence[str]) -> list[Any]:
+        return await self.each([self.loan(loan_id) for loan_id in loan_ids])
+
+    async def _batch(
+        self, name: str, short: str, items: Sequence[Mapping[str, Any]], *, post: int = 1
+    ) -> list[str]:
+        """A batch, part by part; every item is accepted, or the case fails. The items' ids."""
+        ids: list[str] = []
+        for start in range(0, len(items), BATCH_ITEMS):
+            part = list(items[start : start + BATCH_ITEMS])
+            answer = await self.ask(name, short, post=post, items=part)
+            for verdict in answer.verdicts:
+                must(verdict.accepted, f"{name}: {verdict.reason}: {verdict.message}")
+                ids.append(verdict.id)
+        return ids
+
+    async def disburse(self, loan: Any, wish: Wish) -> Any:
+        """The lender pays an approved loan out."""
+        answer = await self.ask(
+            "loans.DisburseLoan", wish.lender, post=TELLER_POST, loan_id=loan.loan_id
+        )
+        return answer.loan
+
+    async def loan(self, loan_id: str) -> Any:
+        """A loan as it is now."""
+        return (await self.ask("loans.GetLoan", "centre", loan_id=loan_id)).loan
+
+    async def quote(self, loan_id: str) -> Any:
+        """What settles a loan today."""
+        return await self.ask(
+            "loans.GetPayoffQuote", "centre", loan_id=loan_id, value_date=self.today
+        )
+
+    async def repay(self, loan: Any, amount_fen: int, *, lender: str = "bank") -> Any:
+        """The lender posts a repayment of today."""
+        answer = await self.ask(
+            "loans.RepayLoan",
+            lender,
+            loan_id=loan.loan_id,
+            amount_fen=amount_fen,
+            value_date=self.today,
+        )
+        return answer.loan
+
+    # --- claims -----------------------------------------------------------------------------------
+
+    async def report_claim(self, household_id: str, cover_id: str, assessed_fen: int) -> Any:
+        """The village reports a loss of today."""
+        answer = await self.ask(
+            "claims.ReportClaim",
+            "village",
+            household_id=household_id,
+            cover_id=cover_id,
+            loss_date=self.today,
+            cause="accident",
+            assessed_fen=assessed_fen,
+            documents=[uuid4().hex],
+        )
+        return answer.claim
+
+    async def approve_claim(self, claim_id: str, *, request_id: str = "") -> Any:
+        """The insurer approves a claim; the money is on its way."""
+        answer = await self.ask(
+            "claims.AdjudicateClaim",
+            "insurer",
+            post=2,
+            claim_id=claim_id,
+            approve=True,
+            request_id=request_id or str(uuid4()),
+        )
+        return answer.claim
+
+    async def payout(self, payout_id: str) -> Any:
+        """A payout with its instructions."""
+        return (await self.ask("claims.GetPayout", "insurer", payout_id=payout_id)).payout
+
+    # --- work -------------------------------------------------------------------------------------
+
+    async def each(self, work: Sequence[Awaitable[T]]) -> list[T]:
+        """Do things at once, a bounded number at a time."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(do: Awaitable[T]) -> T:
+            async with gate:
+                return await do
+
+        return await asyncio.gather(*(one(do) for do in work))
+
+
+def said_by(error: grpc.aio.AioRpcError) -> str:
+    """A refusal on one line."""
+    return " | ".join(explain(error).splitlines())

@@ -1,0 +1,257 @@
+"""Funds: how much cover a fund gives, and who bears a loss that was compensated."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
+from typing import Any
+from uuid import uuid4
+
+import grpc
+
+from services.kernel.status import reason_of
+from services.programmes.schema.fund import SharingModel
+from services.programmes.schema.values import known
+from tests.live.county import FUND_FEN, County, Wish
+from tests.live.paths.loans import (
+    ENTITY,
+    WANGCANG_COVERS,
+    chosen_ratio,
+    rate_and_days,
+    without_assignment,
+)
+from tests.live.paths.path import Answer, Path
+from tests.live.platform import must
+from tests.live.setup import Case, Setup, benchmark, lay_over
+
+STARTS_ON: Mapping[str, date] = {
+    "hubei-yunyang-troika@2016": date(2016, 2, 1),
+    "hubei-yunyang-troika@2017": date(2017, 2, 1),
+    "hunan-poverty-office-137@1": date(2017, 7, 3),
+}
+USUAL_START = date(2018, 3, 5)
+PRINCIPAL_FEN_MAX = 5_000_000
+TRIGGER_DAYS = 70
+UNCOVERED = "CAUSE_NOT_COVERED"
+LENDER = "bank"
+
+RATE = "the lender names this product's rate, and no RPC takes it"
+SUM_INSURED = "funds does not know the sum insured that the insurer's part goes up to (S25)"
+
+
+def starts_on(case: Case) -> date:
+    """A day on which the case's programme is in force, and some months after it."""
+    return STARTS_ON.get(case["programme"], USUAL_START)
+
+
+# --- losses ---------------------------------------------------------------------------------------
+
+OF_ENTITIES = (
+    {"county_fund", "bank", "insurer"},
+    {"government", "bank", "insurer"},
+    {"insurer"},
+)
+"""Parties of the shares that only loans of entities have."""
+
+
+def lacks_loss(case: Case) -> str:
+    """Where no household's loan can come to the case's loss."""
+    given, programme = case["inputs"], case["programme"]
+    layers = given.get("layers", ())
+    parties = {share["party"] for share in given.get("shares", ())}
+    pots = {layer["party"] for layer in layers if layer["type"] == "pot"}
+    if parties in OF_ENTITIES or "defaulter_margin" in pots or "co-op" in case["title"]:
+        return ENTITY
+    if "sichuan-5221" in programme:
+        return RATE
+    if programme == "hubei-yunyang-troika@2017":
+        return SUM_INSURED
+    return ""
+
+
+def loss_setup(case: Case) -> Setup:
+    """The treasury bears the interest: the loss is the principal, and what is above its cap."""
+    given, programme = case["inputs"], case["programme"]
+    interest = given["loss_fen"] - min(given["loss_fen"], PRINCIPAL_FEN_MAX)
+    values: dict[str, Any] = {}
+    if interest:
+        rate, _ = rate_and_days(PRINCIPAL_FEN_MAX, interest)
+        values = {"loans": {"benchmark": benchmark(rate)}}
+    elif programme.startswith(("ningxia", "hubei", "anhui")):
+        subsidy = {"mode": "full_at_benchmark"}
+        values = {"loan_products": [{"id": "microcredit", "subsidy": subsidy}]}
+    if "hunan-rcu" in programme:
+        ratio = {each["party"]: each["share"] for each in given["shares"]}
+        values = dict(lay_over(values, chosen_ratio(ratio)))
+    if "wangcang" in programme:
+        values = dict(lay_over(values, without_assignment(WANGCANG_COVERS)))
+    return Setup(starts_on(case), values)
+
+
+async def lost(county: County, loss_fen: int) -> Any:
+    """A loan that is overdue for longer than the trigger, with exactly this owed on it."""
+    principal = min(loss_fen, PRINCIPAL_FEN_MAX)
+    loan = await county.lend(Wish(await county.borrower(), principal, months=1))
+    due = date(loan.matures_on.year, loan.matures_on.month, loan.matures_on.day)
+    day = due + timedelta(days=TRIGGER_DAYS + 1)
+    if loss_fen > principal:
+        _, days = rate_and_days(principal, loss_fen - principal)
+        day = county.today + timedelta(days=days)
+    # The close of that day states what is owed.
+    await county.advance(day + timedelta(days=1))
+    return loan
+
+
+async def compensated(county: County, loan: Any, cause: str) -> Any:
+    """The lender files the case, the county decides it."""
+    filed = await county.ask(
+        "funds.FileCompensationCase",
+        "bank",
+        loan_id=loan.loan_id,
+        cause=cause,
+        evidence=[uuid4().hex],
+    )
+    decided = await county.ask(
+        "funds.DecideCompensationCase",
+        "centre",
+        post=2,
+        case_id=filed.compensation_case.case_id,
+        approve=True,
+    )
+    await county.settle()
+    return decided.compensation_case
+
+
+def model_of(county: County) -> SharingModel:
+    """The way in which a household's loss is shared."""
+    found = county.terms.default_sharing_model(county.product("microcredit"))
+    assert found is not None
+    return found
+
+
+def cause_of(case: Case, model: SharingModel) -> str:
+    """The case's cause, or one that the programme covers."""
+    said = case["inputs"].get("condition", {}).get("cause")
+    return said or (model.covered_causes or ("cannot_repay",))[0]
+
+
+async def risk_share(county: County, case: Case) -> Answer:
+    """The parts of a compensated loss by the names of the programme's shares."""
+    given = case["inputs"]
+    balances: Mapping[str, int] = given.get("balances_fen", {})
+    await county.open(funds=balances or None)
+    model = model_of(county)
+    loan = await lost(county, given["loss_fen"])
+    parties = [each["party"] for each in given["shares"]]
+    try:
+        done = await compensated(county, loan, cause_of(case, model))
+    except grpc.aio.AioRpcError as error:
+        if reason_of(error) != UNCOVERED:
+            raise
+        # No case, no compensation: what is owed stays with the lender.
+        owed = await county.loan(loan.loan_id)
+        stays = owed.outstanding_fen + owed.interest_fen
+        return {"amounts_fen": {party: stays * (party == LENDER) for party in parties}}
+    must(done.loss_fen == given["loss_fen"], f"a loss of {done.loss_fen} fen")
+    share_of = {m.party: each.share for each in model.together for m in each.members}
+    amounts, paid = dict.fromkeys(parties, 0), dict.fromkeys(parties, 0)
+    for part in done.parts:
+        party = share_of.get(part.party, part.party)
+        amounts[party] = amounts.get(party, 0) + part.amount_fen
+        paid[party] = paid.get(party, 0) + part.paid_fen
+    answer: dict[str, Any] = {"amounts_fen": amounts}
+    if balances:
+        short = {party: amounts[party] - paid[party] for party in parties}
+        answer["paid_fen"] = paid
+        answer["unfunded_fen"] = {party: fen for party, fen in short.items() if fen}
+    return answer
+
+
+async def waterfall(county: County, case: Case) -> Answer:
+    """Pots with the case's balances, and whoever shares after them."""
+    given = case["inputs"]
+    pots = {each["party"]: each["balance_fen"] for each in given["layers"] if each["type"] == "pot"}
+    await county.open()
+    fund_ids = {party: await county.fund(party, fen) for party, fen in pots.items()}
+    done = await compensated(
+        county, await lost(county, given["loss_fen"]), cause_of(case, model_of(county))
+    )
+    after = {
+        party: (await county.ask("funds.GetFund", "finance", fund_id=fund_id)).fund.balance_fen
+        for party, fund_id in fund_ids.items()
+    }
+    return {
+        "allocations": [
+            {"layer": part.layer, "party": part.party, "amount_fen": part.amount_fen}
+            for part in done.parts
+        ],
+        "pots_after_fen": after,
+        "uncovered_fen": given["loss_fen"] - sum(part.amount_fen for part in done.parts),
+    }
+
+
+# --- leverage -------------------------------------------------------------------------------------
+
+UNCAPPED: Mapping[str, str] = {"hubei-yunyang-troika@2017": "mutual_help_loan"}
+"""A product whose loans are not capped by an amount."""
+LOANS_MAX = 1_000
+
+
+def lacks_loans(case: Case) -> str:
+    """Thousands of loans of the product's cap are more than a case is worth."""
+    if case["programme"] in UNCAPPED:
+        return ""
+    loans = case["inputs"]["outstanding_fen"] // PRINCIPAL_FEN_MAX
+    return f"it takes {loans} loans of the product's cap" if loans > LOANS_MAX else ""
+
+
+def heavy(case: Case) -> bool:
+    """Hundreds of loans."""
+    return case["programme"] not in UNCAPPED
+
+
+def leverage_setup(case: Case) -> Setup:
+    """The multiple is the programme's."""
+    values: dict[str, Any] = {}
+    if "hunan" in case["programme"]:
+        values = chosen_ratio({"bank": 2, "fund": 8})
+    return Setup(starts_on(case), values, limit_fen=FUND_FEN)
+
+
+async def leverage(county: County, case: Case) -> Answer:
+    """The case's balance paid in and its loans lent; the fund says how far it goes."""
+    given = case["inputs"]
+    must(known(county.terms.fund.multiple) == given["multiple"], "another multiple")
+    await county.open(funds={})
+    [kind] = county.fund_kinds()
+    fund_id = await county.fund(kind, given["fund_fen"])
+    product = UNCAPPED.get(case["programme"], "microcredit")
+    amounts: Sequence[int] = [given["outstanding_fen"]]
+    if product == "microcredit":
+        amounts = [PRINCIPAL_FEN_MAX] * (given["outstanding_fen"] // PRINCIPAL_FEN_MAX)
+    households = await county.households([county.village()] * len(amounts))
+    await county.rate()
+    await county.lend_all(
+        [
+            Wish(household, amount_fen, product_id=product)
+            for household, amount_fen in zip(households, amounts, strict=True)
+        ]
+    )
+    fund = (await county.ask("funds.GetFund", "finance", fund_id=fund_id)).fund
+    must(fund.covered_fen == given["outstanding_fen"], f"{fund.covered_fen} fen covered")
+    return {
+        "capacity_fen": fund.capacity_fen,
+        "headroom_fen": fund.capacity_fen - fund.covered_fen,
+        "within_cap": fund.covered_fen <= fund.capacity_fen,
+    }
+
+
+PATHS: Mapping[str, Path] = {
+    "funds.risk_share": Path(loss_setup, risk_share, lacks=lacks_loss),
+    "funds.waterfall": Path(loss_setup, waterfall, lacks=lacks_loss),
+    "funds.leverage": Path(
+        leverage_setup,
+        leverage,
+        unsaid=("required_fund_fen", "top_up_fen"),
+        lacks=lacks_loans,
+        heavy=heavy,
+    ),
+}

@@ -1,0 +1,116 @@
+"""Access: the same call by institutions that may and that may not."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import date
+from uuid import uuid4
+
+from tests.live.county import County, Wish
+from tests.live.paths.loans import chosen_ratio
+from tests.live.paths.path import Answer, Path
+from tests.live.platform import must
+from tests.live.setup import Case, Setup
+
+STARTS_ON = date(2018, 3, 5)
+DENIED = frozenset(
+    {
+        "ROLE_NOT_ALLOWED",
+        "AREA_NOT_YOURS",
+        "SAME_PERSON",
+        "LOAN_NOT_FOUND",
+        "HOUSEHOLD_NOT_FOUND",
+        "CREDIT_FILE_NOT_FOUND",
+        "NO_BUSINESS_RELATION",
+        "NOT_THE_LENDER",
+    }
+)
+"""How the platform says no: another's thing is as good as none."""
+
+
+async def loan_read(county: County, case: Case) -> str:
+    """A loan of one bank, read by the case's institution."""
+    subject = case["inputs"]["subject"]
+    readers = {"rcb": "bank", "psbc": "bank2", "picc": "insurer"}
+    await county.open()
+    loan = await county.lend(Wish(await county.borrower(), 1_000_000))
+    reader = readers[subject["institution"]]
+    return await county.refusal("loans.GetLoan", reader, loan_id=loan.loan_id)
+
+
+async def grade_read(county: County, case: Case) -> str:
+    """A credit file read by a bank, with an application to it or without one."""
+    await county.open()
+    household = await county.borrower()
+    if case["inputs"]["resource"]["application_to"]:
+        await county.apply(Wish(household, 1_000_000, lender="bank2"))
+        await county.settle()
+    return await county.refusal("credit.GetCreditFile", "bank2", household_id=household)
+
+
+async def household_read(county: County, case: Case) -> str:
+    """A household of another township, read by a township's station."""
+    del case
+    await county.open(townships=(101, 102), funds={}, covers=())
+    household = await county.household(county.village(township=102))
+    near = await county.household()
+    must(
+        not await county.refusal("households.GetHousehold", "station", household_id=near),
+        "the station may not read its own township",
+    )
+    return await county.refusal("households.GetHousehold", "station", household_id=household)
+
+
+async def disburse(county: County, case: Case) -> str:
+    """Whoever decided the bank's step tries to pay the loan out."""
+    del case
+    await county.open()
+    wish = Wish(await county.borrower(), 1_000_000)
+    loan = await county.apply(wish)
+    await county.decide(loan, wish)
+    await county.settle()
+    refused = await county.refusal("loans.DisburseLoan", "bank", post=1, loan_id=loan.loan_id)
+    await county.disburse(loan, wish)
+    return refused
+
+
+async def compensation(county: County, case: Case) -> str:
+    """The poverty office decides a case."""
+    del case
+    await county.open(funds={}, covers=())
+    return await county.refusal(
+        "funds.DecideCompensationCase", "poverty", case_id=str(uuid4()), approve=True
+    )
+
+
+ACTIONS: Mapping[str, Callable[[County, Case], Awaitable[str]]] = {
+    "loan.read": loan_read,
+    "credit_grade.read": grade_read,
+    "household.read": household_read,
+    "loan.disburse": disburse,
+    "fund.compensation.approve": compensation,
+}
+
+
+def lacks(case: Case) -> str:
+    """Who has no certificate, and what no RPC shows."""
+    given = case["inputs"]
+    if given["subject"]["type"] == "household":
+        return "a household has no certificate of its own"
+    if given["action"] not in ACTIONS:
+        return "the payout saga reads the debt itself, and no RPC shows it to an insurer"
+    return ""
+
+
+def setup(case: Case) -> Setup:
+    """Access is the platform's own; a programme that lets its county choose its shares has some."""
+    values = chosen_ratio({"bank": 2, "fund": 8}) if "hunan" in case["programme"] else {}
+    return Setup(STARTS_ON, values, lenders=("bank", "bank2"), others=("insurer", "poverty"))
+
+
+async def access(county: County, case: Case) -> Answer:
+    """Whether the call went through; a refusal must be one about access."""
+    refused = await ACTIONS[case["inputs"]["action"]](county, case)
+    must(not refused or refused in DENIED, f"refused with {refused}")
+    return {"allow": not refused}
+
+
+PATHS: Mapping[str, Path] = {"gateway.access": Path(setup, access, lacks=lacks)}

@@ -1,0 +1,164 @@
+"""Ratings: indicators recorded, households rated, their credit files read."""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from tests.live.county import County
+from tests.live.paths.path import Answer, Path
+from tests.live.platform import must
+from tests.live.setup import Case, Setup
+
+STARTS_ON = date(2018, 3, 5)
+FIRST_DAYS: Mapping[str, date] = {
+    "ningxia-yanchi@2014": date(2014, 3, 3),
+    "ningxia-yanchi@2016": date(2016, 3, 7),
+    "ningxia-yanchi@2017": date(2017, 3, 6),
+}
+"""For programmes that were over by the usual first day."""
+OPEN_GRADES = [{"id": "A", "min_score_centi": 0, "limit_fen": 1_000_000}]
+
+
+def starts_on(case: Case) -> date:
+    """A day on which the case's programme is in force."""
+    return FIRST_DAYS.get(case["programme"], STARTS_ON)
+
+
+def base_points_setup(case: Case) -> Setup:
+    """The case's points and thresholds, where the programme prints none."""
+    given = case["inputs"]
+    return Setup(
+        starts_on(case),
+        {
+            "scoring": {
+                "adjustments": [
+                    {"id": each["code"], "points_centi": each["points"] * 100}
+                    for each in given["adjustments"]
+                ],
+                "grades": [
+                    {
+                        "id": band["grade"],
+                        "min_score_centi": band["min_score"] * 100,
+                        "limit_fen": band["limit_fen"],
+                    }
+                    for band in given["bands"]
+                ],
+                "observation_months": 12,
+                "limit_validity_months": 12,
+            }
+        },
+        own_credit=True,
+    )
+
+
+async def base_points(county: County, case: Case) -> Answer:
+    """A household, and one like it without an honour: what the honour adds is the difference."""
+    given = case["inputs"]
+    await county.open(funds={}, covers=())
+    household = await county.household(honour=given.get("honour", ""))
+    plain = await county.household()
+    await county.settle()
+    codes = [each["code"] for each in given["adjustments"]] + given["veto_hits"]
+    for household_id in (household, plain):
+        await county.record(household_id, codes)
+    await county.rate()
+    file, without = await county.credit_file(household), await county.credit_file(plain)
+    return {
+        "score": file.score_centi // 100,
+        "vetoed": bool(file.vetoes),
+        "grade": file.grade or None,
+        "base_limit_fen": without.limit_fen,
+        "uplift_fen": file.limit_fen - without.limit_fen,
+        "limit_fen": file.limit_fen,
+    }
+
+
+def weighted_setup(case: Case) -> Setup:
+    """The case's thresholds; a programme that prints no grade gets one for everybody."""
+    bands: Sequence[Mapping[str, Any]] = case["inputs"].get("bands", ())
+    grades = [
+        {
+            "id": band["grade"],
+            "min_score_centi": band["min_score_centi"],
+            "limit_fen": band["limit_fen"],
+        }
+        for band in sorted(bands, key=lambda band: int(band["min_score_centi"]))
+    ]
+    scoring: dict[str, Any] = {"grades": grades or OPEN_GRADES}
+    if "yanchi" in case["programme"]:
+        scoring["grades"] = [{**grade, "rate_reduction_ppm": 0} for grade in yanchi_grades(grades)]
+    return Setup(starts_on(case), {"scoring": scoring}, own_credit=True)
+
+
+def yanchi_grades(said: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """The county's four grades; those of the case, or any where it is silent."""
+    limits = (2_000_000, 5_000_000, 8_000_000, 10_000_000)
+    return said or [
+        {"id": name, "min_score_centi": 6_000 + 1_000 * place, "limit_fen": limits[place]}
+        for place, name in enumerate(("A", "A+", "AA", "AAA"))
+    ]
+
+
+async def weighted(county: County, case: Case) -> Answer:
+    """Every factor's figure recorded, the household rated."""
+    await county.open(funds={}, covers=())
+    household = await county.household()
+    await county.settle()
+    factors = [(each["code"], each["score"]) for each in case["inputs"]["factors"]]
+    await county.record_values(household, factors)
+    await county.rate()
+    file = await county.credit_file(household)
+    whole = {
+        "score_centi": file.score_centi,
+        "grade": file.grade or None,
+        "limit_fen": file.limit_fen,
+    }
+    return {key: whole[key] for key in case["expected"]}
+
+
+GRADED = {"id": "A", "min_score_centi": 10_000}
+VETO = "arrears"
+
+
+def area_setup(case: Case) -> Setup:
+    """Everybody has the base points and grade A, unless a veto stands."""
+    grades = [GRADED] + [
+        {"id": name, "min_score_centi": 11_000 + place}
+        for place, name in enumerate(("AA", "AAA", "AAA+"))
+    ]
+    scoring = {
+        "adjustments": [],
+        "grades": grades,
+        "observation_months": 12,
+        "limit_validity_months": 12,
+    }
+    return Setup(starts_on(case), {"scoring": scoring}, own_credit=True)
+
+
+async def credit_area(county: County, case: Case) -> Answer:
+    """So many households of a village, or villages of a township, of which so many are credited."""
+    given = case["inputs"]
+    in_township = given["area"] == "township"
+    await county.open(villages=given["total"] if in_township else 1, funds={}, covers=())
+    villages = [county.village(place if in_township else 0) for place in range(given["total"])]
+    households = await county.households(villages)
+    await county.settle()
+    for household in households[given["credited"] :]:
+        await county.record(household, [VETO])
+    await county.rate()
+    await county.ask("credit.AssessAreas", "centre", programme_id=county.programme_id)
+    code = county.village()[: 9 if in_township else 12]
+    answer = await county.ask("credit.ListCreditAreas", "centre", page_size=500)
+    [area] = [each for each in answer.areas if each.area_code == code]
+    must(area.denominator == given["total"], f"{area.denominator} units")
+    must(area.numerator == given["credited"], f"{area.numerator} credited units")
+    return {"awarded": area.certified, "min_units": area.min_units}
+
+
+PATHS: Mapping[str, Path] = {
+    "scoring.credit_area": Path(
+        area_setup, credit_area, needs=("credit.AssessAreas", "credit.ListCreditAreas")
+    ),
+    "scoring.base_points": Path(base_points_setup, base_points),
+    "scoring.weighted": Path(weighted_setup, weighted, needs=("credit.Indicator.value",)),
+}

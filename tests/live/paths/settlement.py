@@ -1,0 +1,285 @@
+"""Settlement: debts of two lenders, payouts of several covers, who is paid what, and when."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+from uuid import uuid4
+
+from tests.live.county import ACTIVE, SETTLED, County, Wish
+from tests.live.paths.loans import rate_and_days
+from tests.live.paths.path import Answer, Path
+from tests.live.platform import must
+from tests.live.setup import Case, Setup, benchmark
+
+LENDER_OF: Mapping[str, str] = {
+    "bank": "bank",
+    "bank_a": "bank",
+    "bank_b": "bank2",
+    "mutual_aid_society": "society",
+}
+STARTS_ON: Mapping[str, date] = {"hubei-yunyang-troika@2017": date(2017, 1, 2)}
+USUAL_START = date(2018, 3, 5)
+REPAID_FEN = 1_000_000
+"""Principal of a loan that a case knows only as repaid."""
+SECOND_PRODUCT = "sheep_pledge"
+"""For the second loan of a household whose first one takes the whole of microcredit's cap."""
+PAYOUT_SETTLED = 4
+LENDER, HOUSEHOLD = 1, 2
+"""`PayeeKind` as on the wire."""
+OPEN = 1
+"""`InstructionState` as on the wire."""
+
+DIFFICULTY = "no RPC confirms that repayment is in difficulty (S04), so no policy is issued"
+ORDER = "the programme fixes the order of interest and principal, and no overlay may turn it"
+
+
+def lacks(case: Case) -> str:
+    """Where the programme or the services stand in the way."""
+    if "wangcang" in case["programme"]:
+        return DIFFICULTY
+    if case["inputs"].get("appropriation_order", "interest_first") != "interest_first":
+        return ORDER
+    return ""
+
+
+def code(payout_id: str) -> str:
+    """The cover that pays a payout."""
+    return payout_id.replace("-", "_")
+
+
+def cover(cover_id: str, payees: Sequence[Any], amount_fen: int) -> dict[str, Any]:
+    """A cover that pays at most one amount, in this order."""
+    return {
+        "id": cover_id,
+        "kind": "personal_accident",
+        "title": {"zh": "测试险种", "en": "Cover of a live case"},
+        "assigned": len(payees) > 1,
+        "payees": list(payees),
+        "sum_insured": {"of": "fixed", "amount_fen": amount_fen},
+        "premium": {"rate_ppm": 1_000, "payer": "county"},
+    }
+
+
+def covered_by(covers: Sequence[Mapping[str, Any]], rate_ppm: int) -> dict[str, Any]:
+    """Values of an overlay with these covers, each needed by every loan."""
+    names = [each["id"] for each in covers]
+    required = [{"borrower_class": "poor_household", "covers": names}]
+    return {
+        "loans": {"benchmark": benchmark(rate_ppm)},
+        "insurance": {"covers": list(covers), "required_covers": required},
+    }
+
+
+def setup(case: Case) -> Setup:
+    """A cover for each payout; a rate at which the case's interest accrues within a year."""
+    given = case["inputs"]
+    covers = {
+        each["id"]: cover(code(each["id"]), each["priority"], each["amount_fen"])
+        for each in given["payouts"]
+    }
+    rate, _ = _accrual(given["debts"])
+    start = STARTS_ON.get(case["programme"], USUAL_START)
+    lenders = tuple(dict.fromkeys(LENDER_OF[each["creditor"]] for each in given["debts"]))
+    return Setup(start, covered_by(list(covers.values()), rate), lenders=lenders)
+
+
+def _accrual(debts: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """Rate and days of the one debt that bears interest; nothing accrues within a day."""
+    for debt in debts:
+        if debt["interest_fen"]:
+            return rate_and_days(debt["principal_fen"], debt["interest_fen"])
+    return 43_500, 0
+
+
+@dataclass
+class Debts:
+    """A household's loans by creditor."""
+
+    county: County
+    household_id: str
+    loan_ids: dict[str, str] = field(default_factory=dict)
+
+    async def incur(self, debts: Sequence[Mapping[str, Any]]) -> None:
+        """Lend what bears interest first, let it accrue, lend the rest."""
+        for debt in debts:
+            if debt["interest_fen"]:
+                await self._lend(debt)
+        _, days = _accrual(debts)
+        await self.county.advance(self.county.today + timedelta(days=days))
+        for debt in debts:
+            if not debt["interest_fen"]:
+                await self._lend(debt)
+        for debt in debts:
+            owed = await self.owed(debt["creditor"])
+            must(
+                owed == (debt["interest_fen"], debt["principal_fen"]),
+                f"{debt['creditor']} is owed {owed}",
+            )
+
+    async def _lend(self, debt: Mapping[str, Any]) -> None:
+        principal, lender = debt["principal_fen"] or REPAID_FEN, LENDER_OF[debt["creditor"]]
+        lent = sum([sum(await self.owed(each)) for each in self.loan_ids])
+        cap = self.county.product("microcredit").max_principal_fen
+        fits = isinstance(cap, int) and lent + principal <= cap
+        product = "microcredit" if fits else SECOND_PRODUCT
+        loan = await self.county.lend(
+            Wish(self.household_id, principal, lender=lender, product_id=product)
+        )
+        if not debt["principal_fen"]:
+            await self.county.repay(loan, principal, lender=lender)
+            await self.county.settle()
+        self.loan_ids[debt["creditor"]] = loan.loan_id
+
+    async def owed(self, creditor: str) -> tuple[int, int]:
+        """Interest and principal that the household owes today."""
+        loan = await self.county.loan(self.loan_ids[creditor])
+        if loan.state != ACTIVE:
+            return 0, 0
+        quote = await self.county.quote(loan.loan_id)
+        return quote.interest_fen, quote.principal_fen
+
+    async def all_owed(self) -> dict[str, tuple[int, int]]:
+        """The same by creditor."""
+        return {creditor: await self.owed(creditor) for creditor in self.loan_ids}
+
+
+async def payouts(county: County, case: Case) -> Answer:
+    """Each payout in its turn; what it did is what the loans owe less afterwards."""
+    given = case["inputs"]
+    await county.open()
+    debts = Debts(county, await county.borrower())
+    await debts.incur(given["debts"])
+    at_first = await debts.all_owed()
+    allocations: list[dict[str, Any]] = []
+    ignored: list[str] = []
+    paid: dict[str, Paid] = {}
+    household_fen = 0
+    for each in given["payouts"]:
+        if each["id"] in paid:
+            await _again(county, debts, paid[each["id"]])
+            ignored.append(each["id"])
+            continue
+        before = await debts.all_owed()
+        paid[each["id"]] = await _pay(county, debts.household_id, each)
+        after = await debts.all_owed()
+        payout = await county.payout(paid[each["id"]].payout_id)
+        for creditor in _creditors(each["priority"]):
+            interest, principal = (
+                was - now for was, now in zip(before[creditor], after[creditor], strict=True)
+            )
+            if interest or principal:
+                part = {"interest_fen": interest, "principal_fen": principal}
+                allocations.append({"payout": each["id"], "to": creditor, **part})
+        if payout.household_fen:
+            to = {"to": "household", "amount_fen": payout.household_fen}
+            allocations.append({"payout": each["id"], **to})
+        household_fen += payout.household_fen
+        await _confirm(county, payout)
+    left = await debts.all_owed()
+    return {
+        "allocations": allocations,
+        "remaining": [
+            {"creditor": name, "principal_fen": principal, "interest_fen": interest}
+            for name, (interest, principal) in left.items()
+        ],
+        "household_fen": household_fen,
+        "closed": [
+            name
+            for name, loan_id in debts.loan_ids.items()
+            if sum(at_first[name]) and (await county.loan(loan_id)).state == SETTLED
+        ],
+        "ignored_payouts": ignored,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Paid:
+    """How a payout was authorised."""
+
+    claim_id: str
+    payout_id: str
+    request_id: str
+    positions: tuple[int, int]
+    """Claims' event log before and after it."""
+
+
+async def _pay(county: County, household_id: str, payout: Mapping[str, Any]) -> Paid:
+    """A claim on the payout's cover, approved; everybody has heard of it."""
+    claim = await county.report_claim(household_id, code(payout["id"]), payout["amount_fen"])
+    first, request_id = await _position(county), str(uuid4())
+    approved = await county.approve_claim(claim.claim_id, request_id=request_id)
+    last = await _position(county)
+    must(approved.payable_fen == payout["amount_fen"], f"{approved.payable_fen} fen payable")
+    await county.settle()
+    return Paid(claim.claim_id, approved.payout_id, request_id, (first, last))
+
+
+async def _position(county: County) -> int:
+    answer = await county.platform.operate(
+        "GetTotals", "claims", county_code=county.code, positions_only=True
+    )
+    return int(answer.event_position)
+
+
+async def _again(county: County, debts: Debts, paid: Paid) -> None:
+    """The approval asked again, and its events sent again: nothing more may be paid."""
+    before = await debts.all_owed()
+    again = await county.approve_claim(paid.claim_id, request_id=paid.request_id)
+    must(again.payout_id == paid.payout_id, "asked again, another payout was authorised")
+    first, last = paid.positions
+    await county.platform.operate(
+        "RepublishEvents", "claims", from_position=first + 1, to_position=last
+    )
+    await county.settle()
+    must(await debts.all_owed() == before, "the payout was taken twice")
+
+
+def _creditors(priority: Sequence[Any]) -> list[str]:
+    groups = [[each] if isinstance(each, str) else each for each in priority]
+    return [name for group in groups for name in group if name != "household"]
+
+
+async def _confirm(county: County, payout: Any) -> list[int]:
+    """Everybody confirms what it got; the kinds of payees in the order in which they were paid."""
+    order: list[int] = []
+    while payout.state != PAYOUT_SETTLED:
+        waiting = [each for each in payout.instructions if each.state == OPEN]
+        must(waiting, f"payout {payout.payout_id} waits for nobody and is not settled")
+        for instruction in waiting:
+            kind = instruction.payee_kind
+            short = instruction.payee_id.split("-")[0] if kind == LENDER else "insurer"
+            await county.ask(
+                "claims.ConfirmPayment",
+                short,
+                instruction_id=instruction.instruction_id,
+                confirmed_fen=instruction.amount_fen,
+                value_date=county.today,
+            )
+            order.append(kind)
+        payout = await county.payout(payout.payout_id)
+    return order
+
+
+def sweep_setup(case: Case) -> Setup:
+    """One cover in the case's order of payees; the programme says when it sweeps."""
+    order = case["inputs"]["beneficiary_order"]
+    start = STARTS_ON.get(case["programme"], USUAL_START)
+    return Setup(start, covered_by([cover("swept", order, 2_000_000)], 43_500))
+
+
+async def sweep(county: County, case: Case) -> Answer:
+    """A loan that is current, a payout larger than it, and who is instructed first."""
+    await county.open()
+    household = await county.borrower()
+    await county.lend(Wish(household, 1_000_000))
+    paid = await _pay(county, household, {"id": "swept", "amount_fen": 2_000_000})
+    order = await _confirm(county, await county.payout(paid.payout_id))
+    names = {LENDER: "bank", HOUSEHOLD: "household"}
+    return {"priority": [names[kind] for kind in order]}
+
+
+PATHS: Mapping[str, Path] = {
+    "settlement.payouts": Path(setup, payouts, lacks=lacks),
+    "settlement.sweep": Path(sweep_setup, sweep, lacks=lacks),
+}
