@@ -204,12 +204,11 @@ async def export_file(
                 after=shared.start_id(request.page_token),
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.household.household_id)
         yield households_pb2.ExportHouseholdsResponse(
             lines=[line for roll in page for line in _roll_to_proto(roll)],
             households=len(page),
-            next_page_token=wire.page_token(str(page[-1].household.household_id)) if more else "",
+            next_page_token=token,
         )
 
 
