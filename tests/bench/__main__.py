@@ -11,7 +11,7 @@ from rich.console import Console
 
 from deploy.demo.run import print_books
 from deploy.local import audit
-from tests.bench import doors, relay, settlements
+from tests.bench import doors, imports, relay, settlements
 from tests.bench.county import BenchCounty
 from tests.bench.driver import Driver
 from tests.bench.figures import Results, machine, show, write_json, write_page
@@ -31,6 +31,7 @@ class Part(StrEnum):
     SETTLEMENTS = "settlements"
     RELAY = "relay"
     GATEWAY = "gateway"
+    IMPORT = "import"
 
 
 def plan_of(*, full: bool, claims: int, rounds: int) -> Plan:
@@ -52,6 +53,11 @@ async def bench(plan: Plan, parts: list[Part]) -> Results:
                 figures, wrong = await relay.measure(rig, events=RELAY_EVENTS, rounds=plan.rounds)
                 results.figures += figures
                 results.checks.append(("relayed events lost or doubled", wrong))
+            if Part.IMPORT in parts:
+                console.print("import …")
+                figures, wrong = await imports.measure(rig, rounds=plan.rounds)
+                results.figures += figures
+                results.checks.append(("imported lines lost, doubled or unanswered", wrong))
             if Part.GATEWAY in parts:
                 console.print("gateway …")
                 driver = _driver(rig, work, county.lender, post=1)
