@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from operator import attrgetter
 from typing import Final
 
 from liandong.households.v1 import households_pb2
@@ -35,6 +36,9 @@ HONOUR_WORDS: Final = {honour: word for word, honour in rules.HONOUR_WORDS.items
 
 Request = households_pb2.ImportHouseholdsRequest
 Response = households_pb2.ImportHouseholdsResponse
+
+
+_COLUMNS: Final = attrgetter(*Line._fields)
 
 
 # --- in -------------------------------------------------------------------------------------------
@@ -125,25 +129,7 @@ def _evidence(request: Request) -> Evidence:
 
 
 def _lines(request: Request) -> list[Line]:
-    return [
-        Line(
-            line.line_number,
-            line.household_number,
-            line.village_code,
-            line.relation,
-            line.name,
-            line.identity_number,
-            line.phone,
-            line.registration_status,
-            line.honour,
-            line.labour,
-            line.registered_on,
-            line.unreadable,
-            line.left_on,
-            line.leave_reason,
-        )
-        for line in request.lines
-    ]
+    return list(map(Line._make, map(_COLUMNS, request.lines)))
 
 
 def _refusal_to_proto(refusal: Refusal) -> households_pb2.RefusedLine:

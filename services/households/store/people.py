@@ -501,6 +501,14 @@ async def note_duplicates(
         LIKE_MAX,
         with_newer,
     )
+    await keep_duplicates(session, county_code, pairs, business_date)
+    return len(pairs)
+
+
+async def keep_duplicates(
+    session: AsyncSession, county_code: str, pairs: Sequence[Any], business_date: date
+) -> None:
+    """Keep pairs of people who may be one; a pair that is known stays as it is."""
     await records.insert(
         session,
         "duplicate",
@@ -518,7 +526,6 @@ async def note_duplicates(
         ],
         again=True,
     )
-    return len(pairs)
 
 
 def _duplicate(row: Any) -> Duplicate:
