@@ -1,7 +1,7 @@
 """A household file as long as asked: families of three, each person once, and a wrong line here."""
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Final
@@ -16,13 +16,13 @@ _DAYS: Final = 20_000
 _FIRST_HEAD, _FIRST_SON = date(1925, 1, 1), date(1955, 1, 1)
 
 
-def people(lines: int, *, wrong_every: int = 0) -> Iterator[Sequence[str]]:
+def people(lines: int, *, first: int = 0, wrong_every: int = 0) -> Iterator[Sequence[str]]:
     """Rows under `EXPORT_TITLES`; of every so many lines one has a number that cannot be."""
-    for line in range(lines):
+    for line in range(first, first + lines):
         family, place = divmod(line, len(FAMILY))
         turn, day = divmod(family, _DAYS)
-        first = _FIRST_SON if place == 2 else _FIRST_HEAD
-        born = (first + timedelta(days=day)).strftime("%Y%m%d")
+        since = _FIRST_SON if place == 2 else _FIRST_HEAD
+        born = (since + timedelta(days=day)).strftime("%Y%m%d")
         sequence = (501 if place == 2 else 1 + place) + 2 * turn
         number = generator.identity_number(born, sequence)
         # Never a head: its family would go with it.
@@ -45,10 +45,15 @@ def people(lines: int, *, wrong_every: int = 0) -> Iterator[Sequence[str]]:
 
 def write(path: Path, lines: int, *, wrong_every: int = 0) -> Path:
     """The file, as CSV."""
+    return write_rows(path, people(lines, wrong_every=wrong_every))
+
+
+def write_rows(path: Path, rows: Iterable[Sequence[str]]) -> Path:
+    """Rows as such a file."""
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(EXPORT_TITLES)
-        writer.writerows(people(lines, wrong_every=wrong_every))
+        writer.writerows(rows)
     return path
 
 

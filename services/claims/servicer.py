@@ -215,11 +215,10 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
                 after=after,
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.claim_id)
         return claims_pb2.ListClaimsResponse(
             claims=[claim_to_proto(claim) for claim in page],
-            next_page_token=wire.page_token(str(page[-1].claim_id)) if more else "",
+            next_page_token=token,
         )
 
     async def GetPayout(
@@ -248,11 +247,10 @@ class ClaimsServicer(claims_pb2_grpc.ClaimsServiceServicer):
                 after=after,
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.instruction_id)
         return claims_pb2.ListPaymentInstructionsResponse(
             instructions=[instruction_to_proto(instruction) for instruction in page],
-            next_page_token=wire.page_token(str(page[-1].instruction_id)) if more else "",
+            next_page_token=token,
         )
 
     async def ConfirmPayment(

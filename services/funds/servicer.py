@@ -176,11 +176,10 @@ class FundsServicer(funds_pb2_grpc.FundsServiceServicer):
                 after=_start(request.page_token),
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.fund.fund_id)
         return funds_pb2.ListFundsResponse(
             funds=[_fund(seen) for seen in page],
-            next_page_token=wire.page_token(str(page[-1].fund.fund_id)) if more else "",
+            next_page_token=token,
         )
 
     async def FileCompensationCase(
@@ -276,9 +275,8 @@ class FundsServicer(funds_pb2_grpc.FundsServiceServicer):
                 after=_start(request.page_token),
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.case.case_id)
         return funds_pb2.ListCompensationCasesResponse(
             cases=[_case(each) for each in page],
-            next_page_token=wire.page_token(str(page[-1].case.case_id)) if more else "",
+            next_page_token=token,
         )

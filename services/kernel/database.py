@@ -207,14 +207,14 @@ async def copy_staged(
     names: Sequence[str],
     rows: Sequence[Sequence[object]],
     fixed: Mapping[str, tuple[str, object]],
-) -> None:
+) -> str:
     """
     Write rows by binary COPY into a temporary table, then move them; `fixed` is alike in all.
 
+    The temporary table's name: it keeps the rows until the transaction ends.
+
     PostgreSQL refuses COPY FROM where rows have policies; INSERT keeps to them (decision 0010).
     """
-    if not rows:
-        return
     staged = f"staged_{table}"
     own = ", ".join(names)
     casts = ", ".join(f"${place}::{kind}" for place, (kind, _) in enumerate(fixed.values(), 1))
@@ -231,6 +231,7 @@ async def copy_staged(
         f"INSERT INTO {table} ({own}, {', '.join(fixed)}) SELECT {own}, {casts} FROM {staged}",  # noqa: S608 - names are the stores' own
         *(value for _, value in fixed.values()),
     )
+    return staged
 
 
 def columns(rows: Sequence[Sequence[object]], count: int) -> list[list[object]]:

@@ -1,12 +1,16 @@
 """The wire: dates, pages and verdicts between protos and values."""
 
 import base64
+from collections.abc import Callable, Sequence
 from datetime import date
+from typing import TypeVar
 
 from google.type.date_pb2 import Date
 from liandong.common.v1 import common_pb2
 
 from services.kernel.errors import LiandongError, invalid_field
+
+T = TypeVar("T")
 
 PAGE_DIGITS_MAX = 9
 
@@ -33,6 +37,12 @@ def page_size(asked: int, *, default: int = 50) -> int:
 def page_token(last_key: str) -> str:
     """An opaque token that says after which key the next page begins."""
     return base64.urlsafe_b64encode(last_key.encode()).decode()
+
+
+def page_of(found: Sequence[T], size: int, key: Callable[[T], object]) -> tuple[Sequence[T], str]:
+    """The first `size` of what was found, asked for with one more, and the token of the rest."""
+    page = found[:size]
+    return page, page_token(str(key(page[-1]))) if len(found) > size else ""
 
 
 def page_start(token: str) -> str:

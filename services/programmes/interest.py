@@ -66,11 +66,6 @@ def numerator_to_fen(numerator: int, day_basis: int) -> Fen:
     return Fen(half_up(numerator, day_basis * PPM))
 
 
-def fen_to_numerator(amount_fen: int, day_basis: int) -> int:
-    """An amount on the scale of the numerators: what a payment takes off them."""
-    return amount_fen * day_basis * PPM
-
-
 def days_interest_fen(principal_fen: Fen, rate_ppm: int, days: int, day_basis: int) -> Fen:
     """Simple interest of some days, rounded once."""
     return numerator_to_fen(day_numerator(principal_fen, rate_ppm, days), day_basis)

@@ -330,17 +330,6 @@ def graded_rate_ppm(scheme: ScoringRules, grade: str, rate_ppm: int) -> int:
     raise Refused("GRADE_UNKNOWN", f"{scheme.scheme} has no grade {grade}")
 
 
-def points_of(
-    adjustments: Sequence[Adjustment], indicators: Mapping[str, int]
-) -> tuple[tuple[str, int], ...]:
-    """The adjustments whose indicator lies in their range, and their points."""
-    return tuple(
-        (adjustment.id, adjustment.points_centi)
-        for adjustment in adjustments
-        if applies(adjustment, indicators.get(adjustment.reads))
-    )
-
-
 def applies(adjustment: Adjustment, value: int | None) -> bool:
     """Whether an indicator's value earns the adjustment; an unknown value earns nothing."""
     if value is None or value < adjustment.min:

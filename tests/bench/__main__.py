@@ -11,7 +11,7 @@ from rich.console import Console
 
 from deploy.demo.run import print_books
 from deploy.local import audit
-from tests.bench import doors, loans, relay, rescores, settlements
+from tests.bench import doors, imports, loans, relay, rescores, settlements
 from tests.bench.county import BenchCounty
 from tests.bench.driver import Driver
 from tests.bench.figures import Results, machine, show, write_json, write_page
@@ -33,6 +33,7 @@ class Part(StrEnum):
     GATEWAY = "gateway"
     LOANS = "loans"
     RESCORES = "rescores"
+    IMPORT = "import"
 
 
 def plan_of(*, full: bool, claims: int, rounds: int) -> Plan:
@@ -54,6 +55,11 @@ async def bench(plan: Plan, parts: list[Part], *, full: bool = False) -> Results
                 figures, wrong = await relay.measure(rig, events=RELAY_EVENTS, rounds=plan.rounds)
                 results.figures += figures
                 results.checks.append(("relayed events lost or doubled", wrong))
+            if Part.IMPORT in parts:
+                console.print("import …")
+                figures, wrong = await imports.measure(rig, rounds=plan.rounds)
+                results.figures += figures
+                results.checks.append(("imported lines lost, doubled or unanswered", wrong))
             if Part.GATEWAY in parts:
                 console.print("gateway …")
                 driver = _driver(rig, work, county.lender, post=1)

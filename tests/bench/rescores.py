@@ -28,11 +28,11 @@ _OUT = """
 SELECT household_id, honour, code, value FROM credit_file
 JOIN indicator USING (county_code, household_id) WHERE county_code = $1
 """
-_RESULTS = "SELECT household_id, score_centi, grade, limit_fen FROM credit_file"
+_FILES = "SELECT household_id, score_centi, grade, limit_fen FROM credit_file"
+_RATINGS = "SELECT * FROM rating WHERE cause = 'rescored'"
 _INTO = """
-CREATE TABLE IF NOT EXISTS bare (household_id uuid, score_centi bigint, grade text,
-                                 limit_fen bigint);
-TRUNCATE bare
+DROP TABLE IF EXISTS bare;
+CREATE TABLE bare AS {results} LIMIT 0
 """
 _NEW_DATA = """
 INSERT INTO indicator (county_code, household_id, code, value, observed_on, source_id, person_id)
@@ -62,14 +62,14 @@ async def measure(rig: Rig, *, households: int, rounds: int) -> tuple[list[Figur
             credit = await schemas.fresh("credit")
             await many.seed(credit, households)
             catalogue = many.a_catalogue(changed=True)
-            bare = await _bare(credit)
             seconds, changed = await _rescore(credit, catalogue)
             wrong += await credit.one(_WRONG)
+            bare = await _bare(credit, _RATINGS)
             rules.append((households / seconds, households / bare))
             await credit.ask(_NEW_DATA, many.COUNTY, many.RESCORED_ON, ONE_IN)
             await credit.ask("VACUUM ANALYZE indicator")
-            bare = await _bare(credit)
             seconds, renewed = await _rescore(credit, catalogue)
+            bare = await _bare(credit, _FILES)
             data.append((households / seconds, households / bare))
             await schemas.empty()
     finally:
@@ -86,14 +86,14 @@ def _figures(
     renewed: int,
 ) -> list[Figure]:
     limit = (
-        f"binary COPY of the same columns out ({len(many.CODES)} indicators a household) and of"
-        f" the results in, {households} households"
+        f"binary COPY of {households} households' columns out ({len(many.CODES)} indicators each)"
+        " and in of"
     )
     return [
         Figure(
             name="re-score, new rules",
             unit="/s",
-            limit_name=limit,
+            limit_name=f"{limit} all ratings",
             pairs=tuple(rules),
             goal=0.5,
             stretch=0.65,
@@ -102,7 +102,7 @@ def _figures(
         Figure(
             name="re-score, new data",
             unit="/s",
-            limit_name=limit,
+            limit_name=f"{limit} score, grade and limit",
             pairs=tuple(data),
             goal=0.5,
             stretch=0.65,
@@ -130,19 +130,19 @@ async def _rescore(credit: Schema, catalogue: Catalogue) -> tuple[float, int]:
     return seconds, done.changed
 
 
-async def _bare(credit: Schema) -> float:
-    """Seconds to bring the columns out and as many results in, and nothing else."""
+async def _bare(credit: Schema, results: str) -> float:
+    """Seconds to bring the columns out and the results of a query in, and nothing else."""
     connection = await asyncpg.connect(
         credit.server.dsn_of(credit.name), server_settings={"search_path": credit.noun}
     )
     try:
-        await connection.execute(_INTO)
-        results = io.BytesIO()
-        await connection.copy_from_query(_RESULTS, output=results, format="binary")
-        results.seek(0)
+        await connection.execute(_INTO.format(results=results))
+        held = io.BytesIO()
+        await connection.copy_from_query(results, output=held, format="binary")
+        held.seek(0)
         began = time.perf_counter()
         await connection.copy_from_query(_OUT, many.COUNTY, output=io.BytesIO(), format="binary")
-        await connection.copy_to_table("bare", source=results, format="binary")
+        await connection.copy_to_table("bare", source=held, format="binary")
         return time.perf_counter() - began
     finally:
         await connection.close()

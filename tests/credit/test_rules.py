@@ -1,5 +1,6 @@
 """Credit's decisions, one file at a time."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from uuid import UUID
@@ -31,6 +32,18 @@ NEW = UUID(int=1)
 
 def rated(file: CreditFile, on: date = OPENED, **values: int) -> Decision:
     return rules.rate(file, observed(**values), scheme=SCHEME, rating_id=NEW, on=on)
+
+
+def change_honour(file: CreditFile, inputs: Mapping[str, Observed], *, on: date) -> Decision:
+    return rules.restate(
+        file,
+        inputs,
+        scheme=SCHEME,
+        rating_id=NEW,
+        on=on,
+        pins=rules.NOTHING,
+        cause=Cause.HONOUR_CHANGED,
+    )
 
 
 def test_a_first_rating_grades_grants_and_pins_what_it_read() -> None:
@@ -129,9 +142,7 @@ def test_a_new_honour_moves_the_limit_and_not_its_last_day() -> None:
     file = rated(a_file(), skills=1).file
     honest = replace(file, household=a_household(honour="honest"))
 
-    decision = rules.change_honour(
-        honest, observed(skills=1), scheme=SCHEME, rating_id=NEW, on=date(2021, 6, 1)
-    )
+    decision = change_honour(honest, observed(skills=1), on=date(2021, 6, 1))
 
     assert decision.facts == (Fact.LIMIT_CHANGED,)
     assert decision.file.limit_fen == 13_000_000
@@ -144,7 +155,7 @@ def test_a_new_honour_without_an_uplift_changes_nothing() -> None:
     file = rated(a_file()).file
     named = replace(file, household=a_household(honour="unheard_of"))
 
-    decision = rules.change_honour(named, {}, scheme=SCHEME, rating_id=NEW, on=OPENED)
+    decision = change_honour(named, {}, on=OPENED)
 
     assert decision == Decision(named, None, ())
 
@@ -219,7 +230,7 @@ def test_others_know_the_limit_from_the_events_alone(
             inputs = observed(**values)
             decision = rules.rate(file, inputs, scheme=SCHEME, rating_id=NEW, on=on)
         elif step == "honour":
-            decision = rules.change_honour(file, inputs, scheme=SCHEME, rating_id=NEW, on=on)
+            decision = change_honour(file, inputs, on=on)
         else:
             decision = rules.withdraw(file)
         assert decision.file.version == file.version + len(decision.facts)

@@ -56,7 +56,8 @@ async def test_a_file_is_read_as_it_was_saved(db: Database) -> None:
         assert await store.lock_files(session, COUNTY, ids) == [d.file for d in decisions]
         rating = decisions[0].rating
         assert rating is not None
-        assert await store.find_rated_inputs(session, COUNTY, [rating.rating_id]) == {
+        stored = await store.find_ratings(session, COUNTY, [rating.rating_id])
+        assert {key: each.inputs for key, each in stored.items()} == {
             rating.rating_id: observed(skills=1)
         }
         found = await store.find_file(session, COUNTY, household_id(1))

@@ -189,27 +189,6 @@ def observations(
     return tuple(holds)
 
 
-def change_honour(
-    file: CreditFile,
-    inputs: Mapping[str, Observed],
-    *,
-    scheme: Scheme,
-    rating_id: UUID,
-    on: date,
-    pins: Pins = NOTHING,
-) -> Decision:
-    """Rate again because the honour is another."""
-    return restate(
-        file,
-        inputs,
-        scheme=scheme,
-        rating_id=rating_id,
-        on=on,
-        pins=pins,
-        cause=Cause.HONOUR_CHANGED,
-    )
-
-
 def restate(
     file: CreditFile,
     inputs: Mapping[str, Observed],

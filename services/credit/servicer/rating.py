@@ -96,11 +96,10 @@ class RatingDoor:
                 after=start,
                 limit=size + 1,
             )
-        page = files[:size]
-        more = len(files) > size
+        page, token = wire.page_of(files, size, lambda each: each.household_id)
         return credit_pb2.ListCreditFilesResponse(
             files=[file_to_proto(file) for file in page],
-            next_page_token=wire.page_token(str(page[-1].household_id)) if more else "",
+            next_page_token=token,
         )
 
     async def ExplainScore(

@@ -176,20 +176,6 @@ async def find_areas(
     return {row["household_id"]: row["area_code"] for row in rows}
 
 
-async def find_rated_inputs(
-    session: AsyncSession, county_code: str, rating_ids: Sequence[UUID]
-) -> dict[UUID, dict[str, Observed]]:
-    """The inputs that ratings have pinned, by rating."""
-    rows = await fetch(
-        session,
-        """SELECT rating_id, inputs::text AS inputs FROM rating
-           WHERE county_code = $1 AND rating_id = ANY($2::uuid[])""",
-        county_code,
-        rating_ids,
-    )
-    return {row["rating_id"]: _inputs_from_json(row["inputs"]) for row in rows}
-
-
 _RATING = """
 SELECT county_code, rating_id, household_id, cause, programme, rated_on, inputs::text AS inputs,
        honour, score_centi, grade, vetoes, base_limit_fen, uplift_fen, limit_fen, valid_until,

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -45,9 +45,8 @@ STATUS_BY_FILE: Final = "household_file"
 """The reason that a change of status by file is kept with."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """A person ready to be written, should the line stand."""
+class Sealed(NamedTuple):
+    """A person ready to be written, should the line stand. A tuple: it is a row, and many."""
 
     person_id: UUID
     identity_key: bytes
@@ -99,23 +98,16 @@ def prepare(county_code: str, lines: Sequence[Line], keys: Keys, today: date) ->
         else:
             refusals.append(read)
     people: dict[str, Sealed] = {}
+    find_key, seal, likeness = keys.finder.find_key, keys.seal_person, keys.likeness_key
     for entry, person_id in zip(entries, ids.new_ids(len(entries)), strict=True):
-        number = entry.line.identity_number
-        people[number] = _sealed(
-            county_code, keys, person_id, name=entry.name, number=number, phone=entry.line.phone
+        name, number = entry.name, entry.line.identity_number
+        people[number] = Sealed(
+            person_id,
+            find_key(county_code, number),
+            seal(person_id, name, number, entry.line.phone),
+            likeness(county_code, name, number),
         )
     return Prepared(lines, entries, refusals, people, today)
-
-
-def _sealed(
-    county_code: str, keys: Keys, person_id: UUID, *, name: str, number: str, phone: str
-) -> Sealed:
-    return Sealed(
-        person_id,
-        keys.finder.find_key(county_code, number),
-        keys.seal_person(person_id, name, number, phone),
-        keys.likeness_key(county_code, name, number),
-    )
 
 
 async def prepare_today(
@@ -207,7 +199,8 @@ async def _decide(
     areas = {entry.line.village_code for entry in entries}
     areas |= {roll.household.area_code for roll in rolls.values()}
     areas |= {wish.area_code for group in wishes.values() for wish in group if wish.area_code}
-    numbers = {entry.household_number for entry in entries}
+    # Of an update those that exist are known by now.
+    numbers = set() if update else {entry.household_number for entry in entries}
     known = await _known(
         session, caller, county_code, areas, numbers=numbers, found_keys=found_keys
     )
@@ -397,7 +390,7 @@ async def _register(
             person_id = decision.idle.get(entry.line.identity_number)
             if person_id is None:
                 person_id = person.person_id
-                people.append((person_id, person.identity_key, person.sealed, person.likeness_key))
+                people.append(person)
             members.append(
                 (
                     person_id,
@@ -413,10 +406,8 @@ async def _register(
     # Who leaves one household may be a founder of another.
     await store.end_places(session, county_code, left, provenance)
     await store.insert_households(session, dated, provenance)
-    await store.insert_people(session, county_code, people)
+    await store.insert_people(session, county_code, people, today)
     await store.insert_members(session, county_code, members, provenance)
-    new = [(person[0], person[3]) for person in people]
-    await people_store.note_duplicates(session, county_code, new, today)
     await outbox.record(session, [events_out.household_registered(h, today) for h in households])
     return households
 
@@ -487,22 +478,19 @@ async def _admit(
     known = await people_store.read_people(
         session, county_code, [seat.person_id for seat in joined if seat.person_id]
     )
-    rows = []
-    for seat in joined:
-        if seat.person_id is None or seat.person_id in known:
-            continue
-        person = _sealed(
-            county_code,
-            keys,
-            seat.person_id,
-            name=seat.name,
-            number=seat.identity_number,
-            phone=seat.phone,
-        )
-        rows.append((person.person_id, person.identity_key, person.sealed, person.likeness_key))
-    await store.insert_people(session, county_code, rows)
-    new = [(row[0], row[3]) for row in rows]
-    await people_store.note_duplicates(session, county_code, new, provenance.business_date)
+    new = [seat for seat in joined if seat.person_id not in known]
+    rows = [_sealed(county_code, seat, keys) for seat in new]
+    await store.insert_people(session, county_code, rows, provenance.business_date)
+
+
+def _sealed(county_code: str, seat: Seat, keys: Keys) -> Sealed:
+    assert seat.person_id is not None, "who joins has been given an id"
+    return Sealed(
+        seat.person_id,
+        keys.finder.find_key(county_code, seat.identity_number),
+        keys.seal_person(seat.person_id, seat.name, seat.identity_number, seat.phone),
+        keys.likeness_key(county_code, seat.name, seat.identity_number),
+    )
 
 
 async def _correct(
@@ -513,22 +501,15 @@ async def _correct(
     provenance: Provenance,
 ) -> None:
     """Write who has another name or phone; a former record stays readable."""
-    rows = []
-    for seat in corrected:
-        assert seat.person_id is not None
-        person = _sealed(
-            county_code,
-            keys,
-            seat.person_id,
-            name=seat.name,
-            number=seat.identity_number,
-            phone=seat.phone,
-        )
-        rows.append((person.person_id, person.sealed, person.likeness_key))
-    if rows:
-        await store.correct_people(session, county_code, rows, provenance)
-        named = [(person_id, likeness) for person_id, _, likeness in rows]
-        await people_store.note_duplicates(session, county_code, named, provenance.business_date)
+    if not corrected:
+        return
+    people = [_sealed(county_code, seat, keys) for seat in corrected]
+    rows = [(each.person_id, each.sealed, each.likeness_key) for each in people]
+    await store.correct_people(session, county_code, rows, provenance)
+    named = [(each.person_id, each.likeness_key) for each in people]
+    await people_store.note_duplicates(
+        session, county_code, named, provenance.business_date, with_newer=True
+    )
 
 
 async def _say(

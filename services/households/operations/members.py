@@ -120,8 +120,8 @@ async def _person(
     person_id = ids.new_id()
     sealed = keys.seal_person(person_id, entry.name, number, entry.line.phone)
     likeness = keys.likeness_key(county_code, entry.name, number)
-    await file_store.insert_people(session, county_code, [(person_id, key, sealed, likeness)])
-    await store.note_duplicates(session, county_code, [(person_id, likeness)], today)
+    row = (person_id, key, sealed, likeness)
+    await file_store.insert_people(session, county_code, [row], today)
     return person_id
 
 

@@ -36,6 +36,8 @@ _AT_MOST: Final = {
     Relation.FATHER: PARENTS_MAX,
     Relation.MOTHER: PARENTS_MAX,
 }
+_PLAIN = re.compile("[\u4e00-\u9fff]+")
+"""Of these characters each has one form only."""
 _NAME_JOINTS = re.compile(r"[\s·•‧・.．]+")
 
 
@@ -96,6 +98,8 @@ def family_fault(people: Sequence[Kin]) -> str:
 
 def plain_name(name: str) -> str:
     """A name as two are compared: one form of each character, no joints between its parts."""
+    if _PLAIN.fullmatch(name):
+        return name
     if name.isalpha() and unicodedata.is_normalized("NFKC", name):
         return name.casefold()
     return _NAME_JOINTS.sub("", unicodedata.normalize("NFKC", name)).casefold()

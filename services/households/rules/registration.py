@@ -16,6 +16,7 @@ from services.households.model import (
     Draft,
     Entry,
     Honour,
+    Kin,
     Known,
     Labour,
     LeaveReason,
@@ -352,6 +353,7 @@ def _household(
             break
     others: list[Entry] = []
     refused: list[Refusal] = []
+    chief = people.kin(Relation.HEAD, head.line.identity_number) if head else None
     here = {head.line.identity_number} if head else set()
     for entry in group:
         if entry is head:
@@ -359,7 +361,7 @@ def _household(
         column, reason = _outer_fault(entry, known, taken)
         if not reason:
             column, reason = _inner_fault(entry, head, here)
-        if not reason and head is not None and _out_of_family(entry, head, others):
+        if not reason and chief is not None and _out_of_family(entry, chief, others):
             column, reason = "relation", "FAMILY_IMPOSSIBLE"
         if not reason and len(others) + 1 == PEOPLE_MAX:
             column, reason = "household_number", "HOUSEHOLD_TOO_LARGE"
@@ -402,12 +404,12 @@ def _inner_fault(entry: Entry, head: Entry | None, here: set[str]) -> tuple[str,
     return "", ""
 
 
-def _out_of_family(entry: Entry, head: Entry, others: Sequence[Entry]) -> bool:
+def _out_of_family(entry: Entry, head: Kin, others: Sequence[Entry]) -> bool:
     """Whether a person cannot be what the line says beside the head and those before."""
     if people.relation_full(entry.relation, [other.relation for other in others]):
         return True
     person = people.kin(entry.relation, entry.line.identity_number)
-    return bool(people.kin_fault(person, people.kin(Relation.HEAD, head.line.identity_number)))
+    return bool(people.kin_fault(person, head))
 
 
 # --- areas ----------------------------------------------------------------------------------------

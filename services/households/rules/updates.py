@@ -323,19 +323,16 @@ def _move(work: _Work, wish: Wish, today: date) -> None:
 
 
 def _settle_family(work: _Work) -> None:
-    """Take back the moves after which the people could be no household."""
-    if not any(move.structural for move in work.moves):
-        return
-    _keep_one_head(work)
-    _keep_somebody(work)
-    head = _head(work)
-    if head is not None:
-        _keep_kin(work, head)
-    while len(_seats(work)) > rules.PEOPLE_MAX:
-        last = [move for move in work.moves if move.before is None][-1:]
-        if not last:
+    """Take back the moves after which the people could be no household, until none is left."""
+    while any(move.structural for move in work.moves):
+        moves = len(work.moves)
+        _keep_one_head(work)
+        _keep_somebody(work)
+        _keep_kin(work)
+        _keep_room(work)
+        # What was taken back may be what another move stood on.
+        if len(work.moves) == moves:
             return
-        _take_back(work, last, "household_number", "HOUSEHOLD_TOO_LARGE")
 
 
 def _seats(work: _Work) -> dict[str, Seat]:
@@ -385,13 +382,15 @@ def _keep_somebody(work: _Work) -> None:
         _keep_one_head(work)
 
 
-def _keep_kin(work: _Work, head: Seat) -> None:
+def _keep_kin(work: _Work) -> None:
     """Nobody moves into a relation that the head, or the others, do not allow."""
+    head = _head(work)
+    if head is None:
+        return
     chief = people.kin(Relation.HEAD, head.identity_number)
-    for move in [each for each in work.moves if each.structural and each.after is not None]:
+    for move in [each for each in work.moves if each.structural]:
         seat = move.after
-        assert seat is not None
-        if seat.relation is Relation.HEAD:
+        if seat is None or seat.relation is Relation.HEAD:
             continue
         others = [
             each.relation
@@ -401,6 +400,7 @@ def _keep_kin(work: _Work, head: Seat) -> None:
         person = people.kin(seat.relation, seat.identity_number)
         if people.relation_full(seat.relation, others) or people.kin_fault(person, chief):
             _take_back(work, [move], "relation", "FAMILY_IMPOSSIBLE")
+            return
     was_head = _head(_Work(work.roll))
     if was_head is None or was_head.identity_number == head.identity_number:
         return
@@ -408,6 +408,12 @@ def _keep_kin(work: _Work, head: Seat) -> None:
     if people.family_fault(family):
         moved = [move for move in work.moves if move.structural]
         _take_back(work, moved, "relation", "FAMILY_IMPOSSIBLE")
+
+
+def _keep_room(work: _Work) -> None:
+    joined = [move for move in work.moves if move.before is None]
+    if joined and len(_seats(work)) > rules.PEOPLE_MAX:
+        _take_back(work, joined[-1:], "household_number", "HOUSEHOLD_TOO_LARGE")
 
 
 # --- what comes of it -----------------------------------------------------------------------------

@@ -97,11 +97,10 @@ class ConsentsServicer(consents_pb2_grpc.ConsentsServiceServicer):
                 after=shared.start_id(request.page_token),
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.consent_id)
         return consents_pb2.ListConsentsResponse(
             consents=[_consent_to_proto(each, today) for each in page],
-            next_page_token=wire.page_token(str(page[-1].consent_id)) if more else "",
+            next_page_token=token,
         )
 
 

@@ -99,11 +99,10 @@ class FactsServicer(facts_pb2_grpc.FactsServiceServicer):
                 after=shared.start_id(request.page_token),
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.fact_id)
         return facts_pb2.ListFactsResponse(
             facts=[_fact_to_proto(fact) for fact in page],
-            next_page_token=wire.page_token(str(page[-1].fact_id)) if more else "",
+            next_page_token=token,
         )
 
     async def OpenDispute(
@@ -174,11 +173,10 @@ class FactsServicer(facts_pb2_grpc.FactsServiceServicer):
                 after=shared.start_id(request.page_token),
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.dispute_id)
         return facts_pb2.ListDisputesResponse(
             disputes=[_dispute_to_proto(each, today) for each in page],
-            next_page_token=wire.page_token(str(page[-1].dispute_id)) if more else "",
+            next_page_token=token,
         )
 
 

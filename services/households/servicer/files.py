@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
+from operator import attrgetter
 from typing import Final
 
 from liandong.households.v1 import households_pb2
@@ -35,6 +36,9 @@ HONOUR_WORDS: Final = {honour: word for word, honour in rules.HONOUR_WORDS.items
 
 Request = households_pb2.ImportHouseholdsRequest
 Response = households_pb2.ImportHouseholdsResponse
+
+
+_COLUMNS: Final = attrgetter(*Line._fields)
 
 
 # --- in -------------------------------------------------------------------------------------------
@@ -125,25 +129,7 @@ def _evidence(request: Request) -> Evidence:
 
 
 def _lines(request: Request) -> list[Line]:
-    return [
-        Line(
-            line.line_number,
-            line.household_number,
-            line.village_code,
-            line.relation,
-            line.name,
-            line.identity_number,
-            line.phone,
-            line.registration_status,
-            line.honour,
-            line.labour,
-            line.registered_on,
-            line.unreadable,
-            line.left_on,
-            line.leave_reason,
-        )
-        for line in request.lines
-    ]
+    return list(map(Line._make, map(_COLUMNS, request.lines)))
 
 
 def _refusal_to_proto(refusal: Refusal) -> households_pb2.RefusedLine:
@@ -204,12 +190,11 @@ async def export_file(
                 after=shared.start_id(request.page_token),
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.household.household_id)
         yield households_pb2.ExportHouseholdsResponse(
             lines=[line for roll in page for line in _roll_to_proto(roll)],
             households=len(page),
-            next_page_token=wire.page_token(str(page[-1].household.household_id)) if more else "",
+            next_page_token=token,
         )
 
 

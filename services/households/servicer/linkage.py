@@ -62,11 +62,10 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
                 after=shared.start_id(request.page_token),
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.enterprise_id)
         return linkage_pb2.ListEnterprisesResponse(
             enterprises=[_enterprise_to_proto(each) for each in page],
-            next_page_token=wire.page_token(str(page[-1].enterprise_id)) if more else "",
+            next_page_token=token,
         )
 
     async def SignLinkageContract(
@@ -131,11 +130,10 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
                 after=shared.start_id(request.page_token),
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.contract_id)
         return linkage_pb2.ListLinkageContractsResponse(
             contracts=[_contract_to_proto(each) for each in page],
-            next_page_token=wire.page_token(str(page[-1].contract_id)) if more else "",
+            next_page_token=token,
         )
 
     async def RegisterSociety(
@@ -176,11 +174,10 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
                 after=shared.start_id(request.page_token),
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.society_id)
         return linkage_pb2.ListSocietiesResponse(
             societies=[_society_to_proto(each) for each in page],
-            next_page_token=wire.page_token(str(page[-1].society_id)) if more else "",
+            next_page_token=token,
         )
 
     async def ChangeSocietyMembers(
@@ -274,11 +271,10 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
                 after=shared.start_id(request.page_token),
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.project_id)
         return linkage_pb2.ListProjectsResponse(
             projects=[_project_to_proto(each) for each in page],
-            next_page_token=wire.page_token(str(page[-1].project_id)) if more else "",
+            next_page_token=token,
         )
 
 

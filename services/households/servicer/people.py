@@ -179,11 +179,10 @@ class PeopleServicer(people_pb2_grpc.PeopleServiceServicer):
                 after=shared.start_id(request.page_token),
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.duplicate_id)
         return people_pb2.ListDuplicatesResponse(
             duplicates=[_duplicate_to_proto(pair) for pair in page],
-            next_page_token=wire.page_token(str(page[-1].duplicate_id)) if more else "",
+            next_page_token=token,
         )
 
     async def DismissDuplicate(

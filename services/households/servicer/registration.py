@@ -177,11 +177,10 @@ class HouseholdsServicer(households_pb2_grpc.HouseholdsServiceServicer):
                 after=parse_id("page_token", start) if start else store.ID_ZERO,
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.household_id)
         return households_pb2.ListHouseholdsResponse(
             households=[_to_proto(household, ()) for household in page],
-            next_page_token=wire.page_token(str(page[-1].household_id)) if more else "",
+            next_page_token=token,
         )
 
     @staticmethod

@@ -48,13 +48,40 @@ async def insert_households(
 
 
 async def insert_people(
-    session: AsyncSession, county_code: str, rows: Sequence[tuple[UUID, bytes, bytes, bytes]]
+    session: AsyncSession,
+    county_code: str,
+    rows: Sequence[tuple[UUID, bytes, bytes, bytes]],
+    business_date: date,
 ) -> None:
-    """Write people: id, key of the identity number, sealed record, key of the likeness."""
+    """
+    Write new people, and the pairs that they make with those before them.
+
+    Each is an id, the key of the identity number, the sealed record and the key of the likeness.
+    """
+    if not rows:
+        return
     columns = ("person_id", "identity_key", "sealed", "likeness_key")
-    await database.copy_staged(
+    staged = await database.copy_staged(
         session, "person", columns, rows, {"county_code": ("text", county_code)}
     )
+    # Ids were given before the lock, so that somebody who is here already may have a later one.
+    # Each look is a range of an index: a name that a whole file has must not cost its square.
+    alike = """SELECT person_id FROM person
+               WHERE county_code = $1 AND likeness_key = n.likeness_key AND survivor_id IS NULL"""
+    pairs = await database.fetch(
+        session,
+        f"""SELECT n.person_id, o.person_id AS other_id
+            FROM {staged} AS n
+            CROSS JOIN LATERAL (
+                ({alike} AND person_id > $3 ORDER BY person_id DESC LIMIT $2)
+                UNION ALL
+                ({alike} AND person_id < n.person_id ORDER BY person_id DESC LIMIT $2)
+                LIMIT $2) AS o""",  # noqa: S608 - own names
+        county_code,
+        people.LIKE_MAX,
+        max(row[0] for row in rows),
+    )
+    await people.keep_duplicates(session, county_code, pairs, business_date)
 
 
 async def insert_members(
@@ -64,6 +91,8 @@ async def insert_members(
     provenance: Provenance,
 ) -> None:
     """Write people's places: person, household, position, relation, labour, since when."""
+    if not rows:
+        return
     columns = ("person_id", "household_id", "position", "relation", "labour", "registered_on")
     fixed = {"county_code": ("text", county_code), **_origin(provenance)}
     await database.copy_staged(session, "member", columns, rows, fixed)

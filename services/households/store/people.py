@@ -28,6 +28,11 @@ from services.kernel import database, ids
 _COLUMNS = """county_code, household_id, version, household_number, area_code, status, honour,
     member_count, registered_on, source_id, business_date, recorded_at, survivor_id, changed_by,
     acted_by, evidence"""
+_VERSIONS = f"""SELECT * FROM (
+    SELECT {_COLUMNS} FROM household WHERE county_code = $1 AND household_id = $2
+    UNION ALL
+    SELECT {_COLUMNS} FROM household_past WHERE county_code = $1 AND household_id = $2
+) AS version"""  # noqa: S608 - own constant
 _SEAT = """county_code, person_id, household_id, position, relation, labour, registered_on,
     source_id, evidence, business_date, recorded_at"""
 
@@ -75,11 +80,7 @@ async def household_as_known(
     """A household as known at the end of a business day."""
     rows = await database.fetch(
         session,
-        f"""SELECT * FROM (
-                SELECT {_COLUMNS} FROM household WHERE county_code = $1 AND household_id = $2
-                UNION ALL
-                SELECT {_COLUMNS} FROM household_past WHERE county_code = $1 AND household_id = $2
-            ) AS version WHERE business_date <= $3 ORDER BY version DESC LIMIT 1""",  # noqa: S608 - own constant
+        f"{_VERSIONS} WHERE business_date <= $3 ORDER BY version DESC LIMIT 1",
         county_code,
         household_id,
         known_by,
@@ -93,11 +94,7 @@ async def first_version(
     """A household as it was registered."""
     rows = await database.fetch(
         session,
-        f"""SELECT * FROM (
-                SELECT {_COLUMNS} FROM household WHERE county_code = $1 AND household_id = $2
-                UNION ALL
-                SELECT {_COLUMNS} FROM household_past WHERE county_code = $1 AND household_id = $2
-            ) AS version ORDER BY version LIMIT 1""",  # noqa: S608 - own constant
+        f"{_VERSIONS} ORDER BY version LIMIT 1",
         county_code,
         household_id,
     )
@@ -504,6 +501,14 @@ async def note_duplicates(
         LIKE_MAX,
         with_newer,
     )
+    await keep_duplicates(session, county_code, pairs, business_date)
+    return len(pairs)
+
+
+async def keep_duplicates(
+    session: AsyncSession, county_code: str, pairs: Sequence[Any], business_date: date
+) -> None:
+    """Keep pairs of people who may be one; a pair that is known stays as it is."""
     await records.insert(
         session,
         "duplicate",
@@ -521,7 +526,6 @@ async def note_duplicates(
         ],
         again=True,
     )
-    return len(pairs)
 
 
 def _duplicate(row: Any) -> Duplicate:
