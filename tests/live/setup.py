@@ -44,7 +44,11 @@ FIVE_TIER: Sequence[Mapping[str, Any]] = (
 )
 CLAIM_TIERS: Sequence[Mapping[str, Any]] = ({"tier": "any", "max_fen": None, "working_days": 5},)
 
+PAPERS = tuple(f"paper_{number}" for number in range(1, 14))
+"""Thirteen, as the one programme counts that does not list them."""
+
 BLANKS: Mapping[str, Any] = {
+    r"registry\.documents\.required": list(PAPERS),
     r"loans\.benchmark": benchmark(RATE_PPM),
     r"loans\.npl": {"measure": "overdue_days", "more_than_days": 90},
     r"loans\.maturity_notice\.lead_months": 1,
