@@ -101,6 +101,12 @@ class County:
             party: [self.institution(short) for short in shorts] for party, shorts in named.items()
         }
 
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """What must hold of a household before the case's programme gives it a grade."""
+        eligibility = self.terms.pack.eligibility
+        return () if eligibility is None else tuple(each.code for each in known(eligibility.gates))
+
     def product(self, product_id: str) -> LoanProduct:
         """A loan product of the case's programme."""
         return self.terms.product(product_id)
@@ -238,14 +244,15 @@ class County:
             status=status,
             honour=honour,
             members=[self._member(number)]
-            + [self._member(next(self._people), "子女") for _ in range(people - 1)],
+            + [self._member(next(self._people), child=True) for _ in range(people - 1)],
         )
         return str(answer.household_id)
 
-    def _member(self, number: int, relation: str = "户主") -> dict[str, str]:
-        # Across counties nobody is the same person.
+    def _member(self, number: int, *, child: bool = False) -> dict[str, str]:
+        # Across counties nobody is the same person; an odd serial is a man's.
         serial = int(self.code) % 1_000 + 1
-        born = date(1960, 1, 1) + timedelta(days=number)
+        born = date(1990 if child else 1960, 1, 1) + timedelta(days=number)
+        relation = ("女", "子")[serial % 2] if child else "户主"
         return {
             "name": "王芳",
             "identity_number": generator.identity_number(f"{born:%Y%m%d}", serial),
@@ -271,19 +278,25 @@ class County:
         """A household in each of these villages."""
         return await self.each([self.household(village) for village in villages])
 
-    async def record(self, household_id: str, codes: Iterable[str]) -> None:
-        """What was observed about a household: each of these holds."""
-        await self.record_values(household_id, [(code, None) for code in codes])
+    async def record(
+        self, household_id: str, codes: Iterable[str], *, applies: bool = True
+    ) -> None:
+        """What was observed about a household: each of these holds, or does not."""
+        await self.record_values(household_id, [(code, None) for code in codes], applies=applies)
 
     async def record_values(
-        self, household_id: str, values: Iterable[tuple[str, int | None]]
+        self,
+        household_id: str,
+        values: Iterable[tuple[str, int | None]],
+        *,
+        applies: bool = True,
     ) -> None:
         """What was observed about a household, with figures where there are any."""
         indicators = [
             {
                 "household_id": household_id,
                 "code": code,
-                "applies": True,
+                "applies": applies,
                 "observed_on": self.today,
                 **({} if value is None else {"value": value}),
             }
@@ -416,7 +429,7 @@ class County:
         """Collateral by the product's first pledge, or else anything worth more than the loan."""
         security = self.product(wish.product_id).security
         pledge = security.pledges[0] if security.pledges else None
-        deposited = isinstance(pledge, DepositPledge)
+        keeper = pledge.keeper if isinstance(pledge, DepositPledge) else ""
         source = pledge.price_source if pledge else None
         answer = await self.ask(
             "loans.RegisterCollateral",
@@ -428,7 +441,7 @@ class County:
             unit_value_fen=unit_value_fen,
             source=source if isinstance(source, str) else "appraiser",
             evidence=uuid4().hex,
-            keeper_id=self._parties[pledge.keeper][0] if deposited else "",
+            keeper_id=self._parties[keeper][0] if keeper else "",
         )
         return answer.collateral
 

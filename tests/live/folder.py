@@ -151,16 +151,18 @@ def _load_without_wrong(folder: Path) -> tuple[Catalogue, dict[str, str]]:
 
 
 def _write_overlays(folder: Path, place: Place, packaged: Catalogue) -> None:
-    programme_id, version, condition = split_ref(place.ref)
-    header = {
-        "name": OVERLAY,
-        "county": place.county_code,
-        "programme": f"{programme_id}@{version}",
-        "status": "example",
-        "conditions": [condition] if condition else [],
-    }
-    values = overlay_values(packaged.programme(place.ref), place.setup)
-    _dump(folder / f"{place.county_code}-overlay.yaml", {"overlay": header, "values": values})
+    for number, ref in enumerate(filter(None, (place.ref, place.setup.then)), 1):
+        programme_id, version, condition = split_ref(ref)
+        header = {
+            "name": OVERLAY,
+            "county": place.county_code,
+            "programme": f"{programme_id}@{version}",
+            "status": "example",
+            "conditions": [condition] if condition else [],
+        }
+        values = overlay_values(packaged.programme(ref), place.setup)
+        written = {"overlay": header, "values": values}
+        _dump(folder / f"{place.county_code}-overlay-{number}.yaml", written)
     rating = {
         "name": OVERLAY,
         "county": place.county_code,
@@ -172,7 +174,11 @@ def _write_overlays(folder: Path, place: Place, packaged: Catalogue) -> None:
 
 
 def _own_ref(place: Place) -> str:
-    programme_id, version, _ = split_ref(place.ref)
+    return _overlaid(place.ref)
+
+
+def _overlaid(ref: str) -> str:
+    programme_id, version, _ = split_ref(ref)
     return f"{programme_id}@{version}:{OVERLAY}"
 
 
@@ -188,11 +194,12 @@ def parties(place: Place, overlaid: Catalogue) -> Mapping[str, Sequence[str]]:
 def _write_adoption(
     folder: Path, place: Place, overlaid: Catalogue, named: Mapping[str, Sequence[str]]
 ) -> None:
-    county, ref = place.county_code, _own_ref(place)
-    header = overlaid.terms(county, ref).pack.programme
+    county = place.county_code
+    refs = [_overlaid(ref) for ref in (place.ref, place.setup.then) if ref]
     filled = {party: [f"{short}-{county}" for short in shorts] for party, shorts in named.items()}
     rating = {"programme": f"{RATING}@1:{OVERLAY}", "from": RATING_FROM, "parties": {}}
-    adoption = {"county": county, "entries": [_entry(ref, header, filled), rating]}
+    own = [_entry(ref, overlaid.terms(county, ref).pack.programme, filled) for ref in refs]
+    adoption = {"county": county, "entries": [*own, rating]}
     _dump(folder / f"{county}-adoption.yaml", {"adoption": adoption})
 
 

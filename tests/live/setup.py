@@ -58,6 +58,7 @@ BLANKS: Mapping[str, Any] = {
     r"loan_products\[.+\]\.pricing": {"mode": "benchmark"},
     r"loan_products\[.+\]\.max_principal_fen": LIMIT_FEN,
     r"loan_products\[.+\]\.max_term_months": 120,
+    r"loan_products\[.+\]\.sla": {"unit": "days", "value": 30},
     r"loan_products\[.+\]\.purpose\.allowed": [PURPOSE],
     r"insurance\.required_covers": [],
     r"insurance\.sweep_trigger": "always",
@@ -88,6 +89,8 @@ class Setup:
     """What the rig's own rating grants."""
     lenders: tuple[str, ...] = ("bank",)
     """Who lends there."""
+    then: str = ""
+    """The version of its programme that follows when the case's own is over."""
     others: tuple[str, ...] = ()
     """Institutions that the programme does not name and the path asks all the same."""
 
