@@ -8,15 +8,8 @@ from liandong.households.v1 import events_pb2 as households
 from liandong.loans.v1 import events_pb2 as loans
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.claims import operations
-from services.claims.model import (
-    Allocation,
-    ApprovedLoan,
-    ClosedLoan,
-    Household,
-    LoanState,
-    Part,
-)
+from services.claims.model import Allocation, ApprovedLoan, ClosedLoan, Household, LoanState, Part
+from services.claims.operations import others, payouts, policies
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
 from services.programmes.loader import Catalogue
@@ -26,7 +19,7 @@ async def household_registered(
     session: AsyncSession, events: Sequence[Incoming[households.HouseholdRegistered]]
 ) -> None:
     """Keep where a new household is."""
-    await operations.keep_households(
+    await others.keep_households(
         session,
         [
             Household(
@@ -44,7 +37,7 @@ async def household_changed(
     session: AsyncSession, events: Sequence[Incoming[households.HouseholdChanged]]
 ) -> None:
     """Keep where a household is now."""
-    await operations.keep_households(
+    await others.keep_households(
         session,
         [
             Household(
@@ -62,7 +55,7 @@ async def household_delisted(
     session: AsyncSession, events: Sequence[Incoming[households.HouseholdDelisted]]
 ) -> None:
     """Note that a household is off the file; its covers go on with its loans."""
-    await operations.delist_households(
+    await others.delist_households(
         session,
         [(event.envelope.county_code, UUID(event.message.household_id)) for event in events],
     )
@@ -72,7 +65,7 @@ async def loan_approved(
     catalogue: Catalogue, session: AsyncSession, events: Sequence[Incoming[loans.LoanApproved]]
 ) -> None:
     """The household joins the insured list of every cover that the loan requires."""
-    await operations.enrol(session, catalogue, [_approved_loan(event) for event in events])
+    await policies.enrol(session, catalogue, [_approved_loan(event) for event in events])
 
 
 def _approved_loan(event: Incoming[loans.LoanApproved]) -> ApprovedLoan:
@@ -95,7 +88,7 @@ async def loan_refused(
     session: AsyncSession, events: Sequence[Incoming[loans.LoanRefused]]
 ) -> None:
     """Note that a loan is closed; one that was never approved is not known here."""
-    await operations.close_loans(
+    await others.close_loans(
         session,
         [
             ClosedLoan(
@@ -113,7 +106,7 @@ async def loan_settled(
     session: AsyncSession, events: Sequence[Incoming[loans.LoanSettled]]
 ) -> None:
     """Note that a loan is owed nothing: it is no payee of later payouts."""
-    await operations.close_loans(
+    await others.close_loans(
         session,
         [
             ClosedLoan(
@@ -131,7 +124,7 @@ async def payout_allocated(
     session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocated]]
 ) -> None:
     """Loans divided a payout: the lenders are instructed, then the household."""
-    await operations.instruct_payouts(session, [_allocation(event) for event in events])
+    await payouts.instruct_payouts(session, [_allocation(event) for event in events])
 
 
 def _allocation(event: Incoming[loans.PayoutAllocated]) -> Allocation:

@@ -298,20 +298,20 @@ ASSIGNED = (
 
 
 def test_payees_follow_the_order_of_the_cover_and_who_is_not_named_comes_last() -> None:
-    groups = claim_rules.payee_groups(TERMS, "accident", ASSIGNED, PARTIES)
+    groups = payout_rules.payee_groups(TERMS, "accident", ASSIGNED, PARTIES)
 
     assert groups == ((an_id(21), an_id(22)), (an_id(20),), (an_id(23),))
 
 
 def test_lenders_of_equal_rank_are_one_group() -> None:
-    groups = claim_rules.payee_groups(TERMS, "disaster", ASSIGNED[:3], PARTIES)
+    groups = payout_rules.payee_groups(TERMS, "disaster", ASSIGNED[:3], PARTIES)
 
     assert groups == ((an_id(20), an_id(21), an_id(22)),)
 
 
 def test_without_assignment_or_an_assigned_cover_the_household_is_paid() -> None:
-    assert claim_rules.payee_groups(TERMS, "accident", (), PARTIES) == ()
-    assert claim_rules.payee_groups(TERMS, "medical", ASSIGNED, PARTIES) == ()
+    assert payout_rules.payee_groups(TERMS, "accident", (), PARTIES) == ()
+    assert payout_rules.payee_groups(TERMS, "medical", ASSIGNED, PARTIES) == ()
 
 
 # --- payouts --------------------------------------------------------------------------------------
@@ -319,7 +319,7 @@ def test_without_assignment_or_an_assigned_cover_the_household_is_paid() -> None
 
 def a_payout(amount_fen: int, *, at_once: bool = False) -> Payout:
     claim = replace(approve(a_claim()), payable_fen=Fen(amount_fen))
-    payout = claim_rules.authorise(claim, TERMS, (), PARTIES).payout
+    payout = payout_rules.authorise(claim, TERMS, (), PARTIES).payout
     return replace(payout, household_at_once=at_once)
 
 
