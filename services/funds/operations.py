@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.funds import events_out, store
+from services.funds import events_out
 from services.funds.model import (
     Amounts,
     Case,
@@ -29,6 +29,10 @@ from services.funds.model import (
 from services.funds.rules import cases as case_rules
 from services.funds.rules import cover as cover_rules
 from services.funds.rules import money as money_rules
+from services.funds.store import cases as case_store
+from services.funds.store import cover as cover_store
+from services.funds.store import funds as fund_store
+from services.funds.store import shared as shared_store
 from services.kernel import business_day, ids, journal, outbox
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import Conflict, LiandongError, NotFound, Refused, invalid_field
@@ -76,7 +80,9 @@ class _Work:
 
     async def write(self, session: AsyncSession) -> None:
         """Write funds, journal and events."""
-        await store.save_funds(session, [self.funds[fund_id] for fund_id in sorted(self.changed)])
+        await fund_store.save_funds(
+            session, [self.funds[fund_id] for fund_id in sorted(self.changed)]
+        )
         await journal.post(session, self.entries)
         await outbox.record(session, self.events)
 
@@ -109,7 +115,7 @@ class _Leverage:
 
 async def days(session: AsyncSession, said_on: Mapping[str, date]) -> dict[str, date]:
     """Each county's business date here; that of the event where no day was opened yet."""
-    return {**said_on, **await store.business_days(session, said_on)}
+    return {**said_on, **await shared_store.business_days(session, said_on)}
 
 
 # --- funds ---------------------------------------------------------------------------------------
@@ -149,7 +155,7 @@ async def open_fund(
         leverage_reached=False,
         version=0,
     )
-    if not await store.add_fund(session, fund):
+    if not await fund_store.add_fund(session, fund):
         raise Conflict(
             "FUND_EXISTS", f"county {county_code} has a {kind} already", message_zh="该基金已存在"
         )
@@ -170,7 +176,7 @@ async def record_contribution(
     require_role(caller, CONTRIBUTORS)
     caller.require_area(county_code)
     today = await business_day.today(session, county_code)
-    work = _Work(await store.lock_funds(session, [county_code]))
+    work = _Work(await fund_store.lock_funds(session, [county_code]))
     fund = work.funds.get(fund_id)
     if fund is None:
         raise NotFound("FUND_NOT_FOUND", f"no fund {fund_id}", message_zh="无此基金")
@@ -182,7 +188,7 @@ async def record_contribution(
     moved = Transfer(_cash(fund_id), Account("contributions", source), amount_fen)
     work.entries.append(Entry(county_code, "contribution", cause, value_date, today, (moved,)))
     work.put(money_rules.receive(fund, amount_fen))
-    await store.add_contribution(session, made)
+    await fund_store.add_contribution(session, made)
     await _pay_debts(session, work, [fund_id], cause=cause, on={county_code: today})
     await work.write(session)
     return work.funds[fund_id]
@@ -201,7 +207,7 @@ async def _pay_debts(
     if not owing:
         return
     paid: list[Part] = []
-    for fund_id, debts in (await store.debts_of(session, owing)).items():
+    for fund_id, debts in (await case_store.debts_of(session, owing)).items():
         fund, payments = money_rules.pay_debts(work.funds[fund_id], debts)
         work.put(fund)
         paid += [payment.part for payment in payments]
@@ -211,7 +217,7 @@ async def _pay_debts(
         )
         name, day = f"{cause}/{fund_id}", on[fund.county_code]
         work.entries.append(Entry(fund.county_code, "debt_payment", name, day, day, moved))
-    await store.save_paid(session, paid)
+    await case_store.save_paid(session, paid)
 
 
 def _cash(fund_id: UUID) -> Account:
@@ -227,8 +233,8 @@ async def reserve_covers(
     """Answer requests for cover in their order, under the locks of their counties' funds."""
     if not wanted:
         return
-    covers = await store.lock_covers(session, [cover.key for cover in wanted])
-    work = _Work(await store.lock_funds(session, [cover.county_code for cover in wanted]))
+    covers = await cover_store.lock_covers(session, [cover.key for cover in wanted])
+    work = _Work(await fund_store.lock_funds(session, [cover.county_code for cover in wanted]))
     leverage = _Leverage(catalogue)
     answered: dict[Key, Cover] = {}
     for asked in wanted:
@@ -248,7 +254,7 @@ async def reserve_covers(
             work.put(done.fund)
             if done.reached_now:
                 work.events.append(events_out.leverage_reached(done.fund, done.capacity_fen, day))
-    await store.save_covers(session, list(answered.values()))
+    await cover_store.save_covers(session, list(answered.values()))
     await work.write(session)
 
 
@@ -276,7 +282,7 @@ async def release_covers(
     session: AsyncSession, loans: Iterable[Key], on: Mapping[str, date]
 ) -> None:
     """Give back the cover of loans that were refused or settled, where there is any."""
-    await _release(session, await store.lock_covers(session, loans), CoverState.RELEASED, on)
+    await _release(session, await cover_store.lock_covers(session, loans), CoverState.RELEASED, on)
 
 
 async def void_unused(
@@ -287,7 +293,7 @@ async def void_unused(
     lender_id = scope_id if scope == "lender" else ""
     if not prefix and not lender_id:
         return
-    covers = await store.lock_unused_covers(
+    covers = await cover_store.lock_unused_covers(
         session, county_code, area_prefix=prefix, lender_id=lender_id
     )
     await _release(session, covers, CoverState.VOIDED, {county_code: on})
@@ -302,9 +308,9 @@ async def _release(
     held = [cover for cover in covers.values() if cover.state is CoverState.RESERVED]
     if not held:
         return
-    work = _Work(await store.lock_funds(session, [cover.county_code for cover in held]))
+    work = _Work(await fund_store.lock_funds(session, [cover.county_code for cover in held]))
     released = [_release_one(work, cover, state, on[cover.county_code]) for cover in held]
-    await store.save_covers(session, released)
+    await cover_store.save_covers(session, released)
     await work.write(session)
 
 
@@ -324,9 +330,9 @@ async def mark_disbursed(
 
     Where a breaker's trip overtook the news, cover was given back too early: it is asked for again.
     """
-    covers = await store.lock_covers(session, loans)
+    covers = await cover_store.lock_covers(session, loans)
     paid_out = [replace(cover, disbursed=True) for cover in covers.values()]
-    await store.save_covers(session, paid_out)
+    await cover_store.save_covers(session, paid_out)
     voided = [cover for cover in paid_out if cover.state is CoverState.VOIDED]
     await reserve_covers(session, catalogue, voided, on)
 
@@ -341,7 +347,7 @@ async def keep_statements(session: AsyncSession, statements: Sequence[Statement]
         key = (each.county_code, each.loan_id)
         if key not in latest or latest[key].loan_sequence < each.loan_sequence:
             latest[key] = each
-    await store.save_statements(session, list(latest.values()))
+    await cover_store.save_statements(session, list(latest.values()))
 
 
 async def keep_payments(session: AsyncSession, payments: Sequence[LoanPayment]) -> None:
@@ -357,14 +363,14 @@ async def keep_payments(session: AsyncSession, payments: Sequence[LoanPayment]) 
             merged[key] = replace(each, paid=paid)
         else:
             merged[key] = each
-    await store.add_payments(session, list(merged.values()))
+    await cover_store.add_payments(session, list(merged.values()))
 
 
 async def undo_payout(
     session: AsyncSession, county_code: str, payout_id: str, *, event_id: UUID, on: date
 ) -> None:
     """An allocation was undone: its loans are owed again what it had paid."""
-    await store.undo_payout(session, county_code, payout_id, event_id=event_id, on=on)
+    await cover_store.undo_payout(session, county_code, payout_id, event_id=event_id, on=on)
 
 
 # --- compensation --------------------------------------------------------------------------------
@@ -386,9 +392,9 @@ async def file_cases(
     person_id = caller.require_person()
     today = await business_day.today(session, county_code)
     loans = [(county_code, filing.loan_id) for filing in filings]
-    covers = await store.lock_covers(session, loans)
-    with_case = await store.loans_with_case(session, loans)
-    arrears = await store.arrears_of(session, loans)
+    covers = await cover_store.lock_covers(session, loans)
+    with_case = await case_store.loans_with_case(session, loans)
+    arrears = await cover_store.arrears_of(session, loans)
     outcomes: list[Outcome] = []
     for key, filing in zip(loans, filings, strict=True):
         cover = covers.get(key)
@@ -413,7 +419,9 @@ async def file_cases(
             continue
         with_case.add(key)
         outcomes.append(CaseFile(case, ()))
-    await store.add_cases(session, [made.case for made in outcomes if isinstance(made, CaseFile)])
+    await case_store.add_cases(
+        session, [made.case for made in outcomes if isinstance(made, CaseFile)]
+    )
     return outcomes
 
 
@@ -444,19 +452,19 @@ async def decide_cases(
     person_id = caller.require_person()
     today = await business_day.today(session, county_code)
     keys = [(county_code, decision.case_id) for decision in decisions]
-    cases = await store.lock_cases(session, keys)
+    cases = await case_store.lock_cases(session, keys)
     loans = [(county_code, case.loan_id) for case in cases.values()]
-    covers = await store.lock_covers(session, loans)
-    work = _Work(await store.lock_funds(session, [county_code]))
-    paid_since = await store.paid_since_filing(session, keys)
+    covers = await cover_store.lock_covers(session, loans)
+    work = _Work(await fund_store.lock_funds(session, [county_code]))
+    paid_since = await case_store.paid_since_filing(session, keys)
     table = _Table(work, cases, covers, paid_since, today, person_id)
     balances = {fund_id: fund.balance_fen for fund_id, fund in work.funds.items()}
     outcomes = [_decided(catalogue, table, decision) for decision in decisions]
     _ask_for_top_ups(_Leverage(catalogue), work, balances, today)
     done = [outcome for outcome in outcomes if isinstance(outcome, CaseFile)]
-    await store.save_cases(session, [case_file.case for case_file in done])
-    await store.add_parts(session, [part for case_file in done for part in case_file.parts])
-    await store.save_covers(session, table.released)
+    await case_store.save_cases(session, [case_file.case for case_file in done])
+    await case_store.add_parts(session, [part for case_file in done for part in case_file.parts])
+    await cover_store.save_covers(session, table.released)
     await work.write(session)
     return outcomes
 
@@ -544,12 +552,16 @@ async def share_recoveries(
     """Give recovered money back to those who bore the loss; a loan without a case has none."""
     if not recovered:
         return
-    cases = await store.lock_paid_cases(session, [(r.county_code, r.loan_id) for r in recovered])
+    cases = await case_store.lock_paid_cases(
+        session, [(r.county_code, r.loan_id) for r in recovered]
+    )
     if not cases:
         return
-    work = _Work(await store.lock_funds(session, {case.county_code for case in cases.values()}))
+    work = _Work(
+        await fund_store.lock_funds(session, {case.county_code for case in cases.values()})
+    )
     keys = [case.key for case in cases.values()]
-    parts = {key: tuple(found) for key, found in (await store.parts_of(session, keys)).items()}
+    parts = {key: tuple(found) for key, found in (await case_store.parts_of(session, keys)).items()}
     made: list[Recovery] = []
     for (key, payout_id), amount in _by_case(recovered, cases).items():
         case, day = cases[key], on[key[0]]
@@ -570,9 +582,9 @@ async def share_recoveries(
         case_file = CaseFile(cases[key], back.parts)
         _book_recovery(work, case_file, recovery)
         work.events.append(events_out.recovery_shared(case_file, recovery, day))
-    await store.add_recoveries(session, made)
-    await store.save_recovered(session, [part for found in parts.values() for part in found])
-    await store.save_cases(session, list(cases.values()))
+    await case_store.add_recoveries(session, made)
+    await case_store.save_recovered(session, [part for found in parts.values() for part in found])
+    await case_store.save_cases(session, list(cases.values()))
     if made:
         cause = str(made[0].recovery_id)
         await _pay_debts(session, work, sorted(work.changed), cause=cause, on=on)
