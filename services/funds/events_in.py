@@ -9,7 +9,6 @@ from liandong.claims.v1 import events_pb2 as claims
 from liandong.loans.v1 import events_pb2 as loans
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.funds import operations
 from services.funds.model import (
     Amounts,
     Cover,
@@ -19,6 +18,7 @@ from services.funds.model import (
     Recovered,
     Statement,
 )
+from services.funds.operations import cases, cover, shared
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
 from services.programmes.loader import Catalogue
@@ -26,7 +26,7 @@ from services.programmes.loader import Catalogue
 
 async def _days(session: AsyncSession, events: Sequence[Incoming[Any]]) -> dict[str, date]:
     said_on = {event.envelope.county_code: event.envelope.day for event in events}
-    return await operations.days(session, said_on)
+    return await shared.days(session, said_on)
 
 
 def _loans(events: Sequence[Incoming[Any]]) -> list[Key]:
@@ -35,7 +35,7 @@ def _loans(events: Sequence[Incoming[Any]]) -> list[Key]:
 
 async def _released(session: AsyncSession, events: Sequence[Incoming[Any]]) -> None:
     """A loan was refused or settled: its cover, if it had any, goes back."""
-    await operations.release_covers(session, _loans(events), await _days(session, events))
+    await cover.release_covers(session, _loans(events), await _days(session, events))
 
 
 async def _loan_overdue(
@@ -53,7 +53,7 @@ async def _loan_overdue(
         )
         for event in events
     ]
-    await operations.keep_statements(session, statements)
+    await cover.keep_statements(session, statements)
 
 
 async def _loan_repaid(session: AsyncSession, events: Sequence[Incoming[loans.LoanRepaid]]) -> None:
@@ -68,7 +68,7 @@ async def _loan_repaid(session: AsyncSession, events: Sequence[Incoming[loans.Lo
         )
         for event in events
     ]
-    await operations.keep_payments(session, payments)
+    await cover.keep_payments(session, payments)
 
 
 async def _payout_allocated(
@@ -86,14 +86,14 @@ async def _payout_allocated(
         for event in events
         for part in event.message.parts
     ]
-    await operations.keep_payments(session, payments)
+    await cover.keep_payments(session, payments)
 
 
 async def _payout_allocation_reversed(
     session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocationReversed]]
 ) -> None:
     for event in events:
-        await operations.undo_payout(
+        await cover.undo_payout(
             session,
             event.envelope.county_code,
             event.message.payout_id,
@@ -107,7 +107,7 @@ async def _breaker_tripped(
 ) -> None:
     on = await _days(session, events)
     for event in events:
-        await operations.void_unused(
+        await cover.void_unused(
             session,
             event.envelope.county_code,
             scope=event.message.scope,
@@ -130,7 +130,7 @@ async def _payout_settled(
         for part in event.message.parts
         if part.subrogated_fen > 0
     ]
-    await operations.share_recoveries(session, recovered, await _days(session, events))
+    await cases.share_recoveries(session, recovered, await _days(session, events))
 
 
 def handlers(catalogue: Catalogue) -> Handlers:
@@ -157,13 +157,13 @@ def handlers(catalogue: Catalogue) -> Handlers:
             for event in events
         ]
         on = await _days(session, events)
-        await operations.reserve_covers(session, catalogue, wanted, on)
+        await cover.reserve_covers(session, catalogue, wanted, on)
 
     async def loan_disbursed(
         session: AsyncSession, events: Sequence[Incoming[loans.LoanDisbursed]]
     ) -> None:
         on = await _days(session, events)
-        await operations.mark_disbursed(session, catalogue, _loans(events), on)
+        await cover.mark_disbursed(session, catalogue, _loans(events), on)
 
     return {
         "liandong.loans.v1.cover_requested": Handler(loans.CoverRequested, cover_requested),

@@ -7,9 +7,10 @@ from liandong.common.v1 import common_pb2
 from liandong.funds.v1 import funds_pb2, funds_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.funds import operations, reports
+from services.funds import reports
 from services.funds.model import CaseFile, CaseState, Decision, Filing, Part
-from services.funds.operations import Outcome
+from services.funds.operations import cases, funds
+from services.funds.operations.cases import Outcome
 from services.funds.reports import FundView
 from services.kernel import wire
 from services.kernel.database import Database
@@ -113,7 +114,7 @@ class FundsServicer(funds_pb2_grpc.FundsServiceServicer):
         caller = caller_of(context)
 
         async def work(session: AsyncSession) -> funds_pb2.OpenFundResponse:
-            fund = await operations.open_fund(
+            fund = await funds.open_fund(
                 session,
                 self._catalogue,
                 caller,
@@ -133,7 +134,7 @@ class FundsServicer(funds_pb2_grpc.FundsServiceServicer):
         caller = caller_of(context)
 
         async def work(session: AsyncSession) -> funds_pb2.RecordContributionResponse:
-            fund = await operations.record_contribution(
+            fund = await funds.record_contribution(
                 session,
                 caller,
                 county_code=request.county_code,
@@ -189,7 +190,7 @@ class FundsServicer(funds_pb2_grpc.FundsServiceServicer):
         caller = caller_of(context)
 
         async def work(session: AsyncSession) -> funds_pb2.FileCompensationCaseResponse:
-            outcomes = await operations.file_cases(
+            outcomes = await cases.file_cases(
                 session, self._catalogue, caller, request.county_code, [_filing(request)]
             )
             made = _case(_only(outcomes))
@@ -207,7 +208,7 @@ class FundsServicer(funds_pb2_grpc.FundsServiceServicer):
 
         async def work(session: AsyncSession) -> funds_pb2.BatchFileCompensationCasesResponse:
             filings = [_filing(item) for item in request.items]
-            outcomes = await operations.file_cases(
+            outcomes = await cases.file_cases(
                 session, self._catalogue, caller, request.county_code, filings
             )
             return funds_pb2.BatchFileCompensationCasesResponse(verdicts=_verdicts(outcomes))
@@ -223,7 +224,7 @@ class FundsServicer(funds_pb2_grpc.FundsServiceServicer):
         caller = caller_of(context)
 
         async def work(session: AsyncSession) -> funds_pb2.DecideCompensationCaseResponse:
-            outcomes = await operations.decide_cases(
+            outcomes = await cases.decide_cases(
                 session, self._catalogue, caller, request.county_code, [_decision(request)]
             )
             decided = _case(_only(outcomes))
@@ -241,7 +242,7 @@ class FundsServicer(funds_pb2_grpc.FundsServiceServicer):
 
         async def work(session: AsyncSession) -> funds_pb2.BatchDecideCompensationCasesResponse:
             decisions = [_decision(item) for item in request.items]
-            outcomes = await operations.decide_cases(
+            outcomes = await cases.decide_cases(
                 session, self._catalogue, caller, request.county_code, decisions
             )
             return funds_pb2.BatchDecideCompensationCasesResponse(verdicts=_verdicts(outcomes))
