@@ -131,7 +131,6 @@ def test_every_reason_against_an_application_is_told_at_once(terms: Terms) -> No
         ("HOUSEHOLD_NOT_ELIGIBLE", {"status": ""}, {}),
         ("PRODUCT_NOT_FOR_THIS_CLASS", {"status": "near_poor"}, {}),
         ("NO_CREDIT_LIMIT", {"limit_fen": Fen(0)}, {}),
-        ("NO_CREDIT_LIMIT", {"limit_valid_until": None}, {}),
         # S33: valid through the last day itself.
         ("NO_CREDIT_LIMIT", {"limit_valid_until": date(2021, 1, 3)}, {}),
         ("ABOVE_CREDIT_LIMIT", {"limit_fen": Fen(30_000 * YUAN - 1)}, {}),
@@ -155,6 +154,8 @@ def test_each_reason_refuses_alone(
     [
         ({}, {"lender_id": OTHER_BANK}),
         ({"limit_valid_until": OPENED}, {}),
+        # A programme that sets no validity grants a limit until it is withdrawn.
+        ({"limit_valid_until": None}, {}),
         ({"limit_fen": Fen(30_000 * YUAN)}, {}),
         ({"exposure_fen": Fen(20_000 * YUAN)}, {}),
         ({"status": "five_guarantee"}, {}),

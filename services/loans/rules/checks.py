@@ -177,8 +177,8 @@ def _joint(group: GroupLending | None) -> bool:
 
 
 def _limit(borrower: Borrower, today: date) -> Fen:
-    valid = borrower.limit_valid_until is not None and today <= borrower.limit_valid_until
-    return borrower.limit_fen if valid else NO_FEN
+    until = borrower.limit_valid_until
+    return borrower.limit_fen if until is None or today <= until else NO_FEN
 
 
 def _what_for(

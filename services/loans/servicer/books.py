@@ -225,11 +225,10 @@ class BooksDoor(loans_pb2_grpc.LoansServiceServicer):
                 after=wire.page_offset(request.page_token),
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda row: row["number"])
         return loans_pb2.ListBookDifferencesResponse(
             differences=[_difference_to_proto(row) for row in page],
-            next_page_token=wire.page_token(str(page[-1]["number"])) if more else "",
+            next_page_token=token,
         )
 
     async def ImportOpeningLoans(

@@ -90,15 +90,6 @@ def _state(asked: "loans_pb2.LoanState.ValueType") -> LoanState | None:
     return LoanState[loans_pb2.LoanState.Name(asked).removeprefix("LOAN_STATE_")]
 
 
-def _start(page_token: str) -> int:
-    """How many items the pages before this one had."""
-    start = wire.page_start(page_token) or "0"
-    if not (start.isascii() and start.isdigit()):
-        rule = "must come from the answer before"
-        raise invalid_field("MALFORMED_PAGE_TOKEN", "page_token", page_token, rule)
-    return int(start)
-
-
 def require_county(caller: Caller, county_code: str) -> None:
     """Refuse another county: an institution without areas of its own has all of its county."""
     if caller.county_code not in ("000000", county_code):
@@ -551,11 +542,10 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
                 after=parse_id("page_token", start) if start else None,
                 limit=size + 1,
             )
-        page = loans[:size]
-        more = len(loans) > size
+        page, token = wire.page_of(loans, size, lambda each: each.loan_id)
         return loans_pb2.ListLoansResponse(
             loans=[loan_to_proto(loan) for loan in page],
-            next_page_token=wire.page_token(str(page[-1].loan_id)) if more else "",
+            next_page_token=token,
         )
 
     async def GetPayoffQuote(
@@ -578,7 +568,7 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
         """Where lending is stopped."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        start = _start(request.page_token)
+        start = wire.page_offset(request.page_token)
         async with self._database.transaction(institution_id=caller.institution_id) as session:
             tripped = await store.tripped_breakers(session, request.county_code)
         seen = [breaker for breaker in tripped if caller.may_act_in(breaker.scope_id)]

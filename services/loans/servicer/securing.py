@@ -173,9 +173,8 @@ class SecuringDoor(loans_pb2_grpc.LoansServiceServicer):
                 after=parse_id("page_token", start) if start else None,
                 limit=size + 1,
             )
-        page = rows[:size]
-        more = len(rows) > size
+        page, token = wire.page_of(rows, size, lambda row: row.collateral_id)
         return loans_pb2.ListCollateralResponse(
             collateral=[_collateral(row) for row in page],
-            next_page_token=wire.page_token(str(page[-1].collateral_id)) if more else "",
+            next_page_token=token,
         )

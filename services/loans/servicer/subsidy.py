@@ -191,11 +191,10 @@ class SubsidyDoor(loans_pb2_grpc.LoansServiceServicer):
                 after=parse_id("page_token", start) if start else None,
                 limit=size + 1,
             )
-        page = rows[:size]
-        more = len(rows) > size
+        page, token = wire.page_of(rows, size, lambda row: row.claim_id)
         return loans_pb2.ListSubsidyClaimsResponse(
             claims=[_claim(row) for row in page],
-            next_page_token=wire.page_token(str(page[-1].claim_id)) if more else "",
+            next_page_token=token,
         )
 
     async def GetSubsidyClaim(
@@ -217,12 +216,11 @@ class SubsidyDoor(loans_pb2_grpc.LoansServiceServicer):
                 after=parse_id("page_token", start) if start else None,
                 limit=size + 1,
             )
-        page = rows[:size]
-        more = len(rows) > size
+        page, token = wire.page_of(rows, size, lambda row: row.loan_id)
         return loans_pb2.GetSubsidyClaimResponse(
             claim=_claim(claim),
             lines=[_line(row) for row in page],
-            next_page_token=wire.page_token(str(page[-1].loan_id)) if more else "",
+            next_page_token=token,
         )
 
     async def ListBreakerRecords(

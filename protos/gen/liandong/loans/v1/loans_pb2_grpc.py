@@ -647,8 +647,8 @@ class LoansServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ExtendLoan(self, request, context):
-        """Move a maturity. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, EXTENSION_NOT_OFFERED,
-        EXTENSION_CONDITIONS_NOT_MET, PROGRAMME_VALUE_OPEN.
+        """Move a maturity. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, UNDRAWN_LEFT,
+        EXTENSION_NOT_OFFERED, EXTENSION_CONDITIONS_NOT_MET, PROGRAMME_VALUE_OPEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -664,8 +664,8 @@ class LoansServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RestructureLoan(self, request, context):
-        """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, LOAN_RATE_NOT_ALLOWED,
-        METHOD_NOT_ALLOWED.
+        """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, UNDRAWN_LEFT,
+        LOAN_RATE_NOT_ALLOWED, METHOD_NOT_ALLOWED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -724,7 +724,8 @@ class LoansServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ProposeWriteOff(self, request, context):
-        """Propose a write-off. FAILED_PRECONDITION LOAN_NOT_NON_PERFORMING, WRITE_OFF_PROPOSED.
+        """Propose a write-off. FAILED_PRECONDITION LOAN_NOT_NON_PERFORMING, UNDRAWN_LEFT,
+        WRITE_OFF_PROPOSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -153,8 +153,8 @@ class LoansServiceStub:
     GetLoanHistory: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GetLoanHistoryRequest, _loans_pb2.GetLoanHistoryResponse]
     """What became of a loan after it was paid out: classes, steps, new terms, reviews."""
     ExtendLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ExtendLoanRequest, _loans_pb2.ExtendLoanResponse]
-    """Move a maturity. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, EXTENSION_NOT_OFFERED,
-    EXTENSION_CONDITIONS_NOT_MET, PROGRAMME_VALUE_OPEN.
+    """Move a maturity. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, UNDRAWN_LEFT,
+    EXTENSION_NOT_OFFERED, EXTENSION_CONDITIONS_NOT_MET, PROGRAMME_VALUE_OPEN.
     """
     RenewLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RenewLoanRequest, _loans_pb2.RenewLoanResponse]
     """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
@@ -162,8 +162,8 @@ class LoansServiceStub:
     LOAN_NON_PERFORMING.
     """
     RestructureLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RestructureLoanRequest, _loans_pb2.RestructureLoanResponse]
-    """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, LOAN_RATE_NOT_ALLOWED,
-    METHOD_NOT_ALLOWED.
+    """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, UNDRAWN_LEFT,
+    LOAN_RATE_NOT_ALLOWED, METHOD_NOT_ALLOWED.
     """
     GrantHardshipRelief: _grpc.UnaryUnaryMultiCallable[_loans_pb2.GrantHardshipReliefRequest, _loans_pb2.GrantHardshipReliefResponse]
     """Forgive unpaid interest in hardship, once a loan. FAILED_PRECONDITION RELIEF_NOT_OFFERED,
@@ -186,7 +186,9 @@ class LoansServiceStub:
     DISCOUNT_NEEDS_PAYMENT, LOAN_NOT_OVERDUE.
     """
     ProposeWriteOff: _grpc.UnaryUnaryMultiCallable[_loans_pb2.ProposeWriteOffRequest, _loans_pb2.ProposeWriteOffResponse]
-    """Propose a write-off. FAILED_PRECONDITION LOAN_NOT_NON_PERFORMING, WRITE_OFF_PROPOSED."""
+    """Propose a write-off. FAILED_PRECONDITION LOAN_NOT_NON_PERFORMING, UNDRAWN_LEFT,
+    WRITE_OFF_PROPOSED.
+    """
     DecideWriteOff: _grpc.UnaryUnaryMultiCallable[_loans_pb2.DecideWriteOffRequest, _loans_pb2.DecideWriteOffResponse]
     """Decide a write-off. FAILED_PRECONDITION SAME_PERSON, WRITE_OFF_DECIDED. Money that comes later is
     posted with RepayLoan and is a recovery.
@@ -377,8 +379,8 @@ class LoansServiceAsyncStub(LoansServiceStub):
     GetLoanHistory: _aio.UnaryUnaryMultiCallable[_loans_pb2.GetLoanHistoryRequest, _loans_pb2.GetLoanHistoryResponse]  # type: ignore[assignment]
     """What became of a loan after it was paid out: classes, steps, new terms, reviews."""
     ExtendLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.ExtendLoanRequest, _loans_pb2.ExtendLoanResponse]  # type: ignore[assignment]
-    """Move a maturity. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, EXTENSION_NOT_OFFERED,
-    EXTENSION_CONDITIONS_NOT_MET, PROGRAMME_VALUE_OPEN.
+    """Move a maturity. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, UNDRAWN_LEFT,
+    EXTENSION_NOT_OFFERED, EXTENSION_CONDITIONS_NOT_MET, PROGRAMME_VALUE_OPEN.
     """
     RenewLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.RenewLoanRequest, _loans_pb2.RenewLoanResponse]  # type: ignore[assignment]
     """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
@@ -386,8 +388,8 @@ class LoansServiceAsyncStub(LoansServiceStub):
     LOAN_NON_PERFORMING.
     """
     RestructureLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.RestructureLoanRequest, _loans_pb2.RestructureLoanResponse]  # type: ignore[assignment]
-    """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, LOAN_RATE_NOT_ALLOWED,
-    METHOD_NOT_ALLOWED.
+    """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, UNDRAWN_LEFT,
+    LOAN_RATE_NOT_ALLOWED, METHOD_NOT_ALLOWED.
     """
     GrantHardshipRelief: _aio.UnaryUnaryMultiCallable[_loans_pb2.GrantHardshipReliefRequest, _loans_pb2.GrantHardshipReliefResponse]  # type: ignore[assignment]
     """Forgive unpaid interest in hardship, once a loan. FAILED_PRECONDITION RELIEF_NOT_OFFERED,
@@ -410,7 +412,9 @@ class LoansServiceAsyncStub(LoansServiceStub):
     DISCOUNT_NEEDS_PAYMENT, LOAN_NOT_OVERDUE.
     """
     ProposeWriteOff: _aio.UnaryUnaryMultiCallable[_loans_pb2.ProposeWriteOffRequest, _loans_pb2.ProposeWriteOffResponse]  # type: ignore[assignment]
-    """Propose a write-off. FAILED_PRECONDITION LOAN_NOT_NON_PERFORMING, WRITE_OFF_PROPOSED."""
+    """Propose a write-off. FAILED_PRECONDITION LOAN_NOT_NON_PERFORMING, UNDRAWN_LEFT,
+    WRITE_OFF_PROPOSED.
+    """
     DecideWriteOff: _aio.UnaryUnaryMultiCallable[_loans_pb2.DecideWriteOffRequest, _loans_pb2.DecideWriteOffResponse]  # type: ignore[assignment]
     """Decide a write-off. FAILED_PRECONDITION SAME_PERSON, WRITE_OFF_DECIDED. Money that comes later is
     posted with RepayLoan and is a recovery.
@@ -814,8 +818,8 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _loans_pb2.ExtendLoanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.ExtendLoanResponse, _abc.Awaitable[_loans_pb2.ExtendLoanResponse]]:
-        """Move a maturity. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, EXTENSION_NOT_OFFERED,
-        EXTENSION_CONDITIONS_NOT_MET, PROGRAMME_VALUE_OPEN.
+        """Move a maturity. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, UNDRAWN_LEFT,
+        EXTENSION_NOT_OFFERED, EXTENSION_CONDITIONS_NOT_MET, PROGRAMME_VALUE_OPEN.
         """
 
     @_abc_1.abstractmethod
@@ -835,8 +839,8 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _loans_pb2.RestructureLoanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.RestructureLoanResponse, _abc.Awaitable[_loans_pb2.RestructureLoanResponse]]:
-        """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, LOAN_RATE_NOT_ALLOWED,
-        METHOD_NOT_ALLOWED.
+        """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, UNDRAWN_LEFT,
+        LOAN_RATE_NOT_ALLOWED, METHOD_NOT_ALLOWED.
         """
 
     @_abc_1.abstractmethod
@@ -907,7 +911,9 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _loans_pb2.ProposeWriteOffRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.ProposeWriteOffResponse, _abc.Awaitable[_loans_pb2.ProposeWriteOffResponse]]:
-        """Propose a write-off. FAILED_PRECONDITION LOAN_NOT_NON_PERFORMING, WRITE_OFF_PROPOSED."""
+        """Propose a write-off. FAILED_PRECONDITION LOAN_NOT_NON_PERFORMING, UNDRAWN_LEFT,
+        WRITE_OFF_PROPOSED.
+        """
 
     @_abc_1.abstractmethod
     def DecideWriteOff(
