@@ -33,6 +33,10 @@ FUND_READERS = FUND_KEEPERS | LENDERS | INSURERS | AUDITORS | {Role.GUARANTOR, R
 CREDIT_READERS = COUNTY | LENDERS | AUDITORS | {Role.FINANCE_BUREAU}
 MODEL_USERS = frozenset({Role.BANK, Role.COUNTY_CENTRE})
 CLAIM_READERS = COUNTY | LENDERS | INSURERS | AUDITORS
+RECONCILERS = LENDERS | INSURERS | {Role.COUNTY_CENTRE}
+"""They bring statements: their own, the county's centre anybody's."""
+RECONCILIATION_READERS = RECONCILERS | AUDITORS | {Role.FINANCE_BUREAU}
+INSURANCE_REPORT_READERS = COUNTY | INSURERS | AUDITORS | {Role.FINANCE_BUREAU}
 
 DEPARTMENTS = frozenset(
     {
@@ -216,6 +220,15 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.claims.v1.ClaimsService/ListPaymentInstructions": LENDERS | INSURERS,
     "liandong.claims.v1.ClaimsService/ConfirmPayment": LENDERS | INSURERS,
     "liandong.claims.v1.ClaimsService/BatchConfirmPayments": LENDERS | INSURERS,
+    "liandong.claims.v1.RecordsService/StartReconciliation": RECONCILERS,
+    "liandong.claims.v1.RecordsService/PostStatementLines": RECONCILERS,
+    "liandong.claims.v1.RecordsService/CompareStatement": RECONCILERS,
+    "liandong.claims.v1.RecordsService/ListReconciliations": RECONCILIATION_READERS,
+    "liandong.claims.v1.RecordsService/ListDifferences": RECONCILIATION_READERS,
+    "liandong.claims.v1.RecordsService/ResolveDifference": RECONCILERS,
+    "liandong.claims.v1.RecordsService/ImportOpeningPolicies": frozenset({Role.COUNTY_CENTRE}),
+    "liandong.claims.v1.RecordsService/GetInsuranceReport": INSURANCE_REPORT_READERS,
+    "liandong.claims.v1.RecordsService/ExportInsuranceReport": INSURANCE_REPORT_READERS,
     # Funds.
     "liandong.funds.v1.FundsService/OpenFund": FUND_KEEPERS,
     "liandong.funds.v1.FundsService/RecordContribution": FUND_KEEPERS,

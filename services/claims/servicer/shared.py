@@ -49,15 +49,19 @@ def only(outcomes: Sequence[T | LiandongError]) -> T:
     return outcome
 
 
+def verdict_of(
+    index: int, outcome: T | LiandongError, id_of: Callable[[T], object]
+) -> common_pb2.Verdict:
+    """What became of one of many."""
+    if isinstance(outcome, LiandongError):
+        return wire.refused(index, outcome)
+    return wire.accepted(index, id_of(outcome))
+
+
 def verdicts(
     outcomes: Sequence[T | LiandongError], id_of: Callable[[T], UUID]
 ) -> list[common_pb2.Verdict]:
-    return [
-        wire.refused(index, outcome)
-        if isinstance(outcome, LiandongError)
-        else wire.accepted(index, id_of(outcome))
-        for index, outcome in enumerate(outcomes)
-    ]
+    return [verdict_of(index, outcome, id_of) for index, outcome in enumerate(outcomes)]
 
 
 def after_of(page_token: str) -> UUID | None:
