@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.claims.model import Allocation, ApprovedLoan, ClosedLoan, Household, LoanState, Part
 from services.claims.operations import others, payouts, policies
+from services.kernel import wire
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
 from services.programmes.loader import Catalogue
@@ -81,6 +82,28 @@ def _approved_loan(event: Incoming[loans.LoanApproved]) -> ApprovedLoan:
         assignment_evidence=message.assignment_evidence,
         required_covers=tuple(dict.fromkeys(message.required_covers)),
         approved_on=event.envelope.day,
+    )
+
+
+async def loan_opened(session: AsyncSession, events: Sequence[Incoming[loans.LoanOpened]]) -> None:
+    """Know a loan that was taken over; what insures it is taken over too, and waits for nothing."""
+    await others.open_loans(
+        session,
+        [
+            ApprovedLoan(
+                county_code=event.envelope.county_code,
+                loan_id=UUID(event.message.loan_id),
+                household_id=UUID(event.message.household_id),
+                area_code=event.message.area_code,
+                lender_id=event.message.lender_id,
+                principal_fen=Fen(event.message.principal_fen),
+                programme=event.envelope.programme,
+                assignment_evidence="",
+                required_covers=(),
+                approved_on=wire.date_from_proto("opening_on", event.message.opening_on),
+            )
+            for event in events
+        ],
     )
 
 
@@ -164,6 +187,7 @@ def handlers(catalogue: Catalogue) -> Handlers:
         "liandong.loans.v1.loan_approved": Handler(
             loans.LoanApproved, partial(loan_approved, catalogue)
         ),
+        "liandong.loans.v1.loan_opened": Handler(loans.LoanOpened, loan_opened),
         "liandong.loans.v1.loan_refused": Handler(loans.LoanRefused, loan_refused),
         "liandong.loans.v1.loan_settled": Handler(loans.LoanSettled, loan_settled),
         "liandong.loans.v1.payout_allocated": Handler(loans.PayoutAllocated, payout_allocated),

@@ -170,11 +170,11 @@ Fact = Mapping[str, Any]
 async def facts_of(db: Database, as_of: date) -> Sequence[Fact]:
     """The same county's rows, one by one, added up by nobody."""
     found: list[dict[str, Any]] = []
-    names = ("policy", "line", "insurer_id", "day")
+    names: tuple[str, ...] = ("policy", "line", "insurer_id", "day")
     for row in await rows(
         db, "SELECT policy_id, cover_id, insurer_id, from_date FROM master_policy"
     ):
-        policy = dict(zip(names, row, strict=True))
+        policy: dict[str, Any] = dict(zip(names, row, strict=True))
         if policy["day"] <= as_of:
             found.append({**policy, "area_code": None})
     insured = await rows(
@@ -186,7 +186,9 @@ async def facts_of(db: Database, as_of: date) -> Sequence[Fact]:
     )
     for row in insured:
         names = ("policy", "line", "insurer_id", "day", "area_code", "person")
-        fact = dict(zip((*names, "sum_insured_fen", "premium_fen"), row, strict=True))
+        fact: dict[str, Any] = dict(
+            zip((*names, "sum_insured_fen", "premium_fen"), row, strict=True)
+        )
         if fact["day"] <= as_of:
             found.append({**fact, "insured": 1})
     claims = await rows(

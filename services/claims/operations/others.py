@@ -5,7 +5,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.claims.model import ClosedLoan, Household
+from services.claims.model import ApprovedLoan, ClosedLoan, Household
 from services.claims.store import others as store
 
 
@@ -17,6 +17,11 @@ async def keep_households(session: AsyncSession, households: Sequence[Household]
 async def delist_households(session: AsyncSession, households: Sequence[tuple[str, UUID]]) -> None:
     """Note which households are off the file."""
     await store.save_status(session, households, "delisted")
+
+
+async def open_loans(session: AsyncSession, loans: Sequence[ApprovedLoan]) -> None:
+    """Keep loans that were taken over at cut-over; they join no list by themselves."""
+    await store.add_loans(session, loans)
 
 
 async def close_loans(session: AsyncSession, closed: Sequence[ClosedLoan]) -> None:

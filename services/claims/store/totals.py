@@ -48,8 +48,15 @@ WITH sides AS (
     SELECT 'insurer_cash', insurer_id, -sum(amount_fen)
     FROM instruction WHERE county_code = $1 AND state = 'confirmed' GROUP BY insurer_id
     UNION ALL
-    SELECT 'premium_receivable', premium_payer_id, sum(premium_fen)
-    FROM insured WHERE county_code = $1 GROUP BY premium_payer_id
+    SELECT 'premium_receivable', i.premium_payer_id,
+           sum(i.premium_fen - coalesce(o.premium_fen - o.premium_owed_fen, 0))
+    FROM insured AS i
+    LEFT JOIN policy_opening AS o
+        ON o.county_code = i.county_code AND o.kind = 'insured' AND o.record_id = i.insured_id
+    WHERE i.county_code = $1 GROUP BY i.premium_payer_id
+    UNION ALL
+    SELECT 'premium_opening', insurer_id, sum(premium_fen - premium_owed_fen)
+    FROM policy_opening WHERE county_code = $1 GROUP BY insurer_id
     UNION ALL
     SELECT 'premium_income', p.insurer_id, -sum(i.premium_fen)
     FROM insured AS i JOIN master_policy AS p USING (county_code, policy_id)
