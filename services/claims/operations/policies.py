@@ -11,6 +11,7 @@ from services.claims import events_out
 from services.claims.model import ApprovedLoan, Assignment, InsuredEntry, MasterPolicy
 from services.claims.operations.shared import actor_of, days_of
 from services.claims.rules import policies as rules
+from services.claims.store import assignments as assigned
 from services.claims.store import others
 from services.claims.store import policies as store
 from services.kernel import business_day, ids, journal, outbox
@@ -137,7 +138,7 @@ async def _join(
         if loan.assignment_evidence:
             assignments.append(_assignment(loan, entry, ids.new_id()))
     await store.add_insured(session, [entry for entry, _ in entries])
-    await store.add_assignments(session, assignments)
+    await assigned.add_assignments(session, assignments)
     await journal.post(
         session,
         [_premium_due(entry, policy, days[entry.county_code]) for entry, policy in entries],
