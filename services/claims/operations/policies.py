@@ -20,6 +20,7 @@ from services.kernel.errors import Conflict, Denied, NotFound
 from services.kernel.journal import Account, Entry, Transfer
 from services.programmes.loader import Catalogue
 from services.programmes.schema.deployment import InstitutionRole
+from services.programmes.schema.insurance import Cover
 
 AWAITED_ROWS_MAX = 1_000
 """Waiting covers taken in one go when a policy begins."""
@@ -132,7 +133,7 @@ async def _join(
     entries: list[tuple[InsuredEntry, MasterPolicy]] = []
     assignments: list[Assignment] = []
     for loan, policy, on in joins:
-        cover = catalogue.terms(policy.county_code, policy.programme).cover(policy.cover_id)
+        cover = _cover_of(catalogue, policy)
         entry = rules.join(loan, policy, cover, on=on, insured_id=ids.new_id())
         entries.append((entry, policy))
         if loan.assignment_evidence:
@@ -147,11 +148,18 @@ async def _join(
         session,
         [
             events_out.household_insured(
-                entry, programme=policy.programme, on=days[entry.county_code]
+                entry,
+                policy,
+                cover_kind=_cover_of(catalogue, policy).kind,
+                on=days[entry.county_code],
             )
             for entry, policy in entries
         ],
     )
+
+
+def _cover_of(catalogue: Catalogue, policy: MasterPolicy) -> Cover:
+    return catalogue.terms(policy.county_code, policy.programme).cover(policy.cover_id)
 
 
 def _assignment(loan: ApprovedLoan, entry: InsuredEntry, assignment_id: UUID) -> Assignment:
