@@ -381,7 +381,7 @@ async def test_what_came_in_does_not_come_in_again_and_a_policy_of_ours_stands(
     for verdicts in (again.policies, again.insured, again.assignments, again.claims):
         assert [verdict.reason for verdict in verdicts] == ["OPENED_ALREADY"]
     assert other.policies[0].reason == "POLICY_EXISTS"
-    assert doubled.claims[0].reason == "CLAIM_EXISTS"
+    assert doubled.claims[0].reason == "CLAIM_DUPLICATE"
     await issue(servicer, a_policy("disaster"))
     disaster = await bring(records, importing(policies=[a_live_policy("P-3", cover_id="disaster")]))
     assert disaster.policies[0].reason == "POLICY_EXISTS"

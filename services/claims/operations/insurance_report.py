@@ -32,9 +32,14 @@ async def report(
     for _, _, parts in found:
         for part in parts:
             if part.programme not in pools:
-                fund = catalogue.terms(asked.county_code, part.programme).pack.fund
-                pools[part.programme] = fund.insurer_stabilisation if fund else None
+                pools[part.programme] = _pool(catalogue, asked.county_code, part.programme)
     return [rules.row_of(key, sums, _results(parts, pools)) for key, sums, parts in found]
+
+
+def _pool(catalogue: Catalogue, county_code: str, programme: str) -> InsurerStabilisation | None:
+    # A report that no policy covers is refused under no programme.
+    fund = catalogue.terms(county_code, programme).pack.fund if programme else None
+    return fund.insurer_stabilisation if fund else None
 
 
 def _results(parts: Sequence[Part], pools: dict[str, InsurerStabilisation | None]) -> list[Result]:

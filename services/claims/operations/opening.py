@@ -10,13 +10,17 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.claims import events_out
 from services.claims.model import (
+    UNTYPED,
     Actor,
     Assignment,
     Claim,
+    Document,
     InsuredEntry,
     MasterPolicy,
     Report,
     Standing,
+    Step,
+    StepKind,
 )
 from services.claims.operations import policies as issuing
 from services.claims.operations.shared import actor_of
@@ -32,8 +36,10 @@ from services.claims.rules.opening import (
     Total,
 )
 from services.claims.store import claims as claims_store
+from services.claims.store import claims_history
 from services.claims.store import opening as store
 from services.claims.store import policies as policies_store
+from services.claims.store.assignments import add_assignments
 from services.claims.store.opening import (
     ASSIGNMENT,
     CLAIM,
@@ -130,6 +136,11 @@ class _Desk:
             raise rules.opening_unknown(kind, reference)
         return found
 
+    def loan_of(self, entry: InsuredEntry) -> KnownLoan:
+        """The loan that an entry stands behind: every entry that is taken over has one."""
+        assert entry.loan_id is not None
+        return self.loans[entry.loan_id]
+
     def accept(self, opening: Opening, row: OpeningRow) -> UUID:
         self.known[row.key] = row.record_id
         self.rows.append(row)
@@ -207,7 +218,7 @@ class _Desk:
         assignment = rules.take_over_assignment(
             opening,
             entry=entry,
-            loan=self.loans[entry.loan_id].loan,
+            loan=self.loan_of(entry).loan,
             assignment_id=ids.new_id(),
             opening_on=self.cutover.opening_on,
         )
@@ -226,7 +237,7 @@ class _Desk:
         key = self.key(opening, CLAIM)
         entry = self.entries[self.require(opening.insurer_id, INSURED, opening.insured_reference)]
         policy = self.policies[entry.policy_id]
-        known = self.loans[entry.loan_id]
+        known = self.loan_of(entry)
         claim = rules.take_over_claim(
             opening,
             standing=Standing(
@@ -253,7 +264,7 @@ class _Desk:
                 assessed_fen=claim.assessed_fen,
                 documents=claim.documents,
             )
-            raise claim_rules.claim_exists(report)
+            raise claim_rules.claim_duplicate(report)
         self.claimed.add(loss)
         self.new_claims.append(claim)
         return self.accept(
@@ -324,7 +335,7 @@ async def _desk(
     known = await store.taken_over(session, county_code, keys)
     of_kind = {kind: [id_ for key, id_ in known.items() if key[1] == kind] for kind in _KINDS}
     entries = await store.entries_of(session, county_code, of_kind[INSURED])
-    loan_ids = {entry.loan_id for entry in entries.values()}
+    loan_ids = {entry.loan_id for entry in entries.values() if entry.loan_id is not None}
     loan_ids |= {each.loan_id for each in wanted.insured}
     loans = await store.loans_of(session, county_code, loan_ids)
     households = [each.loan.household_id for each in loans.values()]
@@ -355,12 +366,13 @@ async def _land(session: AsyncSession, desk: _Desk, today: date) -> None:
         await policies_store.add_policy(session, policy, issuer=desk.actor, on=today)
     entries = [entry for entry, _ in desk.new_entries]
     await policies_store.add_insured(session, entries)
-    covers = [(entry.loan_id, entry.cover_id) for entry in entries]
+    covers = [(opening.loan_id, entry.cover_id) for entry, opening in desk.new_entries]
     await store.await_no_more(session, county_code, covers)
-    await policies_store.add_assignments(session, desk.new_assignments)
+    await add_assignments(session, desk.new_assignments)
     if desk.new_claims:
         kept = await claims_store.add_claims(session, desk.new_claims)
         assert len(kept) == len(desk.new_claims)
+        await claims_history.add_steps(session, [_reported(claim) for claim in desk.new_claims])
     person_id = desk.actor.person_id
     await store.save(session, county_code, desk.rows, opening_on=day, person_id=person_id)
     await journal.post(
@@ -370,14 +382,30 @@ async def _land(session: AsyncSession, desk: _Desk, today: date) -> None:
             for entry, opening in desk.new_entries
         ],
     )
-    programme_of = {policy.policy_id: policy.programme for policy in desk.policies.values()}
     said = [
-        events_out.household_insured(entry, programme=programme_of[entry.policy_id], on=today)
+        events_out.household_insured(
+            entry,
+            policy,
+            cover_kind=desk.terms_of(policy).cover(entry.cover_id).kind,
+            on=today,
+        )
         for entry in entries
+        for policy in [desk.policies[entry.policy_id]]
     ]
     await outbox.record(session, [*said, *map(events_out.claim_reported, desk.new_claims)])
     # Loans that wait for a cover join the policies that came in, as they join one that is issued.
     await issuing.join_awaiting(session, desk.catalogue, county_code, today)
+
+
+def _reported(claim: Claim) -> Step:
+    return Step(
+        claim=claim,
+        kind=StepKind.REPORTED,
+        actor=claim.reported_by,
+        on=claim.reported_on,
+        note=claim.cause,
+        documents=tuple(Document(UNTYPED, "", each) for each in claim.documents),
+    )
 
 
 def _opened(

@@ -297,7 +297,7 @@ def take_over_claim(
         assessed_fen=opening.assessed_fen,
         documents=opening.documents,
     )
-    return claims.report(
+    claim = claims.report(
         report,
         standing,
         terms.cover(entry.cover_id),
@@ -305,6 +305,7 @@ def take_over_claim(
         on=opening.reported_on,
         claim_id=claim_id,
     )
+    return replace(claim, due_on=claims.expected_due_on(claim, terms))
 
 
 def _refuse(reason: str, message: str, message_zh: str) -> None:

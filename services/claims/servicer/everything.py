@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from liandong.claims.v1 import claims_pb2_grpc, records_pb2_grpc
+from liandong.claims.v1 import claims_pb2_grpc, indices_pb2_grpc, records_pb2_grpc
 
 from services.claims.servicer import ClaimsServicer
+from services.claims.servicer.indices import IndicesServicer
 from services.claims.servicer.records import RecordsServicer
 from services.kernel.database import Database
 from services.programmes.loader import Catalogue
@@ -17,6 +18,7 @@ Add = Callable[[Any, Any], None]
 _DOORS: Final[tuple[tuple[str, Add, Callable[[Database, Catalogue], Any]], ...]] = (
     ("ClaimsService", claims_pb2_grpc.add_ClaimsServiceServicer_to_server, ClaimsServicer),
     ("RecordsService", records_pb2_grpc.add_RecordsServiceServicer_to_server, RecordsServicer),
+    ("IndicesService", indices_pb2_grpc.add_IndicesServiceServicer_to_server, IndicesServicer),
 )
 """Every gRPC service of claims, a line each."""
 

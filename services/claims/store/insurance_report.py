@@ -57,13 +57,22 @@ LEFT JOIN household AS h ON h.county_code = i.county_code AND h.household_id = i
 WHERE i.county_code = $1 AND i.from_date <= $2
 UNION ALL
 SELECT c.cover_id, c.insurer_id, c.area_code, extract(year FROM c.loss_date)::int, c.programme,
-       NULL, NULL, 0, 0, 0, 1, c.assessed_fen, (c.state = 'approved' AND d.decided)::int,
-       CASE WHEN d.decided THEN c.payable_fen ELSE 0 END,
-       (c.state = 'refused' AND d.decided)::int, (NOT d.decided)::int,
-       CASE WHEN d.decided THEN 0 ELSE c.assessed_fen END, 0
+       NULL, NULL, 0, 0, 0, 1, s.claimed_fen, (s.state = 'approved')::int,
+       CASE WHEN s.state = 'approved' THEN s.payable_fen ELSE 0 END,
+       (s.state = 'refused')::int, w.waits::int,
+       CASE WHEN NOT w.waits THEN 0 WHEN s.assessed_fen > 0 THEN s.assessed_fen
+            ELSE s.claimed_fen END, 0
 FROM claim AS c
-CROSS JOIN LATERAL (SELECT coalesce(c.decided_on <= $2, false) AS decided) AS d
-WHERE c.county_code = $1 AND c.reported_on <= $2
+CROSS JOIN LATERAL (
+    -- As it was at the end of the day.
+    SELECT p.state, p.claimed_fen, p.assessed_fen, p.payable_fen FROM claim_step AS p
+    WHERE p.county_code = c.county_code AND p.claim_id = c.claim_id AND p.happened_on <= $2
+    ORDER BY p.step DESC LIMIT 1
+) AS s
+CROSS JOIN LATERAL (
+    SELECT s.state NOT IN ('approved', 'refused', 'withdrawn') AS waits
+) AS w
+WHERE c.county_code = $1
 UNION ALL
 SELECT c.cover_id, c.insurer_id, c.area_code, extract(year FROM c.loss_date)::int, c.programme,
        NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n.amount_fen

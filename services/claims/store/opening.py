@@ -194,7 +194,7 @@ async def assigned_covers(
     rows = await database.fetch(
         session,
         """SELECT loan_id, cover_id FROM assignment
-           WHERE county_code = $1 AND loan_id = ANY($2::uuid[]) AND until_date IS NULL""",
+           WHERE county_code = $1 AND loan_id = ANY($2::uuid[]) AND revoked_from IS NULL""",
         county_code,
         list(loan_ids),
     )
@@ -212,7 +212,7 @@ async def claimed_losses(
     rows = await database.fetch(
         session,
         """SELECT household_id, cover_id, loss_date FROM claim
-           WHERE county_code = $1 AND household_id = ANY($2::uuid[])""",
+           WHERE county_code = $1 AND household_id = ANY($2::uuid[]) AND taken_in""",
         county_code,
         list(households),
     )

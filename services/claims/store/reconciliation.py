@@ -263,13 +263,18 @@ _OURS: Final[Mapping[Kind, str]] = {
         WHERE i.county_code = $1 AND p.insurer_id = $2
           AND (i.from_date BETWEEN $3 AND $4 OR i.insured_id = ANY($5::uuid[]))""",
     Kind.CLAIMS: """
-        SELECT claim_id AS id,
-               CASE WHEN decided_on <= $4 THEN payable_fen ELSE 0 END AS amount_fen,
-               loss_date AS value_date, '' AS payee_id,
-               CASE WHEN decided_on > $4 THEN 'reported' ELSE state END AS state
-        FROM claim
-        WHERE county_code = $1 AND insurer_id = $2
-          AND (loss_date BETWEEN $3 AND $4 OR claim_id = ANY($5::uuid[]))""",
+        SELECT c.claim_id AS id, c.loss_date AS value_date, '' AS payee_id,
+               CASE WHEN s.state = 'approved' THEN s.payable_fen ELSE 0 END AS amount_fen,
+               s.state
+        FROM claim AS c
+        CROSS JOIN LATERAL (
+            -- As it was at the end of the statement's last day.
+            SELECT p.state, p.payable_fen FROM claim_step AS p
+            WHERE p.county_code = c.county_code AND p.claim_id = c.claim_id
+              AND p.happened_on <= $4 ORDER BY p.step DESC LIMIT 1
+        ) AS s
+        WHERE c.county_code = $1 AND c.insurer_id = $2 AND c.taken_in
+          AND (c.loss_date BETWEEN $3 AND $4 OR c.claim_id = ANY($5::uuid[]))""",
     Kind.PAYOUTS: """
         SELECT payout_id AS id, amount_fen, value_date, household_id::text AS payee_id, state
         FROM payout

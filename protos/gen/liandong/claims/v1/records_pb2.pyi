@@ -1328,9 +1328,9 @@ class InsuranceReportRow(_message.Message):
     premium_fen: _builtins.int
     """Their premium, in fen."""
     claims: _builtins.int
-    """Claims reported."""
+    """Claims reported; those that were withdrawn stay counted."""
     claimed_fen: _builtins.int
-    """Losses as assessed, in fen."""
+    """What was claimed, in fen."""
     approved: _builtins.int
     """Of the claims, those approved."""
     payable_fen: _builtins.int
@@ -1340,7 +1340,7 @@ class InsuranceReportRow(_message.Message):
     pending: _builtins.int
     """Of the claims, those that nobody has decided."""
     pending_fen: _builtins.int
-    """Losses of those, in fen."""
+    """Losses of those as assessed, or as claimed before the survey, in fen."""
     paid_fen: _builtins.int
     """What payees have received, in fen."""
     loss_ratio_ppm: _builtins.int
