@@ -222,7 +222,7 @@ UNTYPED = "document"
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ClaimLine:
     """One thing of a survey or of a decision."""
 
     item: str
@@ -324,7 +324,7 @@ class Decision:
     approve: bool
     reason: str
     reason_code: str = ""
-    lines: tuple[Line, ...] = ()
+    lines: tuple[ClaimLine, ...] = ()
     rule: "EventRule | None" = None
     """The rule of an event, where one decides many."""
 
@@ -368,7 +368,7 @@ class Step:
     reason_code: str = ""
     note: str = ""
     working: str = ""
-    lines: tuple[Line, ...] = ()
+    lines: tuple[ClaimLine, ...] = ()
     documents: tuple[Document, ...] = ()
 
 
@@ -387,7 +387,7 @@ class PastStep:
     assessed_fen: Fen
     payable_fen: Fen
     working: str
-    lines: tuple[Line, ...]
+    lines: tuple[ClaimLine, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,6 +426,20 @@ class ClaimFilter:
     state: str = ""
     overdue_only: bool = False
     event_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPolicy:
+    """A policy with one of its covers: a line's, or one that a price decides about."""
+
+    county_code: str
+    policy_id: UUID
+    insurer_id: str
+    programme_id: str
+    programme: str
+    cover_id: str
+    from_date: date
+    until_date: date
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def payable(
     person_left_fen: Fen | None = None,
     period_left_fen: Fen | None = None,
 ) -> Payable:
-    """The least of the assessed loss, the sum insured and the caps, or what is left of them (S38)."""
+    """The least of the assessed loss, the sum insured and what is left of the caps (S38)."""
     bounds = [("assessed", assessed_fen)]
     for name, bound in (
         ("sum_insured", sum_insured_fen),
@@ -130,7 +130,7 @@ def claim_deadline(
 
 
 def payable_by_rule(
-    assessed_fen: Fen, *, share_ppm: int, max_fen: Fen | None = None, min_assessed_fen: Fen = Fen(0)
+    assessed_fen: Fen, *, share_ppm: int, max_fen: Fen | None, min_assessed_fen: Fen
 ) -> Payable:
     """What one rule for many claims of an event gives one of them; nothing below its minimum."""
     if assessed_fen < min_assessed_fen:

@@ -11,10 +11,10 @@ from services.claims.model import (
     Actor,
     Check,
     Claim,
+    ClaimLine,
     ClaimState,
     Decision,
     EventRule,
-    Line,
     Step,
     StepKind,
     Used,
@@ -163,7 +163,7 @@ class _Work:
             used.period_fen + sum(o.payable_fen for o in entry),
         )
 
-    def _keep(self, claim: Claim, *, working: str = "", lines: tuple[Line, ...] = ()) -> Claim:
+    def _keep(self, claim: Claim, *, working: str = "", lines: tuple[ClaimLine, ...] = ()) -> Claim:
         # A second decision about the same claim in this batch must see the first.
         self.claims[claim.claim_id] = claim
         self.steps.append(
@@ -197,9 +197,9 @@ class _Work:
         )
 
 
-def _whole_line(claim: Claim, payable: covers.Payable) -> Line:
+def _whole_line(claim: Claim, payable: covers.Payable) -> ClaimLine:
     cut = payable.payable_fen < claim.assessed_fen
-    return Line(
+    return ClaimLine(
         item=claim.cause,
         claimed_fen=claim.claimed_fen,
         assessed_fen=claim.assessed_fen,

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.claims import events_out
-from services.claims.model import Actor, Claim, Dispute, Document, Line, Step, StepKind
+from services.claims.model import Actor, Claim, ClaimLine, Dispute, Document, Step, StepKind
 from services.claims.operations.shared import actor_of
 from services.claims.rules import claims as rules
 from services.claims.rules import claims_life as life
@@ -82,7 +82,7 @@ async def survey(
     claim_id: UUID,
     *,
     surveyed_on: date,
-    lines: Sequence[Line],
+    lines: Sequence[ClaimLine],
     documents: Sequence[Document],
     note: str,
 ) -> Claim:

@@ -13,10 +13,10 @@ from services.claims.model import (
     Claim,
     Decision,
     IndexPeriod,
+    IndexPolicy,
     IndexUnit,
     IndexValue,
     LineResult,
-    MasterPolicy,
     Step,
     StepKind,
 )
@@ -106,7 +106,7 @@ async def _policy_in_force(
     programme_id: str,
     cover_id: str,
     on: date,
-) -> MasterPolicy:
+) -> IndexPolicy:
     found = await store.policies_of(
         session, county_code, programme_id=programme_id, cover_id=cover_id
     )
@@ -204,20 +204,26 @@ async def _fix_periods(
 
 
 async def _claim_part(
-    session: AsyncSession, catalogue: Catalogue, county_code: str, day: date, after: UUID
+    session: AsyncSession,
+    catalogue: Catalogue,
+    county_code: str,
+    day: date,
+    after: UUID,
+    *,
+    units_max: int = UNITS_MAX,
 ) -> UUID | None:
     """Claims of the next units; the last of them, FIRST for the next period, None at the end."""
     period = await store.lock_open_period(session, county_code)
     if period is None:
         return None
-    units = await store.units_without_claim(session, period, after, UNITS_MAX)
+    units = await store.units_without_claim(session, period, after, units_max)
     policy = next(
         policy
         for policy in await store.policies_of(session, county_code, cover_id=period.cover_id)
         if policy.policy_id == period.policy_id
     )
     claims, payable_fen = await _make_claims(session, catalogue, policy, period, units, day=day)
-    done = len(units) < UNITS_MAX
+    done = len(units) < units_max
     await store.count_claims(session, period, claims, payable_fen, done=done)
     return FIRST if done else units[-1].unit_id
 
@@ -225,7 +231,7 @@ async def _claim_part(
 async def _make_claims(
     session: AsyncSession,
     catalogue: Catalogue,
-    policy: MasterPolicy,
+    policy: IndexPolicy,
     period: IndexPeriod,
     units: Sequence[IndexUnit],
     *,
@@ -321,7 +327,7 @@ async def close_day(
 async def _state(
     session: AsyncSession,
     county_code: str,
-    policies: Sequence[MasterPolicy],
+    policies: Sequence[IndexPolicy],
     until_date: date,
     *,
     actor: Actor,
@@ -329,12 +335,12 @@ async def _state(
 ) -> list[LineResult]:
     """Results of the lines of policies since each was last stated; those without a day left out."""
     await store.hold_lines(session, county_code)
-    lines: dict[UUID, MasterPolicy] = {}
+    lines: dict[UUID, IndexPolicy] = {}
     for policy in policies:
         line_id = line_id_of(county_code, policy.insurer_id, policy.programme_id, policy.cover_id)
         lines.setdefault(line_id, policy)
     last = await store.last_results(session, county_code, list(lines))
-    periods: list[tuple[UUID, MasterPolicy, int, date]] = []
+    periods: list[tuple[UUID, IndexPolicy, int, date]] = []
     for line_id, first in lines.items():
         before = last.get(line_id)
         begin = before.until_date + timedelta(days=1) if before else first.from_date

@@ -10,9 +10,9 @@ from services.claims.model import (
     Actor,
     Check,
     Claim,
+    ClaimLine,
     ClaimState,
     Decision,
-    Line,
     Report,
     Standing,
     Used,
@@ -200,7 +200,7 @@ def check_adjudicator(claim: Claim, decision: Decision, adjudicator: Actor) -> N
     _check_lines(decision.lines)
 
 
-def _check_lines(lines: Sequence[Line]) -> None:
+def _check_lines(lines: Sequence[ClaimLine]) -> None:
     for place, line in enumerate(lines):
         if line.payable_fen > line.assessed_fen:
             rule = f"must not be above the {line.assessed_fen} fen assessed"

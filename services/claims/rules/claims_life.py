@@ -10,10 +10,10 @@ from services.claims.model import (
     OPEN_CLAIMS,
     Actor,
     Claim,
+    ClaimLine,
     ClaimState,
     Dispute,
     Document,
-    Line,
     Used,
 )
 from services.claims.rules.claims import expected_due_on
@@ -44,7 +44,7 @@ def with_documents(claim: Claim, documents: Sequence[Document]) -> Claim:
 
 
 def survey(
-    claim: Claim, lines: Sequence[Line], terms: Terms, *, surveyed_on: date, on: date
+    claim: Claim, lines: Sequence[ClaimLine], terms: Terms, *, surveyed_on: date, on: date
 ) -> Claim:
     """The loss is what the survey's lines sum to; the tier may be another then."""
     if claim.state not in (ClaimState.REPORTED, ClaimState.SUSPENDED):

@@ -8,9 +8,9 @@ from services.claims.model import (
     Actor,
     Claim,
     IndexPeriod,
+    IndexPolicy,
     IndexUnit,
     IndexValue,
-    MasterPolicy,
     ReporterKind,
 )
 from services.kernel.errors import Refused
@@ -59,7 +59,7 @@ def refusal_of(
     return ""
 
 
-def periods_over(policy: MasterPolicy, clause: PriceIndex, day: date) -> list[tuple[date, date]]:
+def periods_over(policy: IndexPolicy, clause: PriceIndex, day: date) -> list[tuple[date, date]]:
     """The settlement periods of a policy that have ended by a day; the term cuts the last."""
     months = known(clause.period_months)
     found: list[tuple[date, date]] = []
@@ -77,7 +77,7 @@ def periods_over(policy: MasterPolicy, clause: PriceIndex, day: date) -> list[tu
 
 
 def is_settled(
-    policies: Sequence[MasterPolicy],
+    policies: Sequence[IndexPolicy],
     settled: Mapping[UUID, Sequence[tuple[date, date]]],
     day: date,
 ) -> bool:
@@ -90,7 +90,7 @@ def is_settled(
 
 
 def settle(
-    policy: MasterPolicy,
+    policy: IndexPolicy,
     clause: PriceIndex,
     period: tuple[date, date],
     values: Sequence[IndexValue],
@@ -120,7 +120,7 @@ def settle(
 
 def claim_of(
     unit: IndexUnit,
-    policy: MasterPolicy,
+    policy: IndexPolicy,
     period: IndexPeriod,
     clause: PriceIndex,
     *,

@@ -37,7 +37,7 @@ def check_policy(policy: MasterPolicy, terms: Terms) -> None:
             f"{terms.ref} does not offer {cover.id} on {policy.from_date}",
             message_zh="该险种在起保日不在方案内",
         )
-    if isinstance(_sum_insured(cover), SumInsuredStated):
+    if isinstance(_sum_insured(cover), SumInsuredStated) and cover.price_index is None:
         raise Refused(
             "SUM_INSURED_MISSING",
             f"the sum insured of {cover.id} is stated thing by thing, not for a county",

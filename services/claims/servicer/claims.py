@@ -11,12 +11,12 @@ from services.claims.model import (
     Check,
     Claim,
     ClaimFilter,
+    ClaimLine,
     ClaimState,
     Decision,
     Dispute,
     Document,
     EventRule,
-    Line,
     PastStep,
     Report,
     ReporterKind,
@@ -81,10 +81,10 @@ def documents_from_proto(items: Iterable[claims_pb2.ClaimDocument]) -> tuple[Doc
     return tuple(Document(each.document_type, each.reference, each.hash) for each in items)
 
 
-def lines_from_proto(items: Iterable[claims_pb2.ClaimLine]) -> tuple[Line, ...]:
+def lines_from_proto(items: Iterable[claims_pb2.ClaimLine]) -> tuple[ClaimLine, ...]:
     """Lines of a survey or a decision."""
     return tuple(
-        Line(
+        ClaimLine(
             each.item,
             Fen(each.claimed_fen),
             Fen(each.assessed_fen),

@@ -8,10 +8,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.claims.model import (
     Actor,
+    ClaimLine,
     ClaimState,
     Dispute,
     Document,
-    Line,
     PastStep,
     Step,
     StepKind,
@@ -112,7 +112,7 @@ async def steps_of(
     session: AsyncSession, county_code: str, claim_id: UUID
 ) -> tuple[tuple[PastStep, ...], tuple[Document, ...]]:
     """A claim's steps in order, and its documents as they came."""
-    lines: dict[int, list[Line]] = {}
+    lines: dict[int, list[ClaimLine]] = {}
     for row in await database.fetch(
         session,
         """SELECT * FROM claim_line WHERE county_code = $1 AND claim_id = $2
@@ -121,7 +121,7 @@ async def steps_of(
         claim_id,
     ):
         lines.setdefault(row["step"], []).append(
-            Line(
+            ClaimLine(
                 row["item"],
                 Fen(row["claimed_fen"]),
                 Fen(row["assessed_fen"]),
@@ -148,7 +148,7 @@ async def steps_of(
     )
 
 
-def _step(row: asyncpg.Record, lines: tuple[Line, ...]) -> PastStep:
+def _step(row: asyncpg.Record, lines: tuple[ClaimLine, ...]) -> PastStep:
     return PastStep(
         step=row["step"],
         kind=StepKind(row["kind"]),

@@ -10,17 +10,21 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.claims.model import (
     Actor,
     IndexPeriod,
+    IndexPolicy,
     IndexUnit,
     IndexValue,
     LineResult,
-    MasterPolicy,
 )
 from services.kernel import database
 from services.kernel.money import Fen
 
+# A policy once for each of its covers.
+_POLICIES = """(SELECT county_code, policy_id, insurer_id, programme_id, programme, cover_id,
+                       from_date, until_date FROM master_policy)"""
 
-def _policy(row: asyncpg.Record) -> MasterPolicy:
-    return MasterPolicy(
+
+def _policy(row: asyncpg.Record) -> IndexPolicy:
+    return IndexPolicy(
         county_code=row["county_code"],
         policy_id=row["policy_id"],
         insurer_id=row["insurer_id"],
@@ -34,13 +38,13 @@ def _policy(row: asyncpg.Record) -> MasterPolicy:
 
 async def policies_of(
     session: AsyncSession, county_code: str, *, programme_id: str = "", cover_id: str = ""
-) -> list[MasterPolicy]:
+) -> list[IndexPolicy]:
     """Policies of a county, or of one cover, the oldest term first."""
     rows = await database.fetch(
         session,
-        """SELECT * FROM master_policy
+        f"""SELECT * FROM {_POLICIES} AS p
            WHERE county_code = $1 AND ($2 = '' OR programme_id = $2) AND ($3 = '' OR cover_id = $3)
-           ORDER BY from_date, policy_id""",
+           ORDER BY from_date, policy_id, cover_id""",  # noqa: S608 - a constant
         county_code,
         programme_id,
         cover_id,
@@ -188,7 +192,7 @@ def _value(row: asyncpg.Record) -> IndexValue:
 
 
 async def prices_within(
-    session: AsyncSession, policy: MasterPolicy, period: tuple[date, date]
+    session: AsyncSession, policy: IndexPolicy, period: tuple[date, date]
 ) -> list[IndexValue]:
     """Prices that count in a period, in the order of their days."""
     rows = await database.fetch(
@@ -415,7 +419,7 @@ async def line_amounts(
         """SELECT coalesce((SELECT sum(i.premium_fen) FROM insured AS i
                             JOIN master_policy AS p USING (county_code, policy_id)
                             WHERE i.county_code = $1 AND p.insurer_id = a.insurer_id
-                              AND p.programme_id = a.programme_id AND p.cover_id = a.cover_id
+                              AND p.programme_id = a.programme_id AND i.cover_id = a.cover_id
                               AND i.from_date BETWEEN a.from_date AND a.until_date), 0)::bigint
                       AS premium_fen,
                   paid.amount_fen AS payouts_fen, paid.payouts AS payouts_count
@@ -427,7 +431,7 @@ async def line_amounts(
                FROM payout AS o JOIN claim AS c USING (county_code, claim_id)
                JOIN master_policy AS p ON p.county_code = $1 AND p.policy_id = c.policy_id
                WHERE o.county_code = $1 AND p.insurer_id = a.insurer_id
-                 AND p.programme_id = a.programme_id AND p.cover_id = a.cover_id
+                 AND p.programme_id = a.programme_id AND c.cover_id = a.cover_id
                  AND o.value_date BETWEEN a.from_date AND a.until_date
            ) AS paid ORDER BY a.place""",
         county_code,
