@@ -107,6 +107,40 @@ async def loan_opened(session: AsyncSession, events: Sequence[Incoming[loans.Loa
     )
 
 
+async def loan_disbursed(
+    session: AsyncSession, events: Sequence[Incoming[loans.LoanDisbursed]]
+) -> None:
+    """Keep what was really lent."""
+    await policies.note_disbursed(
+        session,
+        [
+            (
+                event.envelope.county_code,
+                UUID(event.message.loan_id),
+                event.message.principal_fen,
+                wire.date_from_proto("disbursed_on", event.message.disbursed_on),
+            )
+            for event in events
+        ],
+    )
+
+
+async def loan_drawn(session: AsyncSession, events: Sequence[Incoming[loans.LoanDrawn]]) -> None:
+    """Keep what more was really lent."""
+    await policies.note_disbursed(
+        session,
+        [
+            (
+                event.envelope.county_code,
+                UUID(event.message.loan_id),
+                event.message.amount_fen,
+                wire.date_from_proto("drawn_on", event.message.drawn_on),
+            )
+            for event in events
+        ],
+    )
+
+
 async def loan_refused(
     session: AsyncSession, events: Sequence[Incoming[loans.LoanRefused]]
 ) -> None:
@@ -188,6 +222,8 @@ def handlers(catalogue: Catalogue) -> Handlers:
             loans.LoanApproved, partial(loan_approved, catalogue)
         ),
         "liandong.loans.v1.loan_opened": Handler(loans.LoanOpened, loan_opened),
+        "liandong.loans.v1.loan_disbursed": Handler(loans.LoanDisbursed, loan_disbursed),
+        "liandong.loans.v1.loan_drawn": Handler(loans.LoanDrawn, loan_drawn),
         "liandong.loans.v1.loan_refused": Handler(loans.LoanRefused, loan_refused),
         "liandong.loans.v1.loan_settled": Handler(loans.LoanSettled, loan_settled),
         "liandong.loans.v1.payout_allocated": Handler(loans.PayoutAllocated, payout_allocated),

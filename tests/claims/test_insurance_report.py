@@ -172,7 +172,9 @@ async def facts_of(db: Database, as_of: date) -> Sequence[Fact]:
     found: list[dict[str, Any]] = []
     names: tuple[str, ...] = ("policy", "line", "insurer_id", "day")
     for row in await rows(
-        db, "SELECT policy_id, cover_id, insurer_id, from_date FROM master_policy"
+        db,
+        """SELECT policy_id, cover_id, insurer_id, from_date
+           FROM master_policy JOIN policy_cover USING (policy_id)""",
     ):
         policy: dict[str, Any] = dict(zip(names, row, strict=True))
         if policy["day"] <= as_of:
@@ -180,7 +182,9 @@ async def facts_of(db: Database, as_of: date) -> Sequence[Fact]:
     insured = await rows(
         db,
         """SELECT i.policy_id, i.cover_id, p.insurer_id, i.from_date, h.area_code, i.household_id,
-                  i.sum_insured_fen, i.premium_fen
+                  i.sum_insured_fen,
+                  (SELECT sum(g.amount_fen) FROM premium_charge AS g
+                   WHERE g.insured_id = i.insured_id)
            FROM insured AS i JOIN master_policy AS p USING (policy_id)
            JOIN household AS h USING (household_id)""",
     )
@@ -244,7 +248,7 @@ def added_up(
         groups[tuple(key[d] if d in by else empty[d] for d in DIMENSIONS)].append(fact)
     return {
         key: {
-            **{name: sum(int(fact.get(name, 0)) for fact in group) for name in ADDED},
+            **{name: sum(int(fact.get(name) or 0) for fact in group) for name in ADDED},
             "policies": len({fact["policy"] for fact in group if "policy" in fact}),
             "persons": len({fact["person"] for fact in group if "person" in fact}),
         }

@@ -287,6 +287,36 @@ async def test_a_waiting_loan_that_is_on_the_imported_list_joins_once(
     assert await rows(db, "SELECT FROM awaited_cover") == []
 
 
+@pytest.mark.postgres
+async def test_a_household_without_a_loan_comes_in_with_the_policy_of_its_town(
+    records: RecordsServicer, consumer: Consumer, db: Database
+) -> None:
+    house = House()
+    await take(consumer, house.registered())
+    policy = a_live_policy(
+        area_code=house.area_code[:9], cover_id="medical", more_cover_ids=["accident"]
+    )
+    entry = an_entry(
+        Loan(house), loan_id="", household_id=str(house.household_id), cover_id="medical"
+    )
+
+    unsaid = an_entry(Loan(house), "C-2", loan_id="", household_id=str(house.household_id))
+    refused = await bring(
+        records,
+        importing(policies=[policy], insured=[entry, unsaid], assignments=[an_assignment()]),
+    )
+    answer = await bring(records, importing(policies=[policy], insured=[entry]))
+
+    assert [verdict.reason for verdict in refused.insured] == ["", "COVER_NOT_IN_POLICY"]
+    assert refused.assignments[0].reason == "ASSIGNEE_WITHOUT_LOAN"
+    assert answer.landed
+    assert await rows(db, "SELECT loan_id, state FROM insured") == [(None, "in_force")]
+    # The household owes what it has not paid: 40 of 100.
+    async with db.transaction() as session:
+        assert (await journal.balances(session, COUNTY))["premium_receivable"] == 4_000
+    await books_are_whole(db)
+
+
 # --- nothing --------------------------------------------------------------------------------------
 
 
@@ -324,6 +354,7 @@ def day(days: int) -> Any:
         ("insured", {"policy_reference": "P-9"}, "POLICY_NOT_OPENED"),
         ("insured", {"insurer_id": OTHER_INSURER}, "POLICY_NOT_OPENED"),
         ("insured", {"loan_id": str(new_id())}, "LOAN_UNKNOWN"),
+        ("insured", {"cover_id": "medical"}, "COVER_NOT_IN_POLICY"),
         ("insured", {"until_date": wire.date_to_proto(date(2021, 7, 1))}, "OUTSIDE_POLICY"),
         ("insured", {"until_date": day(-1)}, "NOT_LIVE"),
         ("insured", {"premium_owed_fen": 10_001}, "OWED_ABOVE_PREMIUM"),

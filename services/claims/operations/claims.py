@@ -21,7 +21,7 @@ from services.claims.model import (
 from services.claims.operations.shared import actor_of
 from services.claims.rules import claims as rules
 from services.claims.store import claims as store
-from services.claims.store import claims_history, policies
+from services.claims.store import claims_history, insured
 from services.kernel import business_day, ids, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import LiandongError, Refused
@@ -45,7 +45,7 @@ async def report_claims(
     reporter = actor_of(caller)
     today = await business_day.today(session, county_code)
     asked = [(report.household_id, report.cover_id) for report in reports]
-    standings = await policies.standings(session, county_code, asked)
+    standings = await insured.standings(session, county_code, asked)
     decided: list[Claim | LiandongError] = []
     for report, cover_of in zip(reports, asked, strict=True):
         try:

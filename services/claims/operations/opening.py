@@ -12,21 +12,27 @@ from services.claims import events_out
 from services.claims.model import (
     UNTYPED,
     Actor,
+    Agreement,
     Assignment,
     Claim,
     Document,
+    Household,
     InsuredEntry,
     MasterPolicy,
+    Payment,
     Report,
     Standing,
     Step,
     StepKind,
 )
+from services.claims.operations import lists
 from services.claims.operations import policies as issuing
 from services.claims.operations.shared import actor_of
 from services.claims.rules import claims as claim_rules
 from services.claims.rules import opening as rules
+from services.claims.rules.agreements import require_agreement
 from services.claims.rules.opening import (
+    Behind,
     Opening,
     OpeningAssignment,
     OpeningClaim,
@@ -35,11 +41,14 @@ from services.claims.rules.opening import (
     Proof,
     Total,
 )
+from services.claims.rules.policies import payer_id
 from services.claims.store import claims as claims_store
 from services.claims.store import claims_history
 from services.claims.store import opening as store
 from services.claims.store import policies as policies_store
-from services.claims.store.assignments import add_assignments
+from services.claims.store.agreements import agreements_of
+from services.claims.store.assignments import add_assignments, add_changes
+from services.claims.store.insured import find_households
 from services.claims.store.opening import (
     ASSIGNMENT,
     CLAIM,
@@ -49,7 +58,9 @@ from services.claims.store.opening import (
     Loss,
     OpeningKey,
     OpeningRow,
+    Seat,
 )
+from services.claims.store.premium import add_payments
 from services.kernel import business_day, ids, journal, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import Conflict, LiandongError, NotFound
@@ -116,13 +127,15 @@ class _Desk:
     policies: dict[UUID, MasterPolicy]
     entries: dict[UUID, InsuredEntry]
     loans: dict[UUID, KnownLoan]
-    insured: set[tuple[UUID, str, UUID]]
+    households: dict[UUID, Household]
+    agreements: list[Agreement]
+    seats: set[Seat]
     assigned: set[tuple[UUID, str]]
     claimed: set[Loss]
     accepted: list[Opening] = field(default_factory=list)
     rows: list[OpeningRow] = field(default_factory=list)
     new_policies: list[MasterPolicy] = field(default_factory=list)
-    new_entries: list[tuple[InsuredEntry, OpeningInsured]] = field(default_factory=list)
+    new_entries: list[tuple[lists.Join, OpeningInsured]] = field(default_factory=list)
     new_assignments: list[Assignment] = field(default_factory=list)
     new_claims: list[Claim] = field(default_factory=list)
 
@@ -136,10 +149,19 @@ class _Desk:
             raise rules.opening_unknown(kind, reference)
         return found
 
-    def loan_of(self, entry: InsuredEntry) -> KnownLoan:
-        """The loan that an entry stands behind: every entry that is taken over has one."""
-        assert entry.loan_id is not None
-        return self.loans[entry.loan_id]
+    def behind(self, loan_id: UUID | None, household_id: UUID | None) -> Behind:
+        """Whom an entry insures, by its loan or by itself."""
+        if loan_id is not None:
+            known = self.loans.get(loan_id)
+            if known is None:
+                raise NotFound("LOAN_UNKNOWN", f"no loan {loan_id}", message_zh="无此贷款")
+            return Behind(known.loan.household_id, known.area_code, known.loan)
+        household = self.households.get(household_id) if household_id else None
+        if household is None:
+            raise NotFound(
+                "HOUSEHOLD_UNKNOWN", f"no household {household_id}", message_zh="无此农户"
+            )
+        return Behind(household.household_id, household.area_code, None)
 
     def accept(self, opening: Opening, row: OpeningRow) -> UUID:
         self.known[row.key] = row.record_id
@@ -161,17 +183,20 @@ class _Desk:
             raise NotFound("INSURER_UNKNOWN", f"no insurer {opening.insurer_id}")
         county_code, day = self.cutover.county_code, self.cutover.opening_on
         ref = self.catalogue.in_force(county_code, opening.programme_id, day)
+        terms = self.catalogue.terms(county_code, ref)
         policy = rules.take_over_policy(
             opening,
             county_code=county_code,
             policy_id=ids.new_id(),
-            terms=self.catalogue.terms(county_code, ref),
+            terms=terms,
             opening_on=day,
         )
+        own = [each for each in self.agreements if each.programme_id == opening.programme_id]
+        require_agreement(terms.insurance, own, opening.insurer_id, [day])
         if any(_overlap(policy, other) for other in self.policies.values()):
             raise Conflict(
                 "POLICY_EXISTS",
-                f"another policy insures {policy.cover_id} in these days",
+                f"another policy insures {', '.join(policy.covers)} there in these days",
                 message_zh="该险种在此期间已有保单",
             )
         self.policies[policy.policy_id] = policy
@@ -182,27 +207,24 @@ class _Desk:
         key = self.key(opening, INSURED)
         of = self.require(opening.insurer_id, POLICY, opening.policy_reference)
         policy = self.policies[of]
-        known = self.loans.get(opening.loan_id)
-        if known is None:
-            raise NotFound("LOAN_UNKNOWN", f"no loan {opening.loan_id}", message_zh="无此贷款")
-        entry = rules.take_over_insured(
+        entry, parts = rules.take_over_insured(
             opening,
             policy=policy,
-            loan=known.loan,
+            behind=self.behind(opening.loan_id, opening.household_id),
             insured_id=ids.new_id(),
             terms=self.terms_of(policy),
             opening_on=self.cutover.opening_on,
         )
-        stands = (opening.loan_id, entry.cover_id, policy.policy_id)
-        if stands in self.insured:
+        seat = (entry.household_id, entry.loan_id, entry.cover_id, policy.policy_id)
+        if seat in self.seats:
             raise Conflict(
                 "INSURED_ALREADY",
-                f"loan {opening.loan_id} is on this list",
-                message_zh="该贷款已在承保清单",
+                f"{opening.reference}: the household or its loan is on this list",
+                message_zh="已在承保清单",
             )
-        self.insured.add(stands)
+        self.seats.add(seat)
         self.entries[entry.insured_id] = entry
-        self.new_entries.append((entry, opening))
+        self.new_entries.append((lists.Join(entry, policy, parts), opening))
         row = OpeningRow(
             key,
             entry.insured_id,
@@ -218,7 +240,7 @@ class _Desk:
         assignment = rules.take_over_assignment(
             opening,
             entry=entry,
-            loan=self.loan_of(entry).loan,
+            loan=self.behind(entry.loan_id, entry.household_id).loan,
             assignment_id=ids.new_id(),
             opening_on=self.cutover.opening_on,
         )
@@ -237,17 +259,18 @@ class _Desk:
         key = self.key(opening, CLAIM)
         entry = self.entries[self.require(opening.insurer_id, INSURED, opening.insured_reference)]
         policy = self.policies[entry.policy_id]
-        known = self.loan_of(entry)
+        behind = self.behind(entry.loan_id, entry.household_id)
+        known = self.loans[entry.loan_id] if entry.loan_id else None
         claim = rules.take_over_claim(
             opening,
             standing=Standing(
                 entry=entry,
                 insurer_id=policy.insurer_id,
                 programme=policy.programme,
-                lender_id=known.loan.lender_id,
-                area_code=known.area_code,
-                loan_open=known.open,
-                loan_approved_on=known.loan.approved_on,
+                lender_id=behind.loan.lender_id if behind.loan else "",
+                area_code=behind.area_code,
+                loan_open=known is not None and known.open,
+                loan_approved_on=behind.loan.approved_on if behind.loan else None,
             ),
             terms=self.terms_of(policy),
             reporter=self.actor,
@@ -273,8 +296,11 @@ class _Desk:
 
 
 def _overlap(one: MasterPolicy, other: MasterPolicy) -> bool:
+    there = one.area_code.startswith(other.area_code) or other.area_code.startswith(one.area_code)
     return (
-        (one.programme_id, one.cover_id) == (other.programme_id, other.cover_id)
+        there
+        and one.programme_id == other.programme_id
+        and not set(one.covers).isdisjoint(other.covers)
         and one.from_date <= other.until_date
         and other.from_date <= one.until_date
     )
@@ -336,26 +362,35 @@ async def _desk(
     of_kind = {kind: [id_ for key, id_ in known.items() if key[1] == kind] for kind in _KINDS}
     entries = await store.entries_of(session, county_code, of_kind[INSURED])
     loan_ids = {entry.loan_id for entry in entries.values() if entry.loan_id is not None}
-    loan_ids |= {each.loan_id for each in wanted.insured}
+    loan_ids |= {each.loan_id for each in wanted.insured if each.loan_id is not None}
     loans = await store.loans_of(session, county_code, loan_ids)
-    households = [each.loan.household_id for each in loans.values()]
+    household_ids = {known.loan.household_id for known in loans.values()}
+    household_ids |= {entry.household_id for entry in entries.values()}
+    household_ids |= {each.household_id for each in wanted.insured if each.household_id is not None}
+    policy_ids = [*of_kind[POLICY], *(entry.policy_id for entry in entries.values())]
+    agreements: list[Agreement] = []
+    if wanted.policies:
+        policy_ids += await store.policies_around(
+            session,
+            county_code,
+            from_date=min(each.from_date for each in wanted.policies),
+            until_date=max(each.until_date for each in wanted.policies),
+        )
+        for programme_id in sorted({each.programme_id for each in wanted.policies}):
+            agreements += await agreements_of(session, county_code, programme_id)
     return _Desk(
         cutover=cutover,
         catalogue=catalogue,
         actor=actor,
         known=known,
-        policies=await store.policies_of(
-            session,
-            county_code,
-            [*of_kind[POLICY], *(entry.policy_id for entry in entries.values())],
-            from_date=min((each.from_date for each in wanted.policies), default=None),
-            until_date=max((each.until_date for each in wanted.policies), default=None),
-        ),
+        policies=await policies_store.find_policies(session, county_code, policy_ids),
         entries=entries,
         loans=loans,
-        insured=await store.insured_loans(session, county_code, loan_ids),
+        households=await find_households(session, county_code, list(household_ids)),
+        agreements=agreements,
+        seats=await store.on_lists(session, county_code, household_ids),
         assigned=await store.assigned_covers(session, county_code, loan_ids),
-        claimed=await store.claimed_losses(session, county_code, households),
+        claimed=await store.claimed_losses(session, county_code, household_ids),
     )
 
 
@@ -364,37 +399,72 @@ async def _land(session: AsyncSession, desk: _Desk, today: date) -> None:
     county_code, day = desk.cutover.county_code, desk.cutover.opening_on
     for policy in desk.new_policies:
         await policies_store.add_policy(session, policy, issuer=desk.actor, on=today)
-    entries = [entry for entry, _ in desk.new_entries]
-    await policies_store.add_insured(session, entries)
-    covers = [(opening.loan_id, entry.cover_id) for entry, opening in desk.new_entries]
+    covers = [
+        (opening.loan_id, join.entry.cover_id)
+        for join, opening in desk.new_entries
+        if opening.loan_id is not None
+    ]
     await store.await_no_more(session, county_code, covers)
-    await add_assignments(session, desk.new_assignments)
+    joins = [join for join, _ in desk.new_entries]
+    joined = await lists.join(session, desk.catalogue, joins, {county_code: today})
+    assert len(joined) == len(joins)
+    await _paid_before(session, desk, today)
+    await _assign(session, desk, today)
     if desk.new_claims:
         kept = await claims_store.add_claims(session, desk.new_claims)
         assert len(kept) == len(desk.new_claims)
         await claims_history.add_steps(session, [_reported(claim) for claim in desk.new_claims])
+        await outbox.record(session, [events_out.claim_reported(each) for each in desk.new_claims])
     person_id = desk.actor.person_id
     await store.save(session, county_code, desk.rows, opening_on=day, person_id=person_id)
-    await journal.post(
-        session,
-        [
-            _opened(entry, opening, desk.policies[entry.policy_id], day, today)
-            for entry, opening in desk.new_entries
-        ],
-    )
-    said = [
-        events_out.household_insured(
-            entry,
-            policy,
-            cover_kind=desk.terms_of(policy).cover(entry.cover_id).kind,
+    # What was paid before comes into force, and loans that wait for a cover join the policies that
+    # came in, as they join one that is issued.
+    await lists.begin_entries(session, desk.catalogue, county_code, upto=today, on=today)
+    await issuing.join_awaiting(session, desk.catalogue, county_code, today)
+
+
+async def _assign(session: AsyncSession, desk: _Desk, today: date) -> None:
+    kept = await add_assignments(session, desk.new_assignments)
+    assert len(kept) == len(desk.new_assignments)
+    changes = [
+        (each.assignment_id, "recorded", each.from_date, each.evidence)
+        for each in desk.new_assignments
+    ]
+    await add_changes(session, desk.cutover.county_code, changes, actor=desk.actor, on=today)
+
+
+async def _paid_before(session: AsyncSession, desk: _Desk, today: date) -> None:
+    """The part of each premium that the insurer had before our books began."""
+    paid: dict[str, list[tuple[UUID, Payment]]] = {}
+    entries: list[Entry] = []
+    for join, opening in desk.new_entries:
+        paid_fen = Fen(opening.premium_fen - opening.premium_owed_fen)
+        for payer, amount_fen in rules.paid_parts(join.parts, paid_fen).items():
+            if not amount_fen:
+                continue
+            payment = Payment(
+                policy_id=join.policy.policy_id,
+                payer_id=payer_id(payer, join.policy, join.entry.household_id),
+                amount_fen=amount_fen,
+                value_date=desk.cutover.opening_on,
+                reference=f"opening:{opening.reference}:{payer}",
+            )
+            payment_id = ids.new_id()
+            paid.setdefault(opening.insurer_id, []).append((payment_id, payment))
+            entries.append(
+                _premium_opened(payment_id, payment, desk.cutover, opening.insurer_id, today)
+            )
+    for insurer_id, own in paid.items():
+        kept = await add_payments(
+            session,
+            desk.cutover.county_code,
+            own,
+            insurer_id=insurer_id,
+            person_id=desk.actor.person_id,
             on=today,
         )
-        for entry in entries
-        for policy in [desk.policies[entry.policy_id]]
-    ]
-    await outbox.record(session, [*said, *map(events_out.claim_reported, desk.new_claims)])
-    # Loans that wait for a cover join the policies that came in, as they join one that is issued.
-    await issuing.join_awaiting(session, desk.catalogue, county_code, today)
+        assert len(kept) == len(own)
+    await journal.post(session, entries)
 
 
 def _reported(claim: Claim) -> Step:
@@ -408,25 +478,20 @@ def _reported(claim: Claim) -> Step:
     )
 
 
-def _opened(
-    entry: InsuredEntry, opening: OpeningInsured, policy: MasterPolicy, day: date, today: date
+def _premium_opened(
+    payment_id: UUID, payment: Payment, cutover: Cutover, insurer_id: str, today: date
 ) -> Entry:
-    """The premium of an entry: what is owed still, and what was paid before our books began."""
-    income = Account("premium_income", policy.insurer_id)
-    receivable = Account("premium_receivable", entry.premium_payer_id)
-    paid_fen = Fen(opening.premium_fen - opening.premium_owed_fen)
     return Entry(
-        county_code=entry.county_code,
-        kind="insured_opened",
-        cause_id=str(entry.insured_id),
-        value_date=day,
+        county_code=cutover.county_code,
+        kind="premium_opened",
+        cause_id=str(payment_id),
+        value_date=payment.value_date,
         business_date=today,
         transfers=(
-            Transfer(debit=receivable, credit=income, amount_fen=opening.premium_owed_fen),
             Transfer(
-                debit=Account("premium_opening", policy.insurer_id),
-                credit=income,
-                amount_fen=paid_fen,
+                debit=Account("insurer_cash", insurer_id),
+                credit=Account("premium_receivable", payment.payer_id),
+                amount_fen=payment.amount_fen,
             ),
         ),
     )

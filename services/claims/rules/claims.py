@@ -13,6 +13,7 @@ from services.claims.model import (
     ClaimLine,
     ClaimState,
     Decision,
+    EntryState,
     Report,
     Standing,
     Used,
@@ -53,7 +54,14 @@ def choose_entry(standings: Sequence[Standing], loss_date: date) -> Standing:
             f"the loss of {loss_date} is outside {terms}",
             message_zh="出险日不在保险期间内",
         )
-    return min(in_term, key=_place)
+    begun = [s for s in in_term if s.entry.state is not EntryState.WAITING]
+    if not begun:
+        raise Refused(
+            "PREMIUM_UNPAID",
+            "the cover is not in force: its premium is not paid",
+            message_zh="保费未缴,保险未生效",
+        )
+    return min(begun, key=_place)
 
 
 def _place(standing: Standing) -> tuple[bool, date, str]:

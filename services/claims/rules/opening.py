@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import NoReturn
 from uuid import UUID
 
 from services.claims.model import (
@@ -10,6 +11,7 @@ from services.claims.model import (
     ApprovedLoan,
     Assignment,
     Claim,
+    EntryState,
     InsuredEntry,
     MasterPolicy,
     Report,
@@ -17,7 +19,10 @@ from services.claims.model import (
 )
 from services.claims.rules import claims, policies
 from services.kernel.errors import Conflict, NotFound, Refused
-from services.kernel.money import Fen
+from services.kernel.money import Fen, split
+from services.programmes import policies as clauses
+from services.programmes.schema.insurance import Cover
+from services.programmes.schema.values import Open, known
 from services.programmes.terms import Terms
 
 
@@ -28,7 +33,9 @@ class OpeningPolicy:
     reference: str
     insurer_id: str
     programme_id: str
-    cover_id: str
+    area_code: str
+    """Empty for the whole county."""
+    covers: tuple[str, ...]
     from_date: date
     until_date: date
 
@@ -40,7 +47,11 @@ class OpeningInsured:
     reference: str
     insurer_id: str
     policy_reference: str
-    loan_id: UUID
+    loan_id: UUID | None
+    household_id: UUID | None
+    """Of an entry without a loan."""
+    cover_id: str
+    """Empty where the policy has only one."""
     sum_insured_fen: Fen
     premium_fen: Fen
     premium_owed_fen: Fen
@@ -189,7 +200,8 @@ def take_over_policy(
         insurer_id=opening.insurer_id,
         programme_id=opening.programme_id,
         programme=terms.ref,
-        cover_id=opening.cover_id,
+        area_code=opening.area_code or county_code,
+        covers=tuple(sorted(set(opening.covers))),
         from_date=opening.from_date,
         until_date=opening.until_date,
     )
@@ -197,21 +209,81 @@ def take_over_policy(
     return policy
 
 
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """Whom an entry insures: a household in its place, and the loan if it stands behind one."""
+
+    household_id: UUID
+    area_code: str
+    loan: ApprovedLoan | None
+
+
+def cover_of(opening: OpeningInsured, policy: MasterPolicy) -> str:
+    """The cover of an entry; it must be one of the policy's."""
+    if not opening.cover_id and len(policy.covers) == 1:
+        return policy.covers[0]
+    if opening.cover_id not in policy.covers:
+        _refuse(
+            "COVER_NOT_IN_POLICY",
+            f"the policy covers {', '.join(policy.covers)}, not {opening.cover_id or 'none'}",
+            "保单不含该险种",
+        )
+    return opening.cover_id
+
+
 def take_over_insured(
     opening: OpeningInsured,
     *,
     policy: MasterPolicy,
-    loan: ApprovedLoan,
+    behind: Behind,
     insured_id: UUID,
     terms: Terms,
     opening_on: date,
-) -> InsuredEntry:
-    """The entry with the insurer's own sum and premium; its terms are the policy's."""
-    if loan.programme_id != policy.programme_id:
+) -> tuple[InsuredEntry, Mapping[str, Fen]]:
+    """The entry with the insurer's own sum and premium, and who owes it by the pack."""
+    _check_place(opening, policy, behind, opening_on)
+    if opening.premium_owed_fen > opening.premium_fen:
+        _refuse(
+            "OWED_ABOVE_PREMIUM",
+            f"{opening.premium_owed_fen} fen owed of {opening.premium_fen}",
+            "欠缴保费超过保费",
+        )
+    cover = terms.cover(cover_of(opening, policy))
+    parts = _parts(opening, policy, cover, terms)
+    first = next(iter(parts), "")
+    entry = InsuredEntry(
+        county_code=policy.county_code,
+        insured_id=insured_id,
+        policy_id=policy.policy_id,
+        household_id=behind.household_id,
+        loan_id=behind.loan.loan_id if behind.loan else None,
+        cover_id=cover.id,
+        sum_insured_fen=opening.sum_insured_fen,
+        premium_fen=opening.premium_fen,
+        premium_payer_id=policies.payer_id(first, policy, behind.household_id) if first else "",
+        from_date=opening.from_date,
+        until_date=opening.until_date,
+        term_until=opening.until_date,
+        state=EntryState.WAITING,
+        version=0,
+    )
+    return entry, parts
+
+
+def _check_place(
+    opening: OpeningInsured, policy: MasterPolicy, behind: Behind, opening_on: date
+) -> None:
+    if behind.loan is not None and behind.loan.programme_id != policy.programme_id:
         _refuse(
             "LOAN_OF_ANOTHER_PROGRAMME",
-            f"the loan is of {loan.programme_id}, the policy of {policy.programme_id}",
+            f"the loan is of {behind.loan.programme_id}, the policy of {policy.programme_id}",
             "贷款不属于该方案",
+        )
+    if not behind.area_code.startswith(policy.area_code):
+        _refuse(
+            "OUTSIDE_POLICY_AREA",
+            f"{behind.area_code} is outside the policy's {policy.area_code}",
+            "该户不在保单承保区域",
         )
     if not policy.from_date <= opening.from_date <= opening.until_date <= policy.until_date:
         _refuse(
@@ -222,40 +294,47 @@ def take_over_insured(
         )
     if not opening.from_date <= opening_on <= opening.until_date:
         _refuse("NOT_LIVE", f"cut-over on {opening_on}", "切换日不在保险期间内")
-    if opening.premium_owed_fen > opening.premium_fen:
+
+
+def _parts(
+    opening: OpeningInsured, policy: MasterPolicy, cover: Cover, terms: Terms
+) -> Mapping[str, Fen]:
+    """Who owes the premium of an entry, by the programme."""
+    if not opening.premium_fen:
+        return {}
+    if isinstance(cover.premium, Open) or policies.on_lending(terms.insurance, cover.id):
         _refuse(
-            "OWED_ABOVE_PREMIUM",
-            f"{opening.premium_owed_fen} fen owed of {opening.premium_fen}",
-            "欠缴保费超过保费",
+            "PREMIUM_PAYER_UNKNOWN",
+            f"{terms.ref} does not say who pays for an entry of {cover.id}",
+            "缴费方未知",
         )
-    cover = terms.cover(policy.cover_id)
-    _, payer_id = policies.premium_of(loan, policy, cover, opening.sum_insured_fen)
-    if opening.premium_fen and not payer_id:
-        _refuse("PREMIUM_PAYER_UNKNOWN", f"{terms.ref} does not say who pays", "缴费方未知")
-    return InsuredEntry(
-        county_code=policy.county_code,
-        insured_id=insured_id,
-        policy_id=policy.policy_id,
-        household_id=loan.household_id,
-        loan_id=loan.loan_id,
-        cover_id=policy.cover_id,
-        sum_insured_fen=opening.sum_insured_fen,
-        premium_fen=opening.premium_fen,
-        premium_payer_id=payer_id,
-        from_date=opening.from_date,
-        until_date=opening.until_date,
-    )
+    clause = known(cover.premium)
+    return clauses.premium_parts(clause, opening.premium_fen)
+
+
+def paid_parts(parts: Mapping[str, Fen], paid_fen: Fen) -> Mapping[str, Fen]:
+    """What each payer had paid before, in proportion to what each owed."""
+    if not paid_fen:
+        return {}
+    shares = split(paid_fen, list(parts.values()))
+    return dict(zip(parts, shares, strict=True))
 
 
 def take_over_assignment(
     opening: OpeningAssignment,
     *,
     entry: InsuredEntry,
-    loan: ApprovedLoan,
+    loan: ApprovedLoan | None,
     assignment_id: UUID,
     opening_on: date,
 ) -> Assignment:
     """The assignment as it stands; it held before the day of cut-over."""
+    if loan is None:
+        raise Refused(
+            "ASSIGNEE_WITHOUT_LOAN",
+            f"{opening.reference} stands behind no loan",
+            message_zh="无贷款,不能转让保险权益",
+        )
     if opening.from_date > opening_on:
         _refuse("NOT_LIVE", f"from {opening.from_date}, cut-over on {opening_on}", "授权尚未生效")
     return Assignment(
@@ -280,7 +359,9 @@ def take_over_claim(
     opening_on: date,
 ) -> Claim:
     """The claim as it waits: a loss within the entry's term, with its documents."""
-    entry = standing.entry
+    # Its insurer took the claim in: whether it wants the premium first was decided then.
+    entry = replace(standing.entry, state=EntryState.IN_FORCE)
+    standing = replace(standing, entry=entry)
     claims.choose_entry([standing], opening.loss_date)
     if not opening.loss_date <= opening.reported_on <= opening_on:
         _refuse(
@@ -308,5 +389,5 @@ def take_over_claim(
     return replace(claim, due_on=claims.expected_due_on(claim, terms))
 
 
-def _refuse(reason: str, message: str, message_zh: str) -> None:
+def _refuse(reason: str, message: str, message_zh: str) -> NoReturn:
     raise Refused(reason, message, message_zh=message_zh)

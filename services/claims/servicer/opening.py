@@ -36,7 +36,8 @@ def _policy(place: int, item: records_pb2.OpeningPolicy) -> OpeningPolicy:
         reference=item.reference,
         insurer_id=item.insurer_id,
         programme_id=item.programme_id,
-        cover_id=item.cover_id,
+        area_code=item.area_code,
+        covers=(item.cover_id, *item.more_cover_ids),
         from_date=wire.date_from_proto(f"{path}from_date", item.from_date),
         until_date=wire.date_from_proto(f"{path}until_date", item.until_date),
     )
@@ -44,11 +45,18 @@ def _policy(place: int, item: records_pb2.OpeningPolicy) -> OpeningPolicy:
 
 def _insured(place: int, item: records_pb2.OpeningInsured) -> OpeningInsured:
     path = f"insured[{place}]."
+    if bool(item.loan_id) == bool(item.household_id):
+        rule = "must be named by its loan or, without one, by its household"
+        raise invalid_field("INSURED_UNNAMED", f"{path}loan_id", item.loan_id, rule)
     return OpeningInsured(
         reference=item.reference,
         insurer_id=item.insurer_id,
         policy_reference=item.policy_reference,
-        loan_id=parse_id(f"{path}loan_id", item.loan_id),
+        loan_id=parse_id(f"{path}loan_id", item.loan_id) if item.loan_id else None,
+        household_id=(
+            parse_id(f"{path}household_id", item.household_id) if item.household_id else None
+        ),
+        cover_id=item.cover_id,
         sum_insured_fen=Fen(item.sum_insured_fen),
         premium_fen=Fen(item.premium_fen),
         premium_owed_fen=Fen(item.premium_owed_fen),

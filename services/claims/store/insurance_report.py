@@ -35,26 +35,48 @@ class Part:
     payable_fen: Fen
 
 
-# Each row of the facts is one policy, one entry of a list, one claim or one payment. A policy that
-# insures nobody yet has no area, so it counts only where nothing is asked by area.
+# Each row of the facts is one cover of a policy, one entry of a list, one unit of an index cover,
+# one charge of premium, one claim or one payment. A policy is for a county or a town, so it counts
+# by itself only where nothing is asked by area; what it insures counts where its households are.
 _FACTS: Final = """
-SELECT p.cover_id AS line, p.insurer_id, p.county_code AS area_code,
+SELECT v.cover_id AS line, p.insurer_id, p.area_code,
        extract(year FROM p.from_date)::int AS year, p.programme, p.policy_id,
        NULL::uuid AS household_id, 0 AS insured, 0::bigint AS sum_insured_fen,
        0::bigint AS premium_fen, 0 AS claims, 0::bigint AS claimed_fen, 0 AS approved,
        0::bigint AS payable_fen, 0 AS refused, 0 AS pending, 0::bigint AS pending_fen,
        0::bigint AS paid_fen
-FROM master_policy AS p
+FROM master_policy AS p JOIN policy_cover AS v USING (county_code, policy_id)
 WHERE p.county_code = $1 AND p.from_date <= $2 AND NOT $9
 UNION ALL
 SELECT i.cover_id, p.insurer_id, coalesce(h.area_code, l.area_code),
        extract(year FROM i.from_date)::int, p.programme, i.policy_id, i.household_id, 1,
-       i.sum_insured_fen, i.premium_fen, 0, 0, 0, 0, 0, 0, 0, 0
+       i.sum_insured_fen, 0, 0, 0, 0, 0, 0, 0, 0, 0
 FROM insured AS i
 JOIN master_policy AS p USING (county_code, policy_id)
 LEFT JOIN loan AS l USING (county_code, loan_id)
 LEFT JOIN household AS h ON h.county_code = i.county_code AND h.household_id = i.household_id
-WHERE i.county_code = $1 AND i.from_date <= $2
+WHERE i.county_code = $1 AND i.from_date <= $2 AND i.state <> 'cancelled'
+UNION ALL
+SELECT v.cover_id, p.insurer_id, u.area_code, extract(year FROM p.from_date)::int, p.programme,
+       u.policy_id, u.household_id, 1, u.sum_insured_fen, 0, 0, 0, 0, 0, 0, 0, 0, 0
+FROM index_unit AS u
+JOIN master_policy AS p USING (county_code, policy_id)
+CROSS JOIN LATERAL (SELECT min(c.cover_id) AS cover_id FROM policy_cover AS c
+                    WHERE c.county_code = u.county_code AND c.policy_id = u.policy_id) AS v
+WHERE u.county_code = $1 AND u.insured_id IS NULL AND u.set_on <= $2
+UNION ALL
+SELECT coalesce(i.cover_id, v.cover_id), g.insurer_id,
+       coalesce(h.area_code, l.area_code, p.area_code),
+       extract(year FROM coalesce(i.from_date, p.from_date))::int, p.programme, NULL, NULL, 0, 0,
+       g.amount_fen, 0, 0, 0, 0, 0, 0, 0, 0
+FROM premium_charge AS g
+JOIN master_policy AS p USING (county_code, policy_id)
+LEFT JOIN insured AS i ON i.county_code = g.county_code AND i.insured_id = g.insured_id
+LEFT JOIN loan AS l ON l.county_code = g.county_code AND l.loan_id = i.loan_id
+LEFT JOIN household AS h ON h.county_code = g.county_code AND h.household_id = i.household_id
+CROSS JOIN LATERAL (SELECT min(c.cover_id) AS cover_id FROM policy_cover AS c
+                    WHERE c.county_code = g.county_code AND c.policy_id = g.policy_id) AS v
+WHERE g.county_code = $1 AND g.value_date <= $2
 UNION ALL
 SELECT c.cover_id, c.insurer_id, c.area_code, extract(year FROM c.loss_date)::int, c.programme,
        NULL, NULL, 0, 0, 0, 1, s.claimed_fen, (s.state = 'approved')::int,

@@ -8,8 +8,9 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.claims.model import ApprovedLoan, InsuredEntry, MasterPolicy
+from services.claims.model import ApprovedLoan, InsuredEntry
 from services.claims.rules.opening import Total
+from services.claims.store.insured import entry_of
 from services.kernel import database
 from services.kernel.money import Fen
 
@@ -20,6 +21,9 @@ CLAIM: Final = "claim"
 
 OpeningKey = tuple[str, str, str]
 """Insurer, kind and the insurer's reference."""
+
+Seat = tuple[UUID, UUID | None, str, UUID]
+"""Who is on a list: household, loan, cover and policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,38 +82,19 @@ async def totals_by_insurer(session: AsyncSession, county_code: str) -> dict[str
     return {row["insurer_id"]: Total(**{name: row[name] for name in names}) for row in rows}
 
 
-async def policies_of(
-    session: AsyncSession,
-    county_code: str,
-    policy_ids: Collection[UUID],
-    *,
-    from_date: date | None,
-    until_date: date | None,
-) -> dict[UUID, MasterPolicy]:
-    """Master policies by id, and all that have a day in common with some days."""
+async def policies_around(
+    session: AsyncSession, county_code: str, *, from_date: date, until_date: date
+) -> list[UUID]:
+    """Policies that have a day in common with some days."""
     rows = await database.fetch(
         session,
-        """SELECT * FROM master_policy
-           WHERE county_code = $1
-             AND (policy_id = ANY($2::uuid[]) OR (from_date <= $4 AND until_date >= $3))""",
+        """SELECT policy_id FROM master_policy
+           WHERE county_code = $1 AND from_date <= $3 AND until_date >= $2""",
         county_code,
-        list(policy_ids),
         from_date,
         until_date,
     )
-    return {
-        row["policy_id"]: MasterPolicy(
-            county_code=county_code,
-            policy_id=row["policy_id"],
-            insurer_id=row["insurer_id"],
-            programme_id=row["programme_id"],
-            programme=row["programme"],
-            cover_id=row["cover_id"],
-            from_date=row["from_date"],
-            until_date=row["until_date"],
-        )
-        for row in rows
-    }
+    return [row["policy_id"] for row in rows]
 
 
 async def entries_of(
@@ -122,22 +107,7 @@ async def entries_of(
         county_code,
         list(insured_ids),
     )
-    return {
-        row["insured_id"]: InsuredEntry(
-            county_code=county_code,
-            insured_id=row["insured_id"],
-            policy_id=row["policy_id"],
-            household_id=row["household_id"],
-            loan_id=row["loan_id"],
-            cover_id=row["cover_id"],
-            sum_insured_fen=Fen(row["sum_insured_fen"]),
-            premium_fen=Fen(row["premium_fen"]),
-            premium_payer_id=row["premium_payer_id"],
-            from_date=row["from_date"],
-            until_date=row["until_date"],
-        )
-        for row in rows
-    }
+    return {row["insured_id"]: entry_of(row) for row in rows}
 
 
 async def loans_of(
@@ -173,18 +143,19 @@ async def loans_of(
     }
 
 
-async def insured_loans(
-    session: AsyncSession, county_code: str, loan_ids: Collection[UUID]
-) -> set[tuple[UUID, str, UUID]]:
-    """Loan, cover and policy of every entry that stands behind some loans."""
+async def on_lists(
+    session: AsyncSession, county_code: str, households: Collection[UUID]
+) -> set[Seat]:
+    """Household, loan, cover and policy of every standing entry of some households."""
     rows = await database.fetch(
         session,
-        """SELECT loan_id, cover_id, policy_id FROM insured
-           WHERE county_code = $1 AND loan_id = ANY($2::uuid[])""",
+        """SELECT household_id, loan_id, cover_id, policy_id FROM insured
+           WHERE county_code = $1 AND household_id = ANY($2::uuid[])
+             AND state <> 'cancelled' AND until_date = term_until""",
         county_code,
-        list(loan_ids),
+        list(households),
     )
-    return {(row["loan_id"], row["cover_id"], row["policy_id"]) for row in rows}
+    return {(r["household_id"], r["loan_id"], r["cover_id"], r["policy_id"]) for r in rows}
 
 
 async def assigned_covers(

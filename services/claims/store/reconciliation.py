@@ -247,20 +247,25 @@ async def add_lines(
 # What we have of each kind. $2 is the institution, $3 and $4 the days, $5 what the lines name.
 _OURS: Final[Mapping[Kind, str]] = {
     Kind.POLICIES: """
-        SELECT p.policy_id AS id, coalesce(i.premium_fen, 0)::bigint AS amount_fen,
+        SELECT p.policy_id AS id, coalesce(g.premium_fen, 0)::bigint AS amount_fen,
                p.from_date AS value_date, '' AS payee_id,
                CASE WHEN p.until_date >= $4 THEN 'in_force' ELSE 'ended' END AS state
         FROM master_policy AS p
-        LEFT JOIN (SELECT policy_id, sum(premium_fen) AS premium_fen FROM insured
-                   WHERE county_code = $1 GROUP BY policy_id) AS i USING (policy_id)
+        LEFT JOIN (SELECT policy_id, sum(amount_fen) AS premium_fen FROM premium_charge
+                   WHERE county_code = $1 AND value_date <= $4
+                   GROUP BY policy_id) AS g USING (policy_id)
         WHERE p.county_code = $1 AND p.insurer_id = $2
           AND (p.from_date BETWEEN $3 AND $4 OR p.policy_id = ANY($5::uuid[]))""",
     Kind.INSURED: """
-        SELECT i.insured_id AS id, i.premium_fen AS amount_fen, i.from_date AS value_date,
-               '' AS payee_id,
+        SELECT i.insured_id AS id, coalesce(g.premium_fen, 0)::bigint AS amount_fen,
+               i.from_date AS value_date, '' AS payee_id,
                CASE WHEN i.until_date >= $4 THEN 'in_force' ELSE 'ended' END AS state
-        FROM insured AS i JOIN master_policy AS p USING (county_code, policy_id)
-        WHERE i.county_code = $1 AND p.insurer_id = $2
+        FROM insured AS i
+        JOIN master_policy AS p USING (county_code, policy_id)
+        LEFT JOIN (SELECT insured_id, sum(amount_fen) AS premium_fen FROM premium_charge
+                   WHERE county_code = $1 AND value_date <= $4 AND insured_id IS NOT NULL
+                   GROUP BY insured_id) AS g USING (insured_id)
+        WHERE i.county_code = $1 AND p.insurer_id = $2 AND i.state <> 'cancelled'
           AND (i.from_date BETWEEN $3 AND $4 OR i.insured_id = ANY($5::uuid[]))""",
     Kind.CLAIMS: """
         SELECT c.claim_id AS id, c.loss_date AS value_date, '' AS payee_id,

@@ -30,9 +30,11 @@ class _StatementKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Stateme
     STATEMENT_KIND_UNSPECIFIED: _StatementKind.ValueType  # 0
     """Not said."""
     STATEMENT_KIND_POLICIES: _StatementKind.ValueType  # 1
-    """An insurer's policies, by policy id: premium of their insured lists, first day of cover."""
+    """An insurer's policies, by policy id: premium charged by the last day, less what went back; first
+    day of cover.
+    """
     STATEMENT_KIND_INSURED: _StatementKind.ValueType  # 2
-    """An insurer's insured lists, by insured id: premium, first day of cover."""
+    """An insurer's insured lists, by insured id: premium likewise, first day of cover."""
     STATEMENT_KIND_CLAIMS: _StatementKind.ValueType  # 3
     """An insurer's claims, by claim id: what is payable, day of the loss."""
     STATEMENT_KIND_PAYOUTS: _StatementKind.ValueType  # 4
@@ -48,9 +50,11 @@ class StatementKind(_StatementKind, metaclass=_StatementKindEnumTypeWrapper):
 STATEMENT_KIND_UNSPECIFIED: StatementKind.ValueType  # 0
 """Not said."""
 STATEMENT_KIND_POLICIES: StatementKind.ValueType  # 1
-"""An insurer's policies, by policy id: premium of their insured lists, first day of cover."""
+"""An insurer's policies, by policy id: premium charged by the last day, less what went back; first
+day of cover.
+"""
 STATEMENT_KIND_INSURED: StatementKind.ValueType  # 2
-"""An insurer's insured lists, by insured id: premium, first day of cover."""
+"""An insurer's insured lists, by insured id: premium likewise, first day of cover."""
 STATEMENT_KIND_CLAIMS: StatementKind.ValueType  # 3
 """An insurer's claims, by claim id: what is payable, day of the loss."""
 STATEMENT_KIND_PAYOUTS: StatementKind.ValueType  # 4
@@ -833,6 +837,8 @@ class OpeningPolicy(_message.Message):
     COVER_ID_FIELD_NUMBER: _builtins.int
     FROM_DATE_FIELD_NUMBER: _builtins.int
     UNTIL_DATE_FIELD_NUMBER: _builtins.int
+    AREA_CODE_FIELD_NUMBER: _builtins.int
+    MORE_COVER_IDS_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """The insurer's policy number, unique for it in the county."""
     insurer_id: _builtins.str
@@ -841,6 +847,8 @@ class OpeningPolicy(_message.Message):
     """The programme, without version: the one in force on the day of cut-over."""
     cover_id: _builtins.str
     """The cover, a code of the programme."""
+    area_code: _builtins.str
+    """The town that it is for (9 digits); empty for the whole county."""
     @_builtins.property
     def from_date(self) -> _date_pb2.Date:
         """First day of cover."""
@@ -848,6 +856,10 @@ class OpeningPolicy(_message.Message):
     @_builtins.property
     def until_date(self) -> _date_pb2.Date:
         """Last day of cover, not before the day of cut-over."""
+
+    @_builtins.property
+    def more_cover_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further covers of the same policy."""
 
     def __init__(
         self,
@@ -858,10 +870,12 @@ class OpeningPolicy(_message.Message):
         cover_id: _builtins.str = ...,
         from_date: _date_pb2.Date | None = ...,
         until_date: _date_pb2.Date | None = ...,
+        area_code: _builtins.str = ...,
+        more_cover_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "until_date", b"until_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cover_id", b"cover_id", "from_date", b"from_date", "insurer_id", b"insurer_id", "programme_id", b"programme_id", "reference", b"reference", "until_date", b"until_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "cover_id", b"cover_id", "from_date", b"from_date", "insurer_id", b"insurer_id", "more_cover_ids", b"more_cover_ids", "programme_id", b"programme_id", "reference", b"reference", "until_date", b"until_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -882,6 +896,8 @@ class OpeningInsured(_message.Message):
     PREMIUM_OWED_FEN_FIELD_NUMBER: _builtins.int
     FROM_DATE_FIELD_NUMBER: _builtins.int
     UNTIL_DATE_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    COVER_ID_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """The insurer's certificate number, unique for it in the county."""
     insurer_id: _builtins.str
@@ -889,13 +905,19 @@ class OpeningInsured(_message.Message):
     policy_reference: _builtins.str
     """The insurer's number of its policy, of this call or taken over before."""
     loan_id: _builtins.str
-    """The loan that it stands behind (UUID), taken over or approved before."""
+    """The loan that it stands behind (UUID), taken over or approved before; empty for a household that
+    is insured without one.
+    """
     sum_insured_fen: _builtins.int
     """Sum insured, in fen."""
     premium_fen: _builtins.int
     """Premium of its whole term, in fen, paid or not."""
     premium_owed_fen: _builtins.int
     """Of it, what is not paid on the day of cut-over, in fen."""
+    household_id: _builtins.str
+    """The household (UUID), where no loan is named."""
+    cover_id: _builtins.str
+    """The cover; empty where the policy has only one."""
     @_builtins.property
     def from_date(self) -> _date_pb2.Date:
         """First day of cover."""
@@ -916,10 +938,12 @@ class OpeningInsured(_message.Message):
         premium_owed_fen: _builtins.int = ...,
         from_date: _date_pb2.Date | None = ...,
         until_date: _date_pb2.Date | None = ...,
+        household_id: _builtins.str = ...,
+        cover_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "until_date", b"until_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "insurer_id", b"insurer_id", "loan_id", b"loan_id", "policy_reference", b"policy_reference", "premium_fen", b"premium_fen", "premium_owed_fen", b"premium_owed_fen", "reference", b"reference", "sum_insured_fen", b"sum_insured_fen", "until_date", b"until_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cover_id", b"cover_id", "from_date", b"from_date", "household_id", b"household_id", "insurer_id", b"insurer_id", "loan_id", b"loan_id", "policy_reference", b"policy_reference", "premium_fen", b"premium_fen", "premium_owed_fen", b"premium_owed_fen", "reference", b"reference", "sum_insured_fen", b"sum_insured_fen", "until_date", b"until_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1326,7 +1350,9 @@ class InsuranceReportRow(_message.Message):
     sum_insured_fen: _builtins.int
     """Their sums insured, in fen."""
     premium_fen: _builtins.int
-    """Their premium, in fen."""
+    """Their premium as charged by the day, less what went back, in fen; that of a whole policy counts
+    in its first cover's line and its own area.
+    """
     claims: _builtins.int
     """Claims reported; those that were withdrawn stay counted."""
     claimed_fen: _builtins.int
