@@ -162,7 +162,7 @@ class Registering(Counter):
 
     async def _sign_agreement(self, insurer: str) -> None:
         """Government, banks and insurer sign before anything is insured."""
-        from_day = self.plan.starts_on - timedelta(days=4)
+        from_day = self.plan.starts_on - timedelta(days=5)
         agreement = policies_pb2.RecordAgreementRequest(
             county_code=COUNTY,
             insurer_id=insurer,
