@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.claims.model import Allocation, ApprovedLoan, ClosedLoan, Household, LoanState, Part
 from services.claims.operations import others, payouts, policies
+from services.kernel import wire
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
 from services.programmes.loader import Catalogue
@@ -81,6 +82,40 @@ def _approved_loan(event: Incoming[loans.LoanApproved]) -> ApprovedLoan:
         assignment_evidence=message.assignment_evidence,
         required_covers=tuple(dict.fromkeys(message.required_covers)),
         approved_on=event.envelope.day,
+    )
+
+
+async def loan_disbursed(
+    session: AsyncSession, events: Sequence[Incoming[loans.LoanDisbursed]]
+) -> None:
+    """Keep what was really lent."""
+    await policies.note_disbursed(
+        session,
+        [
+            (
+                event.envelope.county_code,
+                UUID(event.message.loan_id),
+                event.message.principal_fen,
+                wire.date_from_proto("disbursed_on", event.message.disbursed_on),
+            )
+            for event in events
+        ],
+    )
+
+
+async def loan_drawn(session: AsyncSession, events: Sequence[Incoming[loans.LoanDrawn]]) -> None:
+    """Keep what more was really lent."""
+    await policies.note_disbursed(
+        session,
+        [
+            (
+                event.envelope.county_code,
+                UUID(event.message.loan_id),
+                event.message.amount_fen,
+                wire.date_from_proto("drawn_on", event.message.drawn_on),
+            )
+            for event in events
+        ],
     )
 
 
@@ -164,6 +199,8 @@ def handlers(catalogue: Catalogue) -> Handlers:
         "liandong.loans.v1.loan_approved": Handler(
             loans.LoanApproved, partial(loan_approved, catalogue)
         ),
+        "liandong.loans.v1.loan_disbursed": Handler(loans.LoanDisbursed, loan_disbursed),
+        "liandong.loans.v1.loan_drawn": Handler(loans.LoanDrawn, loan_drawn),
         "liandong.loans.v1.loan_refused": Handler(loans.LoanRefused, loan_refused),
         "liandong.loans.v1.loan_settled": Handler(loans.LoanSettled, loan_settled),
         "liandong.loans.v1.payout_allocated": Handler(loans.PayoutAllocated, payout_allocated),

@@ -21,7 +21,7 @@ from services.claims.model import (
 from services.claims.operations.shared import actor_of
 from services.claims.rules import claims as rules
 from services.claims.store import claims as store
-from services.claims.store import claims_history, policies
+from services.claims.store import claims_history, insured
 from services.kernel import business_day, ids, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import LiandongError, Refused
@@ -45,11 +45,11 @@ async def report_claims(
     reporter = actor_of(caller)
     today = await business_day.today(session, county_code)
     asked = [(report.household_id, report.cover_id) for report in reports]
-    standings = await policies.standings(session, county_code, asked)
+    standings = await insured.standings(session, county_code, asked)
     decided: list[Claim | LiandongError] = []
     for report, cover_of in zip(reports, asked, strict=True):
         try:
-            standing = _entry_for(caller, standings.get(cover_of, []), report.loss_date)
+            standing = _entry_for(caller, standings.get(cover_of, []), report)
             terms = catalogue.terms(county_code, standing.programme)
             claim = rules.report(
                 report,
@@ -73,14 +73,14 @@ def kind_of(caller: Caller, said: ReporterKind | None) -> ReporterKind:
     return ReporterKind.INSURER if insurer else ReporterKind.VILLAGE
 
 
-def _entry_for(caller: Caller, standings: Sequence[Standing], loss_date: date) -> Standing:
+def _entry_for(caller: Caller, standings: Sequence[Standing], report: Report) -> Standing:
     """The entry to claim under, in the caller's area; an insurer knows only its own policies."""
     seen = standings
     if caller.role == InstitutionRole.INSURER:
         seen = [s for s in standings if s.insurer_id == caller.institution_id]
     for standing in seen:
         caller.require_area(standing.area_code)
-    return rules.choose_entry(seen, loss_date)
+    return rules.choose_entry(seen, report.loss_date, report.person_id)
 
 
 async def _keep_reports(

@@ -13,6 +13,7 @@ from services.claims.model import (
     ClaimLine,
     ClaimState,
     Decision,
+    EntryState,
     Report,
     Standing,
     Used,
@@ -32,7 +33,9 @@ KEPT_REFUSALS = frozenset({"ABOVE_CAP", "CAP_REACHED", "NOTHING_PAYABLE", "NOT_A
 NO_USE = Used()
 
 
-def choose_entry(standings: Sequence[Standing], loss_date: date) -> Standing:
+def choose_entry(
+    standings: Sequence[Standing], loss_date: date, person_id: UUID | None = None
+) -> Standing:
     """
     The entry that a claim is made under: it must cover the day of the loss.
 
@@ -45,6 +48,14 @@ def choose_entry(standings: Sequence[Standing], loss_date: date) -> Standing:
             "the household is on no insured list of this cover",
             message_zh="该户未投保此险种",
         )
+    # An entry of a file may insure one person; the others insure the household.
+    standings = [s for s in standings if s.entry.member_id in (None, person_id)]
+    if not standings:
+        raise Refused(
+            "PERSON_NOT_INSURED",
+            "the list names persons of the household, and this one is not among them",
+            message_zh="该成员不在被保险人名单内",
+        )
     in_term = [s for s in standings if s.entry.from_date <= loss_date <= s.entry.until_date]
     if not in_term:
         terms = ", ".join(f"{s.entry.from_date} to {s.entry.until_date}" for s in standings[:5])
@@ -53,7 +64,14 @@ def choose_entry(standings: Sequence[Standing], loss_date: date) -> Standing:
             f"the loss of {loss_date} is outside {terms}",
             message_zh="出险日不在保险期间内",
         )
-    return min(in_term, key=_place)
+    begun = [s for s in in_term if s.entry.state is not EntryState.WAITING]
+    if not begun:
+        raise Refused(
+            "PREMIUM_UNPAID",
+            "the cover is not in force: its premium is not paid",
+            message_zh="保费未缴,保险未生效",
+        )
+    return min(begun, key=_place)
 
 
 def _place(standing: Standing) -> tuple[bool, date, str]:

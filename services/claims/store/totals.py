@@ -15,7 +15,11 @@ SELECT (SELECT count(*) FROM household WHERE county_code = $1) AS households_cou
        coalesce(sum(household_fen), 0)::bigint AS payout_household_fen,
        count(*) FILTER (WHERE state <> 'settled') AS payouts_unsettled_count,
        (SELECT coalesce(sum(amount_fen), 0)::bigint FROM instruction
-        WHERE county_code = $1 AND state = 'confirmed') AS confirmed_fen
+        WHERE county_code = $1 AND state = 'confirmed') AS confirmed_fen,
+       (SELECT coalesce(sum(amount_fen), 0)::bigint FROM premium_charge
+        WHERE county_code = $1) AS premium_fen,
+       (SELECT coalesce(sum(amount_fen), 0)::bigint FROM premium_payment
+        WHERE county_code = $1) AS premium_paid_fen
 FROM payout WHERE county_code = $1
 """
 
@@ -45,15 +49,21 @@ WITH sides AS (
     SELECT 'claim_expense', insurer_id, sum(amount_fen)
     FROM payout WHERE county_code = $1 GROUP BY insurer_id
     UNION ALL
-    SELECT 'insurer_cash', insurer_id, -sum(amount_fen)
-    FROM instruction WHERE county_code = $1 AND state = 'confirmed' GROUP BY insurer_id
+    SELECT 'insurer_cash', insurer_id, sum(amount) FROM (
+        SELECT insurer_id, -amount_fen AS amount FROM instruction
+        WHERE county_code = $1 AND state = 'confirmed'
+        UNION ALL
+        SELECT insurer_id, amount_fen FROM premium_payment WHERE county_code = $1
+    ) AS moved GROUP BY insurer_id
     UNION ALL
-    SELECT 'premium_receivable', premium_payer_id, sum(premium_fen)
-    FROM insured WHERE county_code = $1 GROUP BY premium_payer_id
+    SELECT 'premium_receivable', payer_id, sum(amount) FROM (
+        SELECT payer_id, amount_fen AS amount FROM premium_charge WHERE county_code = $1
+        UNION ALL
+        SELECT payer_id, -amount_fen FROM premium_payment WHERE county_code = $1
+    ) AS owed GROUP BY payer_id
     UNION ALL
-    SELECT 'premium_income', p.insurer_id, -sum(i.premium_fen)
-    FROM insured AS i JOIN master_policy AS p USING (county_code, policy_id)
-    WHERE county_code = $1 GROUP BY p.insurer_id
+    SELECT 'premium_income', insurer_id, -sum(amount_fen)
+    FROM premium_charge WHERE county_code = $1 GROUP BY insurer_id
 )
 SELECT (coalesce(sum(abs(coalesce(s.balance, 0) - coalesce(e.balance, 0))), 0) + (
            SELECT coalesce(sum(abs(p.amount_fen - coalesce(t.amount, 0) - p.household_fen)), 0)
