@@ -1,33 +1,74 @@
 """Claims: what this service says. One function per event."""
 
 from datetime import date
+from uuid import UUID
 
 from liandong.claims.v1 import events_pb2
 
-from services.claims.model import Authorisation, Claim, InsuredEntry, Payout
+from services.claims.model import Authorisation, Claim, InsuredEntry, MasterPolicy, Payout
 from services.kernel import wire
 from services.kernel.outbox import OutgoingEvent
 
 
-def household_insured(entry: InsuredEntry, *, programme: str, on: date) -> OutgoingEvent:
-    """A loan's household joined an insured list."""
+def household_insured(
+    entry: InsuredEntry,
+    policy: MasterPolicy,
+    *,
+    loan_id: UUID | None,
+    cover_kind: str,
+    on: date,
+) -> OutgoingEvent:
+    """A cover came into force for a loan's household, or its sum changed."""
     return OutgoingEvent(
         event_type="liandong.claims.v1.household_insured",
         aggregate_type="claims.insured",
         aggregate_id=str(entry.insured_id),
-        sequence=1,
+        sequence=entry.version,
         county_code=entry.county_code,
         message=events_pb2.HouseholdInsured(
             insured_id=str(entry.insured_id),
             household_id=str(entry.household_id),
-            loan_id=str(entry.loan_id),
+            loan_id=str(loan_id),
             cover_id=entry.cover_id,
             sum_insured_fen=entry.sum_insured_fen,
             from_date=wire.date_to_proto(entry.from_date),
             until_date=wire.date_to_proto(entry.until_date),
+            cover_kind=cover_kind,
+            insurer_id=policy.insurer_id,
+            policy_id=str(policy.policy_id),
         ),
         business_date=on,
-        programme=programme,
+        programme=policy.programme,
+    )
+
+
+def household_uninsured(
+    entry: InsuredEntry,
+    policy: MasterPolicy,
+    *,
+    loan_id: UUID,
+    cover_kind: str,
+    reason: str,
+    on: date,
+) -> OutgoingEvent:
+    """A cover is in force no more for a loan's household."""
+    return OutgoingEvent(
+        event_type="liandong.claims.v1.household_uninsured",
+        aggregate_type="claims.insured",
+        aggregate_id=str(entry.insured_id),
+        sequence=entry.version,
+        county_code=entry.county_code,
+        message=events_pb2.HouseholdUninsured(
+            insured_id=str(entry.insured_id),
+            household_id=str(entry.household_id),
+            loan_id=str(loan_id),
+            cover_id=entry.cover_id,
+            cover_kind=cover_kind,
+            last_day=wire.date_to_proto(entry.until_date),
+            reason=reason,
+        ),
+        business_date=on,
+        programme=policy.programme,
     )
 
 

@@ -26,6 +26,17 @@ class ClaimState(StrEnum):
     REFUSED = "refused"
 
 
+class EntryState(StrEnum):
+    """Where an insured entry is."""
+
+    WAITING = "waiting"
+    """Not begun, or its premium is not paid where the programme wants that first."""
+    IN_FORCE = "in_force"
+    OVER = "over"
+    CANCELLED = "cancelled"
+    """Ended before it began."""
+
+
 class PayoutState(StrEnum):
     """Where a payout is on its way."""
 
@@ -101,7 +112,7 @@ class ClosedLoan:
 
 @dataclass(frozen=True, slots=True)
 class MasterPolicy:
-    """One policy of a county for one cover, in place of one for each household."""
+    """One policy of a county or a town for its covers, in place of one for each household."""
 
     county_code: str
     policy_id: UUID
@@ -109,26 +120,167 @@ class MasterPolicy:
     programme_id: str
     programme: str
     """Pack version that it was issued under, for life."""
-    cover_id: str
+    area_code: str
+    covers: tuple[str, ...]
     from_date: date
     until_date: date
+    rate_ppm: int | None = None
+    """The policy's own rate, where the programme leaves it to the policy."""
+    enterprise_id: str = ""
+    """Who pays, where the programme says that an enterprise does."""
+    renews_policy_id: UUID | None = None
+    end_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class InsuredEntry:
-    """A loan's household on the insured list of a master policy."""
+    """A loan's household, or a household or person of a file, on the list of a master policy."""
 
     county_code: str
     insured_id: UUID
     policy_id: UUID
     household_id: UUID
-    loan_id: UUID
+    loan_id: UUID | None
+    """None for a household that a file put on the list."""
     cover_id: str
     sum_insured_fen: Fen
     premium_fen: Fen
+    """Premium of the whole term at the present sum."""
     premium_payer_id: str
     from_date: date
     until_date: date
+    term_until: date
+    """Last day that the premium was charged for; later than `until_date` once the entry left."""
+    member_id: UUID | None = None
+    state: EntryState = EntryState.IN_FORCE
+    version: int = 1
+    """How many events were said of the entry."""
+
+    @property
+    def left(self) -> bool:
+        """Whether the entry ends before its term."""
+        return self.until_date < self.term_until
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Premium that a payer owes on a policy; below 0 what goes back."""
+
+    county_code: str
+    charge_id: UUID
+    policy_id: UUID
+    insured_id: UUID | None
+    kind: str
+    payer: str
+    payer_id: str
+    insurer_id: str
+    amount_fen: Fen
+    value_date: date
+
+
+@dataclass(frozen=True, slots=True)
+class Endorsement:
+    """A change of a list, as it was recorded."""
+
+    county_code: str
+    endorsement_id: UUID
+    policy_id: UUID
+    insured_id: UUID
+    kind: str
+    effective_on: date
+    sum_before_fen: Fen
+    sum_after_fen: Fen
+    premium_fen: Fen
+    reason: str
+    institution_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a list by file."""
+
+    household_id: UUID
+    member_id: UUID | None
+    cover_id: str
+    stated_fen: Fen
+    loan_id: UUID | None
+    from_date: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change that somebody wants of an entry: a new sum, or that it leaves."""
+
+    insured_id: UUID
+    leaves: bool
+    effective_on: date
+    sum_insured_fen: Fen
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A signed, dated agreement of government, banks and an insurer."""
+
+    county_code: str
+    agreement_id: UUID
+    insurer_id: str
+    programme_id: str
+    government_id: str
+    bank_ids: tuple[str, ...]
+    signed_on: date
+    from_date: date
+    until_date: date
+    document: str
+    ended_from: date | None = None
+    end_reason: str = ""
+
+    def holds_on(self, day: date) -> bool:
+        """Whether it stands on a day."""
+        ended = self.ended_from is not None and self.ended_from <= day
+        return self.from_date <= day <= self.until_date and not ended
+
+
+@dataclass(frozen=True, slots=True)
+class LineDivision:
+    """A profitable line shared out by guarantee volume; the shares sum to the premium."""
+
+    county_code: str
+    division_id: UUID
+    programme_id: str
+    programme: str
+    cover_id: str
+    premium_fen: Fen
+    from_date: date
+    until_date: date
+    shares: tuple[tuple[str, Fen, Fen], ...]
+    """Insurer, volume and share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """Premium that arrived at the insurer; below 0 a refund that it paid out."""
+
+    policy_id: UUID
+    payer_id: str
+    amount_fen: Fen
+    value_date: date
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difficulty:
+    """A lender's word that a loss made repayment of a loan difficult (S04)."""
+
+    county_code: str
+    difficulty_id: UUID
+    loan_id: UUID
+    household_id: UUID
+    lender_id: str
+    cause: str
+    evidence: str
+    from_date: date
+    ended_from: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +291,10 @@ class Standing:
     insurer_id: str
     programme: str
     lender_id: str
+    """Empty when the entry has no loan."""
     area_code: str
     loan_open: bool
-    loan_approved_on: date
+    loan_approved_on: date | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +308,10 @@ class Assignment:
     loan_id: UUID
     lender_id: str
     evidence: str
+    """Hash of the authorisation that the household signed."""
     from_date: date
+    revoked_from: date | None = None
+    """First day on which it stands no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +320,8 @@ class AssignedLoan:
 
     loan_id: UUID
     lender_id: str
+    in_difficulty: bool = False
+    """Its lender confirmed that repayment is in difficulty (S04)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,9 +348,10 @@ class Claim:
     cover_id: str
     policy_id: UUID
     insured_id: UUID
-    loan_id: UUID
+    loan_id: UUID | None
     insurer_id: str
     lender_id: str
+    """Empty when the insured entry has no loan."""
     programme: str
     loss_date: date
     cause: str

@@ -7,9 +7,12 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.claims import operations, store
 from services.claims.model import Claim, Instruction, PayeeKind, Payout, Sight
+from services.claims.operations import policies
 from services.claims.rules.claims import claim_not_found
+from services.claims.store import claims as claims_store
+from services.claims.store import payouts as payouts_store
+from services.claims.store import totals as totals_store
 from services.kernel.caller import Caller
 from services.kernel.errors import NotFound
 from services.kernel.operator import Books
@@ -33,7 +36,7 @@ async def get_claim(
     session: AsyncSession, caller: Caller, county_code: str, claim_id: UUID
 ) -> Claim:
     """One claim."""
-    claim = await store.find_claim(session, county_code, sight_of(caller), claim_id)
+    claim = await claims_store.find_claim(session, county_code, sight_of(caller), claim_id)
     if claim is None:
         raise claim_not_found(claim_id)
     return claim
@@ -52,7 +55,7 @@ async def list_claims(
     """A page of claims, in id order."""
     if within:
         caller.require_area(within)
-    return await store.list_claims(
+    return await claims_store.list_claims(
         session,
         county_code,
         sight_of(caller),
@@ -67,7 +70,7 @@ async def get_payout(
     session: AsyncSession, caller: Caller, county_code: str, payout_id: UUID
 ) -> Payout:
     """One payout; a lender sees of its instructions only those to itself."""
-    payout = await store.find_payout(session, county_code, sight_of(caller), payout_id)
+    payout = await payouts_store.find_payout(session, county_code, sight_of(caller), payout_id)
     if payout is None:
         raise NotFound("PAYOUT_NOT_FOUND", f"no payout {payout_id}", message_zh="无此赔付")
     return seen_by(caller, payout)
@@ -95,7 +98,7 @@ async def list_instructions(
     limit: int,
 ) -> list[Instruction]:
     """A page of the calling institution's instructions, in id order."""
-    return await store.list_instructions(
+    return await payouts_store.list_instructions(
         session,
         county_code,
         sight_of(caller),
@@ -107,13 +110,13 @@ async def list_instructions(
 
 async def totals(session: AsyncSession, county_code: str) -> Mapping[str, int]:
     """The county's control totals."""
-    return await store.totals(session, county_code)
+    return await totals_store.totals(session, county_code)
 
 
 def books(catalogue: Catalogue) -> Books:
     """What the operator's surface asks of this service."""
 
     async def close_day(session: AsyncSession, county_code: str, day: date) -> None:
-        await operations.close_day(session, catalogue, county_code, day)
+        await policies.close_day(session, catalogue, county_code, day)
 
     return Books(totals=totals, close_day=close_day)

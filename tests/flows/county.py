@@ -61,14 +61,6 @@ YUAN = 100
 FUND_FEN = 1_000_000 * YUAN
 PERSON_FIRST = 901
 
-_METHODS = {
-    "households": "HouseholdsService",
-    "credit": "CreditService",
-    "loans": "LoansService",
-    "claims": "ClaimsService",
-    "funds": "FundsService",
-}
-
 
 def day(value: date) -> Date:
     """A day for the wire."""
@@ -82,7 +74,8 @@ class Room:
     """One service: its database, its methods, its operator's surface, its ear."""
 
     schema: Schema
-    servicer: Any
+    servicers: Mapping[str, Any]
+    """Each gRPC service that it serves, by its name in the proto."""
     operator: OperatorServicer
     consumer: Consumer | None
     heard: dict[str, int] = field(default_factory=dict)
@@ -139,9 +132,11 @@ class County:
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
             request.request_id = str(uuid4())
         request.county_code = self.code
-        path = f"/liandong.{noun}.v1.{_METHODS[noun]}/{method}"
+        servicers = self.rooms[noun].servicers
+        service = next(name for name, served in servicers.items() if hasattr(served, method))
+        path = f"/liandong.{noun}.v1.{service}/{method}"
         caller = self.caller(self.party(role), post, path)
-        return await getattr(self.rooms[noun].servicer, method)(request, _calling(caller, request))
+        return await getattr(servicers[service], method)(request, _calling(caller, request))
 
     # --- telling ----------------------------------------------------------------------------------
 
@@ -462,12 +457,12 @@ async def a_county(schema: MakeSchema) -> County:
     catalogue = load([DEMO_COUNTY])
     made = {noun: await schema(noun) for noun in SERVICES}
     keys = Keys(Sealer([secrets.token_bytes(32)]), Finder(secrets.token_bytes(32)))
-    servicers: dict[str, Any] = {
-        "households": HouseholdsServicer(made["households"].db, keys),
-        "credit": CreditServicer(made["credit"].db, catalogue),
-        "loans": LoansServicer(made["loans"].db, catalogue),
-        "claims": ClaimsServicer(made["claims"].db, catalogue),
-        "funds": FundsServicer(made["funds"].db, catalogue),
+    servicers: dict[str, dict[str, Any]] = {
+        "households": {"HouseholdsService": HouseholdsServicer(made["households"].db, keys)},
+        "credit": {"CreditService": CreditServicer(made["credit"].db, catalogue)},
+        "loans": {"LoansService": LoansServicer(made["loans"].db, catalogue)},
+        "claims": {"ClaimsService": ClaimsServicer(made["claims"].db, catalogue)},
+        "funds": {"FundsService": FundsServicer(made["funds"].db, catalogue)},
     }
     books = {
         "households": BOOKS,
@@ -489,7 +484,7 @@ async def a_county(schema: MakeSchema) -> County:
     rooms = {
         noun: Room(
             schema=made[noun],
-            servicer=servicers[noun],
+            servicers=servicers[noun],
             operator=OperatorServicer(made[noun].db, books[noun], handlers.get(noun, {})),
             consumer=Consumer(made[noun].db, noun, handlers[noun], batch_size_max=500)
             if noun in handlers

@@ -1,27 +1,17 @@
-"""Claims: what is taken in, who decides, what is paid by when, and to whom first."""
+"""Claims: what is taken in, who decides, and what is paid by when."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
-from services.claims.model import (
-    Actor,
-    AssignedLoan,
-    Authorisation,
-    Claim,
-    ClaimState,
-    Decision,
-    Payout,
-    Report,
-    Standing,
-)
+from services.claims.model import Actor, Claim, ClaimState, Decision, EntryState, Report, Standing
 from services.claims.rules.policies import cap_fen
 from services.kernel.errors import NotFound, Refused, invalid_field
 from services.kernel.money import Fen
 from services.programmes import covers
-from services.programmes.schema.insurance import HOUSEHOLD, LOAN_LINKED, Cover
-from services.programmes.schema.values import Open, known
+from services.programmes.schema.insurance import LOAN_LINKED, Cover
+from services.programmes.schema.values import Open
 from services.programmes.terms import Terms
 
 DOCUMENT_CHARACTERS_MAX = 200
@@ -48,7 +38,19 @@ def choose_entry(standings: Sequence[Standing], loss_date: date) -> Standing:
             f"the loss of {loss_date} is outside {terms}",
             message_zh="出险日不在保险期间内",
         )
-    return min(in_term, key=lambda s: (not s.loan_open, s.loan_approved_on, s.entry.loan_id))
+    begun = [s for s in in_term if s.entry.state is not EntryState.WAITING]
+    if not begun:
+        raise Refused(
+            "PREMIUM_UNPAID",
+            "the cover is not in force: its premium is not paid",
+            message_zh="保费未缴,保险未生效",
+        )
+    return min(begun, key=_place)
+
+
+def _place(standing: Standing) -> tuple[bool, date, str]:
+    since = standing.loan_approved_on or standing.entry.from_date
+    return not standing.loan_open, since, str(standing.entry.loan_id or "")
 
 
 def report(
@@ -180,62 +182,3 @@ def _due_on(claim: Claim, payable_fen: Fen, terms: Terms) -> date | None:
     return covers.claim_deadline(
         payable_fen, tiers, accepted_on=claim.reported_on, calendar=terms.calendar
     ).due_on
-
-
-def authorise(
-    claim: Claim,
-    terms: Terms,
-    assigned: Sequence[AssignedLoan],
-    parties: Mapping[str, Sequence[str]],
-) -> Authorisation:
-    """An approved claim's payout and its payees, the lenders before the household."""
-    assert claim.state is ClaimState.APPROVED
-    assert claim.payout_id is not None
-    assert claim.decided_on is not None
-    payout = Payout(
-        county_code=claim.county_code,
-        payout_id=claim.payout_id,
-        version=1,
-        claim_id=claim.claim_id,
-        household_id=claim.household_id,
-        area_code=claim.area_code,
-        insurer_id=claim.insurer_id,
-        programme=claim.programme,
-        amount_fen=claim.payable_fen,
-        value_date=claim.decided_on,
-        loss_date=claim.loss_date,
-        household_at_once=terms.insurance.household_paid == "at_once",
-    )
-    return Authorisation(payout, payee_groups(terms, claim.cover_id, assigned, parties))
-
-
-def payee_groups(
-    terms: Terms,
-    cover_id: str,
-    assigned: Sequence[AssignedLoan],
-    parties: Mapping[str, Sequence[str]],
-) -> tuple[tuple[UUID, ...], ...]:
-    """
-    The assigned loans in the cover's order of payees (S06, S07); none if it is not assigned.
-
-    A payee of the pack is a party that the county's adoption names lenders for. A lender that no
-    payee names still holds the household's authorisation: it comes after those that are named.
-    """
-    if not assigned:
-        return ()
-    order = covers.payees_of(
-        terms.cover(cover_id),
-        consented=True,
-        sweep_trigger=known(terms.insurance.sweep_trigger),
-        difficulty=False,
-    )
-    if order == ((HOUSEHOLD,),):
-        return ()
-    groups: list[tuple[UUID, ...]] = []
-    left = list(assigned)
-    for codes in order:
-        lenders = {lender for code in codes for lender in parties.get(code, ())}
-        groups.append(tuple(loan.loan_id for loan in left if loan.lender_id in lenders))
-        left = [loan for loan in left if loan.lender_id not in lenders]
-    groups.append(tuple(loan.loan_id for loan in left))
-    return tuple(group for group in groups if group)

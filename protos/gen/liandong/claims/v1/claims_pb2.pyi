@@ -142,6 +142,11 @@ class IssueMasterPolicyRequest(_message.Message):
     COVER_ID_FIELD_NUMBER: _builtins.int
     FROM_DATE_FIELD_NUMBER: _builtins.int
     UNTIL_DATE_FIELD_NUMBER: _builtins.int
+    AREA_CODE_FIELD_NUMBER: _builtins.int
+    MORE_COVER_IDS_FIELD_NUMBER: _builtins.int
+    RATE_PPM_FIELD_NUMBER: _builtins.int
+    ENTERPRISE_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_LENDING_FEN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call idempotent (UUID)."""
     county_code: _builtins.str
@@ -152,6 +157,14 @@ class IssueMasterPolicyRequest(_message.Message):
     """The programme."""
     cover_id: _builtins.str
     """The cover, a code of the programme."""
+    area_code: _builtins.str
+    """The town that it is for (9 digits); empty for the whole county."""
+    rate_ppm: _builtins.int
+    """Yearly rate of the policy in parts per million, where the programme leaves it to the policy."""
+    enterprise_id: _builtins.str
+    """The enterprise that pays the premium, where the programme says that one does."""
+    expected_lending_fen: _builtins.int
+    """Lending that is expected, where the premium is on lending: charged now, trued up later."""
     @_builtins.property
     def from_date(self) -> _date_pb2.Date:
         """First day of cover."""
@@ -159,6 +172,10 @@ class IssueMasterPolicyRequest(_message.Message):
     @_builtins.property
     def until_date(self) -> _date_pb2.Date:
         """Last day of cover."""
+
+    @_builtins.property
+    def more_cover_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further covers of the same policy."""
 
     def __init__(
         self,
@@ -170,12 +187,19 @@ class IssueMasterPolicyRequest(_message.Message):
         cover_id: _builtins.str = ...,
         from_date: _date_pb2.Date | None = ...,
         until_date: _date_pb2.Date | None = ...,
+        area_code: _builtins.str = ...,
+        more_cover_ids: _abc.Iterable[_builtins.str] | None = ...,
+        rate_ppm: _builtins.int | None = ...,
+        enterprise_id: _builtins.str = ...,
+        expected_lending_fen: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "until_date", b"until_date"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rate_ppm", b"_rate_ppm", "from_date", b"from_date", "rate_ppm", b"rate_ppm", "until_date", b"until_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "cover_id", b"cover_id", "from_date", b"from_date", "insurer_id", b"insurer_id", "programme_id", b"programme_id", "request_id", b"request_id", "until_date", b"until_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rate_ppm", b"_rate_ppm", "area_code", b"area_code", "county_code", b"county_code", "cover_id", b"cover_id", "enterprise_id", b"enterprise_id", "expected_lending_fen", b"expected_lending_fen", "from_date", b"from_date", "insurer_id", b"insurer_id", "more_cover_ids", b"more_cover_ids", "programme_id", b"programme_id", "rate_ppm", b"rate_ppm", "request_id", b"request_id", "until_date", b"until_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__rate_ppm: _TypeAlias = _typing.Literal["rate_ppm"]  # noqa: Y015
+    _WhichOneofArgType__rate_ppm: _TypeAlias = _typing.Literal["_rate_ppm", b"_rate_ppm"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rate_ppm) -> _WhichOneofReturnType__rate_ppm | None: ...
 
 Global___IssueMasterPolicyRequest: _TypeAlias = IssueMasterPolicyRequest  # noqa: Y015
 

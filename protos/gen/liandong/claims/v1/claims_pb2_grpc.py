@@ -107,9 +107,10 @@ class ClaimsServiceServicer:
     """
 
     def IssueMasterPolicy(self, request, context):
-        """Issue a master policy of a county for one cover of the programme (SMX.ins.1). From then on every
-        approved loan that needs the cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS for a
-        second policy of the same cover and term.
+        """Issue a master policy of a county or a town for covers of the programme (SMX.ins.1, YY.ins.3). From
+        then on every approved loan that needs a cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS
+        for a second policy of a cover, place and term; FAILED_PRECONDITION AGREEMENT_MISSING where the
+        programme wants a signed agreement, POLICY_SCOPE where it wants another kind of area.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

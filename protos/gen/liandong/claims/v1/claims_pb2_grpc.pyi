@@ -40,9 +40,10 @@ class ClaimsServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ClaimsServiceAsyncStub: ...
     IssueMasterPolicy: _grpc.UnaryUnaryMultiCallable[_claims_pb2.IssueMasterPolicyRequest, _claims_pb2.IssueMasterPolicyResponse]
-    """Issue a master policy of a county for one cover of the programme (SMX.ins.1). From then on every
-    approved loan that needs the cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS for a
-    second policy of the same cover and term.
+    """Issue a master policy of a county or a town for covers of the programme (SMX.ins.1, YY.ins.3). From
+    then on every approved loan that needs a cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS
+    for a second policy of a cover, place and term; FAILED_PRECONDITION AGREEMENT_MISSING where the
+    programme wants a signed agreement, POLICY_SCOPE where it wants another kind of area.
     """
     ReportClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ReportClaimRequest, _claims_pb2.ReportClaimResponse]
     """Report a claim. FAILED_PRECONDITION: NOT_INSURED, LOSS_OUTSIDE_TERM, CLAIM_EXISTS (one event,
@@ -86,9 +87,10 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     IssueMasterPolicy: _aio.UnaryUnaryMultiCallable[_claims_pb2.IssueMasterPolicyRequest, _claims_pb2.IssueMasterPolicyResponse]  # type: ignore[assignment]
-    """Issue a master policy of a county for one cover of the programme (SMX.ins.1). From then on every
-    approved loan that needs the cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS for a
-    second policy of the same cover and term.
+    """Issue a master policy of a county or a town for covers of the programme (SMX.ins.1, YY.ins.3). From
+    then on every approved loan that needs a cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS
+    for a second policy of a cover, place and term; FAILED_PRECONDITION AGREEMENT_MISSING where the
+    programme wants a signed agreement, POLICY_SCOPE where it wants another kind of area.
     """
     ReportClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.ReportClaimRequest, _claims_pb2.ReportClaimResponse]  # type: ignore[assignment]
     """Report a claim. FAILED_PRECONDITION: NOT_INSURED, LOSS_OUTSIDE_TERM, CLAIM_EXISTS (one event,
@@ -135,9 +137,10 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _claims_pb2.IssueMasterPolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.IssueMasterPolicyResponse, _abc.Awaitable[_claims_pb2.IssueMasterPolicyResponse]]:
-        """Issue a master policy of a county for one cover of the programme (SMX.ins.1). From then on every
-        approved loan that needs the cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS for a
-        second policy of the same cover and term.
+        """Issue a master policy of a county or a town for covers of the programme (SMX.ins.1, YY.ins.3). From
+        then on every approved loan that needs a cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS
+        for a second policy of a cover, place and term; FAILED_PRECONDITION AGREEMENT_MISSING where the
+        programme wants a signed agreement, POLICY_SCOPE where it wants another kind of area.
         """
 
     @_abc_1.abstractmethod
