@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from liandong.claims.v1 import claims_pb2_grpc, policies_pb2_grpc
+from liandong.claims.v1 import claims_pb2_grpc, indices_pb2_grpc, policies_pb2_grpc
 
 from services.claims.servicer import ClaimsServicer
+from services.claims.servicer.indices import IndicesServicer
 from services.claims.servicer.policies_service import PoliciesServicer
 from services.kernel.database import Database
 from services.programmes.loader import Catalogue
@@ -21,6 +22,7 @@ _DOORS: Final[tuple[tuple[str, Add, Callable[[Database, Catalogue], Any]], ...]]
         policies_pb2_grpc.add_PoliciesServiceServicer_to_server,
         PoliciesServicer,
     ),
+    ("IndicesService", indices_pb2_grpc.add_IndicesServiceServicer_to_server, IndicesServicer),
 )
 """Every gRPC service of claims, a line each."""
 
