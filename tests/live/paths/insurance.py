@@ -70,7 +70,7 @@ async def price(county: County, case: Case) -> Answer:
     await county.open(funds={}, covers=[SHEEP])
     household = await county.household()
     await county.settle()
-    common = {"programme_id": county.programme_id, "cover_id": SHEEP}
+    common: dict[str, Any] = {"programme_id": county.programme_id, "cover_id": SHEEP}
     quantity = {"household_id": household, "quantity_centi_jin": given["quantity_centi_jin"]}
     answer = await county.ask("claims.SetInsuredQuantities", "insurer", **common, items=[quantity])
     must(answer.verdicts[0].accepted, answer.verdicts[0].message)
