@@ -88,8 +88,9 @@ check: $(VENV) ## Everything static: format, lint, types, contracts, protos, tid
 
 # --- tests: real servers, started by the fixtures -----------------------------------------------------
 
+# Each worker has servers of its own; a file stays on one, as its fixtures are dear.
 test: $(VENV) ## All tests
-	$(BIN)/pytest -m ""
+	$(BIN)/pytest -m "" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV) ## Only the tests that need no server
 	$(BIN)/pytest

@@ -176,7 +176,7 @@ def line_result(result: LineResult, *, on: date) -> OutgoingEvent:
         event_type="liandong.claims.v1.line_result",
         aggregate_type="claims.line",
         aggregate_id=str(result.line_id),
-        sequence=result.number,
+        sequence=1,
         county_code=result.county_code,
         message=events_pb2.LineResult(
             line_id=str(result.line_id),

@@ -653,7 +653,9 @@ class LineResult:
 
     county_code: str
     line_id: UUID
+    """Of the line over this period."""
     number: int
+    """From 1 for each insurer, programme and cover."""
     insurer_id: str
     programme_id: str
     programme: str

@@ -284,16 +284,20 @@ async def test_a_lines_result_is_said_once_a_period_for_the_stabilisation_pool(
     claim = await report(servicer, a_report(loan.house))
     await decide(servicer, a_decision(claim))
 
+    with pytest.raises(LiandongError) as early:
+        await state(doors, OPENED)
+    await close(db, priced, date(2021, 1, 5))
     first = await state(doors, OPENED)
     with pytest.raises(LiandongError) as again:
         await state(doors, OPENED)
     with pytest.raises(LiandongError) as unknown:
         await state(doors, OPENED, cover_id="medical")
-    await close(db, priced, date(2021, 1, 6))
+    await close(db, priced, date(2021, 1, 7))
     second = await state(doors, date(2021, 1, 6))
 
     assert (first.premium_fen, first.payouts_fen, first.number) == (10_000, 4_500_000, 1)
     assert (second.premium_fen, second.payouts_fen, second.number) == (0, 0, 2)
+    assert early.value.reason == "PERIOD_NOT_OVER"
     assert (again.value.reason, unknown.value.reason) == ("PERIOD_EMPTY", "LINE_UNKNOWN")
     told = await said(db, "line_result", events_pb2.LineResult)
     assert [(e.premium_fen, e.payouts_fen, e.area_code) for e in told] == [

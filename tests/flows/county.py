@@ -26,6 +26,7 @@ from deploy.nats import topology
 from services.claims import events_in as claims_in
 from services.claims import reports as claims_reports
 from services.claims.servicer import ClaimsServicer
+from services.claims.servicer.policies_service import PoliciesServicer
 from services.credit import events_in as credit_in
 from services.credit import jobs as credit_jobs
 from services.credit import reports as credit_reports
@@ -51,6 +52,7 @@ from services.loans import store as loans_store
 from services.loans.servicer import LoansServicer
 from services.programmes.loader import Catalogue, load
 from services.programmes.schema.pack import split_ref
+from services.programmes.schema.values import known
 from tests.conftest import MakeSchema
 from tests.servers import Schema
 
@@ -293,6 +295,19 @@ class County:
         )
         answer = await self.ask("households", "RegisterHousehold", request, role="county_centre")
         await self.tell()
+        eligibility = self.catalogue.terms(self.code, self.ref).pack.eligibility
+        gates = () if eligibility is None else known(eligibility.gates)
+        observed = [
+            credit_pb2.Indicator(
+                household_id=answer.household_id,
+                code=gate.code,
+                applies=True,
+                observed_on=day(self.today),
+            )
+            for gate in gates
+        ]
+        recording = credit_pb2.BatchRecordIndicatorsRequest(indicators=observed)
+        await self.ask("credit", "BatchRecordIndicators", recording, role="county_centre")
         rating = credit_pb2.RateHouseholdsRequest(programme_id=self.programme_id)
         await self.ask("credit", "RateHouseholds", rating, role="county_centre")
         await self.tell()

@@ -215,7 +215,8 @@ CREATE TABLE line_result (
     stated_by text NOT NULL,
     stated_person text NOT NULL,
     stated_on date NOT NULL,
-    PRIMARY KEY (county_code, line_id, number),
+    PRIMARY KEY (county_code, line_id),
+    UNIQUE (county_code, insurer_id, programme_id, cover_id, number),
     CHECK (from_date <= until_date)
 );
 """

@@ -49,7 +49,7 @@ async def report_claims(
     decided: list[Claim | LiandongError] = []
     for report, cover_of in zip(reports, asked, strict=True):
         try:
-            standing = _entry_for(caller, standings.get(cover_of, []), report.loss_date)
+            standing = _entry_for(caller, standings.get(cover_of, []), report)
             terms = catalogue.terms(county_code, standing.programme)
             claim = rules.report(
                 report,
@@ -73,14 +73,14 @@ def kind_of(caller: Caller, said: ReporterKind | None) -> ReporterKind:
     return ReporterKind.INSURER if insurer else ReporterKind.VILLAGE
 
 
-def _entry_for(caller: Caller, standings: Sequence[Standing], loss_date: date) -> Standing:
+def _entry_for(caller: Caller, standings: Sequence[Standing], report: Report) -> Standing:
     """The entry to claim under, in the caller's area; an insurer knows only its own policies."""
     seen = standings
     if caller.role == InstitutionRole.INSURER:
         seen = [s for s in standings if s.insurer_id == caller.institution_id]
     for standing in seen:
         caller.require_area(standing.area_code)
-    return rules.choose_entry(seen, loss_date)
+    return rules.choose_entry(seen, report.loss_date, report.person_id)
 
 
 async def _keep_reports(

@@ -27,11 +27,11 @@ from services.claims.rules import indices as rules
 from services.claims.store import claims as claims_store
 from services.claims.store import claims_history
 from services.claims.store import indices as store
+from services.claims.store.indices import LineKey
 from services.kernel import business_day, ids, outbox
 from services.kernel.caller import Caller
 from services.kernel.database import Database
 from services.kernel.errors import Denied, LiandongError, NotFound, Refused
-from services.kernel.money import Fen
 from services.programmes.loader import Catalogue
 from services.programmes.schema.deployment import InstitutionRole
 
@@ -275,10 +275,9 @@ async def _make_claims(
 # --- lines ----------------------------------------------------------------------------------------
 
 
-def line_id_of(county_code: str, insurer_id: str, programme_id: str, cover_id: str) -> UUID:
-    """A line has the same id wherever it is worked out."""
-    name = f"liandong:{county_code}/{insurer_id}/{programme_id}/{cover_id}"
-    return uuid5(NAMESPACE_URL, name)
+def line_id_of(county_code: str, line: LineKey, until_date: date) -> UUID:
+    """A line over a period has the same id wherever it is worked out."""
+    return uuid5(NAMESPACE_URL, f"liandong:{county_code}/{'/'.join(line)}/{until_date}")
 
 
 async def state_result(
@@ -296,8 +295,8 @@ async def state_result(
     if caller.role == InstitutionRole.INSURER and caller.institution_id != insurer_id:
         raise Denied("LINE_NOT_YOURS", f"{insurer_id} keeps its own lines")
     today = await business_day.today(session, county_code)
-    if until_date > today:
-        raise Refused("PERIOD_NOT_OVER", f"{until_date} is after the business date {today}")
+    if until_date >= today:
+        raise Refused("PERIOD_NOT_OVER", f"{until_date} is not over on {today}")
     policies = [
         policy
         for policy in await store.policies_of(
@@ -335,29 +334,23 @@ async def _state(
 ) -> list[LineResult]:
     """Results of the lines of policies since each was last stated; those without a day left out."""
     await store.hold_lines(session, county_code)
-    lines: dict[UUID, IndexPolicy] = {}
+    lines: dict[LineKey, IndexPolicy] = {}
     for policy in policies:
-        line_id = line_id_of(county_code, policy.insurer_id, policy.programme_id, policy.cover_id)
-        lines.setdefault(line_id, policy)
-    last = await store.last_results(session, county_code, list(lines))
-    periods: list[tuple[UUID, IndexPolicy, int, date]] = []
-    for line_id, first in lines.items():
-        before = last.get(line_id)
+        lines.setdefault((policy.insurer_id, policy.programme_id, policy.cover_id), policy)
+    last = await store.last_results(session, county_code)
+    periods: list[tuple[LineKey, IndexPolicy, int, date]] = []
+    for line, first in lines.items():
+        before = last.get(line)
         begin = before.until_date + timedelta(days=1) if before else first.from_date
         if begin <= until_date:
-            periods.append((line_id, first, before.number + 1 if before else 1, begin))
+            periods.append((line, first, before.number + 1 if before else 1, begin))
     amounts = await store.line_amounts(
-        session,
-        county_code,
-        [
-            (p.insurer_id, p.programme_id, p.cover_id, begin, until_date)
-            for _, p, _, begin in periods
-        ],
+        session, county_code, [(*line, begin, until_date) for line, _, _, begin in periods]
     )
     results = [
         LineResult(
             county_code=county_code,
-            line_id=line_id,
+            line_id=line_id_of(county_code, line, until_date),
             number=number,
             insurer_id=policy.insurer_id,
             programme_id=policy.programme_id,
@@ -366,11 +359,11 @@ async def _state(
             area_code=county_code,
             from_date=begin,
             until_date=until_date,
-            premium_fen=Fen(premium_fen),
-            payouts_fen=Fen(payouts_fen),
+            premium_fen=premium_fen,
+            payouts_fen=payouts_fen,
             payouts_count=count,
         )
-        for (line_id, policy, number, begin), (premium_fen, payouts_fen, count) in zip(
+        for (line, policy, number, begin), (premium_fen, payouts_fen, count) in zip(
             periods, amounts, strict=True
         )
     ]

@@ -33,7 +33,9 @@ KEPT_REFUSALS = frozenset({"ABOVE_CAP", "CAP_REACHED", "NOTHING_PAYABLE", "NOT_A
 NO_USE = Used()
 
 
-def choose_entry(standings: Sequence[Standing], loss_date: date) -> Standing:
+def choose_entry(
+    standings: Sequence[Standing], loss_date: date, person_id: UUID | None = None
+) -> Standing:
     """
     The entry that a claim is made under: it must cover the day of the loss.
 
@@ -45,6 +47,14 @@ def choose_entry(standings: Sequence[Standing], loss_date: date) -> Standing:
             "NOT_INSURED",
             "the household is on no insured list of this cover",
             message_zh="该户未投保此险种",
+        )
+    # An entry of a file may insure one person; the others insure the household.
+    standings = [s for s in standings if s.entry.member_id in (None, person_id)]
+    if not standings:
+        raise Refused(
+            "PERSON_NOT_INSURED",
+            "the list names persons of the household, and this one is not among them",
+            message_zh="该成员不在被保险人名单内",
         )
     in_term = [s for s in standings if s.entry.from_date <= loss_date <= s.entry.until_date]
     if not in_term:

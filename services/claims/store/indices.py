@@ -19,8 +19,9 @@ from services.kernel import database
 from services.kernel.money import Fen
 
 # A policy once for each of its covers.
-_POLICIES = """(SELECT county_code, policy_id, insurer_id, programme_id, programme, cover_id,
-                       from_date, until_date FROM master_policy)"""
+_POLICIES = """(SELECT m.county_code, m.policy_id, m.insurer_id, m.programme_id, m.programme,
+                       c.cover_id, m.from_date, m.until_date
+                FROM master_policy AS m JOIN policy_cover AS c USING (county_code, policy_id))"""
 
 
 def _policy(row: asyncpg.Record) -> IndexPolicy:
@@ -389,19 +390,19 @@ def _result(row: asyncpg.Record) -> LineResult:
     )
 
 
-async def last_results(
-    session: AsyncSession, county_code: str, line_ids: Sequence[UUID]
-) -> dict[UUID, LineResult]:
-    """The last result of each line."""
+LineKey = tuple[str, str, str]
+"""Insurer, programme, cover."""
+
+
+async def last_results(session: AsyncSession, county_code: str) -> dict[LineKey, LineResult]:
+    """The last result of each line of a county."""
     rows = await database.fetch(
         session,
-        """SELECT DISTINCT ON (line_id) * FROM line_result
-           WHERE county_code = $1 AND line_id = ANY($2::uuid[])
-           ORDER BY line_id, number DESC""",
+        """SELECT DISTINCT ON (insurer_id, programme_id, cover_id) * FROM line_result
+           WHERE county_code = $1 ORDER BY insurer_id, programme_id, cover_id, number DESC""",
         county_code,
-        list(line_ids),
     )
-    return {row["line_id"]: _result(row) for row in rows}
+    return {(row["insurer_id"], row["programme_id"], row["cover_id"]): _result(row) for row in rows}
 
 
 Amounts = tuple[Fen, Fen, int]
@@ -416,12 +417,18 @@ async def line_amounts(
     """What lines (insurer, programme, cover, first and last day) came to, in the order asked."""
     rows = await database.fetch(
         session,
-        """SELECT coalesce((SELECT sum(i.premium_fen) FROM insured AS i
-                            JOIN master_policy AS p USING (county_code, policy_id)
-                            WHERE i.county_code = $1 AND p.insurer_id = a.insurer_id
-                              AND p.programme_id = a.programme_id AND i.cover_id = a.cover_id
-                              AND i.from_date BETWEEN a.from_date AND a.until_date), 0)::bigint
-                      AS premium_fen,
+        """SELECT greatest(0, coalesce((
+                      SELECT sum(h.amount_fen) FROM premium_charge AS h
+                      JOIN master_policy AS p USING (county_code, policy_id)
+                      LEFT JOIN insured AS i USING (county_code, insured_id)
+                      WHERE h.county_code = $1 AND p.insurer_id = a.insurer_id
+                        AND p.programme_id = a.programme_id
+                        AND h.business_date BETWEEN a.from_date AND a.until_date
+                        -- A charge of a whole policy counts with the first of its covers.
+                        AND a.cover_id = coalesce(i.cover_id, (
+                            SELECT min(c.cover_id) FROM policy_cover AS c
+                            WHERE c.county_code = $1 AND c.policy_id = h.policy_id))
+                  ), 0))::bigint AS premium_fen,
                   paid.amount_fen AS payouts_fen, paid.payouts AS payouts_count
            FROM unnest($2::text[], $3::text[], $4::text[], $5::date[], $6::date[])
                 WITH ORDINALITY
@@ -485,11 +492,11 @@ async def add_results(
 async def list_results(
     session: AsyncSession, county_code: str, *, insurer_id: str, offset: int, limit: int
 ) -> list[LineResult]:
-    """Results by line and number."""
+    """Results by insurer, programme, cover and number."""
     rows = await database.fetch(
         session,
         """SELECT * FROM line_result WHERE county_code = $1 AND ($2 = '' OR insurer_id = $2)
-           ORDER BY line_id, number OFFSET $3 LIMIT $4""",
+           ORDER BY insurer_id, programme_id, cover_id, number OFFSET $3 LIMIT $4""",
         county_code,
         insurer_id,
         offset,

@@ -187,10 +187,16 @@ async def payouts(county: County, case: Case) -> Answer:
         "closed": [
             name
             for name, loan_id in debts.loan_ids.items()
-            if sum(at_first[name]) and (await county.loan(loan_id)).state == SETTLED
+            if sum(at_first[name]) and closed(await county.loan(loan_id))
         ],
         "ignored_payouts": ignored,
     }
+
+
+def closed(loan: Any) -> bool:
+    """Whether a loan is settled; a limit goes on without a debt until its last day."""
+    owes = loan.outstanding_fen + loan.interest_fen
+    return bool(loan.state == SETTLED or (loan.HasField("revolving_until") and not owes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +285,56 @@ async def sweep(county: County, case: Case) -> Answer:
     return {"priority": [names[kind] for kind in order]}
 
 
+STALE_START = date(2017, 3, 6)
+
+
+def stale_setup(case: Case) -> Setup:
+    """The treasury bears the interest, so that the debt is what was lent."""
+    subsidy = {"mode": "full_at_benchmark"}
+    values = covered_by(
+        [cover("swept", ["bank", "household"], case["inputs"]["payout_fen"])], 43_500
+    )
+    return Setup(
+        STALE_START, {**values, "loan_products": [{"id": "microcredit", "subsidy": subsidy}]}
+    )
+
+
+async def stale_snapshot(county: County, case: Case) -> Answer:
+    """A payout on the debt as it stood; then a repayment comes in that was dated before it."""
+    given = case["inputs"]
+    debt = given["snapshot_debt_fen"]
+    await county.open()
+    household = await county.borrower()
+    loan = await county.lend(Wish(household, debt))
+    repaid_on = county.today + timedelta(days=1)
+    await county.advance(repaid_on + timedelta(days=1))
+    paid = await _pay(county, household, {"id": "swept", "amount_fen": given["payout_fen"]})
+    payout = await county.payout(paid.payout_id)
+    await _confirm(county, payout)
+    await county.ask(
+        "loans.RepayLoan",
+        "bank",
+        loan_id=loan.loan_id,
+        amount_fen=debt - given["actual_debt_fen"],
+        value_date=repaid_on,
+    )
+    loan = await county.loan(loan.loan_id)
+    received = sum(e.amount_fen for e in payout.instructions if e.payee_kind == LENDER)
+    passed_on = loan.suspense_fen
+    if passed_on:
+        refund = {"loan_id": loan.loan_id, "amount_fen": passed_on, "value_date": county.today}
+        await county.ask("loans.RefundOverpayment", "bank", **refund)
+    return {
+        "bank_received_fen": received,
+        "bank_keeps_fen": received - passed_on,
+        "bank_passes_to_household_fen": passed_on,
+        "household_total_fen": payout.household_fen + passed_on,
+        "remaining_debt_fen": loan.outstanding_fen + loan.interest_fen,
+    }
+
+
 PATHS: Mapping[str, Path] = {
     "settlement.payouts": Path(setup, payouts, lacks=lacks),
+    "settlement.stale_snapshot": Path(stale_setup, stale_snapshot),
     "settlement.sweep": Path(sweep_setup, sweep, lacks=lacks),
 }

@@ -399,7 +399,9 @@ Global___PayoutReversed: _TypeAlias = PayoutReversed  # noqa: Y015
 
 @_typing.final
 class LineResult(_message.Message):
-    """The result of an insurance line over a period, for the stabilisation pool. Aggregate: the line."""
+    """The result of an insurance line over a period, for the stabilisation pool. Aggregate: the line over
+    that period, so that each result is a deficit of its own.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -413,7 +415,7 @@ class LineResult(_message.Message):
     FROM_DATE_FIELD_NUMBER: _builtins.int
     UNTIL_DATE_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
-    """The line."""
+    """The line over this period (UUID)."""
     insurer_id: _builtins.str
     """The insurer, an institution id."""
     premium_fen: _builtins.int

@@ -477,9 +477,9 @@ class StatedLineResult(_message.Message):
     PAYOUTS_FEN_FIELD_NUMBER: _builtins.int
     PAYOUTS_COUNT_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
-    """The line: one insurer's policies of one cover of one programme (UUID)."""
+    """One insurer's policies of one cover of one programme, over this period (UUID)."""
     number: _builtins.int
-    """From 1, without a gap."""
+    """From 1, without a gap, for each insurer, programme and cover."""
     insurer_id: _builtins.str
     """The insurer, an institution id."""
     programme_id: _builtins.str
@@ -489,7 +489,7 @@ class StatedLineResult(_message.Message):
     area_code: _builtins.str
     """Area of the line: the county."""
     premium_fen: _builtins.int
-    """Premium of those who joined in the period."""
+    """Premium charged in the period, less what went back; never below 0."""
     payouts_fen: _builtins.int
     """Payouts of the period, by value date."""
     payouts_count: _builtins.int
@@ -549,7 +549,7 @@ class StateLineResultRequest(_message.Message):
     """The cover, a code of the programme."""
     @_builtins.property
     def until_date(self) -> _date_pb2.Date:
-        """Last day of the period; not after the business date."""
+        """Last day of the period; before the business date."""
 
     def __init__(
         self,
@@ -639,7 +639,7 @@ class ListLineResultsResponse(_message.Message):
     """For the next page; empty at the end."""
     @_builtins.property
     def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatedLineResult]:
-        """By line and number."""
+        """By insurer, programme, cover and number."""
 
     def __init__(
         self,

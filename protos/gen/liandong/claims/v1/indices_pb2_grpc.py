@@ -116,7 +116,7 @@ class IndicesServiceServicer:
     def StateLineResult(self, request, context):
         """State what a line came to since it was last stated, for the insurers' stabilisation pool. The
         day close of a year's last day does the same for every line. FAILED_PRECONDITION:
-        LINE_UNKNOWN, PERIOD_EMPTY.
+        LINE_UNKNOWN, PERIOD_NOT_OVER, PERIOD_EMPTY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

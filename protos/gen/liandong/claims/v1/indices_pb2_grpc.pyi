@@ -55,7 +55,7 @@ class IndicesServiceStub:
     StateLineResult: _grpc.UnaryUnaryMultiCallable[_indices_pb2.StateLineResultRequest, _indices_pb2.StateLineResultResponse]
     """State what a line came to since it was last stated, for the insurers' stabilisation pool. The
     day close of a year's last day does the same for every line. FAILED_PRECONDITION:
-    LINE_UNKNOWN, PERIOD_EMPTY.
+    LINE_UNKNOWN, PERIOD_NOT_OVER, PERIOD_EMPTY.
     """
     ListLineResults: _grpc.UnaryUnaryMultiCallable[_indices_pb2.ListLineResultsRequest, _indices_pb2.ListLineResultsResponse]
     """What lines came to, as stated."""
@@ -87,7 +87,7 @@ class IndicesServiceAsyncStub(IndicesServiceStub):
     StateLineResult: _aio.UnaryUnaryMultiCallable[_indices_pb2.StateLineResultRequest, _indices_pb2.StateLineResultResponse]  # type: ignore[assignment]
     """State what a line came to since it was last stated, for the insurers' stabilisation pool. The
     day close of a year's last day does the same for every line. FAILED_PRECONDITION:
-    LINE_UNKNOWN, PERIOD_EMPTY.
+    LINE_UNKNOWN, PERIOD_NOT_OVER, PERIOD_EMPTY.
     """
     ListLineResults: _aio.UnaryUnaryMultiCallable[_indices_pb2.ListLineResultsRequest, _indices_pb2.ListLineResultsResponse]  # type: ignore[assignment]
     """What lines came to, as stated."""
@@ -146,7 +146,7 @@ class IndicesServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_indices_pb2.StateLineResultResponse, _abc.Awaitable[_indices_pb2.StateLineResultResponse]]:
         """State what a line came to since it was last stated, for the insurers' stabilisation pool. The
         day close of a year's last day does the same for every line. FAILED_PRECONDITION:
-        LINE_UNKNOWN, PERIOD_EMPTY.
+        LINE_UNKNOWN, PERIOD_NOT_OVER, PERIOD_EMPTY.
         """
 
     @_abc_1.abstractmethod
