@@ -33,6 +33,10 @@ FUND_READERS = FUND_KEEPERS | LENDERS | INSURERS | AUDITORS | {Role.GUARANTOR, R
 CREDIT_READERS = COUNTY | LENDERS | AUDITORS | {Role.FINANCE_BUREAU}
 MODEL_USERS = frozenset({Role.BANK, Role.COUNTY_CENTRE})
 CLAIM_READERS = COUNTY | LENDERS | INSURERS | AUDITORS
+RECONCILERS = LENDERS | INSURERS | {Role.COUNTY_CENTRE}
+"""They bring statements: their own, the county's centre anybody's."""
+RECONCILIATION_READERS = RECONCILERS | AUDITORS | {Role.FINANCE_BUREAU}
+INSURANCE_REPORT_READERS = COUNTY | INSURERS | AUDITORS | {Role.FINANCE_BUREAU}
 
 DEPARTMENTS = frozenset(
     {
@@ -206,16 +210,70 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.loans.v1.LoansService/ImportOpeningLoans": frozenset({Role.COUNTY_CENTRE}),
     # Claims.
     "liandong.claims.v1.ClaimsService/IssueMasterPolicy": INSURERS,
+    "liandong.claims.v1.PoliciesService/ListProducts": CLAIM_READERS,
+    "liandong.claims.v1.PoliciesService/QuotePremium": CLAIM_READERS,
+    "liandong.claims.v1.PoliciesService/RecordAgreement": FUND_KEEPERS,
+    "liandong.claims.v1.PoliciesService/EndAgreement": FUND_KEEPERS,
+    "liandong.claims.v1.PoliciesService/ListAgreements": CLAIM_READERS | FUND_KEEPERS,
+    "liandong.claims.v1.PoliciesService/ShareLines": FUND_KEEPERS,
+    "liandong.claims.v1.PoliciesService/ListLineShares": CLAIM_READERS | FUND_KEEPERS,
+    "liandong.claims.v1.PoliciesService/GetMasterPolicy": CLAIM_READERS,
+    "liandong.claims.v1.PoliciesService/ListMasterPolicies": CLAIM_READERS,
+    "liandong.claims.v1.PoliciesService/RenewMasterPolicy": INSURERS,
+    "liandong.claims.v1.PoliciesService/CarryInsuredOver": INSURERS,
+    "liandong.claims.v1.PoliciesService/EndMasterPolicy": INSURERS,
+    "liandong.claims.v1.PoliciesService/EnrolInsured": INSURERS | {Role.COUNTY_CENTRE},
+    "liandong.claims.v1.PoliciesService/EndorseInsured": INSURERS | {Role.COUNTY_CENTRE},
+    "liandong.claims.v1.PoliciesService/ListInsured": COUNTY | INSURERS | AUDITORS,
+    "liandong.claims.v1.PoliciesService/ListEndorsements": COUNTY | INSURERS | AUDITORS,
+    "liandong.claims.v1.PoliciesService/GetCertificate": CLAIM_READERS,
+    "liandong.claims.v1.PoliciesService/CountCertificates": CLAIM_READERS,
+    "liandong.claims.v1.PoliciesService/RecordPremiumPayments": INSURERS,
+    "liandong.claims.v1.PoliciesService/ListPremiums": FUND_KEEPERS | INSURERS | AUDITORS,
+    "liandong.claims.v1.PoliciesService/TrueUpPremium": INSURERS | {Role.FINANCE_BUREAU},
+    "liandong.claims.v1.PoliciesService/RecordAssignments": LENDERS,
+    "liandong.claims.v1.PoliciesService/RevokeAssignments": LENDERS
+    | STATIONS
+    | {Role.COUNTY_CENTRE},
+    "liandong.claims.v1.PoliciesService/ListAssignments": CLAIM_READERS,
+    "liandong.claims.v1.PoliciesService/ConfirmDifficulty": LENDERS,
+    "liandong.claims.v1.PoliciesService/EndDifficulty": LENDERS,
+    "liandong.claims.v1.PoliciesService/ListDifficulties": CLAIM_READERS,
     "liandong.claims.v1.ClaimsService/ReportClaim": COUNTY | LENDERS | INSURERS,
     "liandong.claims.v1.ClaimsService/BatchReportClaims": COUNTY | LENDERS | INSURERS,
     "liandong.claims.v1.ClaimsService/AdjudicateClaim": INSURERS,
     "liandong.claims.v1.ClaimsService/BatchAdjudicateClaims": INSURERS,
+    "liandong.claims.v1.ClaimsService/ConfirmAdjudications": INSURERS,
+    "liandong.claims.v1.ClaimsService/DecideEventClaims": INSURERS,
+    "liandong.claims.v1.ClaimsService/AddClaimDocuments": COUNTY | INSURERS,
+    "liandong.claims.v1.ClaimsService/SurveyClaim": STATIONS | INSURERS,
+    "liandong.claims.v1.ClaimsService/SuspendClaim": STATIONS | INSURERS,
+    "liandong.claims.v1.ClaimsService/ResumeClaim": STATIONS | INSURERS,
+    "liandong.claims.v1.ClaimsService/WithdrawClaim": COUNTY | INSURERS,
+    "liandong.claims.v1.ClaimsService/ReopenClaim": INSURERS | {Role.COUNTY_CENTRE},
+    "liandong.claims.v1.ClaimsService/DisputeClaim": STATIONS | {Role.COUNTY_CENTRE},
+    "liandong.claims.v1.ClaimsService/AnswerDispute": INSURERS,
     "liandong.claims.v1.ClaimsService/GetClaim": CLAIM_READERS,
     "liandong.claims.v1.ClaimsService/ListClaims": CLAIM_READERS,
     "liandong.claims.v1.ClaimsService/GetPayout": CLAIM_READERS,
     "liandong.claims.v1.ClaimsService/ListPaymentInstructions": LENDERS | INSURERS,
     "liandong.claims.v1.ClaimsService/ConfirmPayment": LENDERS | INSURERS,
     "liandong.claims.v1.ClaimsService/BatchConfirmPayments": LENDERS | INSURERS,
+    "liandong.claims.v1.RecordsService/StartReconciliation": RECONCILERS,
+    "liandong.claims.v1.RecordsService/PostStatementLines": RECONCILERS,
+    "liandong.claims.v1.RecordsService/CompareStatement": RECONCILERS,
+    "liandong.claims.v1.RecordsService/ListReconciliations": RECONCILIATION_READERS,
+    "liandong.claims.v1.RecordsService/ListDifferences": RECONCILIATION_READERS,
+    "liandong.claims.v1.RecordsService/ResolveDifference": RECONCILERS,
+    "liandong.claims.v1.RecordsService/ImportOpeningPolicies": frozenset({Role.COUNTY_CENTRE}),
+    "liandong.claims.v1.RecordsService/GetInsuranceReport": INSURANCE_REPORT_READERS,
+    "liandong.claims.v1.RecordsService/ExportInsuranceReport": INSURANCE_REPORT_READERS,
+    "liandong.claims.v1.IndicesService/SetInsuredQuantities": INSURERS | {Role.COUNTY_CENTRE},
+    "liandong.claims.v1.IndicesService/RecordIndexValue": PARTIES,
+    "liandong.claims.v1.IndicesService/ListIndexValues": CLAIM_READERS | PARTIES,
+    "liandong.claims.v1.IndicesService/ListIndexPeriods": CLAIM_READERS,
+    "liandong.claims.v1.IndicesService/StateLineResult": INSURERS | {Role.COUNTY_CENTRE},
+    "liandong.claims.v1.IndicesService/ListLineResults": FUND_KEEPERS | INSURERS | AUDITORS,
     # Funds.
     "liandong.funds.v1.FundsService/OpenFund": FUND_KEEPERS,
     "liandong.funds.v1.FundsService/RecordContribution": FUND_KEEPERS,

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from deploy.demo import run as demo
 from deploy.local import audit as audits
-from deploy.local import cli_events, cli_files, cli_programmes, places
+from deploy.local import cli_events, cli_files, cli_insurance, cli_programmes, places
 from deploy.local.cli_run import run
 from deploy.local.processes import StartError, read_pid, ticks
 from deploy.local.remote import Operator, Remote
@@ -32,6 +32,8 @@ app.command(name="import-households")(cli_files.import_households)
 app.command(name="export-households")(cli_files.export_households)
 app.command(name="import-facts")(cli_files.import_facts)
 app.command(name="import-indicators")(cli_files.import_indicators)
+app.command(name="reconcile")(cli_insurance.reconcile)
+app.command(name="export-insurance")(cli_insurance.export_insurance)
 console = Console()
 
 Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]

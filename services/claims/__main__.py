@@ -1,10 +1,8 @@
 """Start the claims service: the only module that builds things."""
 
-from liandong.claims.v1.claims_pb2_grpc import add_ClaimsServiceServicer_to_server
-
 from services.claims.events_in import handlers
 from services.claims.reports import books
-from services.claims.servicer import ClaimsServicer
+from services.claims.servicer.everything import PROTO_SERVICES, Doors, add_to_server
 from services.claims.settings import ClaimsSettings
 from services.kernel import chassis, process, telemetry
 from services.kernel.chassis import Service
@@ -17,9 +15,9 @@ async def serve(settings: ClaimsSettings, platform: PlatformSettings) -> None:
     catalogue = load(platform.programme_folders())
     service = Service(
         noun="claims",
-        proto_service="liandong.claims.v1.ClaimsService",
-        add_to_server=add_ClaimsServiceServicer_to_server,
-        servicer=lambda db: ClaimsServicer(db, catalogue),
+        proto_service=PROTO_SERVICES,
+        add_to_server=add_to_server,
+        servicer=lambda db: Doors(db, catalogue),
         handlers=handlers(catalogue),
         books=books(catalogue),
     )

@@ -8,15 +8,9 @@ from liandong.households.v1 import events_pb2 as households
 from liandong.loans.v1 import events_pb2 as loans
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.claims import operations
-from services.claims.model import (
-    Allocation,
-    ApprovedLoan,
-    ClosedLoan,
-    Household,
-    LoanState,
-    Part,
-)
+from services.claims.model import Allocation, ApprovedLoan, ClosedLoan, Household, LoanState, Part
+from services.claims.operations import others, payouts, policies
+from services.kernel import wire
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
 from services.programmes.loader import Catalogue
@@ -26,7 +20,7 @@ async def household_registered(
     session: AsyncSession, events: Sequence[Incoming[households.HouseholdRegistered]]
 ) -> None:
     """Keep where a new household is."""
-    await operations.keep_households(
+    await others.keep_households(
         session,
         [
             Household(
@@ -44,7 +38,7 @@ async def household_changed(
     session: AsyncSession, events: Sequence[Incoming[households.HouseholdChanged]]
 ) -> None:
     """Keep where a household is now."""
-    await operations.keep_households(
+    await others.keep_households(
         session,
         [
             Household(
@@ -62,7 +56,7 @@ async def household_delisted(
     session: AsyncSession, events: Sequence[Incoming[households.HouseholdDelisted]]
 ) -> None:
     """Note that a household is off the file; its covers go on with its loans."""
-    await operations.delist_households(
+    await others.delist_households(
         session,
         [(event.envelope.county_code, UUID(event.message.household_id)) for event in events],
     )
@@ -72,7 +66,7 @@ async def loan_approved(
     catalogue: Catalogue, session: AsyncSession, events: Sequence[Incoming[loans.LoanApproved]]
 ) -> None:
     """The household joins the insured list of every cover that the loan requires."""
-    await operations.enrol(session, catalogue, [_approved_loan(event) for event in events])
+    await policies.enrol(session, catalogue, [_approved_loan(event) for event in events])
 
 
 def _approved_loan(event: Incoming[loans.LoanApproved]) -> ApprovedLoan:
@@ -91,11 +85,67 @@ def _approved_loan(event: Incoming[loans.LoanApproved]) -> ApprovedLoan:
     )
 
 
+async def loan_opened(session: AsyncSession, events: Sequence[Incoming[loans.LoanOpened]]) -> None:
+    """Know a loan that was taken over; what insures it is taken over too, and waits for nothing."""
+    await others.open_loans(
+        session,
+        [
+            ApprovedLoan(
+                county_code=event.envelope.county_code,
+                loan_id=UUID(event.message.loan_id),
+                household_id=UUID(event.message.household_id),
+                area_code=event.message.area_code,
+                lender_id=event.message.lender_id,
+                principal_fen=Fen(event.message.principal_fen),
+                programme=event.envelope.programme,
+                assignment_evidence="",
+                required_covers=(),
+                approved_on=wire.date_from_proto("opening_on", event.message.opening_on),
+            )
+            for event in events
+        ],
+    )
+
+
+async def loan_disbursed(
+    session: AsyncSession, events: Sequence[Incoming[loans.LoanDisbursed]]
+) -> None:
+    """Keep what was really lent."""
+    await policies.note_disbursed(
+        session,
+        [
+            (
+                event.envelope.county_code,
+                UUID(event.message.loan_id),
+                event.message.principal_fen,
+                wire.date_from_proto("disbursed_on", event.message.disbursed_on),
+            )
+            for event in events
+        ],
+    )
+
+
+async def loan_drawn(session: AsyncSession, events: Sequence[Incoming[loans.LoanDrawn]]) -> None:
+    """Keep what more was really lent."""
+    await policies.note_disbursed(
+        session,
+        [
+            (
+                event.envelope.county_code,
+                UUID(event.message.loan_id),
+                event.message.amount_fen,
+                wire.date_from_proto("drawn_on", event.message.drawn_on),
+            )
+            for event in events
+        ],
+    )
+
+
 async def loan_refused(
     session: AsyncSession, events: Sequence[Incoming[loans.LoanRefused]]
 ) -> None:
     """Note that a loan is closed; one that was never approved is not known here."""
-    await operations.close_loans(
+    await others.close_loans(
         session,
         [
             ClosedLoan(
@@ -113,7 +163,7 @@ async def loan_settled(
     session: AsyncSession, events: Sequence[Incoming[loans.LoanSettled]]
 ) -> None:
     """Note that a loan is owed nothing: it is no payee of later payouts."""
-    await operations.close_loans(
+    await others.close_loans(
         session,
         [
             ClosedLoan(
@@ -131,7 +181,7 @@ async def payout_allocated(
     session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocated]]
 ) -> None:
     """Loans divided a payout: the lenders are instructed, then the household."""
-    await operations.instruct_payouts(session, [_allocation(event) for event in events])
+    await payouts.instruct_payouts(session, [_allocation(event) for event in events])
 
 
 def _allocation(event: Incoming[loans.PayoutAllocated]) -> Allocation:
@@ -171,6 +221,9 @@ def handlers(catalogue: Catalogue) -> Handlers:
         "liandong.loans.v1.loan_approved": Handler(
             loans.LoanApproved, partial(loan_approved, catalogue)
         ),
+        "liandong.loans.v1.loan_opened": Handler(loans.LoanOpened, loan_opened),
+        "liandong.loans.v1.loan_disbursed": Handler(loans.LoanDisbursed, loan_disbursed),
+        "liandong.loans.v1.loan_drawn": Handler(loans.LoanDrawn, loan_drawn),
         "liandong.loans.v1.loan_refused": Handler(loans.LoanRefused, loan_refused),
         "liandong.loans.v1.loan_settled": Handler(loans.LoanSettled, loan_settled),
         "liandong.loans.v1.payout_allocated": Handler(loans.PayoutAllocated, payout_allocated),

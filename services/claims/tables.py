@@ -201,3 +201,109 @@ class InstructionRow(SQLModel, table=True):
     confirmed_by: str
     confirmed_person: str
     confirmed_value_date: date | None
+
+
+class ReconciliationRow(SQLModel, table=True):
+    """A statement that an institution announced; rows are only added."""
+
+    __tablename__ = "reconciliation"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    reconciliation_id: UUID = Field(primary_key=True)
+    institution_id: str
+    kind: str
+    reference: str
+    from_date: date
+    until_date: date
+    stated_lines: int = Field(sa_type=BigInteger)
+    stated_fen: int = Field(sa_type=BigInteger)
+    started_by: str
+    started_person: str
+    started_on: date
+
+
+class StatementLineRow(SQLModel, table=True):
+    """One line of a statement; rows are only added."""
+
+    __tablename__ = "statement_line"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    reconciliation_id: UUID = Field(primary_key=True)
+    line_number: int = Field(primary_key=True, sa_type=BigInteger)
+    record_id: str
+    amount_fen: int = Field(sa_type=BigInteger)
+    value_date: date
+    state: str
+    payee_id: str
+    posted_by: str
+    posted_person: str
+    posted_on: date
+
+
+class ReconciliationComparisonRow(SQLModel, table=True):
+    """A statement that was held against ours, once; rows are only added."""
+
+    __tablename__ = "reconciliation_comparison"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    reconciliation_id: UUID = Field(primary_key=True)
+    agreeing: int = Field(sa_type=BigInteger)
+    compared_by: str
+    compared_person: str
+    compared_on: date
+
+
+class ReconciliationDifferenceRow(SQLModel, table=True):
+    """Where a statement and ours part; rows are only added."""
+
+    __tablename__ = "reconciliation_difference"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    reconciliation_id: UUID
+    record_id: str
+    line_number: int = Field(sa_type=BigInteger)
+    cause: str
+    theirs_fen: int = Field(sa_type=BigInteger)
+    ours_fen: int = Field(sa_type=BigInteger)
+    theirs: str
+    ours: str
+    found_on: date
+
+
+class DifferenceResolutionRow(SQLModel, table=True):
+    """What a person said of a difference, once; rows are only added."""
+
+    __tablename__ = "difference_resolution"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    resolution: str
+    reason: str
+    resolved_by: str
+    resolved_person: str
+    resolved_on: date
+
+
+class PolicyOpeningRow(SQLModel, table=True):
+    """What was taken over at cut-over; rows are only added."""
+
+    __tablename__ = "policy_opening"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    insurer_id: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    reference: str = Field(primary_key=True)
+    record_id: UUID
+    opening_on: date
+    sum_insured_fen: int = Field(sa_type=BigInteger)
+    premium_fen: int = Field(sa_type=BigInteger)
+    premium_owed_fen: int = Field(sa_type=BigInteger)
+    claimed_fen: int = Field(sa_type=BigInteger)
+    person_id: str

@@ -2,12 +2,11 @@
 
 from datetime import date
 
-from liandong.funds.v1 import funds_pb2, funds_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.funds import reports
 from services.funds.events_in import handlers
-from services.funds.servicer import FundsServicer
+from services.funds.servicer.everything import PROTO_SERVICES, Doors, add_to_server
 from services.funds.settings import FundsSettings
 from services.kernel import chassis, process, telemetry
 from services.kernel.chassis import Service
@@ -25,9 +24,9 @@ async def serve(settings: FundsSettings, platform: PlatformSettings) -> None:
     catalogue = load(platform.programme_folders())
     service = Service(
         noun="funds",
-        proto_service=funds_pb2.DESCRIPTOR.services_by_name["FundsService"].full_name,
-        add_to_server=funds_pb2_grpc.add_FundsServiceServicer_to_server,
-        servicer=lambda db: FundsServicer(db, catalogue),
+        proto_service=PROTO_SERVICES,
+        add_to_server=add_to_server,
+        servicer=lambda db: Doors(db, catalogue),
         handlers=handlers(catalogue),
         books=Books(totals=reports.totals, close_day=close_day),
     )

@@ -7,8 +7,10 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.funds import store
 from services.funds.model import CaseFile, CaseState, Fund
+from services.funds.store import cases as case_store
+from services.funds.store import funds as fund_store
+from services.funds.store import totals as totals_store
 from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import NotFound, Refused
@@ -64,7 +66,7 @@ async def get_fund(
 ) -> FundView:
     """One fund."""
     _require_reader(caller, county_code)
-    fund = await store.get_fund(session, county_code, fund_id)
+    fund = await fund_store.get_fund(session, county_code, fund_id)
     if fund is None:
         raise NotFound("FUND_NOT_FOUND", f"no fund {fund_id}", message_zh="无此基金")
     return await fund_view(session, catalogue, fund)
@@ -81,7 +83,7 @@ async def list_funds(
 ) -> list[FundView]:
     """A page of a county's funds."""
     _require_reader(caller, county_code)
-    funds = await store.list_funds(session, county_code, after=after, limit=limit)
+    funds = await fund_store.list_funds(session, county_code, after=after, limit=limit)
     if not funds:
         return []
     today = await business_day.today(session, county_code)
@@ -93,10 +95,10 @@ async def get_case(
 ) -> CaseFile:
     """One case; another's case is not there."""
     _require_reader(caller, county_code)
-    case = await store.get_case(session, county_code, case_id, seen_by=_seen_by(caller))
+    case = await case_store.get_case(session, county_code, case_id, seen_by=_seen_by(caller))
     if case is None:
         raise NotFound("CASE_NOT_FOUND", f"no case {case_id}", message_zh="无此案件")
-    return store.files([case], await store.parts_of(session, [case.key]))[0]
+    return case_store.files([case], await case_store.parts_of(session, [case.key]))[0]
 
 
 async def list_cases(
@@ -110,13 +112,13 @@ async def list_cases(
 ) -> list[CaseFile]:
     """A page of a county's cases."""
     _require_reader(caller, county_code)
-    cases = await store.list_cases(
+    cases = await case_store.list_cases(
         session, county_code, state=state, seen_by=_seen_by(caller), after=after, limit=limit
     )
-    return store.files(cases, await store.parts_of(session, [case.key for case in cases]))
+    return case_store.files(cases, await case_store.parts_of(session, [case.key for case in cases]))
 
 
 async def totals(session: AsyncSession, county_code: str) -> Mapping[str, int]:
     """The control totals by name."""
-    found = await store.totals(session, county_code)
+    found = await totals_store.totals(session, county_code)
     return {f"funds.{name}": value for name, value in found.items()}

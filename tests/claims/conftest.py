@@ -5,6 +5,7 @@ import pytest_asyncio
 
 from services.claims.events_in import handlers
 from services.claims.servicer import ClaimsServicer
+from services.claims.servicer.records import RecordsServicer
 from services.kernel import business_day
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
@@ -35,3 +36,8 @@ def servicer(db: Database, catalogue: Catalogue) -> ClaimsServicer:
 @pytest.fixture
 def consumer(db: Database, catalogue: Catalogue) -> Consumer:
     return Consumer(db, "claims", handlers(catalogue), batch_size_max=500)
+
+
+@pytest.fixture
+def records(db: Database, catalogue: Catalogue) -> RecordsServicer:
+    return RecordsServicer(db, catalogue)

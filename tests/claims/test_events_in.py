@@ -6,8 +6,8 @@ from datetime import date
 import pytest
 from liandong.claims.v1 import events_pb2
 
-from services.claims import operations
 from services.claims.events_in import handlers
+from services.claims.operations import policies
 from services.claims.servicer import ClaimsServicer
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
@@ -124,7 +124,7 @@ async def test_loans_that_wait_join_when_the_policy_is_issued(
 async def test_more_loans_than_are_taken_in_one_go_all_join(
     servicer: ClaimsServicer, consumer: Consumer, db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(operations, "AWAITED_ROWS_MAX", 3)
+    monkeypatch.setattr(policies, "AWAITED_ROWS_MAX", 3)
     await take(consumer, *[Loan(House()).approved() for _ in range(10)])
 
     await issue(servicer)
@@ -141,7 +141,7 @@ async def test_a_policy_of_next_month_takes_the_waiting_loans_when_its_term_begi
 
     for day in (date(2021, 1, 30), date(2021, 1, 31)):
         async with db.transaction() as session:
-            await operations.close_day(session, catalogue, COUNTY, day)
+            await policies.close_day(session, catalogue, COUNTY, day)
 
     (entry,) = await insured(db)
     assert (entry.from_date.month, entry.from_date.day) == (2, 1)

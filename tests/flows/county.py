@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from google.protobuf.message import Message
 from google.type.date_pb2 import Date
-from liandong.claims.v1 import claims_pb2
+from liandong.claims.v1 import claims_pb2, policies_pb2
 from liandong.common.v1 import operator_pb2
 from liandong.credit.v1 import credit_pb2
 from liandong.funds.v1 import funds_pb2
@@ -26,6 +26,7 @@ from deploy.nats import topology
 from services.claims import events_in as claims_in
 from services.claims import reports as claims_reports
 from services.claims.servicer import ClaimsServicer
+from services.claims.servicer.policies_service import PoliciesServicer
 from services.credit import events_in as credit_in
 from services.credit import jobs as credit_jobs
 from services.credit import reports as credit_reports
@@ -61,14 +62,6 @@ YUAN = 100
 FUND_FEN = 1_000_000 * YUAN
 PERSON_FIRST = 901
 
-_METHODS = {
-    "households": "HouseholdsService",
-    "credit": "CreditService",
-    "loans": "LoansService",
-    "claims": "ClaimsService",
-    "funds": "FundsService",
-}
-
 
 def day(value: date) -> Date:
     """A day for the wire."""
@@ -82,7 +75,8 @@ class Room:
     """One service: its database, its methods, its operator's surface, its ear."""
 
     schema: Schema
-    servicer: Any
+    servicers: Mapping[str, Any]
+    """Each gRPC service that it serves, by its name in the proto."""
     operator: OperatorServicer
     consumer: Consumer | None
     heard: dict[str, int] = field(default_factory=dict)
@@ -139,9 +133,11 @@ class County:
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
             request.request_id = str(uuid4())
         request.county_code = self.code
-        path = f"/liandong.{noun}.v1.{_METHODS[noun]}/{method}"
+        servicers = self.rooms[noun].servicers
+        service = next(name for name, served in servicers.items() if hasattr(served, method))
+        path = f"/liandong.{noun}.v1.{service}/{method}"
         caller = self.caller(self.party(role), post, path)
-        return await getattr(self.rooms[noun].servicer, method)(request, _calling(caller, request))
+        return await getattr(servicers[service], method)(request, _calling(caller, request))
 
     # --- telling ----------------------------------------------------------------------------------
 
@@ -246,6 +242,16 @@ class County:
         request = households_pb2.RegisterAreasRequest(areas=areas)
         await self.ask("households", "RegisterAreas", request, role="county_centre")
         await self.pay_into_fund(fund_fen)
+        agreement = policies_pb2.RecordAgreementRequest(
+            insurer_id=self.party("insurer"),
+            programme_id=self.programme_id,
+            bank_ids=[self.party("lender")],
+            signed_on=day(OPENED),
+            from_date=day(OPENED),
+            until_date=day(OPENED + timedelta(days=364)),
+            document="sha256:ag",
+        )
+        await self.ask("claims", "RecordAgreement", agreement, role="county_centre")
         for cover_id in ("personal_accident", "natural_disaster"):
             policy = claims_pb2.IssueMasterPolicyRequest(
                 insurer_id=self.party("insurer"),
@@ -462,12 +468,15 @@ async def a_county(schema: MakeSchema) -> County:
     catalogue = load([DEMO_COUNTY])
     made = {noun: await schema(noun) for noun in SERVICES}
     keys = Keys(Sealer([secrets.token_bytes(32)]), Finder(secrets.token_bytes(32)))
-    servicers: dict[str, Any] = {
-        "households": HouseholdsServicer(made["households"].db, keys),
-        "credit": CreditServicer(made["credit"].db, catalogue),
-        "loans": LoansServicer(made["loans"].db, catalogue),
-        "claims": ClaimsServicer(made["claims"].db, catalogue),
-        "funds": FundsServicer(made["funds"].db, catalogue),
+    servicers: dict[str, dict[str, Any]] = {
+        "households": {"HouseholdsService": HouseholdsServicer(made["households"].db, keys)},
+        "credit": {"CreditService": CreditServicer(made["credit"].db, catalogue)},
+        "loans": {"LoansService": LoansServicer(made["loans"].db, catalogue)},
+        "claims": {
+            "ClaimsService": ClaimsServicer(made["claims"].db, catalogue),
+            "PoliciesService": PoliciesServicer(made["claims"].db, catalogue),
+        },
+        "funds": {"FundsService": FundsServicer(made["funds"].db, catalogue)},
     }
     books = {
         "households": BOOKS,
@@ -489,7 +498,7 @@ async def a_county(schema: MakeSchema) -> County:
     rooms = {
         noun: Room(
             schema=made[noun],
-            servicer=servicers[noun],
+            servicers=servicers[noun],
             operator=OperatorServicer(made[noun].db, books[noun], handlers.get(noun, {})),
             consumer=Consumer(made[noun].db, noun, handlers[noun], batch_size_max=500)
             if noun in handlers

@@ -1,6 +1,6 @@
-"""Claims: how a payout goes from its allocation to every payee's confirmation."""
+"""Claims: whom a payout is for, and its way from allocation to every payee's confirmation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from uuid import UUID
@@ -8,6 +8,10 @@ from uuid import UUID
 from services.claims.model import (
     Actor,
     Allocation,
+    AssignedLoan,
+    Authorisation,
+    Claim,
+    ClaimState,
     Confirmation,
     Instruction,
     InstructionState,
@@ -17,6 +21,70 @@ from services.claims.model import (
 )
 from services.kernel.errors import NotFound, Refused, invalid_field
 from services.kernel.money import Fen
+from services.programmes import covers
+from services.programmes.schema.insurance import HOUSEHOLD
+from services.programmes.schema.values import known
+from services.programmes.terms import Terms
+
+
+def authorise(
+    claim: Claim,
+    terms: Terms,
+    assigned: Sequence[AssignedLoan],
+    parties: Mapping[str, Sequence[str]],
+) -> Authorisation:
+    """An approved claim's payout and its payees, the lenders before the household."""
+    assert claim.state is ClaimState.APPROVED
+    assert claim.payout_id is not None
+    assert claim.decided_on is not None
+    payout = Payout(
+        county_code=claim.county_code,
+        payout_id=claim.payout_id,
+        version=1,
+        claim_id=claim.claim_id,
+        household_id=claim.household_id,
+        area_code=claim.area_code,
+        insurer_id=claim.insurer_id,
+        programme=claim.programme,
+        amount_fen=claim.payable_fen,
+        value_date=claim.decided_on,
+        loss_date=claim.loss_date,
+        household_at_once=terms.insurance.household_paid == "at_once",
+    )
+    return Authorisation(payout, payee_groups(terms, claim.cover_id, assigned, parties))
+
+
+def payee_groups(
+    terms: Terms,
+    cover_id: str,
+    assigned: Sequence[AssignedLoan],
+    parties: Mapping[str, Sequence[str]],
+) -> tuple[tuple[UUID, ...], ...]:
+    """
+    The assigned loans in the cover's order of payees (S06, S07); none if it is not assigned.
+
+    A payee of the pack is a party that the county's adoption names lenders for. A lender that no
+    payee names still holds the household's authorisation: it comes after those that are named.
+    Where the programme sweeps only in difficulty, a loan counts whose lender confirmed it (S04).
+    """
+    trigger = known(terms.insurance.sweep_trigger)
+    swept = [loan for loan in assigned if trigger == "always" or loan.in_difficulty]
+    order = covers.payees_of(
+        terms.cover(cover_id),
+        consented=bool(swept),
+        sweep_trigger=trigger,
+        difficulty=bool(swept),
+    )
+    if order == ((HOUSEHOLD,),):
+        return ()
+    groups: list[tuple[UUID, ...]] = []
+    left = swept
+    for codes in order:
+        lenders = {lender for code in codes for lender in parties.get(code, ())}
+        groups.append(tuple(loan.loan_id for loan in left if loan.lender_id in lenders))
+        left = [loan for loan in left if loan.lender_id not in lenders]
+    groups.append(tuple(loan.loan_id for loan in left))
+    return tuple(group for group in groups if group)
 
 
 def instruct(payout: Payout, allocation: Allocation, instruction_ids: Sequence[UUID]) -> Payout:

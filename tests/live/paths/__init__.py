@@ -38,8 +38,6 @@ WITHOUT: Mapping[str, str] = {
     "funds.village_fund": "a village fund is not held against the village's loans",
     "insurance.master_policy": "certificates are not counted",
     "insurance.premium": "no RPC says a premium",
-    "insurance.price_index": "a price makes no claim",
-    "insurance.stabilisation": "no result of a line is kept",
     "monitoring.bulletin": "no bulletin is written",
     "monitoring.compliance": "no loan is held against the compliance list",
     "monitoring.count_check": "no counts are kept",

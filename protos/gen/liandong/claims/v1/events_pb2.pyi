@@ -21,7 +21,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class HouseholdInsured(_message.Message):
-    """A loan's household is on the insured list of a master policy. Aggregate: the insured entry."""
+    """A cover came into force for a loan's household, or its sum insured changed: the last word on a loan
+    and cover counts. Aggregate: the insured entry.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -32,6 +34,9 @@ class HouseholdInsured(_message.Message):
     SUM_INSURED_FEN_FIELD_NUMBER: _builtins.int
     FROM_DATE_FIELD_NUMBER: _builtins.int
     UNTIL_DATE_FIELD_NUMBER: _builtins.int
+    COVER_KIND_FIELD_NUMBER: _builtins.int
+    INSURER_ID_FIELD_NUMBER: _builtins.int
+    POLICY_ID_FIELD_NUMBER: _builtins.int
     insured_id: _builtins.str
     """The entry (UUIDv7)."""
     household_id: _builtins.str
@@ -42,6 +47,12 @@ class HouseholdInsured(_message.Message):
     """Cover of the programme, e.g. `personal_accident`."""
     sum_insured_fen: _builtins.int
     """Sum insured."""
+    cover_kind: _builtins.str
+    """Kind of the cover, e.g. `loan_guarantee`: funds uses those of the loan as a pot."""
+    insurer_id: _builtins.str
+    """The insurer, an institution id."""
+    policy_id: _builtins.str
+    """The master policy (UUIDv7)."""
     @_builtins.property
     def from_date(self) -> _date_pb2.Date:
         """First day of cover."""
@@ -60,14 +71,67 @@ class HouseholdInsured(_message.Message):
         sum_insured_fen: _builtins.int = ...,
         from_date: _date_pb2.Date | None = ...,
         until_date: _date_pb2.Date | None = ...,
+        cover_kind: _builtins.str = ...,
+        insurer_id: _builtins.str = ...,
+        policy_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "until_date", b"until_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cover_id", b"cover_id", "from_date", b"from_date", "household_id", b"household_id", "insured_id", b"insured_id", "loan_id", b"loan_id", "sum_insured_fen", b"sum_insured_fen", "until_date", b"until_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cover_id", b"cover_id", "cover_kind", b"cover_kind", "from_date", b"from_date", "household_id", b"household_id", "insured_id", b"insured_id", "insurer_id", b"insurer_id", "loan_id", b"loan_id", "policy_id", b"policy_id", "sum_insured_fen", b"sum_insured_fen", "until_date", b"until_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HouseholdInsured: _TypeAlias = HouseholdInsured  # noqa: Y015
+
+@_typing.final
+class HouseholdUninsured(_message.Message):
+    """A cover is in force no more for a loan's household: it left the list, or the policy ended.
+    Aggregate: the insured entry.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSURED_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    COVER_ID_FIELD_NUMBER: _builtins.int
+    COVER_KIND_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    insured_id: _builtins.str
+    """The entry (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan that the cover stood behind (UUIDv7)."""
+    cover_id: _builtins.str
+    """Cover of the programme."""
+    cover_kind: _builtins.str
+    """Kind of the cover."""
+    reason: _builtins.str
+    """Stable reason: `left`, `policy_ended`, `term_over`."""
+    @_builtins.property
+    def last_day(self) -> _date_pb2.Date:
+        """Last day of cover."""
+
+    def __init__(
+        self,
+        *,
+        insured_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        cover_id: _builtins.str = ...,
+        cover_kind: _builtins.str = ...,
+        last_day: _date_pb2.Date | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_day", b"last_day"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cover_id", b"cover_id", "cover_kind", b"cover_kind", "household_id", b"household_id", "insured_id", b"insured_id", "last_day", b"last_day", "loan_id", b"loan_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HouseholdUninsured: _TypeAlias = HouseholdUninsured  # noqa: Y015
 
 @_typing.final
 class ClaimReported(_message.Message):
@@ -335,7 +399,9 @@ Global___PayoutReversed: _TypeAlias = PayoutReversed  # noqa: Y015
 
 @_typing.final
 class LineResult(_message.Message):
-    """The result of an insurance line over a period, for the stabilisation pool. Aggregate: the line."""
+    """The result of an insurance line over a period, for the stabilisation pool. Aggregate: the line over
+    that period, so that each result is a deficit of its own.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -343,14 +409,33 @@ class LineResult(_message.Message):
     INSURER_ID_FIELD_NUMBER: _builtins.int
     PREMIUM_FEN_FIELD_NUMBER: _builtins.int
     PAYOUTS_FEN_FIELD_NUMBER: _builtins.int
+    COVER_ID_FIELD_NUMBER: _builtins.int
+    PROGRAMME_ID_FIELD_NUMBER: _builtins.int
+    AREA_CODE_FIELD_NUMBER: _builtins.int
+    FROM_DATE_FIELD_NUMBER: _builtins.int
+    UNTIL_DATE_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
-    """The line."""
+    """The line over this period (UUID)."""
     insurer_id: _builtins.str
     """The insurer, an institution id."""
     premium_fen: _builtins.int
     """Premium of the period."""
     payouts_fen: _builtins.int
     """Payouts of the period."""
+    cover_id: _builtins.str
+    """The cover, a code of the programme."""
+    programme_id: _builtins.str
+    """The programme."""
+    area_code: _builtins.str
+    """Area of the line: the county."""
+    @_builtins.property
+    def from_date(self) -> _date_pb2.Date:
+        """First day of the period; periods of a line never overlap."""
+
+    @_builtins.property
+    def until_date(self) -> _date_pb2.Date:
+        """Last day of the period."""
+
     def __init__(
         self,
         *,
@@ -358,11 +443,92 @@ class LineResult(_message.Message):
         insurer_id: _builtins.str = ...,
         premium_fen: _builtins.int = ...,
         payouts_fen: _builtins.int = ...,
+        cover_id: _builtins.str = ...,
+        programme_id: _builtins.str = ...,
+        area_code: _builtins.str = ...,
+        from_date: _date_pb2.Date | None = ...,
+        until_date: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "until_date", b"until_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["insurer_id", b"insurer_id", "line_id", b"line_id", "payouts_fen", b"payouts_fen", "premium_fen", b"premium_fen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "cover_id", b"cover_id", "from_date", b"from_date", "insurer_id", b"insurer_id", "line_id", b"line_id", "payouts_fen", b"payouts_fen", "premium_fen", b"premium_fen", "programme_id", b"programme_id", "until_date", b"until_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LineResult: _TypeAlias = LineResult  # noqa: Y015
+
+@_typing.final
+class ClaimWithdrawn(_message.Message):
+    """A claim was taken back. Aggregate: the claim."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    claim_id: _builtins.str
+    """The claim (UUIDv7)."""
+    def __init__(
+        self,
+        *,
+        claim_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimWithdrawn: _TypeAlias = ClaimWithdrawn  # noqa: Y015
+
+@_typing.final
+class ClaimReopened(_message.Message):
+    """A closed claim is open again. Aggregate: the claim."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    claim_id: _builtins.str
+    """The claim (UUIDv7)."""
+    def __init__(
+        self,
+        *,
+        claim_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimReopened: _TypeAlias = ClaimReopened  # noqa: Y015
+
+@_typing.final
+class ClaimOverdue(_message.Message):
+    """A claim was not paid by its day. Aggregate: the claim."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    INSURER_ID_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    claim_id: _builtins.str
+    """The claim (UUIDv7)."""
+    insurer_id: _builtins.str
+    """The insurer, an institution id."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """The day by which its tier wanted it paid."""
+
+    def __init__(
+        self,
+        *,
+        claim_id: _builtins.str = ...,
+        insurer_id: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "due_on", b"due_on", "insurer_id", b"insurer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimOverdue: _TypeAlias = ClaimOverdue  # noqa: Y015

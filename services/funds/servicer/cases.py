@@ -1,22 +1,21 @@
-"""Funds over gRPC: translate, call one operation, translate back. No decisions."""
+"""Funds over gRPC: compensation cases."""
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from liandong.common.v1 import common_pb2
 from liandong.funds.v1 import funds_pb2, funds_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.funds import operations, reports
+from services.funds import reports
 from services.funds.model import CaseFile, CaseState, Decision, Filing, Part
-from services.funds.operations import Outcome
-from services.funds.reports import FundView
+from services.funds.operations import cases
+from services.funds.operations.cases import Outcome
+from services.funds.servicer.shared import start_id
 from services.kernel import wire
 from services.kernel.database import Database
 from services.kernel.errors import LiandongError
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
-from services.kernel.money import Fen
 from services.kernel.rpc import Context, caller_of
 from services.programmes.loader import Catalogue
 
@@ -26,20 +25,6 @@ _STATES = {
     CaseState.DENIED: funds_pb2.CASE_STATE_DENIED,
 }
 _ASKED = {wire_state: state for state, wire_state in _STATES.items()}
-
-
-def _fund(seen: FundView) -> funds_pb2.Fund:
-    fund = seen.fund
-    return funds_pb2.Fund(
-        fund_id=str(fund.fund_id),
-        county_code=fund.county_code,
-        programme=seen.programme,
-        kind=fund.kind,
-        balance_fen=fund.balance_fen,
-        covered_fen=fund.covered_fen,
-        capacity_fen=seen.capacity_fen,
-        owed_fen=fund.owed_fen,
-    )
 
 
 def _part(part: Part) -> funds_pb2.CasePart:
@@ -94,93 +79,11 @@ def _verdicts(outcomes: Sequence[Outcome]) -> list[common_pb2.Verdict]:
     ]
 
 
-def _start(token: str) -> UUID:
-    last = wire.page_start(token)
-    return parse_id("page_token", last) if last else reports.FIRST
+class CasesDoor(funds_pb2_grpc.FundsServiceServicer):
+    """Cases filed, decided and read."""
 
-
-class FundsServicer(funds_pb2_grpc.FundsServiceServicer):
-    """The county's compensation funds."""
-
-    def __init__(self, database: Database, catalogue: Catalogue) -> None:
-        self._database = database
-        self._catalogue = catalogue
-
-    async def OpenFund(
-        self, request: funds_pb2.OpenFundRequest, context: Context
-    ) -> funds_pb2.OpenFundResponse:
-        """Open a fund for a county."""
-        caller = caller_of(context)
-
-        async def work(session: AsyncSession) -> funds_pb2.OpenFundResponse:
-            fund = await operations.open_fund(
-                session,
-                self._catalogue,
-                caller,
-                county_code=request.county_code,
-                programme_id=request.programme_id,
-                kind=request.kind,
-            )
-            seen = await reports.fund_view(session, self._catalogue, fund)
-            return funds_pb2.OpenFundResponse(fund=_fund(seen))
-
-        return await once(self._database, caller, request, funds_pb2.OpenFundResponse, work)
-
-    async def RecordContribution(
-        self, request: funds_pb2.RecordContributionRequest, context: Context
-    ) -> funds_pb2.RecordContributionResponse:
-        """Post a contribution."""
-        caller = caller_of(context)
-
-        async def work(session: AsyncSession) -> funds_pb2.RecordContributionResponse:
-            fund = await operations.record_contribution(
-                session,
-                caller,
-                county_code=request.county_code,
-                fund_id=parse_id("fund_id", request.fund_id),
-                source=request.source,
-                amount_fen=Fen(request.amount_fen),
-                value_date=wire.date_from_proto("value_date", request.value_date),
-            )
-            seen = await reports.fund_view(session, self._catalogue, fund)
-            return funds_pb2.RecordContributionResponse(fund=_fund(seen))
-
-        return await once(
-            self._database, caller, request, funds_pb2.RecordContributionResponse, work
-        )
-
-    async def GetFund(
-        self, request: funds_pb2.GetFundRequest, context: Context
-    ) -> funds_pb2.GetFundResponse:
-        """One fund."""
-        caller = caller_of(context)
-        fund_id = parse_id("fund_id", request.fund_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
-            seen = await reports.get_fund(
-                session, self._catalogue, caller, request.county_code, fund_id
-            )
-        return funds_pb2.GetFundResponse(fund=_fund(seen))
-
-    async def ListFunds(
-        self, request: funds_pb2.ListFundsRequest, context: Context
-    ) -> funds_pb2.ListFundsResponse:
-        """Funds of a county."""
-        caller = caller_of(context)
-        size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
-            found = await reports.list_funds(
-                session,
-                self._catalogue,
-                caller,
-                request.county_code,
-                after=_start(request.page_token),
-                limit=size + 1,
-            )
-        page, token = wire.page_of(found, size, lambda each: each.fund.fund_id)
-        return funds_pb2.ListFundsResponse(
-            funds=[_fund(seen) for seen in page],
-            next_page_token=token,
-        )
+    _database: Database
+    _catalogue: Catalogue
 
     async def FileCompensationCase(
         self, request: funds_pb2.FileCompensationCaseRequest, context: Context
@@ -189,7 +92,7 @@ class FundsServicer(funds_pb2_grpc.FundsServiceServicer):
         caller = caller_of(context)
 
         async def work(session: AsyncSession) -> funds_pb2.FileCompensationCaseResponse:
-            outcomes = await operations.file_cases(
+            outcomes = await cases.file_cases(
                 session, self._catalogue, caller, request.county_code, [_filing(request)]
             )
             made = _case(_only(outcomes))
@@ -207,7 +110,7 @@ class FundsServicer(funds_pb2_grpc.FundsServiceServicer):
 
         async def work(session: AsyncSession) -> funds_pb2.BatchFileCompensationCasesResponse:
             filings = [_filing(item) for item in request.items]
-            outcomes = await operations.file_cases(
+            outcomes = await cases.file_cases(
                 session, self._catalogue, caller, request.county_code, filings
             )
             return funds_pb2.BatchFileCompensationCasesResponse(verdicts=_verdicts(outcomes))
@@ -223,7 +126,7 @@ class FundsServicer(funds_pb2_grpc.FundsServiceServicer):
         caller = caller_of(context)
 
         async def work(session: AsyncSession) -> funds_pb2.DecideCompensationCaseResponse:
-            outcomes = await operations.decide_cases(
+            outcomes = await cases.decide_cases(
                 session, self._catalogue, caller, request.county_code, [_decision(request)]
             )
             decided = _case(_only(outcomes))
@@ -241,7 +144,7 @@ class FundsServicer(funds_pb2_grpc.FundsServiceServicer):
 
         async def work(session: AsyncSession) -> funds_pb2.BatchDecideCompensationCasesResponse:
             decisions = [_decision(item) for item in request.items]
-            outcomes = await operations.decide_cases(
+            outcomes = await cases.decide_cases(
                 session, self._catalogue, caller, request.county_code, decisions
             )
             return funds_pb2.BatchDecideCompensationCasesResponse(verdicts=_verdicts(outcomes))
@@ -272,7 +175,7 @@ class FundsServicer(funds_pb2_grpc.FundsServiceServicer):
                 caller,
                 request.county_code,
                 state=_ASKED.get(request.state),
-                after=_start(request.page_token),
+                after=start_id(request.page_token),
                 limit=size + 1,
             )
         page, token = wire.page_of(found, size, lambda each: each.case.case_id)

@@ -1,0 +1,103 @@
+"""The `liandong` commands for insurance: a statement against ours, the report in a file."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from liandong.claims.v1 import records_pb2
+from rich.console import Console
+
+from deploy.local import insurance_file, places
+from deploy.local.cli_run import run
+from deploy.local.insurance_file import DIMENSIONS, Heading, Reconciled
+from deploy.local.remote import Remote
+
+console = Console()
+
+Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
+County = Annotated[str, typer.Option("--county", help="Six digits; needed with several counties.")]
+
+
+def reconcile(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV or XLSX.")],
+    *,
+    institution: Annotated[str, typer.Option("--as", help="The institution that brings it.")],
+    kind: Annotated[str, typer.Option(help="policies, insured, claims, payouts or payments.")],
+    from_day: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"])],
+    until_day: Annotated[datetime, typer.Option("--until", formats=["%Y-%m-%d"])],
+    reference: Annotated[str, typer.Option(help="Its own name of the statement.")],
+    of: Annotated[str, typer.Option(help="Whose it is, if another brings it.")] = "",
+    dry_run: Annotated[bool, typer.Option(help="Say what would be found, keep nothing.")] = False,
+    differences: Annotated[
+        Path | None, typer.Option(help="Where to write them; FILE.differences.csv if left out.")
+    ] = None,
+    encoding: Annotated[str, typer.Option(help="Of a CSV file.")] = "utf-8-sig",
+    folder: Folder = "main",
+    county: County = "",
+) -> None:
+    """Hold an institution's statement against ours; exit code 1 when a line was refused."""
+
+    async def work() -> int:
+        remote = Remote.read(places.find().folder(folder))
+        heading = Heading(
+            county_code=remote.county(county),
+            institution_id=of or institution,
+            kind=kind,
+            reference=reference,
+            from_date=from_day.date(),
+            until_date=until_day.date(),
+        )
+        path = differences or file.with_name(f"{file.name}.differences.csv")
+        async with remote.institution(institution) as client:
+            done = await insurance_file.reconcile(
+                client, file, heading, differences=path, dry_run=dry_run, encoding=encoding
+            )
+        _tell(done, path)
+        return 1 if done.refused else 0
+
+    raise typer.Exit(run(work()))
+
+
+def _tell(done: Reconciled, path: Path) -> None:
+    for line in done.refused:
+        console.print(line, markup=False, highlight=False)
+    if done.refused:
+        return
+    causes = ", ".join(f"{count} {cause}" for cause, count in done.causes.items()) or "none differ"
+    console.print(f"{done.lines} lines: {done.agreeing} agree; {causes}", highlight=False)
+    console.print(f"differences: {path}", soft_wrap=True, highlight=False)
+
+
+def export_insurance(
+    file: Annotated[Path, typer.Argument(dir_okay=False, help="CSV or XLSX to be written.")],
+    *,
+    as_of: Annotated[datetime, typer.Option("--as-of", formats=["%Y-%m-%d"])],
+    by: Annotated[str, typer.Option(help="Of line,insurer,area,year.")] = "line,insurer,area,year",
+    area_digits: Annotated[int, typer.Option(help="9 for townships, 12 for villages.")] = 9,
+    within: Annotated[str, typer.Option(help="Code of an area; all if left out.")] = "",
+    folder: Folder = "main",
+    county: County = "",
+    institution: Annotated[str, typer.Option("--as", help="The institution that asks.")] = "",
+) -> None:
+    """Write policies, persons, premium, claims, loss ratio and stabilisation into a file."""
+    words = [word for word in by.split(",") if word]
+    if unknown := [word for word in words if word not in DIMENSIONS]:
+        raise typer.BadParameter(f"unknown: {', '.join(unknown)}")
+
+    async def work() -> int:
+        remote = Remote.read(places.find().folder(folder))
+        who = institution or remote.with_role("county_centre")
+        request = records_pb2.ExportInsuranceReportRequest(
+            county_code=remote.county(county),
+            as_of=insurance_file.to_date(as_of.date()),
+            by=[DIMENSIONS[word] for word in words],
+            area_digits=area_digits,
+            within=within,
+        )
+        async with remote.institution(who) as client:
+            rows = await insurance_file.export_report(client, file, request)
+        console.print(f"{rows} rows in {file}", soft_wrap=True)
+        return 0
+
+    raise typer.Exit(run(work()))

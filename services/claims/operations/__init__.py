@@ -1,0 +1,1 @@
+"""Claims: the use cases, one file a subject. Each is load, decide, save, say."""

@@ -1,0 +1,1 @@
+"""Claims: the only folder with SQL. Rows in, model out, and back."""

@@ -1,0 +1,1 @@
+"""Funds: the use cases, one file a subject. Each is load, decide, save, say."""
