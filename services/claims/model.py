@@ -137,7 +137,8 @@ class InsuredEntry:
     insured_id: UUID
     policy_id: UUID
     household_id: UUID
-    loan_id: UUID
+    loan_id: UUID | None
+    """None for a household that a file put on the list."""
     cover_id: str
     sum_insured_fen: Fen
     premium_fen: Fen
@@ -154,9 +155,10 @@ class Standing:
     insurer_id: str
     programme: str
     lender_id: str
+    """Empty when the entry has no loan."""
     area_code: str
     loan_open: bool
-    loan_approved_on: date
+    loan_approved_on: date | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,10 @@ class Assignment:
     loan_id: UUID
     lender_id: str
     evidence: str
+    """Hash of the authorisation that the household signed."""
     from_date: date
+    revoked_from: date | None = None
+    """First day on which it stands no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +184,8 @@ class AssignedLoan:
 
     loan_id: UUID
     lender_id: str
+    in_difficulty: bool = False
+    """Its lender confirmed that repayment is in difficulty (S04)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +212,10 @@ class Claim:
     cover_id: str
     policy_id: UUID
     insured_id: UUID
-    loan_id: UUID
+    loan_id: UUID | None
     insurer_id: str
     lender_id: str
+    """Empty when the insured entry has no loan."""
     programme: str
     loss_date: date
     cause: str

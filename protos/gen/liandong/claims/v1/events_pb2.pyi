@@ -21,7 +21,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class HouseholdInsured(_message.Message):
-    """A loan's household is on the insured list of a master policy. Aggregate: the insured entry."""
+    """A cover came into force for a loan's household, or its sum insured changed: the last word on a loan
+    and cover counts. Aggregate: the insured entry.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -32,6 +34,9 @@ class HouseholdInsured(_message.Message):
     SUM_INSURED_FEN_FIELD_NUMBER: _builtins.int
     FROM_DATE_FIELD_NUMBER: _builtins.int
     UNTIL_DATE_FIELD_NUMBER: _builtins.int
+    COVER_KIND_FIELD_NUMBER: _builtins.int
+    INSURER_ID_FIELD_NUMBER: _builtins.int
+    POLICY_ID_FIELD_NUMBER: _builtins.int
     insured_id: _builtins.str
     """The entry (UUIDv7)."""
     household_id: _builtins.str
@@ -42,6 +47,12 @@ class HouseholdInsured(_message.Message):
     """Cover of the programme, e.g. `personal_accident`."""
     sum_insured_fen: _builtins.int
     """Sum insured."""
+    cover_kind: _builtins.str
+    """Kind of the cover, e.g. `loan_guarantee`: funds uses those of the loan as a pot."""
+    insurer_id: _builtins.str
+    """The insurer, an institution id."""
+    policy_id: _builtins.str
+    """The master policy (UUIDv7)."""
     @_builtins.property
     def from_date(self) -> _date_pb2.Date:
         """First day of cover."""
@@ -60,14 +71,67 @@ class HouseholdInsured(_message.Message):
         sum_insured_fen: _builtins.int = ...,
         from_date: _date_pb2.Date | None = ...,
         until_date: _date_pb2.Date | None = ...,
+        cover_kind: _builtins.str = ...,
+        insurer_id: _builtins.str = ...,
+        policy_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "until_date", b"until_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cover_id", b"cover_id", "from_date", b"from_date", "household_id", b"household_id", "insured_id", b"insured_id", "loan_id", b"loan_id", "sum_insured_fen", b"sum_insured_fen", "until_date", b"until_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cover_id", b"cover_id", "cover_kind", b"cover_kind", "from_date", b"from_date", "household_id", b"household_id", "insured_id", b"insured_id", "insurer_id", b"insurer_id", "loan_id", b"loan_id", "policy_id", b"policy_id", "sum_insured_fen", b"sum_insured_fen", "until_date", b"until_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HouseholdInsured: _TypeAlias = HouseholdInsured  # noqa: Y015
+
+@_typing.final
+class HouseholdUninsured(_message.Message):
+    """A cover is in force no more for a loan's household: it left the list, or the policy ended.
+    Aggregate: the insured entry.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSURED_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    COVER_ID_FIELD_NUMBER: _builtins.int
+    COVER_KIND_FIELD_NUMBER: _builtins.int
+    LAST_DAY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    insured_id: _builtins.str
+    """The entry (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan that the cover stood behind (UUIDv7)."""
+    cover_id: _builtins.str
+    """Cover of the programme."""
+    cover_kind: _builtins.str
+    """Kind of the cover."""
+    reason: _builtins.str
+    """Stable reason: `left`, `policy_ended`, `term_over`."""
+    @_builtins.property
+    def last_day(self) -> _date_pb2.Date:
+        """Last day of cover."""
+
+    def __init__(
+        self,
+        *,
+        insured_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        cover_id: _builtins.str = ...,
+        cover_kind: _builtins.str = ...,
+        last_day: _date_pb2.Date | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_day", b"last_day"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cover_id", b"cover_id", "cover_kind", b"cover_kind", "household_id", b"household_id", "insured_id", b"insured_id", "last_day", b"last_day", "loan_id", b"loan_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HouseholdUninsured: _TypeAlias = HouseholdUninsured  # noqa: Y015
 
 @_typing.final
 class ClaimReported(_message.Message):
