@@ -161,7 +161,7 @@ def test_a_note_says_what_was_paid_to_whom_and_why_in_plain_chinese() -> None:
 
 
 def divide_again(payout: Payout, debts: Sequence[int]) -> Payout:
-    """What loans does with a correction: the rest pro rata to those after it, then the household."""
+    """What loans does with a correction: the rest goes pro rata to those after it."""
     number = payout.corrections_answered + 1
     freed = payments.freed(payout, number)
     rest = freed.amount_fen - freed.confirmed_fen
