@@ -19,6 +19,7 @@ from services.claims.model import (
     Part,
 )
 from services.claims.operations import others, payments, payouts, policies
+from services.kernel import wire
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
 from services.programmes.loader import Catalogue
@@ -93,6 +94,47 @@ def _approved_loan(event: Incoming[loans.LoanApproved]) -> ApprovedLoan:
     )
 
 
+async def loan_disbursed(
+    session: AsyncSession, events: Sequence[Incoming[loans.LoanDisbursed]]
+) -> None:
+    """Keep what was really lent, and that it is owed."""
+    await others.keep_debts(
+        session,
+        [_debt(e, e.message.loan_id, e.message.principal_fen, interest_fen=0) for e in events],
+    )
+    await policies.note_disbursed(
+        session,
+        [
+            (
+                event.envelope.county_code,
+                UUID(event.message.loan_id),
+                event.message.principal_fen,
+                wire.date_from_proto("disbursed_on", event.message.disbursed_on),
+            )
+            for event in events
+        ],
+    )
+
+
+async def loan_drawn(session: AsyncSession, events: Sequence[Incoming[loans.LoanDrawn]]) -> None:
+    """Keep what more was really lent, and what is owed."""
+    await others.keep_debts(
+        session, [_debt(e, e.message.loan_id, e.message.outstanding_fen) for e in events]
+    )
+    await policies.note_disbursed(
+        session,
+        [
+            (
+                event.envelope.county_code,
+                UUID(event.message.loan_id),
+                event.message.amount_fen,
+                wire.date_from_proto("drawn_on", event.message.drawn_on),
+            )
+            for event in events
+        ],
+    )
+
+
 async def loan_refused(
     session: AsyncSession, events: Sequence[Incoming[loans.LoanRefused]]
 ) -> None:
@@ -115,6 +157,9 @@ async def loan_settled(
     session: AsyncSession, events: Sequence[Incoming[loans.LoanSettled]]
 ) -> None:
     """Note that a loan is owed nothing: it is no payee of later payouts."""
+    await others.keep_debts(
+        session, [_debt(e, e.message.loan_id, 0, interest_fen=0) for e in events]
+    )
     await others.close_loans(
         session,
         [
@@ -173,16 +218,6 @@ def _debt(
         outstanding_fen=None if outstanding_fen is None else Fen(outstanding_fen),
         interest_fen=None if interest_fen is None else Fen(interest_fen),
         said_on=event.envelope.day,
-    )
-
-
-async def loan_disbursed(
-    session: AsyncSession, events: Sequence[Incoming[loans.LoanDisbursed]]
-) -> None:
-    """A loan is owed."""
-    await others.keep_debts(
-        session,
-        [_debt(e, e.message.loan_id, e.message.principal_fen, interest_fen=0) for e in events],
     )
 
 
@@ -293,12 +328,13 @@ def handlers(catalogue: Catalogue) -> Handlers:
         "liandong.loans.v1.loan_approved": Handler(
             loans.LoanApproved, partial(loan_approved, catalogue)
         ),
+        "liandong.loans.v1.loan_disbursed": Handler(loans.LoanDisbursed, loan_disbursed),
+        "liandong.loans.v1.loan_drawn": Handler(loans.LoanDrawn, loan_drawn),
         "liandong.loans.v1.loan_refused": Handler(loans.LoanRefused, loan_refused),
         "liandong.loans.v1.loan_settled": Handler(loans.LoanSettled, loan_settled),
         "liandong.households.v1.payee_account_changed": Handler(
             households.PayeeAccountChanged, partial(payee_account_changed, catalogue)
         ),
-        "liandong.loans.v1.loan_disbursed": Handler(loans.LoanDisbursed, loan_disbursed),
         "liandong.loans.v1.loan_repaid": Handler(loans.LoanRepaid, loan_repaid),
         "liandong.loans.v1.repayment_reversed": Handler(loans.RepaymentReversed, loan_owes),
         "liandong.loans.v1.loan_reopened": Handler(loans.LoanReopened, loan_reopened),

@@ -12,6 +12,7 @@ from services.claims.model import (
     Claim,
     Instruction,
     InsuredEntry,
+    LineResult,
     MasterPolicy,
     Payout,
     Reversal,
@@ -21,19 +22,24 @@ from services.kernel.outbox import OutgoingEvent
 
 
 def household_insured(
-    entry: InsuredEntry, policy: MasterPolicy, *, cover_kind: str, on: date
+    entry: InsuredEntry,
+    policy: MasterPolicy,
+    *,
+    loan_id: UUID | None,
+    cover_kind: str,
+    on: date,
 ) -> OutgoingEvent:
-    """A loan's household joined an insured list."""
+    """A cover came into force for a loan's household, or its sum changed."""
     return OutgoingEvent(
         event_type="liandong.claims.v1.household_insured",
         aggregate_type="claims.insured",
         aggregate_id=str(entry.insured_id),
-        sequence=1,
+        sequence=entry.version,
         county_code=entry.county_code,
         message=events_pb2.HouseholdInsured(
             insured_id=str(entry.insured_id),
             household_id=str(entry.household_id),
-            loan_id=str(entry.loan_id),
+            loan_id=str(loan_id),
             cover_id=entry.cover_id,
             sum_insured_fen=entry.sum_insured_fen,
             from_date=wire.date_to_proto(entry.from_date),
@@ -41,6 +47,36 @@ def household_insured(
             cover_kind=cover_kind,
             insurer_id=policy.insurer_id,
             policy_id=str(policy.policy_id),
+        ),
+        business_date=on,
+        programme=policy.programme,
+    )
+
+
+def household_uninsured(
+    entry: InsuredEntry,
+    policy: MasterPolicy,
+    *,
+    loan_id: UUID,
+    cover_kind: str,
+    reason: str,
+    on: date,
+) -> OutgoingEvent:
+    """A cover is in force no more for a loan's household."""
+    return OutgoingEvent(
+        event_type="liandong.claims.v1.household_uninsured",
+        aggregate_type="claims.insured",
+        aggregate_id=str(entry.insured_id),
+        sequence=entry.version,
+        county_code=entry.county_code,
+        message=events_pb2.HouseholdUninsured(
+            insured_id=str(entry.insured_id),
+            household_id=str(entry.household_id),
+            loan_id=str(loan_id),
+            cover_id=entry.cover_id,
+            cover_kind=cover_kind,
+            last_day=wire.date_to_proto(entry.until_date),
+            reason=reason,
         ),
         business_date=on,
         programme=policy.programme,
@@ -95,6 +131,70 @@ def claim_refused(claim: Claim) -> OutgoingEvent:
         message=events_pb2.ClaimRefused(claim_id=str(claim.claim_id), reason=claim.reason),
         business_date=claim.decided_on,
         programme=claim.programme,
+    )
+
+
+def _of_claim(
+    name: str,
+    claim: Claim,
+    message: events_pb2.ClaimWithdrawn | events_pb2.ClaimReopened | events_pb2.ClaimOverdue,
+    on: date,
+) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=f"liandong.claims.v1.{name}",
+        aggregate_type="claims.claim",
+        aggregate_id=str(claim.claim_id),
+        sequence=claim.version,
+        county_code=claim.county_code,
+        message=message,
+        business_date=on,
+        programme=claim.programme,
+    )
+
+
+def claim_withdrawn(claim: Claim, on: date) -> OutgoingEvent:
+    """A claim was taken back."""
+    message = events_pb2.ClaimWithdrawn(claim_id=str(claim.claim_id))
+    return _of_claim("claim_withdrawn", claim, message, on)
+
+
+def claim_reopened(claim: Claim, on: date) -> OutgoingEvent:
+    """A closed claim is open again."""
+    message = events_pb2.ClaimReopened(claim_id=str(claim.claim_id))
+    return _of_claim("claim_reopened", claim, message, on)
+
+
+def claim_overdue(claim: Claim, on: date) -> OutgoingEvent:
+    """A claim was not paid by its day."""
+    message = events_pb2.ClaimOverdue(
+        claim_id=str(claim.claim_id),
+        insurer_id=claim.insurer_id,
+        due_on=wire.date_to_proto(claim.due_on),
+    )
+    return _of_claim("claim_overdue", claim, message, on)
+
+
+def line_result(result: LineResult, *, on: date) -> OutgoingEvent:
+    """A line's result over a period, for the stabilisation pool."""
+    return OutgoingEvent(
+        event_type="liandong.claims.v1.line_result",
+        aggregate_type="claims.line",
+        aggregate_id=str(result.line_id),
+        sequence=1,
+        county_code=result.county_code,
+        message=events_pb2.LineResult(
+            line_id=str(result.line_id),
+            insurer_id=result.insurer_id,
+            premium_fen=result.premium_fen,
+            payouts_fen=result.payouts_fen,
+            cover_id=result.cover_id,
+            programme_id=result.programme_id,
+            area_code=result.area_code,
+            from_date=wire.date_to_proto(result.from_date),
+            until_date=wire.date_to_proto(result.until_date),
+        ),
+        business_date=on,
+        programme=result.programme,
     )
 
 

@@ -1,5 +1,6 @@
 """An invented county with insurance: its programme, its institutions, what others say to claims."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import cast
 from uuid import UUID
@@ -105,7 +106,7 @@ adoption:
   entries:
     - programme: plain@1
       from: 2020-01-01
-      parties: {bank: [rcb-1, psb-1], mutual_aid_society: soc-1, insurer: [ins-1, ins-2]}
+      parties: {bank: [rcb-1, psb-1], mutual_aid_society: soc-1, insurer: [ins-1, ins-2]%s}
 """
 
 _INSTITUTION = """
@@ -125,16 +126,18 @@ _ROLES = {
     SOCIETY: "mutual_aid_society",
     INSURER: "insurer",
     OTHER_INSURER: "insurer",
+    "agr-1": "agriculture_bureau",
 }
 
 
-def a_catalogue(pack: str = PACK) -> Catalogue:
+def a_catalogue(pack: str = PACK, *, parties: Mapping[str, str] | None = None) -> Catalogue:
+    also = "".join(f", {name}: {who}" for name, who in (parties or {}).items())
     listed = "".join(_INSTITUTION.format(name=name, role=role) for name, role in _ROLES.items())
     return load_texts(
         {
             "plain@1.yaml": pack,
-            "adoption.yaml": _ADOPTION % COUNTY,
-            "other.yaml": _ADOPTION % OTHER_COUNTY,
+            "adoption.yaml": _ADOPTION % (COUNTY, also),
+            "other.yaml": _ADOPTION % (OTHER_COUNTY, also),
             "institutions.yaml": f"institutions:{listed}",
             "days.yaml": "calendar: [{year: 2021, holidays: [2021-01-01]}]",
         }

@@ -17,8 +17,10 @@ from services.claims.model import (
     Claim,
     ClaimState,
     Decision,
+    EntryState,
     Instruction,
     InstructionState,
+    InsuredEntry,
     MasterPolicy,
     Part,
     Payee,
@@ -31,6 +33,7 @@ from services.claims.model import (
     Word,
 )
 from services.claims.rules import claims as claim_rules
+from services.claims.rules import insured as insured_rules
 from services.claims.rules import payments as payment_rules
 from services.claims.rules import payouts as payout_rules
 from services.claims.rules import policies as policy_rules
@@ -62,7 +65,23 @@ APPROVE = Decision(an_id(3), approve=True, reason="")
 
 
 def a_policy(cover_id: str = "accident", from_date: date = OPENED) -> MasterPolicy:
-    return MasterPolicy(COUNTY, an_id(1), INSURER, "plain", REF, cover_id, from_date, YEAR_END)
+    return MasterPolicy(
+        county_code=COUNTY,
+        policy_id=an_id(1),
+        insurer_id=INSURER,
+        programme_id="plain",
+        programme=REF,
+        area_code=COUNTY,
+        covers=(cover_id,),
+        from_date=from_date,
+        until_date=YEAR_END,
+    )
+
+
+def a_joined(loan: ApprovedLoan, policy: MasterPolicy, cover_id: str, on: date) -> InsuredEntry:
+    cover = TERMS.cover(cover_id)
+    made, _ = insured_rules.join(loan, policy, cover, TERMS, on=on, insured_id=an_id(5))
+    return replace(made, state=EntryState.IN_FORCE)
 
 
 def a_loan(number: int = 2, *, principal_fen: int = 5_000_000) -> ApprovedLoan:
@@ -89,9 +108,7 @@ def a_standing(
     cover_id: str = "accident",
 ) -> Standing:
     policy = a_policy(cover_id, from_date)
-    entry = policy_rules.join(
-        a_loan(number), policy, TERMS.cover(cover_id), on=OPENED, insured_id=an_id(number + 100)
-    )
+    entry = a_joined(a_loan(number), policy, cover_id, OPENED)
     return Standing(entry, INSURER, REF, BANK, VILLAGE, loan_open, approved_on)
 
 
@@ -141,9 +158,7 @@ def test_a_loan_joins_with_its_principal_as_the_sum_insured_and_a_years_premium(
 
 
 def test_cover_begins_when_the_loan_is_approved_or_the_term_does_whichever_is_later() -> None:
-    joined = policy_rules.join(
-        a_loan(), a_policy(), TERMS.cover("accident"), on=date(2021, 3, 1), insured_id=an_id(5)
-    )
+    joined = a_joined(a_loan(), a_policy(), "accident", date(2021, 3, 1))
     ahead = a_standing(from_date=date(2021, 6, 1)).entry
 
     assert joined.from_date == date(2021, 3, 1)
@@ -154,7 +169,6 @@ def test_cover_begins_when_the_loan_is_approved_or_the_term_does_whichever_is_la
     ("cover_id", "reason"),
     [
         ("nothing", "COVER_UNKNOWN"),
-        ("crop", "SUM_INSURED_MISSING"),
         ("undecided", "PROGRAMME_VALUE_OPEN"),
         ("later", "COVER_NOT_OFFERED"),
     ],
@@ -173,15 +187,15 @@ def test_a_term_that_ends_before_it_starts_is_refused_by_field() -> None:
     assert refusal.value.violations[0].field == "until_date"
 
 
-def test_a_sweep_that_needs_the_lenders_word_is_refused_before_any_claim() -> None:
+def test_a_sweep_in_difficulty_only_goes_to_the_loans_whose_lender_confirmed_it() -> None:
     pack = PACK.replace("sweep_trigger: always", "sweep_trigger: repayment_difficulty")
     terms = a_catalogue(pack).terms(COUNTY, REF)
+    hard, easy = AssignedLoan(an_id(1), BANK, in_difficulty=True), AssignedLoan(an_id(2), BANK)
 
-    with pytest.raises(Refused) as refusal:
-        policy_rules.check_policy(a_policy(), terms)
-    policy_rules.check_policy(a_policy("medical"), terms)
+    policy_rules.check_policy(a_policy(), terms)
 
-    assert reason_of(refusal) == "SWEEP_TRIGGER_NOT_DECIDABLE"
+    assert payout_rules.payee_groups(terms, "accident", [easy], PARTIES) == ()
+    assert payout_rules.payee_groups(terms, "accident", [easy, hard], PARTIES) == ((an_id(1),),)
 
 
 # --- claims ---------------------------------------------------------------------------------------

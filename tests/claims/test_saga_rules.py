@@ -64,9 +64,9 @@ def silent(payout: Payout, place: int) -> Payout:
     return payments.fall_silent(payout, instruction_id, REGISTERED, new_id())
 
 
-def reason_of(payout: Payout, said: Said, place: int, **values: int) -> str:
+def reason_of(payout: Payout, said: Said, place: int) -> str:
     with pytest.raises(LiandongError) as refusal:
-        say(payout, said, place, **values)
+        say(payout, said, place)
     return refusal.value.reason
 
 

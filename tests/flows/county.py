@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 from google.protobuf.message import Message
 from google.type.date_pb2 import Date
-from liandong.claims.v1 import claims_pb2
+from liandong.claims.v1 import claims_pb2, policies_pb2
 from liandong.common.v1 import operator_pb2
 from liandong.credit.v1 import credit_pb2
 from liandong.funds.v1 import funds_pb2
@@ -26,6 +26,7 @@ from deploy.nats import topology
 from services.claims import events_in as claims_in
 from services.claims import reports as claims_reports
 from services.claims.servicer import ClaimsServicer
+from services.claims.servicer.policies_service import PoliciesServicer
 from services.claims.servicer.saga import PayoutsServicer
 from services.credit import events_in as credit_in
 from services.credit import jobs as credit_jobs
@@ -243,6 +244,16 @@ class County:
         request = households_pb2.RegisterAreasRequest(areas=areas)
         await self.ask("households", "RegisterAreas", request, role="county_centre")
         await self.pay_into_fund(fund_fen)
+        agreement = policies_pb2.RecordAgreementRequest(
+            insurer_id=self.party("insurer"),
+            programme_id=self.programme_id,
+            bank_ids=[self.party("lender")],
+            signed_on=day(OPENED),
+            from_date=day(OPENED),
+            until_date=day(OPENED + timedelta(days=364)),
+            document="sha256:ag",
+        )
+        await self.ask("claims", "RecordAgreement", agreement, role="county_centre")
         for cover_id in ("personal_accident", "natural_disaster"):
             policy = claims_pb2.IssueMasterPolicyRequest(
                 insurer_id=self.party("insurer"),
@@ -476,6 +487,7 @@ async def a_county(schema: MakeSchema) -> County:
         "claims": {
             "ClaimsService": ClaimsServicer(made["claims"].db, catalogue),
             "PayoutsService": PayoutsServicer(made["claims"].db, catalogue),
+            "PoliciesService": PoliciesServicer(made["claims"].db, catalogue),
         },
         "funds": {"FundsService": FundsServicer(made["funds"].db, catalogue)},
     }

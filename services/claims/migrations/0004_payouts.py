@@ -3,7 +3,7 @@
 from services.kernel.migrations import tables_0001
 
 revision = "claims_0004"
-down_revision = "claims_0002"
+down_revision = "claims_0003"
 branch_labels = None
 depends_on = None
 

@@ -11,7 +11,7 @@ from services.claims.model import PaymentMessage, Quote
 from services.claims.operations import payouts
 from services.claims.operations.shared import actor_of, days_of
 from services.claims.rules import payouts as rules
-from services.claims.store import assignments, policies
+from services.claims.store import assignments, insured
 from services.claims.store import payments as store
 from services.kernel import business_day, ids
 from services.kernel.caller import Caller
@@ -82,7 +82,7 @@ async def quote(
 ) -> Quote:
     """What each payee would get of an amount on a day; nothing is booked."""
     asked = (household_id, cover_id)
-    standings = (await policies.standings(session, county_code, [asked])).get(asked, [])
+    standings = (await insured.standings(session, county_code, [asked])).get(asked, [])
     if not standings:
         raise Refused(
             "NOT_INSURED", f"{household_id} has no cover {cover_id}", message_zh="该户未投保此险种"

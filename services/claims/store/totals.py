@@ -22,7 +22,11 @@ SELECT (SELECT count(*) FROM household WHERE county_code = $1) AS households_cou
        (SELECT coalesce(sum(amount_fen), 0)::bigint FROM instruction
         WHERE county_code = $1 AND state = 'unknown') AS suspense_fen,
        (SELECT coalesce(sum(confirmed_fen), 0)::bigint FROM instruction
-        WHERE county_code = $1 AND state = 'confirmed') AS confirmed_fen
+        WHERE county_code = $1 AND state = 'confirmed') AS confirmed_fen,
+       (SELECT coalesce(sum(amount_fen), 0)::bigint FROM premium_charge
+        WHERE county_code = $1) AS premium_fen,
+       (SELECT coalesce(sum(amount_fen), 0)::bigint FROM premium_payment
+        WHERE county_code = $1) AS premium_paid_fen
 FROM payout WHERE county_code = $1
 """
 
@@ -61,17 +65,21 @@ WITH sides AS (
         FROM instruction WHERE county_code = $1 AND state = 'confirmed'
         UNION ALL
         SELECT insurer_id, paid_fen FROM receivable WHERE county_code = $1
-    ) AS cash GROUP BY insurer_id
+        UNION ALL
+        SELECT insurer_id, amount_fen FROM premium_payment WHERE county_code = $1
+    ) AS moved GROUP BY insurer_id
     UNION ALL
     SELECT 'payout_receivable', receivable_id::text, amount_fen - paid_fen
     FROM receivable WHERE county_code = $1
     UNION ALL
-    SELECT 'premium_receivable', premium_payer_id, sum(premium_fen)
-    FROM insured WHERE county_code = $1 GROUP BY premium_payer_id
+    SELECT 'premium_receivable', payer_id, sum(amount) FROM (
+        SELECT payer_id, amount_fen AS amount FROM premium_charge WHERE county_code = $1
+        UNION ALL
+        SELECT payer_id, -amount_fen FROM premium_payment WHERE county_code = $1
+    ) AS owed GROUP BY payer_id
     UNION ALL
-    SELECT 'premium_income', p.insurer_id, -sum(i.premium_fen)
-    FROM insured AS i JOIN master_policy AS p USING (county_code, policy_id)
-    WHERE county_code = $1 GROUP BY p.insurer_id
+    SELECT 'premium_income', insurer_id, -sum(amount_fen)
+    FROM premium_charge WHERE county_code = $1 GROUP BY insurer_id
 )
 SELECT (coalesce(sum(abs(coalesce(s.balance, 0) - coalesce(e.balance, 0))), 0) + (
            SELECT coalesce(sum(abs(p.amount_fen - coalesce(t.amount, 0) - p.household_fen)), 0)
