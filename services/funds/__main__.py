@@ -6,6 +6,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.funds import reports
 from services.funds.events_in import handlers
+from services.funds.operations import accounts
 from services.funds.servicer.everything import PROTO_SERVICES, Doors, add_to_server
 from services.funds.settings import FundsSettings
 from services.kernel import chassis, process, telemetry
@@ -15,13 +16,13 @@ from services.kernel.settings import PlatformSettings
 from services.programmes.loader import load
 
 
-async def close_day(_session: AsyncSession, _county_code: str, _day: date) -> None:
-    """Nothing of funds ends with a day yet: cover and debts have no term in the programmes."""
-
-
 async def serve(settings: FundsSettings, platform: PlatformSettings) -> None:
     """Run the service until cancelled; a wrong pack ends it with the path of the key."""
     catalogue = load(platform.programme_folders())
+
+    async def close_day(session: AsyncSession, county_code: str, day: date) -> None:
+        await accounts.close_day(session, catalogue, county_code, day)
+
     service = Service(
         noun="funds",
         proto_service=PROTO_SERVICES,
