@@ -1,12 +1,8 @@
 """Start the funds service: the only module that builds things."""
 
-from datetime import date
-
-from sqlmodel.ext.asyncio.session import AsyncSession
-
 from services.funds import reports
 from services.funds.events_in import handlers
-from services.funds.operations import accounts
+from services.funds.jobs import close_day
 from services.funds.servicer.everything import PROTO_SERVICES, Doors, add_to_server
 from services.funds.settings import FundsSettings
 from services.kernel import chassis, process, telemetry
@@ -19,17 +15,13 @@ from services.programmes.loader import load
 async def serve(settings: FundsSettings, platform: PlatformSettings) -> None:
     """Run the service until cancelled; a wrong pack ends it with the path of the key."""
     catalogue = load(platform.programme_folders())
-
-    async def close_day(session: AsyncSession, county_code: str, day: date) -> None:
-        await accounts.close_day(session, catalogue, county_code, day)
-
     service = Service(
         noun="funds",
         proto_service=PROTO_SERVICES,
         add_to_server=add_to_server,
         servicer=lambda db: Doors(db, catalogue),
         handlers=handlers(catalogue),
-        books=Books(totals=reports.totals, close_day=close_day),
+        books=Books(totals=reports.totals, close_day=close_day(catalogue)),
     )
     await chassis.run(service, settings, platform)
 

@@ -193,7 +193,7 @@ async def test_a_transfer_by_anybody_but_the_finance_bureau_is_refused(
 async def test_two_persons_stand_behind_an_order_and_it_is_decided_once(county: County) -> None:
     fund_id = await county.fund(fen=100)
     lines = [{"from_custodian_id": "", "to_custodian_id": "bank-a", "amount_fen": 40}]
-    ask = {"fund_id": fund_id, "lines": lines, "value_date": county.today}
+    ask: dict[str, Any] = {"fund_id": fund_id, "lines": lines, "value_date": county.today}
     order = (await county.ask("ProposeTransfer", **ask)).order
 
     with pytest.raises(Refused, match="SAME_PERSON"):
@@ -216,7 +216,7 @@ async def test_two_persons_stand_behind_an_order_and_it_is_decided_once(county: 
 async def test_more_than_a_sub_account_holds_never_leaves_it(county: County) -> None:
     fund_id = await county.fund(fen=100)
     lines = [{"from_custodian_id": "", "to_custodian_id": "bank-a", "amount_fen": 60}]
-    ask = {"fund_id": fund_id, "lines": lines, "value_date": county.today}
+    ask: dict[str, Any] = {"fund_id": fund_id, "lines": lines, "value_date": county.today}
     first, second = [(await county.ask("ProposeTransfer", **ask)).order for _ in range(2)]
 
     await county.decide(first)
@@ -389,7 +389,7 @@ async def test_a_villages_fund_is_held_against_its_loans(county: County) -> None
 
     assert (found.village_loans_fen, found.min_fen, found.max_fen) == (86_000, 2_580, 4_300)
     assert not found.within
-    due = {"fund_id": fund_id, "source": "helper", "due_on": county.today}
+    due: dict[str, Any] = {"fund_id": fund_id, "source": "helper", "due_on": county.today}
     with pytest.raises(Refused, match="VILLAGE_FUND_OUT_OF_BOUNDS"):
         await county.ask("RecordContributionDue", amount_fen=1_801, **due)
     with pytest.raises(Refused, match="VILLAGE_FUND_OUT_OF_BOUNDS"):
@@ -420,7 +420,7 @@ async def test_a_mixed_pool_has_exactly_its_mix_and_a_cap(county: County) -> Non
 
 async def test_what_an_insurers_pool_lacks_becomes_due_once(county: County) -> None:
     pool = await county.fund("insurer_pool", fen=30)
-    ask = {"fund_id": pool, "expected_lending_fen": 10_000, "due_on": county.today}
+    ask: dict[str, Any] = {"fund_id": pool, "expected_lending_fen": 10_000, "due_on": county.today}
 
     first = await county.ask("SizeInsurerPool", **ask)
     second = await county.ask("SizeInsurerPool", **ask)
@@ -433,7 +433,7 @@ async def test_a_deficit_is_paid_as_far_as_the_pool_goes(county: County) -> None
     pool = await county.fund("insurer_stabilisation", scope_id=INSURER, fen=400)
     line_id = await county.line_result(700, 1_200)
     good = await county.line_result(700, 600)
-    ask = {"fund_id": pool, "value_date": county.today}
+    ask: dict[str, Any] = {"fund_id": pool, "value_date": county.today}
 
     with pytest.raises(Refused, match="NO_DEFICIT"):
         await county.ask("ProposeStabilisation", line_id=good, **ask)
@@ -459,7 +459,7 @@ async def test_a_deficit_is_paid_as_far_as_the_pool_goes(county: County) -> None
 
 async def test_a_guarantors_line_is_used_by_its_part_of_the_cover(county: County) -> None:
     await county.fund(fen=100_000)
-    ask = {"programme_id": PROGRAMME, "line_fen": 1_000, "from_date": county.today}
+    ask: dict[str, Any] = {"programme_id": PROGRAMME, "line_fen": 1_000, "from_date": county.today}
     with pytest.raises(Invalid, match="PARTY_NOT_IN_PROGRAMME"):
         await county.ask("ProposeFacility", party="nobody", **ask)
     await county.decide((await county.ask("ProposeFacility", party="guarantee", **ask)).order)
@@ -482,7 +482,12 @@ async def test_a_fee_is_worked_out_approved_and_paid_by_three_persons(county: Co
     await county.lend(123_456, lender="bank-a", covered=False)
     await county.lend(500, lender="bank-b", covered=False)
     bank = county.caller("bank", of="bank-a")
-    ask = {"programme_id": PROGRAMME, "kind": 1, "from_date": PAST, "until_date": county.today}
+    ask: dict[str, Any] = {
+        "programme_id": PROGRAMME,
+        "kind": 1,
+        "from_date": PAST,
+        "until_date": county.today,
+    }
 
     claim = (await county.ask("FileFeeClaim", bank, **ask)).claim
     assert (claim.disbursed_fen, claim.amount_fen) == (123_456, 1_235)
@@ -501,7 +506,7 @@ async def test_a_fee_is_worked_out_approved_and_paid_by_three_persons(county: Co
     assert (paid.state, paid.paid_by) == (3, "fin-1-p2")
 
     centre = county.caller("county_centre")
-    data = {**ask, "kind": 2, "households": 1_250}
+    data: dict[str, Any] = {**ask, "kind": 2, "households": 1_250}
     with pytest.raises(Invalid, match="EVIDENCE_NEEDED"):
         await county.ask("FileFeeClaim", centre, **data)
     collected = (await county.ask("FileFeeClaim", centre, evidence=["sha256:ab"], **data)).claim

@@ -365,7 +365,7 @@ async def fee_subsidy(county: County, case: Case) -> Answer:
     given = case["inputs"]
     await county.open(funds={}, covers=())
     await county.take_over({"bank": given["disbursed_fen"]}, "microcredit")
-    ask = {"programme_id": county.programme_id, "from_date": county.today}
+    ask: dict[str, Any] = {"programme_id": county.programme_id, "from_date": county.today}
     ask["until_date"] = county.today
     lending = await county.ask("funds.FileFeeClaim", "bank", kind=1, **ask)
     files = await county.ask(
