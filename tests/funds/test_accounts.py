@@ -439,6 +439,9 @@ async def test_a_deficit_is_paid_as_far_as_the_pool_goes(county: County) -> None
         await county.ask("ProposeStabilisation", line_id=good, **ask)
     with pytest.raises(NotFound, match="LINE_UNKNOWN"):
         await county.ask("ProposeStabilisation", line_id="none", **ask)
+    foreign = await county.line_result(1, 2, programme="other@1")
+    with pytest.raises(Refused, match="ANOTHER_PROGRAMME"):
+        await county.ask("ProposeStabilisation", line_id=foreign, **ask)
     order = (await county.ask("ProposeStabilisation", line_id=line_id, **ask)).order
     await county.decide(order)
     with pytest.raises(Refused, match="FUND_EMPTY"):
@@ -449,7 +452,11 @@ async def test_a_deficit_is_paid_as_far_as_the_pool_goes(county: County) -> None
         await county.ask("ProposeStabilisation", line_id=line_id, **ask)
 
     results = (await county.ask("ListLineResults")).results
-    assert {each.line_id: each.compensated_fen for each in results} == {line_id: 500, good: 0}
+    assert {each.line_id: each.compensated_fen for each in results} == {
+        line_id: 500,
+        good: 0,
+        foreign: 0,
+    }
     totals = await in_order(county)
     assert (totals["funds.balance_fen"], totals["funds.stabilised_fen"]) == (200, 500)
 
@@ -568,6 +575,15 @@ async def test_a_statement_and_any_past_balance_come_from_the_journal(county: Co
     assert await balance(recorded_time=instant) == 700
     assert await balance(custodian_id="bank-a") == 50
     assert await balance(value_date=PAST - timedelta(days=1)) == 0
+    bank = county.caller("bank", of="bank-a")
+    days = {"from_date": PAST, "until_date": county.today}
+    own = await county.ask("ListFundEntries", bank, fund_id=fund_id, custodian_id="bank-a", **days)
+    assert [each.amount_fen for each in own.entries] == [50]
+    for other in ("", "bank-b"):
+        with pytest.raises(Denied, match="ACCOUNT_NOT_YOURS"):
+            await county.ask("ListFundEntries", bank, fund_id=fund_id, custodian_id=other, **days)
+        with pytest.raises(Denied, match="ACCOUNT_NOT_YOURS"):
+            await county.ask("GetFundBalance", bank, fund_id=fund_id, custodian_id=other)
 
 
 async def test_the_register_adds_up_over_all_counties_for_those_above_them(

@@ -22,7 +22,7 @@ from services.funds.store import accounts_lending as lending
 from services.funds.store import funds as fund_store
 from services.kernel import business_day, ids
 from services.kernel.caller import Caller, require_role
-from services.kernel.errors import NotFound, Refused, invalid_field
+from services.kernel.errors import Denied, NotFound, Refused, invalid_field
 from services.kernel.money import Fen
 from services.programmes import leverage
 from services.programmes.leverage import PoolMix, VillageFund
@@ -393,6 +393,7 @@ async def statement(
 ) -> Statement:
     """The book of a fund or of one sub-account by value date."""
     _require_reader(caller, county_code)
+    require_own_account(caller, custodian_id)
     await _fund(session, county_code, fund_id)
     first, last = between
     if last < first:
@@ -424,15 +425,18 @@ async def balance_at(
     county_code: str,
     fund_id: UUID,
     *,
+    custodian_id: str,
     value_date: date | None,
     recorded: datetime | None,
 ) -> Mapping[str, int]:
     """By sub-account, what a fund held at a past moment."""
     _require_reader(caller, county_code)
+    require_own_account(caller, custodian_id)
     await _fund(session, county_code, fund_id)
-    return await books.balances_at(
+    held = await books.balances_at(
         session, county_code, fund_id, value_date=value_date, recorded=recorded
     )
+    return {bank: fen for bank, fen in held.items() if not custodian_id or bank == custodian_id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,14 +460,30 @@ async def register(
     require_role(caller, reports.OVERSEERS if county_code == ALL_COUNTIES else reports.READERS)
     caller.require_area(county_code)
     rows = await books.register(session, county_code, after=after, limit=limit)
+    accounts = await fund_store.accounts_of(session, rows)
+    if caller.role not in reports.OVERSEERS:
+        accounts = {
+            fund_id: tuple(each for each in held if each[0] == caller.institution_id)
+            for fund_id, held in accounts.items()
+        }
     return Register(
         rows,
-        await fund_store.accounts_of(session, rows),
+        accounts,
         await books.register_totals(session, county_code),
     )
 
 
 # --- shared ---------------------------------------------------------------------------------------
+
+
+def require_own_account(caller: Caller, custodian_id: str) -> None:
+    """Whoever does not oversee reads the book of its own sub-account only."""
+    if caller.role not in reports.OVERSEERS and custodian_id != caller.institution_id:
+        raise Denied(
+            "ACCOUNT_NOT_YOURS",
+            f"{caller.institution_id} keeps its own sub-account and sees no other",
+            message_zh="仅可查看本机构账户",
+        )
 
 
 def _require_reader(caller: Caller, county_code: str) -> None:

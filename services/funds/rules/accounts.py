@@ -130,7 +130,7 @@ def check_source(terms: FundTerms | None, source: str) -> None:
 def check_custodian(fund: Fund, custodian_id: str, banks: Sequence[str]) -> None:
     """A bank that lends under the programme."""
     if custodian_id and custodian_id not in (*banks, *(name for name, _ in fund.accounts)):
-        rule = f"must be one of {', '.join(banks)}"
+        rule = f"must be one of {', '.join(banks)}" if banks else "the fund is kept in one account"
         raise invalid_field(
             "CUSTODIAN_UNKNOWN", "custodian_id", custodian_id, rule, "非本方案托管银行"
         )

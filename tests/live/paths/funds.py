@@ -11,6 +11,7 @@ from services.kernel.status import reason_of
 from services.programmes.schema.fund import SharingModel
 from services.programmes.schema.values import known
 from tests.live.county import FUND_FEN, County, Wish
+from tests.live.folder import OPERATOR
 from tests.live.paths.loans import (
     ENTITY,
     WANGCANG_COVERS,
@@ -278,6 +279,10 @@ async def allocate(county: County, case: Case) -> Answer:
         "funds.DecideFundOrder", "finance", post=2, order_id=asked.order.order_id, approve=True
     )
     register = await county.ask("funds.ListFundRegister", "finance")
+    province = await county.platform.call(
+        "funds.ListFundRegister", OPERATOR, {"county_code": "000000", "page_size": 500}
+    )
+    must(any(each.fund_id == fund_id for each in province.funds), "the province knows no such fund")
     held = {each.custodian_id: each.balance_fen for each in register.funds[0].accounts}
     return {
         "amounts_fen": {party: held[county.institution(short)] for party, short in names.items()}
