@@ -18,6 +18,7 @@ from services.funds.model import (
     Recovered,
     Statement,
 )
+from services.funds.operations import accounts_lending as lending
 from services.funds.operations import cases, cover, shared
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
@@ -90,6 +91,7 @@ def _recovered(event: Incoming[claims.PayoutSettled]) -> list[Recovered]:
 
 async def _released(session: AsyncSession, events: Sequence[Incoming[Any]]) -> None:
     """A loan was refused or settled: its cover, if it had any, goes back."""
+    await lending.nothing_owed(session, events)
     await cover.release_covers(session, _loans(events), await _days(session, events))
 
 
@@ -101,6 +103,7 @@ async def _loan_overdue(
 
 async def _loan_repaid(session: AsyncSession, events: Sequence[Incoming[loans.LoanRepaid]]) -> None:
     payments = [_payment(event, event.message, payout_id="") for event in events]
+    await lending.loan_repaid(session, events)
     await cover.keep_payments(session, payments)
 
 
@@ -112,6 +115,7 @@ async def _payout_allocated(
         for event in events
         for part in event.message.parts
     ]
+    await lending.payout_allocated(session, events)
     await cover.keep_payments(session, payments)
 
 
@@ -119,10 +123,12 @@ async def _payout_allocation_reversed(
     session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocationReversed]]
 ) -> None:
     for event in events:
+        county_code, payout_id = event.envelope.county_code, event.message.payout_id
+        await lending.payout_undone(session, county_code, payout_id)
         await cover.undo_payout(
             session,
-            event.envelope.county_code,
-            event.message.payout_id,
+            county_code,
+            payout_id,
             event_id=event.envelope.event_id,
             on=event.envelope.day,
         )
@@ -162,10 +168,21 @@ def handlers(catalogue: Catalogue) -> Handlers:
     async def loan_disbursed(
         session: AsyncSession, events: Sequence[Incoming[loans.LoanDisbursed]]
     ) -> None:
+        await lending.loan_disbursed(session, events)
         on = await _days(session, events)
         await cover.mark_disbursed(session, catalogue, _loans(events), on)
 
     return {
+        "liandong.loans.v1.loan_applied": Handler(loans.LoanApplied, lending.loan_applied),
+        "liandong.loans.v1.loan_drawn": Handler(loans.LoanDrawn, lending.loan_drawn),
+        "liandong.loans.v1.loan_opened": Handler(loans.LoanOpened, lending.loan_opened),
+        "liandong.loans.v1.loan_renewed": Handler(loans.LoanRenewed, lending.loan_renewed),
+        "liandong.loans.v1.repayment_reversed": Handler(
+            loans.RepaymentReversed, lending.owed_again
+        ),
+        "liandong.loans.v1.loan_reopened": Handler(loans.LoanReopened, lending.owed_again),
+        "liandong.loans.v1.loan_written_off": Handler(loans.LoanWrittenOff, lending.nothing_owed),
+        "liandong.claims.v1.line_result": Handler(claims.LineResult, lending.line_result),
         "liandong.loans.v1.cover_requested": Handler(loans.CoverRequested, cover_requested),
         "liandong.loans.v1.loan_refused": Handler(loans.LoanRefused, _released),
         "liandong.loans.v1.loan_disbursed": Handler(loans.LoanDisbursed, loan_disbursed),

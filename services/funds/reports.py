@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.funds.model import CaseFile, CaseState, Fund
+from services.funds.store import accounts_books as books_store
 from services.funds.store import cases as case_store
 from services.funds.store import funds as fund_store
 from services.funds.store import totals as totals_store
@@ -121,4 +122,5 @@ async def list_cases(
 async def totals(session: AsyncSession, county_code: str) -> Mapping[str, int]:
     """The control totals by name."""
     found = await totals_store.totals(session, county_code)
+    found |= await books_store.totals(session, county_code)
     return {f"funds.{name}": value for name, value in found.items()}

@@ -16,14 +16,17 @@ from services.funds.model import (
     CoverState,
     Decision,
     Filing,
+    Fund,
     Key,
     Recovered,
     Recovery,
 )
 from services.funds.operations.cover import release_one
-from services.funds.operations.shared import Leverage, Work, cash, pay_debts
+from services.funds.operations.shared import Leverage, Work, cash_moves, pay_debts
 from services.funds.rules import cases as case_rules
 from services.funds.rules import money as money_rules
+from services.funds.rules.accounts import pots
+from services.funds.store import accounts_lending as lending_store
 from services.funds.store import cases as case_store
 from services.funds.store import cover as cover_store
 from services.funds.store import funds as fund_store
@@ -102,6 +105,8 @@ class _Table:
     paid_since: dict[UUID, Amounts]
     today: date
     person_id: str
+    owners: Mapping[UUID, str]
+    """By loan whose it is: the margin of that one pays."""
     shared: list[CaseFile] = field(default_factory=list)
     released: list[Cover] = field(default_factory=list)
 
@@ -124,7 +129,8 @@ async def decide_cases(
     covers = await cover_store.lock_covers(session, loans)
     work = Work(await fund_store.lock_funds(session, [county_code]))
     paid_since = await case_store.paid_since_filing(session, keys)
-    table = _Table(work, cases, covers, paid_since, today, person_id)
+    owners = await lending_store.borrowers_of(session, loans)
+    table = _Table(work, cases, covers, paid_since, today, person_id, owners)
     balances = {fund_id: fund.balance_fen for fund_id, fund in work.funds.items()}
     outcomes = [_decided(catalogue, table, decision) for decision in decisions]
     _ask_for_top_ups(Leverage(catalogue), work, balances, today)
@@ -161,16 +167,21 @@ def _compensate(catalogue: Catalogue, table: _Table, case: Case, reason: str) ->
         case,
         model=_model_of(catalogue, county_code, case.programme, case.model_id),
         paid_since=table.paid_since.get(case.case_id, Amounts(Fen(0), Fen(0))),
-        funds=work.of(county_code, split_ref(case.programme)[0]),
+        funds=pots(
+            work.of(county_code, split_ref(case.programme)[0]),
+            area_code=cover.area_code,
+            owner_id=table.owners.get(case.loan_id, ""),
+        ),
         parties=catalogue.parties(county_code, case.programme),
         reason=reason,
         person_id=table.person_id,
         today=today,
     )
     case_file = compensation.case_file
+    before = {fund.fund_id: work.funds[fund.fund_id] for fund in compensation.funds}
     for fund in compensation.funds:
         work.put(fund)
-    work.entries.append(_compensation_entry(case_file, today))
+    work.entries.append(_compensation_entry(case_file, before, work.funds, today))
     work.events.append(events_out.compensation_paid(case_file, today))
     work.events += [events_out.fund_suspended(fund, today) for fund in compensation.suspended]
     released = release_one(work, cover, CoverState.COMPENSATED, today)
@@ -179,7 +190,9 @@ def _compensate(catalogue: Catalogue, table: _Table, case: Case, reason: str) ->
     return case_file
 
 
-def _compensation_entry(case_file: CaseFile, on: date) -> Entry:
+def _compensation_entry(
+    case_file: CaseFile, before: Mapping[UUID, Fund], after: Mapping[UUID, Fund], on: date
+) -> Entry:
     case = case_file.case
     expense = Account("compensation_expense", str(case.case_id))
     moved: list[Transfer] = []
@@ -189,7 +202,7 @@ def _compensation_entry(case_file: CaseFile, on: date) -> Entry:
             moved.append(Transfer(expense, own, part.amount_fen))
             continue
         if part.fund_id is not None:
-            moved.append(Transfer(expense, cash(part.fund_id), part.paid_fen))
+            moved += cash_moves(before[part.fund_id], after[part.fund_id], expense)
         debtor = str(part.fund_id) if part.fund_id else part.institution_id
         moved.append(Transfer(expense, Account("share_payable", debtor), part.owed_fen))
     return Entry(case.county_code, "compensation", str(case.case_id), on, on, tuple(moved))
@@ -274,9 +287,10 @@ def _book_recovery(work: Work, case_file: CaseFile, recovery: Recovery) -> None:
     for position, amount in recovery.shares:
         part = by_position[position]
         if part.fund_id is not None:
-            work.put(money_rules.receive(work.funds[part.fund_id], amount))
+            fund = work.funds[part.fund_id]
+            work.put(money_rules.receive(fund, amount, case.lender_id))
             income = Account("recoveries", str(case.case_id))
-            moved.append(Transfer(cash(part.fund_id), income, amount))
+            moved += cash_moves(fund, work.funds[part.fund_id], income)
         else:
             kept = "lender_recovery" if part.own_loss else "recovery_payable"
             moved.append(Transfer(held, Account(kept, part.institution_id), amount))

@@ -11,6 +11,7 @@ from services.funds import events_out
 from services.funds.model import Amounts, Cover, CoverState, Key, LoanPayment, Statement
 from services.funds.operations.shared import Leverage, Work
 from services.funds.rules import cover as cover_rules
+from services.funds.rules.accounts import pots
 from services.funds.store import cover as cover_store
 from services.funds.store import funds as fund_store
 from services.kernel.errors import LiandongError
@@ -58,7 +59,7 @@ def _reserve_one(
         terms = catalogue.terms(cover.county_code, cover.programme)
         model = cover_rules.sharing_model(terms, cover.borrower_class)
         programme_id = split_ref(cover.programme)[0]
-        funds = work.of(cover.county_code, programme_id)
+        funds = pots(work.of(cover.county_code, programme_id), area_code=cover.area_code)
         fund = cover_rules.backing_fund(model, funds) if model else None
         if model is None or fund is None:
             return cover_rules.refuse(cover, "NO_FUND")

@@ -19,6 +19,7 @@ from services.funds.model import (
     FundState,
     Part,
 )
+from services.funds.rules.accounts import pay_out, reach
 from services.kernel.errors import Denied, Refused, invalid_field
 from services.kernel.money import Fen
 from services.programmes.schema.fund import SharingModel
@@ -217,7 +218,7 @@ def compensate(
     """
     loss = loss_now(case, model, paid_since)
     by_kind = {fund.kind: fund for fund in funds}
-    balances = {kind: fund.balance_fen for kind, fund in by_kind.items()}
+    balances = {kind: reach(fund, case.lender_id) for kind, fund in by_kind.items()}
     shared = share_loss_by(model, loss, balances_fen=balances, cause=case.cause)
     lines = list(shared.allocations)
     if shared.uncovered_fen:
@@ -278,11 +279,10 @@ def _bear(
                 facts={"party": line.party},
             )
         return part, None
-    pays = Fen(min(fund.balance_fen, line.amount_fen))
+    pays = Fen(min(reach(fund, case.lender_id), line.amount_fen))
     owed = Fen(fund.owed_fen + line.amount_fen - pays)
     after = replace(
-        fund,
-        balance_fen=Fen(fund.balance_fen - pays),
+        pay_out(fund, pays, case.lender_id),
         owed_fen=owed,
         state=FundState.SUSPENDED if owed else fund.state,
         version=fund.version + (1 if owed and fund.state is FundState.OPEN else 0),

@@ -40,7 +40,9 @@ WITH side AS (
 ), difference AS (
     SELECT f.balance_fen - coalesce(b.amount, 0) AS amount
     FROM fund AS f
-    LEFT JOIN book AS b ON b.account = 'fund_cash' AND b.owner = f.fund_id::text
+    -- The owner of a sub-account begins with its fund.
+    LEFT JOIN (SELECT left(owner, 36) AS fund_id, sum(amount) AS amount FROM book
+               WHERE account = 'fund_cash' GROUP BY 1) AS b ON b.fund_id = f.fund_id::text
     WHERE f.county_code = $1
     UNION ALL
     SELECT f.covered_fen - coalesce((SELECT sum(c.principal_fen) FROM cover AS c
