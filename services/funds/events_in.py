@@ -20,6 +20,7 @@ from services.funds.model import (
     Source,
     Statement,
 )
+from services.funds.operations import accounts_lending as lending
 from services.funds.operations import cover, recoveries, shared
 from services.kernel import wire
 from services.kernel.inbox import Handler, Handlers, Incoming
@@ -156,6 +157,7 @@ def _recovered(event: Incoming[claims.PayoutSettled]) -> list[Recovered]:
 
 async def _released(session: AsyncSession, events: Sequence[Incoming[Any]]) -> None:
     """A loan was refused or settled: its cover, if it had any, goes back."""
+    await lending.nothing_owed(session, events)
     await cover.release_covers(session, _loans(events), await _days(session, events))
 
 
@@ -167,6 +169,7 @@ async def _loan_overdue(
 
 async def _loan_repaid(session: AsyncSession, events: Sequence[Incoming[loans.LoanRepaid]]) -> None:
     payments = [_payment(event, event.message, payout_id="") for event in events]
+    await lending.loan_repaid(session, events)
     await cover.keep_payments(session, payments)
     # What a recovery here had brought about was shared when it was recorded.
     back = [
@@ -180,6 +183,7 @@ async def _loan_repaid(session: AsyncSession, events: Sequence[Incoming[loans.Lo
 async def _repayment_reversed(
     session: AsyncSession, events: Sequence[Incoming[loans.RepaymentReversed]]
 ) -> None:
+    await lending.owed_again(session, events)
     await cover.keep_payments(session, [_undone(event) for event in events])
     undone = [
         (
@@ -204,6 +208,13 @@ async def _standing(session: AsyncSession, events: Sequence[Incoming[Any]]) -> N
         key = (event.envelope.county_code, UUID(said.loan_id))
         rows[key] = (*key, bad, tier, written_off)
     await cover.keep_standing(session, list(rows.values()))
+
+
+async def _written_off(
+    session: AsyncSession, events: Sequence[Incoming[loans.LoanWrittenOff]]
+) -> None:
+    await lending.nothing_owed(session, events)
+    await _standing(session, events)
 
 
 def _insured(event: Incoming[claims.HouseholdInsured]) -> Insured:
@@ -250,6 +261,7 @@ async def _payout_allocated(
         for event in events
         for part in event.message.parts
     ]
+    await lending.payout_allocated(session, events)
     await cover.keep_payments(session, payments)
 
 
@@ -257,10 +269,12 @@ async def _payout_allocation_reversed(
     session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocationReversed]]
 ) -> None:
     for event in events:
+        county_code, payout_id = event.envelope.county_code, event.message.payout_id
+        await lending.payout_undone(session, county_code, payout_id)
         await cover.undo_payout(
             session,
-            event.envelope.county_code,
-            event.message.payout_id,
+            county_code,
+            payout_id,
             event_id=event.envelope.event_id,
             on=event.envelope.day,
         )
@@ -316,6 +330,7 @@ def handlers(catalogue: Catalogue) -> Handlers:
     async def loan_disbursed(
         session: AsyncSession, events: Sequence[Incoming[loans.LoanDisbursed]]
     ) -> None:
+        await lending.loan_disbursed(session, events)
         on = await _days(session, events)
         until = {key: _date(event.message, "matures_on") for key, event in _keyed(events)}
         known = {key: day for key, day in until.items() if day is not None}
@@ -325,12 +340,14 @@ def handlers(catalogue: Catalogue) -> Handlers:
         session: AsyncSession, events: Sequence[Incoming[loans.LoanDrawn]]
     ) -> None:
         """A limit that something is drawn on is used: a trip no longer takes its cover."""
+        await lending.loan_drawn(session, events)
         on = await _days(session, events)
         await cover.mark_disbursed(session, catalogue, _loans(events), on)
 
     async def loan_opened(
         session: AsyncSession, events: Sequence[Incoming[loans.LoanOpened]]
     ) -> None:
+        await lending.loan_opened(session, events)
         on = await _days(session, events)
         wanted = [_opened(event) for event in events]
         await cover.open_covers(session, catalogue, wanted, on)
@@ -338,6 +355,7 @@ def handlers(catalogue: Catalogue) -> Handlers:
     async def loan_renewed(
         session: AsyncSession, events: Sequence[Incoming[loans.LoanRenewed]]
     ) -> None:
+        await lending.loan_renewed(session, events)
         renewals = [
             cover.Renewal(
                 *key,
@@ -358,6 +376,7 @@ def handlers(catalogue: Catalogue) -> Handlers:
     async def loan_reopened(
         session: AsyncSession, events: Sequence[Incoming[loans.LoanReopened]]
     ) -> None:
+        await lending.owed_again(session, events)
         on = await _days(session, events)
         await cover.reopen_covers(session, catalogue, _loans(events), on)
 
@@ -385,7 +404,9 @@ def handlers(catalogue: Catalogue) -> Handlers:
         "liandong.loans.v1.loan_non_performing": Handler(loans.LoanNonPerforming, _standing),
         "liandong.loans.v1.loan_performing": Handler(loans.LoanPerforming, _standing),
         "liandong.loans.v1.loan_reclassified": Handler(loans.LoanReclassified, _standing),
-        "liandong.loans.v1.loan_written_off": Handler(loans.LoanWrittenOff, _standing),
+        "liandong.loans.v1.loan_written_off": Handler(loans.LoanWrittenOff, _written_off),
+        "liandong.loans.v1.loan_applied": Handler(loans.LoanApplied, lending.loan_applied),
+        "liandong.claims.v1.line_result": Handler(claims.LineResult, lending.line_result),
         "liandong.claims.v1.payout_settled": Handler(claims.PayoutSettled, _payout_settled),
         "liandong.claims.v1.payout_reversed": Handler(claims.PayoutReversed, _payout_reversed),
         "liandong.claims.v1.household_insured": Handler(

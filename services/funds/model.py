@@ -19,6 +19,18 @@ class FundState(StrEnum):
     CLOSED = "closed"
 
 
+class FundClass(StrEnum):
+    """What a fund is for."""
+
+    COMPENSATION = "compensation"
+    VILLAGE_MUTUAL = "village_mutual"
+    VILLAGE_PROJECT = "village_project"
+    MARGIN = "margin"
+    MUTUAL_GUARANTEE = "mutual_guarantee"
+    INSURER_POOL = "insurer_pool"
+    STABILISATION = "stabilisation"
+
+
 class CoverState(StrEnum):
     """Where the cover of one loan is."""
 
@@ -61,11 +73,21 @@ class Fund:
     leverage_reached: bool
     """It refused cover for want of headroom and has not been able to give any since."""
     version: int
+    fund_class: FundClass = FundClass.COMPENSATION
+    scope_id: str = ""
+    """Village, enterprise or insurer that it belongs to; empty for the county's."""
+    accounts: tuple[tuple[str, Fen], ...] = ()
+    """Sub-accounts by custodian bank, once it is divided; the rest of the balance is in none."""
 
     @property
     def key(self) -> Key:
         """County and id."""
         return self.county_code, self.fund_id
+
+    @property
+    def undivided_fen(self) -> Fen:
+        """What lies in no bank's sub-account."""
+        return Fen(self.balance_fen - sum(balance for _, balance in self.accounts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +101,9 @@ class Contribution:
     amount_fen: Fen
     value_date: date
     business_date: date
+    custodian_id: str = ""
+    opening: bool = False
+    """It came in with the books at cut-over."""
 
 
 @dataclass(frozen=True, slots=True)

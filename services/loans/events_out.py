@@ -255,6 +255,7 @@ def loan_opened(loan: Loan, opening_on: date, day: date) -> OutgoingEvent:
         area_code=loan.area_code,
         opening_on=wire.date_to_proto(opening_on),
         matures_on=wire.date_to_proto(loan.matures_on),
+        disbursed_on=wire.date_to_proto(loan.disbursed_on),
     )
     return _of_loan(loan, "liandong.loans.v1.loan_opened", message, day)
 

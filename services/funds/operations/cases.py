@@ -17,14 +17,17 @@ from services.funds.model import (
     CoverState,
     Decision,
     Filing,
+    Fund,
     Insured,
     Key,
 )
 from services.funds.operations.cover import release_one
-from services.funds.operations.shared import Leverage, Work, cash
+from services.funds.operations.shared import Leverage, Work, cash_moves
 from services.funds.rules import cases as case_rules
 from services.funds.rules import steps as steps_rules
+from services.funds.rules.accounts import pots
 from services.funds.rules.steps import Actor, Clauses
+from services.funds.store import accounts_lending as lending_store
 from services.funds.store import cases as case_store
 from services.funds.store import cover as cover_store
 from services.funds.store import funds as fund_store
@@ -142,6 +145,8 @@ class Table:
     paid_since: Mapping[UUID, Amounts]
     today: date
     caller: Caller
+    owners: Mapping[UUID, str]
+    """By loan whose it is: the margin of that one pays."""
     balances: Mapping[UUID, Fen]
     """Of the funds, before anything is paid."""
     shared: list[CaseFile] = field(default_factory=list)
@@ -177,6 +182,7 @@ async def lay(
         paid_since=await case_store.paid_since_filing(session, keys),
         today=today,
         caller=caller,
+        owners=await lending_store.borrowers_of(session, loans),
         balances={fund_id: fund.balance_fen for fund_id, fund in work.funds.items()},
     )
 
@@ -259,7 +265,11 @@ def pay(catalogue: Catalogue, table: Table, case: Case, reason: str) -> CaseFile
         case,
         model=catalogue.terms(county_code, case.programme).sharing_model(case.model_id),
         paid_since=table.paid_since.get(case.case_id, Amounts(Fen(0), Fen(0))),
-        funds=work.of(county_code, split_ref(case.programme)[0]),
+        funds=pots(
+            work.of(county_code, split_ref(case.programme)[0]),
+            area_code=cover.area_code,
+            owner_id=table.owners.get(case.loan_id, str(cover.borrower_id or "")),
+        ),
         parties=catalogue.parties(county_code, case.programme),
         insured=insured,
         reason=reason,
@@ -267,9 +277,10 @@ def pay(catalogue: Catalogue, table: Table, case: Case, reason: str) -> CaseFile
         today=today,
     )
     case_file = compensation.case_file
+    before = {fund.fund_id: work.funds[fund.fund_id] for fund in compensation.funds}
     for fund in compensation.funds:
         work.put(fund)
-    work.entries.append(_compensation_entry(case_file, today))
+    work.entries.append(_compensation_entry(case_file, before, work.funds, today))
     work.events.append(events_out.compensation_paid(case_file, today))
     work.events += [events_out.fund_suspended(fund, today) for fund in compensation.suspended]
     for part in case_file.parts:
@@ -287,7 +298,9 @@ def pay(catalogue: Catalogue, table: Table, case: Case, reason: str) -> CaseFile
     return case_file
 
 
-def _compensation_entry(case_file: CaseFile, on: date) -> Entry:
+def _compensation_entry(
+    case_file: CaseFile, before: Mapping[UUID, Fund], after: Mapping[UUID, Fund], on: date
+) -> Entry:
     case = case_file.case
     expense = Account("compensation_expense", str(case.case_id))
     moved: list[Transfer] = []
@@ -297,7 +310,7 @@ def _compensation_entry(case_file: CaseFile, on: date) -> Entry:
             moved.append(Transfer(expense, own, part.amount_fen))
             continue
         if part.fund_id is not None:
-            moved.append(Transfer(expense, cash(part.fund_id), part.paid_fen))
+            moved += cash_moves(before[part.fund_id], after[part.fund_id], expense)
         debtor = str(part.fund_id) if part.fund_id else part.institution_id
         moved.append(Transfer(expense, Account("share_payable", debtor), part.owed_fen))
     return Entry(case.county_code, "compensation", str(case.case_id), on, on, tuple(moved))

@@ -19,6 +19,7 @@ from services.funds.model import (
 )
 from services.funds.operations.shared import Leverage, Work
 from services.funds.rules import cover as cover_rules
+from services.funds.rules.accounts import pots
 from services.funds.store import cover as cover_store
 from services.funds.store import funds as fund_store
 from services.kernel import business_day
@@ -94,7 +95,7 @@ def _reserve_one(
             product_id=cover.product_id,
             chosen=choices.get((programme_id, cover.product_id), ""),
         )
-        funds = work.of(cover.county_code, programme_id)
+        funds = pots(work.of(cover.county_code, programme_id), area_code=cover.area_code)
         fund = cover_rules.backing_fund(model, funds) if model else None
         if model is None or fund is None:
             return cover_rules.refuse(cover, "NO_FUND")

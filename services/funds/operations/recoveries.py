@@ -20,7 +20,7 @@ from services.funds.model import (
     WriteOff,
 )
 from services.funds.operations.cases import LENDERS, found, step_of
-from services.funds.operations.shared import Work, cash, pay_debts
+from services.funds.operations.shared import Work, cash_moves, pay_debts
 from services.funds.rules import cases as case_rules
 from services.funds.rules import money as money_rules
 from services.funds.rules import recoveries as rules
@@ -145,7 +145,7 @@ def _merged(recovered: Sequence[Recovered], cases: Mapping[Key, Case]) -> list[R
 
 async def record_recovery(
     session: AsyncSession, caller: Caller, county_code: str, collected: Collected
-) -> CaseFile:
+) -> tuple[CaseFile, Recovery]:
     """Share what somebody collected, after its costs; the loan hears of it."""
     require_role(caller, COLLECTORS)
     caller.require_person()
@@ -160,7 +160,7 @@ async def record_recovery(
     rules.check_collected(case, collected, today)
     if rules.left_fen(parts) == 0:
         rules.check_left(case, parts)
-    desk.share(
+    recovery = desk.share(
         Recovery(
             county_code=county_code,
             recovery_id=ids.new_id(),
@@ -178,37 +178,46 @@ async def record_recovery(
         )
     )
     await desk.write(session, {county_code: today})
-    return desk.file(case.case_id)
+    return desk.file(case.case_id), recovery
 
 
-def _book_recovery(
-    work: Work, case_file: CaseFile, recovery: Recovery, *, undone: bool = False
-) -> None:
+def _book_recovery(work: Work, case_file: CaseFile, recovery: Recovery) -> None:
     """Money of funds is theirs at once; the collector holds what belongs to others."""
+    lender_id = case_file.case.lender_id
+    income = Account("recoveries", str(case_file.case.case_id))
+    by_position = {part.position: part for part in case_file.parts}
+    moved = _held(case_file, recovery)
+    for position, amount in recovery.shares:
+        fund_id = by_position[position].fund_id
+        if fund_id is not None:
+            fund = work.funds[fund_id]
+            work.put(money_rules.receive(fund, amount, lender_id))
+            moved += cash_moves(fund, work.funds[fund_id], income)
+    _post(work, recovery, "recovery", moved)
+
+
+def _held(case_file: CaseFile, recovery: Recovery) -> list[Transfer]:
+    """What the collector holds for institutions and the household, and what it had to spend."""
     case = case_file.case
     held = Account("recovery_held", recovery.collected_by or case.lender_id)
     by_position = {part.position: part for part in case_file.parts}
     moved: list[Transfer] = []
     for position, amount in recovery.shares:
         part = by_position[position]
-        if part.fund_id is not None:
-            if not undone:
-                work.put(money_rules.receive(work.funds[part.fund_id], amount))
-            income = Account("recoveries", str(case.case_id))
-            moved.append(Transfer(cash(part.fund_id), income, amount))
-        else:
+        if part.fund_id is None:
             kept = "lender_recovery" if part.own_loss else "recovery_payable"
             moved.append(Transfer(held, Account(kept, part.institution_id), amount))
     rest = Account("household_payable", str(case.loan_id))
     moved.append(Transfer(held, rest, recovery.household_fen))
     costs = Account("collection_costs", str(case.case_id))
     moved.append(Transfer(costs, held, recovery.costs_fen))
-    on, kind = recovery.business_date, "recovery"
-    if undone:
-        kind = "recovery_reversed"
-        moved = [Transfer(each.credit, each.debit, each.amount_fen) for each in moved]
-    cause = str(recovery.recovery_id)
-    work.entries.append(Entry(case.county_code, kind, cause, recovery.value_date, on, tuple(moved)))
+    return moved
+
+
+def _post(work: Work, recovery: Recovery, kind: str, moved: Sequence[Transfer]) -> None:
+    on, cause = recovery.business_date, str(recovery.recovery_id)
+    entry = Entry(recovery.county_code, kind, cause, recovery.value_date, on, tuple(moved))
+    work.entries.append(entry)
 
 
 # --- what goes back -------------------------------------------------------------------------------
@@ -266,25 +275,36 @@ async def _undo_one(
     case_id, work = recovery.case_id, desk.work
     parts = {part.position: part for part in desk.parts[case_id]}
     rules.check_undone(recovery, list(parts.values()))
+    income = Account("recoveries", str(case_id))
+    moved = [
+        Transfer(each.credit, each.debit, each.amount_fen)
+        for each in _held(desk.file(case_id), recovery)
+    ]
     short: list[tuple[UUID, int, Fen]] = []
     for position, amount in recovery.shares:
         part = parts[position]
         fund = work.funds[part.fund_id] if part.fund_id else None
-        taken = rules.take_back(part, fund, amount)
+        taken = rules.take_back(part, fund, amount, desk.cases[case_id].lender_id)
         parts[position] = taken.part
-        work.move(part, "recovered", -amount, day, reference=f"{recovery.recovery_id}:{reason}")
-        if taken.fund is not None:
-            work.put(taken.fund)
-            if taken.owed_again_fen:
-                short.append((taken.fund.fund_id, position, taken.owed_again_fen))
+        reference = f"{recovery.recovery_id}:{reason}"
+        work.move(part, "recovered", -amount, day, reference=reference)
+        if fund is None or taken.fund is None:
+            continue
+        work.put(taken.fund)
+        if taken.fund.version != fund.version:
+            work.events.append(events_out.fund_suspended(taken.fund, day))
+        moved += cash_moves(fund, taken.fund, income)
+        owed = Account("share_payable", str(fund.fund_id))
+        moved.append(Transfer(income, owed, taken.owed_again_fen))
+        if taken.owed_again_fen:
+            short.append((fund.fund_id, position, taken.owed_again_fen))
     case = desk.cases[case_id] = replace(
         desk.cases[case_id], version=desk.cases[case_id].version + 1
     )
     desk.parts[case_id] = tuple(parts.values())
-    mirrored = replace(recovery, business_date=day)
-    _book_recovery(work, desk.file(case_id), mirrored, undone=True)
+    _post(work, replace(recovery, business_date=day), "recovery_reversed", moved)
     work.events.append(events_out.recovery_reversed(case, recovery, reason, day))
-    # What was shared before is in the database; later parts of this loop read it from there.
+    # What is owed again is found in the database, where this must be seen.
     await case_store.save_parts(session, desk.parts[case_id])
     for fund_id, position, missing in short:
         await _owe_again(session, desk, recovery, (fund_id, position, missing), day)
@@ -297,33 +317,25 @@ async def _owe_again(
     short: tuple[UUID, int, Fen],
     day: date,
 ) -> None:
+    """A fund had spent what went back: it owes again what it paid with it."""
     fund_id, position, missing = short
     work = desk.work
     own = (recovery.case_id, position)
-    found_ = await case_store.paid_parts_of(session, fund_id)
-    ordered = sorted(found_, key=lambda part: (part.case_id, part.position) != own)
+    paid = await case_store.paid_parts_of(session, fund_id)
+    ordered = sorted(paid, key=lambda part: (part.case_id, part.position) != own)
     changed = rules.owe_again(ordered, missing)
-    before = {(part.case_id, part.position): part for part in found_}
+    before = {(part.case_id, part.position): part for part in paid}
     loans = await case_store.loans_of(session, changed)
-    moved: list[Transfer] = []
     for part in changed:
         again = before[part.case_id, part.position].paid_fen - part.paid_fen
-        reference = str(recovery.recovery_id)
-        work.move(part, "paid", -again, day, reference=reference)
+        work.move(part, "paid", -again, day, reference=str(recovery.recovery_id))
         work.events.append(events_out.share_paid(part, loans[part.case_id], -again, day))
-        # The mirror above took all of it from the fund's cash: what it lacks it owes instead.
-        owed = Account("share_payable", str(fund_id))
-        moved.append(Transfer(cash(fund_id), owed, Fen(again)))
         if part.case_id in desk.parts:
             desk.parts[part.case_id] = tuple(
                 part if each.position == part.position else each
                 for each in desk.parts[part.case_id]
             )
     await case_store.save_parts(session, changed)
-    fund = work.funds[fund_id]
-    cause = f"{recovery.recovery_id}:{position}"
-    work.entries.append(Entry(fund.county_code, "owed_again", cause, day, day, tuple(moved)))
-    work.events.append(events_out.fund_suspended(fund, day))
 
 
 # --- shares that institutions pay -----------------------------------------------------------------

@@ -9,7 +9,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.funds import events_out
 from services.funds.model import Fund, FundState, Movement, Part
+from services.funds.rules import accounts as account_rules
 from services.funds.rules import money as money_rules
+from services.funds.store import accounts as account_store
 from services.funds.store import cases as case_store
 from services.funds.store import funds as fund_store
 from services.funds.store import shared as shared_store
@@ -131,9 +133,12 @@ async def pay_debts(
         return
     paid: list[Part] = []
     found = await case_store.debts_of(session, owing)
+    cases = {part.case_id for debts in found.values() for part in debts}
+    lenders = await account_store.lenders_of(session, cases)
     loans = await case_store.loans_of(session, [part for each in found.values() for part in each])
     for fund_id, debts in found.items():
-        fund, payments = money_rules.pay_debts(work.funds[fund_id], debts)
+        before = work.funds[fund_id]
+        fund, payments = money_rules.pay_debts(before, debts, lenders)
         work.put(fund)
         for payment in payments:
             part = replace(payment.part, version=payment.part.version + 1)
@@ -143,15 +148,22 @@ async def pay_debts(
                 part, loans[part.case_id], payment.amount_fen, on[fund.county_code]
             )
             work.events.append(said)
-        moved = tuple(
-            Transfer(Account("share_payable", str(fund_id)), cash(fund_id), payment.amount_fen)
-            for payment in payments
-        )
+        moved = tuple(cash_moves(before, fund, Account("share_payable", str(fund_id))))
         name, day = f"{cause}/{fund_id}", on[fund.county_code]
         work.entries.append(Entry(fund.county_code, "debt_payment", name, day, day, moved))
     await case_store.save_parts(session, paid)
 
 
-def cash(fund_id: UUID) -> Account:
-    """The account of a fund's money."""
-    return Account("fund_cash", str(fund_id))
+def cash(fund_id: UUID, custodian_id: str = "") -> Account:
+    """The account of a fund's money, or of what one custodian bank keeps of it."""
+    return Account("fund_cash", f"{fund_id}/{custodian_id}" if custodian_id else str(fund_id))
+
+
+def cash_moves(before: Fund, after: Fund, against: Account) -> list[Transfer]:
+    """What a fund paid or received, sub-account by sub-account, as transfers with another side."""
+    moved = []
+    for custodian_id, change in account_rules.changes(before, after):
+        place = cash(before.fund_id, custodian_id)
+        debit, credit = (place, against) if change > 0 else (against, place)
+        moved.append(Transfer(debit, credit, Fen(abs(change))))
+    return moved

@@ -20,11 +20,13 @@ from services.funds.model import (
     Insured,
     Part,
 )
+from services.funds.rules.accounts import pay_out, reach
 from services.kernel.errors import Denied, Refused, invalid_field
 from services.kernel.money import Fen
 from services.programmes.bulletins import on_risk_list
 from services.programmes.schema.fund import SharingModel
-from services.programmes.schema.monitoring import FiveTier, RiskList
+from services.programmes.schema.monitoring import FiveTier
+from services.programmes.schema.reports import RiskList
 from services.programmes.schema.upkeep import CaseDeadlines
 from services.programmes.schema.values import known
 from services.programmes.waterfall import (
@@ -309,7 +311,7 @@ def compensate(
     """
     loss = loss_now(case, model, paid_since)
     by_kind = {fund.kind: fund for fund in funds}
-    balances = {kind: fund.balance_fen for kind, fund in by_kind.items()}
+    balances = {kind: reach(fund, case.lender_id) for kind, fund in by_kind.items()}
     sums = {each.cover_id: each.sum_insured_fen for each in insured}
     # A pot that bears the name of a cover is what the loan's own insurer pays at most (S23).
     pots = {cover_id: fen for cover_id, fen in sums.items() if cover_id in model.pots}
@@ -379,11 +381,10 @@ def _bear(
                 facts={"party": line.party},
             )
         return part, None
-    pays = Fen(min(fund.balance_fen, line.amount_fen))
+    pays = Fen(min(reach(fund, case.lender_id), line.amount_fen))
     owed = Fen(fund.owed_fen + line.amount_fen - pays)
     after = replace(
-        fund,
-        balance_fen=Fen(fund.balance_fen - pays),
+        pay_out(fund, pays, case.lender_id),
         owed_fen=owed,
         state=FundState.SUSPENDED if owed else fund.state,
         version=fund.version + (1 if owed and fund.state is FundState.OPEN else 0),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from services.funds.model import Case, CaseState, Collected, Fund, FundState, Part, Recovery
+from services.funds.rules.accounts import pay_out, reach
 from services.kernel.errors import Denied, NotFound, Refused, invalid_field
 from services.kernel.money import Fen
 
@@ -118,7 +119,7 @@ class TakenBack:
     """Of it, what the fund has not got any more: it owes its share again."""
 
 
-def take_back(part: Part, fund: Fund | None, amount_fen: Fen) -> TakenBack:
+def take_back(part: Part, fund: Fund | None, amount_fen: Fen, lender_id: str) -> TakenBack:
     """
     Undo a recovery's share: a fund gives the money back.
 
@@ -128,11 +129,10 @@ def take_back(part: Part, fund: Fund | None, amount_fen: Fen) -> TakenBack:
     part = replace(part, recovered_fen=Fen(part.recovered_fen - amount_fen))
     if fund is None:
         return TakenBack(part, None, amount_fen, Fen(0))
-    gives = Fen(min(amount_fen, fund.balance_fen))
+    gives = Fen(min(amount_fen, reach(fund, lender_id)))
     short = Fen(amount_fen - gives)
     after = replace(
-        fund,
-        balance_fen=Fen(fund.balance_fen - gives),
+        pay_out(fund, gives, lender_id),
         owed_fen=Fen(fund.owed_fen + short),
         state=FundState.SUSPENDED if short else fund.state,
         version=fund.version + (1 if short and fund.state is FundState.OPEN else 0),

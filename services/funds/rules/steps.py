@@ -10,7 +10,7 @@ from services.kernel.errors import Refused, invalid_field
 from services.programmes import calendars
 from services.programmes.calendars import Calendar
 from services.programmes.schema.fund import SharingModel
-from services.programmes.schema.monitoring import RiskList
+from services.programmes.schema.reports import RiskList
 from services.programmes.schema.upkeep import CaseDeadlines, PaymentControl
 from services.programmes.schema.values import known
 from services.programmes.terms import Terms

@@ -299,8 +299,10 @@ async def get_case(
 _UNNEST = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_COLUMNS.values(), 1))
 _ADD = f"""INSERT INTO compensation_case ({", ".join(_COLUMNS)})
     SELECT * FROM unnest({_UNNEST})"""  # noqa: S608 - names of our own
-_SAVE = f"""UPDATE compensation_case AS c
-    SET {", ".join(f"{name} = n.{name}" for name in _COLUMNS if name not in ("county_code", "case_id"))}
+_CHANGED = ", ".join(
+    f"{name} = n.{name}" for name in _COLUMNS if name not in ("county_code", "case_id")
+)
+_SAVE = f"""UPDATE compensation_case AS c SET {_CHANGED}
     FROM unnest({_UNNEST}) AS n ({", ".join(_COLUMNS)})
     WHERE c.county_code = n.county_code AND c.case_id = n.case_id"""  # noqa: S608 - names of our own
 

@@ -107,8 +107,8 @@ _COLUMNS: Mapping[str, str] = {
 _CHANGED = ", ".join(
     f"{name} = excluded.{name}" for name in _COLUMNS if name not in ("county_code", "loan_id")
 )
-_SAVE = f"""INSERT INTO cover ({", ".join(_COLUMNS)})
-    SELECT * FROM unnest({", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_COLUMNS.values(), 1))})
+_UNNEST = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_COLUMNS.values(), 1))
+_SAVE = f"""INSERT INTO cover ({", ".join(_COLUMNS)}) SELECT * FROM unnest({_UNNEST})
     ON CONFLICT (county_code, loan_id) DO UPDATE SET {_CHANGED}"""  # noqa: S608 - our own names
 
 
@@ -247,7 +247,7 @@ async def lock_expired_covers(
     matured_before: date | None,
     limit: int,
 ) -> dict[Key, Cover]:
-    """Reserved cover that was never used in time, or whose loan was due long ago and has no case."""
+    """Reserved cover that was not used in time, or whose loan was due long ago without a case."""
     rows = await database.fetch(
         session,
         """SELECT * FROM cover AS c

@@ -83,6 +83,7 @@ class Fund(_message.Message):
     COVERED_FEN_FIELD_NUMBER: _builtins.int
     CAPACITY_FEN_FIELD_NUMBER: _builtins.int
     OWED_FEN_FIELD_NUMBER: _builtins.int
+    SCOPE_ID_FIELD_NUMBER: _builtins.int
     fund_id: _builtins.str
     """The fund (UUIDv7)."""
     county_code: _builtins.str
@@ -99,6 +100,8 @@ class Fund(_message.Message):
     """Balance times the programme's multiple."""
     owed_fen: _builtins.int
     """What it still owes for want of money (S20)."""
+    scope_id: _builtins.str
+    """Village, enterprise or insurer that it belongs to; empty for the county's."""
     def __init__(
         self,
         *,
@@ -110,10 +113,11 @@ class Fund(_message.Message):
         covered_fen: _builtins.int = ...,
         capacity_fen: _builtins.int = ...,
         owed_fen: _builtins.int = ...,
+        scope_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_fen", b"balance_fen", "capacity_fen", b"capacity_fen", "county_code", b"county_code", "covered_fen", b"covered_fen", "fund_id", b"fund_id", "kind", b"kind", "owed_fen", b"owed_fen", "programme", b"programme"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_fen", b"balance_fen", "capacity_fen", b"capacity_fen", "county_code", b"county_code", "covered_fen", b"covered_fen", "fund_id", b"fund_id", "kind", b"kind", "owed_fen", b"owed_fen", "programme", b"programme", "scope_id", b"scope_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -129,6 +133,7 @@ class OpenFundRequest(_message.Message):
     COUNTY_CODE_FIELD_NUMBER: _builtins.int
     PROGRAMME_ID_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    SCOPE_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call idempotent (UUID)."""
     county_code: _builtins.str
@@ -137,6 +142,10 @@ class OpenFundRequest(_message.Message):
     """The programme."""
     kind: _builtins.str
     """Kind of the fund, a party of the programme, e.g. `county_fund`."""
+    scope_id: _builtins.str
+    """Village (twelve digits), enterprise or insurer that it belongs to; empty for the county's. The
+    funds of villages, margins and stabilisation pools need it: SCOPE_NEEDED.
+    """
     def __init__(
         self,
         *,
@@ -144,10 +153,11 @@ class OpenFundRequest(_message.Message):
         county_code: _builtins.str = ...,
         programme_id: _builtins.str = ...,
         kind: _builtins.str = ...,
+        scope_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "kind", b"kind", "programme_id", b"programme_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "kind", b"kind", "programme_id", b"programme_id", "request_id", b"request_id", "scope_id", b"scope_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -189,6 +199,7 @@ class RecordContributionRequest(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     AMOUNT_FEN_FIELD_NUMBER: _builtins.int
     VALUE_DATE_FIELD_NUMBER: _builtins.int
+    CUSTODIAN_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call idempotent (UUID)."""
     county_code: _builtins.str
@@ -199,6 +210,8 @@ class RecordContributionRequest(_message.Message):
     """Who pays in, e.g. `county_budget`."""
     amount_fen: _builtins.int
     """Amount."""
+    custodian_id: _builtins.str
+    """Bank whose sub-account it arrived in; empty where the fund has none (S57)."""
     @_builtins.property
     def value_date(self) -> _date_pb2.Date:
         """Day on which it arrived."""
@@ -212,10 +225,11 @@ class RecordContributionRequest(_message.Message):
         source: _builtins.str = ...,
         amount_fen: _builtins.int = ...,
         value_date: _date_pb2.Date | None = ...,
+        custodian_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "county_code", b"county_code", "fund_id", b"fund_id", "request_id", b"request_id", "source", b"source", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "county_code", b"county_code", "custodian_id", b"custodian_id", "fund_id", b"fund_id", "request_id", b"request_id", "source", b"source", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -109,7 +109,8 @@ class FundsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecordContribution(self, request, context):
-        """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED.
+        """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED, PERIOD_CLOSED; INVALID_ARGUMENT
+        SOURCE_UNKNOWN, CUSTODIAN_UNKNOWN, VALUE_DATE_AHEAD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

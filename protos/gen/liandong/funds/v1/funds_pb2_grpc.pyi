@@ -42,7 +42,9 @@ class FundsServiceStub:
     OpenFund: _grpc.UnaryUnaryMultiCallable[_funds_pb2.OpenFundRequest, _funds_pb2.OpenFundResponse]
     """Open a fund of the programme for a county. ALREADY_EXISTS FUND_EXISTS for a second of its kind."""
     RecordContribution: _grpc.UnaryUnaryMultiCallable[_funds_pb2.RecordContributionRequest, _funds_pb2.RecordContributionResponse]
-    """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED."""
+    """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED, PERIOD_CLOSED; INVALID_ARGUMENT
+    SOURCE_UNKNOWN, CUSTODIAN_UNKNOWN, VALUE_DATE_AHEAD.
+    """
     GetFund: _grpc.UnaryUnaryMultiCallable[_funds_pb2.GetFundRequest, _funds_pb2.GetFundResponse]
     """One fund: balance, cover, capacity."""
     ListFunds: _grpc.UnaryUnaryMultiCallable[_funds_pb2.ListFundsRequest, _funds_pb2.ListFundsResponse]
@@ -81,7 +83,9 @@ class FundsServiceAsyncStub(FundsServiceStub):
     OpenFund: _aio.UnaryUnaryMultiCallable[_funds_pb2.OpenFundRequest, _funds_pb2.OpenFundResponse]  # type: ignore[assignment]
     """Open a fund of the programme for a county. ALREADY_EXISTS FUND_EXISTS for a second of its kind."""
     RecordContribution: _aio.UnaryUnaryMultiCallable[_funds_pb2.RecordContributionRequest, _funds_pb2.RecordContributionResponse]  # type: ignore[assignment]
-    """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED."""
+    """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED, PERIOD_CLOSED; INVALID_ARGUMENT
+    SOURCE_UNKNOWN, CUSTODIAN_UNKNOWN, VALUE_DATE_AHEAD.
+    """
     GetFund: _aio.UnaryUnaryMultiCallable[_funds_pb2.GetFundRequest, _funds_pb2.GetFundResponse]  # type: ignore[assignment]
     """One fund: balance, cover, capacity."""
     ListFunds: _aio.UnaryUnaryMultiCallable[_funds_pb2.ListFundsRequest, _funds_pb2.ListFundsResponse]  # type: ignore[assignment]
@@ -129,7 +133,9 @@ class FundsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _funds_pb2.RecordContributionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_funds_pb2.RecordContributionResponse, _abc.Awaitable[_funds_pb2.RecordContributionResponse]]:
-        """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED."""
+        """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED, PERIOD_CLOSED; INVALID_ARGUMENT
+        SOURCE_UNKNOWN, CUSTODIAN_UNKNOWN, VALUE_DATE_AHEAD.
+        """
 
     @_abc_1.abstractmethod
     def GetFund(

@@ -409,6 +409,7 @@ class LoanOpened(_message.Message):
     AREA_CODE_FIELD_NUMBER: _builtins.int
     OPENING_ON_FIELD_NUMBER: _builtins.int
     MATURES_ON_FIELD_NUMBER: _builtins.int
+    DISBURSED_ON_FIELD_NUMBER: _builtins.int
     BORROWER_CLASS_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
@@ -436,6 +437,10 @@ class LoanOpened(_message.Message):
     def matures_on(self) -> _date_pb2.Date:
         """The last agreed day."""
 
+    @_builtins.property
+    def disbursed_on(self) -> _date_pb2.Date:
+        """The day on which it was paid out."""
+
     def __init__(
         self,
         *,
@@ -449,11 +454,12 @@ class LoanOpened(_message.Message):
         area_code: _builtins.str = ...,
         opening_on: _date_pb2.Date | None = ...,
         matures_on: _date_pb2.Date | None = ...,
+        disbursed_on: _date_pb2.Date | None = ...,
         borrower_class: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["matures_on", b"matures_on", "opening_on", b"opening_on"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "matures_on", b"matures_on", "opening_on", b"opening_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "matures_on", b"matures_on", "opening_on", b"opening_on", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "product_id", b"product_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "disbursed_on", b"disbursed_on", "household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "matures_on", b"matures_on", "opening_on", b"opening_on", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "product_id", b"product_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
