@@ -1,4 +1,4 @@
-"""Funds: a compensation case step by step: verification, notice, approval, payment, repair, appeal."""
+"""Funds: a case step by step: verification, notice, approval, payment, repair, appeal."""
 
 from collections.abc import Callable, Sequence
 from datetime import date

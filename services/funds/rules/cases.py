@@ -38,6 +38,7 @@ from services.programmes.waterfall import (
 )
 
 REST_LAYER = "rest"
+_NOTHING = Fen(0)
 
 LENDER = "bank"
 """In the layers of every programme this party is the loan's own lender, whatever it is."""
@@ -104,7 +105,7 @@ def check_case_lender(case: Case, lender_id: str) -> None:
 def check_trigger(
     model: SharingModel, arrears: Arrears | None, risk_list: RiskList | None = None
 ) -> None:
-    """Overdue for longer than the programme says (strict, LS18.fun.1, S01), or standing so (C21)."""
+    """Overdue for longer than the programme says (strict, S01), or standing so (LS18.fun.1, C21)."""
     trigger = known(model.trigger)
     limit = trigger.overdue_more_than_days
     days = 0 if arrears is None else arrears.overdue_days
@@ -392,7 +393,7 @@ def _bear(
     return replace(part, paid_fen=pays, institution_id=fund.institution_id), after
 
 
-def share_back(parts: Sequence[Part], recovered_fen: Fen, *, costs_fen: Fen = Fen(0)) -> Back:
+def share_back(parts: Sequence[Part], recovered_fen: Fen, *, costs_fen: Fen = _NOTHING) -> Back:
     """
     Give recovered money to those who bore the loss, in proportion, up to what each bore (S21).
 

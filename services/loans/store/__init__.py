@@ -692,6 +692,19 @@ async def save_allocations(
         )
 
 
+async def subrogated_of(session: AsyncSession, county_code: str, loan_id: UUID, number: int) -> Fen:
+    """Of a posting, what went to those who had compensated the lender, as the journal has it."""
+    rows = await database.fetch(
+        session,
+        """SELECT coalesce(sum(amount_fen), 0)::bigint AS amount_fen FROM journal
+           WHERE county_code = $1 AND cause_id = $2 AND debit_account = 'subrogated_debt'
+             AND credit_account = 'recovery_payable' AND kind IN ('repayment', 'recovery')""",
+        county_code,
+        f"{loan_id}:{number}",
+    )
+    return Fen(rows[0]["amount_fen"])
+
+
 async def save_compensations(
     session: AsyncSession, county_code: str, rows: Sequence[tuple[Compensation, int]]
 ) -> None:
