@@ -7,6 +7,8 @@ from uuid import UUID
 
 from services.kernel.money import Fen
 
+NOTHING = Fen(0)
+
 Key = tuple[str, UUID]
 """County code and id: the key of every aggregate."""
 
@@ -207,7 +209,7 @@ class Filing:
     loan_id: UUID
     cause: str
     evidence: tuple[str, ...]
-    claimed_fen: Fen = Fen(0)
+    claimed_fen: Fen = NOTHING
     """What is claimed at most; 0 for all that is owed."""
     collection_steps: tuple[Collecting, ...] = ()
     shows: tuple[str, ...] = ()
@@ -278,7 +280,7 @@ class Case:
     appeal: str = ""
     """`waiting`, `granted`, `rejected`, or none."""
     appealed_by: str = ""
-    written_off_fen: Fen = Fen(0)
+    written_off_fen: Fen = NOTHING
     otherwise_borne_by: str = ""
     """Who bears a loss whose cause the programme does not cover."""
 
@@ -403,7 +405,7 @@ class Recovery:
     business_date: date
     source: Source
     value_date: date
-    costs_fen: Fen = Fen(0)
+    costs_fen: Fen = NOTHING
     collected_by: str = ""
     evidence: tuple[str, ...] = ()
     reversed: bool = False

@@ -223,18 +223,18 @@ def loan_settled(loan: Loan, settled_on: date, day: date) -> OutgoingEvent:
 
 
 def repayment_reversed(
-    loan: Loan, wrong: Posting, day: date, *, before: Loan, subrogated_fen: int
+    loan: Loan, wrong: Posting, day: date, back: tuple[int, int, int]
 ) -> OutgoingEvent:
-    """A repayment was undone; `before` is the loan as it was."""
-    was_fen = before.owed_fen - before.outstanding_fen
+    """A repayment was undone: `back` is owed again (principal, interest), and was others'."""
+    principal_fen, interest_fen, subrogated_fen = back
     message = events_pb2.RepaymentReversed(
         loan_id=str(loan.loan_id),
         reversed_number=wrong.number,
         amount_fen=wrong.amount_fen,
         outstanding_fen=loan.outstanding_fen,
         interest_fen=loan.owed_fen - loan.outstanding_fen,
-        principal_back_fen=loan.outstanding_fen - before.outstanding_fen,
-        interest_back_fen=loan.owed_fen - loan.outstanding_fen - was_fen,
+        principal_back_fen=principal_fen,
+        interest_back_fen=interest_fen,
         subrogated_fen=subrogated_fen,
     )
     return _of_loan(loan, "liandong.loans.v1.repayment_reversed", message, day)

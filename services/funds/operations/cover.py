@@ -27,6 +27,7 @@ from services.kernel.caller import Caller, require_role
 from services.kernel.errors import LiandongError, invalid_field
 from services.kernel.money import Fen
 from services.programmes.loader import Catalogue
+from services.programmes.schema.fund import SharingModel
 from services.programmes.schema.pack import split_ref
 
 CHOOSERS = ("county_centre", "finance_bureau")
@@ -40,8 +41,8 @@ async def reserve_covers(
         return
     covers = await cover_store.lock_covers(session, [cover.key for cover in wanted])
     work = Work(await fund_store.lock_funds(session, [cover.county_code for cover in wanted]))
-    leverage = Leverage(catalogue)
-    choices = await cover_store.choices_of(session, [cover.county_code for cover in wanted])
+    counties = [cover.county_code for cover in wanted]
+    terms = _Terms(catalogue, await cover_store.choices_of(session, counties))
     answered: dict[Key, Cover] = {}
     for asked in wanted:
         before = covers.get(asked.key)
@@ -49,8 +50,7 @@ async def reserve_covers(
             continue
         day = on[asked.county_code]
         cover = asked if before is None else cover_rules.ask_again(before, asked)
-        chosen = choices.get(asked.county_code, {})
-        done = _reserve_one(catalogue, leverage, work, cover, day, chosen)
+        done = _reserve_one(terms, work, cover, day)
         covers[asked.key] = answered[asked.key] = done.cover
         _answer(work, done, day)
     await cover_store.save_covers(session, list(answered.values()))
@@ -77,29 +77,35 @@ def _answer(work: Work, done: cover_rules.Reservation, on: date) -> None:
             work.events.append(events_out.leverage_reached(done.fund, done.capacity_fen, on))
 
 
-def _reserve_one(
-    catalogue: Catalogue,
-    leverage: Leverage,
-    work: Work,
-    cover: Cover,
-    on: date,
-    choices: cover_store.Choices,
-) -> cover_rules.Reservation:
-    """A programme that is open or unknown is a reason to refuse, never a fault of the event."""
-    try:
-        terms = catalogue.terms(cover.county_code, cover.programme)
-        programme_id = split_ref(cover.programme)[0]
-        model = cover_rules.sharing_model(
-            terms,
+class _Terms:
+    """What decides on cover: programmes, their leverage on a day, and what counties chose."""
+
+    def __init__(self, catalogue: Catalogue, choices: Mapping[str, cover_store.Choices]) -> None:
+        self.leverage = Leverage(catalogue)
+        self._catalogue = catalogue
+        self._choices = choices
+
+    def model(self, cover: Cover) -> SharingModel | None:
+        """How a loss of this loan would be shared."""
+        chosen = self._choices.get(cover.county_code, {})
+        return cover_rules.sharing_model(
+            self._catalogue.terms(cover.county_code, cover.programme),
             cover.borrower_class,
             product_id=cover.product_id,
-            chosen=choices.get((programme_id, cover.product_id), ""),
+            chosen=chosen.get((split_ref(cover.programme)[0], cover.product_id), ""),
         )
+
+
+def _reserve_one(terms: _Terms, work: Work, cover: Cover, on: date) -> cover_rules.Reservation:
+    """A programme that is open or unknown is a reason to refuse, never a fault of the event."""
+    try:
+        model = terms.model(cover)
+        programme_id = split_ref(cover.programme)[0]
         funds = pots(work.of(cover.county_code, programme_id), area_code=cover.area_code)
         fund = cover_rules.backing_fund(model, funds) if model else None
         if model is None or fund is None:
             return cover_rules.refuse(cover, "NO_FUND")
-        multiple = leverage.multiple(cover.county_code, programme_id, on)
+        multiple = terms.leverage.multiple(cover.county_code, programme_id, on)
         reserve = cover_rules.take_over if cover.opening else cover_rules.reserve
         return reserve(cover, fund, model_id=model.id, multiple=multiple, on=on)
     except LiandongError as error:
@@ -188,8 +194,8 @@ async def renew_covers(
     if not covers:
         return
     work = Work(await fund_store.lock_funds(session, {county for county, _ in covers}))
-    choices = await cover_store.choices_of(session, {county for county, _ in covers})
-    leverage = Leverage(catalogue)
+    counties = {county for county, _ in covers}
+    terms = _Terms(catalogue, await cover_store.choices_of(session, counties))
     changed: dict[Key, Cover] = {}
     for each in renewals:
         key, day = (each.county_code, each.loan_id), on[each.county_code]
@@ -201,8 +207,7 @@ async def renew_covers(
             old = release_one(work, old, CoverState.RELEASED, day, reason="renewed")
             covers[old.key] = changed[old.key] = old
         if old is not None and cover.state is CoverState.REFUSED:
-            chosen = choices.get(each.county_code, {})
-            done = _reserve_one(catalogue, leverage, work, cover, day, chosen)
+            done = _reserve_one(terms, work, cover, day)
             if not done.reason:
                 cover = done.cover
                 _answer(work, done, day)
@@ -244,7 +249,7 @@ async def close_day(
 async def open_covers(
     session: AsyncSession, catalogue: Catalogue, wanted: Sequence[Cover], on: Mapping[str, date]
 ) -> None:
-    """Opening entries of loans that were taken over, where a fund is to stand behind their product."""
+    """Opening entries of loans that were taken over, where their product wants cover."""
     shared = []
     for each in wanted:
         try:
@@ -276,7 +281,7 @@ async def choose_model(
     model_id: str,
     reason: str,
 ) -> str:
-    """Let another of a product's sharing models hold for loans covered from now on; the one before."""
+    """Let another of a product's sharing models hold from now on; which one held before."""
     require_role(caller, CHOOSERS)
     caller.require_area(county_code)
     person_id = caller.require_person()

@@ -230,8 +230,8 @@ async def undo_payouts(
     keys = [(county, payout) for county, payout, _ in payouts]
     loans = await recovery_store.cases_of_payouts(session, keys)
     reasons = {(county, payout): reason for county, payout, reason in payouts}
-    wanted = [(county, None, payout) for county, payout in keys]
-    await _undo(session, loans, Source.PAYOUT, wanted, reasons, on)
+    wanted: list[tuple[str, UUID | None, str]] = [(county, None, each) for county, each in keys]
+    await _undo(session, loans, (Source.PAYOUT, wanted), reasons, on)
 
 
 async def undo_repayments(
@@ -239,15 +239,14 @@ async def undo_repayments(
 ) -> None:
     """Repayments (county, loan, number) were reversed: what was shared of them goes back."""
     loans = [(county, loan_id) for county, loan_id, _ in undone]
-    wanted = [(county, loan_id, number) for county, loan_id, number in undone]
-    await _undo(session, loans, Source.REPAYMENT, wanted, {}, on)
+    wanted: list[tuple[str, UUID | None, str]] = list(undone)
+    await _undo(session, loans, (Source.REPAYMENT, wanted), {}, on)
 
 
 async def _undo(
     session: AsyncSession,
     loans: Sequence[Key],
-    source: Source,
-    wanted: Sequence[tuple[str, UUID | None, str]],
+    wanted: tuple[Source, Sequence[tuple[str, UUID | None, str]]],
     reasons: Mapping[tuple[str, str], str],
     on: Mapping[str, date],
 ) -> None:
@@ -257,7 +256,7 @@ async def _undo(
     cases = {case.case_id: case for case in by_loan.values()}
     desk = await _desk(session, cases, {county for county, _ in by_loan})
     undone: list[tuple[Recovery, str, date]] = []
-    for recovery in await recovery_store.standing_recoveries(session, source, wanted):
+    for recovery in await recovery_store.standing_recoveries(session, *wanted):
         day = on[recovery.county_code]
         reason = reasons.get((recovery.county_code, recovery.reference), "REPAYMENT_REVERSED")
         await _undo_one(session, desk, recovery, reason, day)

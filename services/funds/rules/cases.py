@@ -105,7 +105,7 @@ def check_case_lender(case: Case, lender_id: str) -> None:
 def check_trigger(
     model: SharingModel, arrears: Arrears | None, risk_list: RiskList | None = None
 ) -> None:
-    """Overdue for longer than the programme says (strict, S01), or standing so (LS18.fun.1, C21)."""
+    """Overdue for longer than the programme says (strict, LS18.fun.1), or standing so (C21)."""
     trigger = known(model.trigger)
     limit = trigger.overdue_more_than_days
     days = 0 if arrears is None else arrears.overdue_days

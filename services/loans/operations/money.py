@@ -162,7 +162,6 @@ async def reverse_repayment(
     balance.check_value_date(
         loan.disbursed_on, wrong.value_date, today=today, closed_through=closed
     )
-    subrogated = await store.subrogated_of(session, county_code, loan.loan_id, wrong.number)
     posted = desk.post(
         loan.loan_id,
         Posting(
@@ -173,14 +172,11 @@ async def reverse_repayment(
             reverses=wrong.number,
             reference=undoing.reason,
         ),
-        subrogated_back_fen=subrogated or None,
     )
     balance.check_suspense(posted.loan)
     desk.say(
         loan.loan_id,
-        lambda now: events_out.repayment_reversed(
-            now, wrong, desk.today, before=posted.before, subrogated_fen=subrogated
-        ),
+        lambda now: events_out.repayment_reversed(now, wrong, desk.today, posted.moved()),
     )
     desk.settle_up(loan.loan_id, wrong.value_date)
     if undoing.to_loan_id is not None:
