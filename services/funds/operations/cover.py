@@ -41,6 +41,9 @@ async def reserve_covers(
         return
     covers = await cover_store.lock_covers(session, [cover.key for cover in wanted])
     work = Work(await fund_store.lock_funds(session, [cover.county_code for cover in wanted]))
+    if new := [cover.key for cover in wanted if cover.key not in covers]:
+        # Whoever asked for the same loan at the same moment has committed by now.
+        covers.update(await cover_store.lock_covers(session, new))
     counties = [cover.county_code for cover in wanted]
     terms = _Terms(catalogue, await cover_store.choices_of(session, counties))
     answered: dict[Key, Cover] = {}
