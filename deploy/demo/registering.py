@@ -1,8 +1,9 @@
 """The year begins: the registry, the credit, the fund and the policies."""
 
+import uuid
 from datetime import timedelta
 
-from liandong.claims.v1 import claims_pb2, claims_pb2_grpc
+from liandong.claims.v1 import claims_pb2, claims_pb2_grpc, policies_pb2, policies_pb2_grpc
 from liandong.credit.v1 import credit_pb2, credit_pb2_grpc
 from liandong.funds.v1 import funds_pb2, funds_pb2_grpc
 from liandong.households.v1 import households_pb2, households_pb2_grpc
@@ -141,6 +142,7 @@ class Registering(Counter):
         )
         await self._command(finance, stub, "RecordContribution", paying)
         insurer = self._party("insurer")
+        await self._sign_agreement(insurer)
         for cover_id in COVERS.values():
             policy = claims_pb2.IssueMasterPolicyRequest(
                 county_code=COUNTY,
@@ -157,3 +159,19 @@ class Registering(Counter):
             f"fund: {amount // 100:,} yuan paid in; {len(COVERS)} master policies, "
             "the bank first payee"
         )
+
+    async def _sign_agreement(self, insurer: str) -> None:
+        """Government, banks and insurer sign before anything is insured."""
+        from_day = self.plan.starts_on - timedelta(days=5)
+        agreement = policies_pb2.RecordAgreementRequest(
+            county_code=COUNTY,
+            insurer_id=insurer,
+            programme_id=self._programme_id,
+            bank_ids=self._parties["lender"],
+            signed_on=day_to_proto(from_day),
+            from_date=day_to_proto(from_day),
+            until_date=day_to_proto(from_day + timedelta(days=3 * 365)),
+            document=uuid.uuid5(uuid.NAMESPACE_OID, f"{COUNTY} {insurer} agreement").hex,
+        )
+        stub = policies_pb2_grpc.PoliciesServiceStub
+        await self._command(self._party("county_centre"), stub, "RecordAgreement", agreement)

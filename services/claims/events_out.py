@@ -1,28 +1,45 @@
 """Claims: what this service says. One function per event."""
 
+from collections.abc import Sequence
 from datetime import date
+from uuid import UUID
 
+from google.protobuf.message import Message
 from liandong.claims.v1 import events_pb2
 
-from services.claims.model import Authorisation, Claim, InsuredEntry, MasterPolicy, Payout
+from services.claims.model import (
+    Authorisation,
+    Claim,
+    Instruction,
+    InsuredEntry,
+    LineResult,
+    MasterPolicy,
+    Payout,
+    Reversal,
+)
 from services.kernel import wire
 from services.kernel.outbox import OutgoingEvent
 
 
 def household_insured(
-    entry: InsuredEntry, policy: MasterPolicy, *, cover_kind: str, on: date
+    entry: InsuredEntry,
+    policy: MasterPolicy,
+    *,
+    loan_id: UUID | None,
+    cover_kind: str,
+    on: date,
 ) -> OutgoingEvent:
-    """A loan's household joined an insured list."""
+    """A cover came into force for a loan's household, or its sum changed."""
     return OutgoingEvent(
         event_type="liandong.claims.v1.household_insured",
         aggregate_type="claims.insured",
         aggregate_id=str(entry.insured_id),
-        sequence=1,
+        sequence=entry.version,
         county_code=entry.county_code,
         message=events_pb2.HouseholdInsured(
             insured_id=str(entry.insured_id),
             household_id=str(entry.household_id),
-            loan_id=str(entry.loan_id),
+            loan_id=str(loan_id),
             cover_id=entry.cover_id,
             sum_insured_fen=entry.sum_insured_fen,
             from_date=wire.date_to_proto(entry.from_date),
@@ -30,6 +47,36 @@ def household_insured(
             cover_kind=cover_kind,
             insurer_id=policy.insurer_id,
             policy_id=str(policy.policy_id),
+        ),
+        business_date=on,
+        programme=policy.programme,
+    )
+
+
+def household_uninsured(
+    entry: InsuredEntry,
+    policy: MasterPolicy,
+    *,
+    loan_id: UUID,
+    cover_kind: str,
+    reason: str,
+    on: date,
+) -> OutgoingEvent:
+    """A cover is in force no more for a loan's household."""
+    return OutgoingEvent(
+        event_type="liandong.claims.v1.household_uninsured",
+        aggregate_type="claims.insured",
+        aggregate_id=str(entry.insured_id),
+        sequence=entry.version,
+        county_code=entry.county_code,
+        message=events_pb2.HouseholdUninsured(
+            insured_id=str(entry.insured_id),
+            household_id=str(entry.household_id),
+            loan_id=str(loan_id),
+            cover_id=entry.cover_id,
+            cover_kind=cover_kind,
+            last_day=wire.date_to_proto(entry.until_date),
+            reason=reason,
         ),
         business_date=on,
         programme=policy.programme,
@@ -87,6 +134,70 @@ def claim_refused(claim: Claim) -> OutgoingEvent:
     )
 
 
+def _of_claim(
+    name: str,
+    claim: Claim,
+    message: events_pb2.ClaimWithdrawn | events_pb2.ClaimReopened | events_pb2.ClaimOverdue,
+    on: date,
+) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=f"liandong.claims.v1.{name}",
+        aggregate_type="claims.claim",
+        aggregate_id=str(claim.claim_id),
+        sequence=claim.version,
+        county_code=claim.county_code,
+        message=message,
+        business_date=on,
+        programme=claim.programme,
+    )
+
+
+def claim_withdrawn(claim: Claim, on: date) -> OutgoingEvent:
+    """A claim was taken back."""
+    message = events_pb2.ClaimWithdrawn(claim_id=str(claim.claim_id))
+    return _of_claim("claim_withdrawn", claim, message, on)
+
+
+def claim_reopened(claim: Claim, on: date) -> OutgoingEvent:
+    """A closed claim is open again."""
+    message = events_pb2.ClaimReopened(claim_id=str(claim.claim_id))
+    return _of_claim("claim_reopened", claim, message, on)
+
+
+def claim_overdue(claim: Claim, on: date) -> OutgoingEvent:
+    """A claim was not paid by its day."""
+    message = events_pb2.ClaimOverdue(
+        claim_id=str(claim.claim_id),
+        insurer_id=claim.insurer_id,
+        due_on=wire.date_to_proto(claim.due_on),
+    )
+    return _of_claim("claim_overdue", claim, message, on)
+
+
+def line_result(result: LineResult, *, on: date) -> OutgoingEvent:
+    """A line's result over a period, for the stabilisation pool."""
+    return OutgoingEvent(
+        event_type="liandong.claims.v1.line_result",
+        aggregate_type="claims.line",
+        aggregate_id=str(result.line_id),
+        sequence=1,
+        county_code=result.county_code,
+        message=events_pb2.LineResult(
+            line_id=str(result.line_id),
+            insurer_id=result.insurer_id,
+            premium_fen=result.premium_fen,
+            payouts_fen=result.payouts_fen,
+            cover_id=result.cover_id,
+            programme_id=result.programme_id,
+            area_code=result.area_code,
+            from_date=wire.date_to_proto(result.from_date),
+            until_date=wire.date_to_proto(result.until_date),
+        ),
+        business_date=on,
+        programme=result.programme,
+    )
+
+
 def payout_authorised(authorisation: Authorisation, *, on: date) -> OutgoingEvent:
     """Loans may allocate a payout, the bank first."""
     payout = authorisation.payout
@@ -115,26 +226,77 @@ def payout_authorised(authorisation: Authorisation, *, on: date) -> OutgoingEven
 
 def payout_settled(payout: Payout, *, on: date) -> OutgoingEvent:
     """Every lender and the household have what is theirs."""
+    message = events_pb2.PayoutSettled(
+        payout_id=str(payout.payout_id),
+        lenders_fen=payout.lenders_fen,
+        household_fen=payout.household_fen,
+        parts=_settled_parts(payout),
+    )
+    return _of_payout(payout, "liandong.claims.v1.payout_settled", message, on)
+
+
+def payout_corrected(
+    payout: Payout, freed: Instruction, groups: Sequence[Sequence[UUID]], *, on: date
+) -> OutgoingEvent:
+    """A lender kept less than it was sent; loans divides the rest."""
+    message = events_pb2.PayoutCorrected(
+        payout_id=str(payout.payout_id),
+        correction=freed.correction,
+        loan_id=str(freed.loan_id),
+        kept_fen=freed.confirmed_fen,
+        freed_fen=freed.amount_fen - freed.confirmed_fen,
+        groups=[
+            events_pb2.PayeeGroup(loan_ids=[str(loan_id) for loan_id in group]) for group in groups
+        ],
+    )
+    return _of_payout(payout, "liandong.claims.v1.payout_corrected", message, on)
+
+
+def payment_unanswered(payout: Payout, silent: Instruction, *, on: date) -> OutgoingEvent:
+    """Nobody knows whether a payee has its money."""
+    message = events_pb2.PaymentUnanswered(
+        payout_id=str(payout.payout_id),
+        instruction_id=str(silent.instruction_id),
+        payee_id=silent.payee_id,
+        amount_fen=silent.amount_fen,
+        sent_on=wire.date_to_proto(silent.sent_on),
+    )
+    return _of_payout(payout, "liandong.claims.v1.payment_unanswered", message, on)
+
+
+def payout_reversed(payout: Payout, reversal: Reversal, *, on: date) -> OutgoingEvent:
+    """A settled payout is taken back: the mirror of what everybody had of it."""
+    message = events_pb2.PayoutReversed(
+        payout_id=str(payout.payout_id),
+        reason=reversal.reason,
+        lenders_fen=payout.lenders_fen,
+        household_fen=payout.household_fen,
+        parts=_settled_parts(payout),
+        value_date=wire.date_to_proto(on),
+    )
+    return _of_payout(payout, "liandong.claims.v1.payout_reversed", message, on)
+
+
+def _settled_parts(payout: Payout) -> list[events_pb2.SettledPart]:
+    return [
+        events_pb2.SettledPart(
+            loan_id=str(part.loan_id),
+            lender_id=part.lender_id,
+            amount_fen=part.amount_fen,
+            subrogated_fen=part.subrogated_fen,
+        )
+        for part in payout.parts
+    ]
+
+
+def _of_payout(payout: Payout, event_type: str, message: Message, on: date) -> OutgoingEvent:
     return OutgoingEvent(
-        event_type="liandong.claims.v1.payout_settled",
+        event_type=event_type,
         aggregate_type="claims.payout",
         aggregate_id=str(payout.payout_id),
         sequence=payout.version,
         county_code=payout.county_code,
-        message=events_pb2.PayoutSettled(
-            payout_id=str(payout.payout_id),
-            lenders_fen=payout.lenders_fen,
-            household_fen=payout.household_fen,
-            parts=[
-                events_pb2.SettledPart(
-                    loan_id=str(part.loan_id),
-                    lender_id=part.lender_id,
-                    amount_fen=part.amount_fen,
-                    subrogated_fen=part.subrogated_fen,
-                )
-                for part in payout.parts
-            ],
-        ),
+        message=message,
         business_date=on,
         programme=payout.programme,
     )

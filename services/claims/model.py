@@ -22,8 +22,54 @@ class ClaimState(StrEnum):
     """Where a claim is."""
 
     REPORTED = "reported"
+    SUSPENDED = "suspended"
+    PROPOSED = "proposed"
     APPROVED = "approved"
     REFUSED = "refused"
+    WITHDRAWN = "withdrawn"
+
+
+OPEN_CLAIMS = (ClaimState.REPORTED, ClaimState.SUSPENDED, ClaimState.PROPOSED)
+
+
+class ReporterKind(StrEnum):
+    """For whom a claim is reported."""
+
+    HOUSEHOLD = "household"
+    VILLAGE = "village"
+    INSURER = "insurer"
+
+
+class StepKind(StrEnum):
+    """What happened to a claim."""
+
+    REPORTED = "reported"
+    REPORT_REFUSED = "report_refused"
+    DOCUMENTS_ADDED = "documents_added"
+    SURVEYED = "surveyed"
+    SUSPENDED = "suspended"
+    RESUMED = "resumed"
+    PROPOSED = "proposed"
+    SENT_BACK = "sent_back"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    DECISION_REFUSED = "decision_refused"
+    WITHDRAWN = "withdrawn"
+    REOPENED = "reopened"
+    DISPUTED = "disputed"
+    DISPUTE_ANSWERED = "dispute_answered"
+    OVERDUE = "overdue"
+
+
+class EntryState(StrEnum):
+    """Where an insured entry is."""
+
+    WAITING = "waiting"
+    """Not begun, or its premium is not paid where the programme wants that first."""
+    IN_FORCE = "in_force"
+    OVER = "over"
+    CANCELLED = "cancelled"
+    """Ended before it began."""
 
 
 class PayoutState(StrEnum):
@@ -116,7 +162,7 @@ class ClosedLoan:
 
 @dataclass(frozen=True, slots=True)
 class MasterPolicy:
-    """One policy of a county for one cover, in place of one for each household."""
+    """One policy of a county or a town for its covers, in place of one for each household."""
 
     county_code: str
     policy_id: UUID
@@ -124,14 +170,21 @@ class MasterPolicy:
     programme_id: str
     programme: str
     """Pack version that it was issued under, for life."""
-    cover_id: str
+    area_code: str
+    covers: tuple[str, ...]
     from_date: date
     until_date: date
+    rate_ppm: int | None = None
+    """The policy's own rate, where the programme leaves it to the policy."""
+    enterprise_id: str = ""
+    """Who pays, where the programme says that an enterprise does."""
+    renews_policy_id: UUID | None = None
+    end_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class InsuredEntry:
-    """A loan's household on the insured list of a master policy."""
+    """A loan's household, or a household or person of a file, on the list of a master policy."""
 
     county_code: str
     insured_id: UUID
@@ -142,9 +195,142 @@ class InsuredEntry:
     cover_id: str
     sum_insured_fen: Fen
     premium_fen: Fen
+    """Premium of the whole term at the present sum."""
     premium_payer_id: str
     from_date: date
     until_date: date
+    term_until: date
+    """Last day that the premium was charged for; later than `until_date` once the entry left."""
+    member_id: UUID | None = None
+    state: EntryState = EntryState.IN_FORCE
+    version: int = 1
+    """How many events were said of the entry."""
+
+    @property
+    def left(self) -> bool:
+        """Whether the entry ends before its term."""
+        return self.until_date < self.term_until
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """Premium that a payer owes on a policy; below 0 what goes back."""
+
+    county_code: str
+    charge_id: UUID
+    policy_id: UUID
+    insured_id: UUID | None
+    kind: str
+    payer: str
+    payer_id: str
+    insurer_id: str
+    amount_fen: Fen
+    value_date: date
+
+
+@dataclass(frozen=True, slots=True)
+class Endorsement:
+    """A change of a list, as it was recorded."""
+
+    county_code: str
+    endorsement_id: UUID
+    policy_id: UUID
+    insured_id: UUID
+    kind: str
+    effective_on: date
+    sum_before_fen: Fen
+    sum_after_fen: Fen
+    premium_fen: Fen
+    reason: str
+    institution_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a list by file."""
+
+    household_id: UUID
+    member_id: UUID | None
+    cover_id: str
+    stated_fen: Fen
+    loan_id: UUID | None
+    from_date: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change that somebody wants of an entry: a new sum, or that it leaves."""
+
+    insured_id: UUID
+    leaves: bool
+    effective_on: date
+    sum_insured_fen: Fen
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """A signed, dated agreement of government, banks and an insurer."""
+
+    county_code: str
+    agreement_id: UUID
+    insurer_id: str
+    programme_id: str
+    government_id: str
+    bank_ids: tuple[str, ...]
+    signed_on: date
+    from_date: date
+    until_date: date
+    document: str
+    ended_from: date | None = None
+    end_reason: str = ""
+
+    def holds_on(self, day: date) -> bool:
+        """Whether it stands on a day."""
+        ended = self.ended_from is not None and self.ended_from <= day
+        return self.from_date <= day <= self.until_date and not ended
+
+
+@dataclass(frozen=True, slots=True)
+class LineDivision:
+    """A profitable line shared out by guarantee volume; the shares sum to the premium."""
+
+    county_code: str
+    division_id: UUID
+    programme_id: str
+    programme: str
+    cover_id: str
+    premium_fen: Fen
+    from_date: date
+    until_date: date
+    shares: tuple[tuple[str, Fen, Fen], ...]
+    """Insurer, volume and share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """Premium that arrived at the insurer; below 0 a refund that it paid out."""
+
+    policy_id: UUID
+    payer_id: str
+    amount_fen: Fen
+    value_date: date
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Difficulty:
+    """A lender's word that a loss made repayment of a loan difficult (S04)."""
+
+    county_code: str
+    difficulty_id: UUID
+    loan_id: UUID
+    household_id: UUID
+    lender_id: str
+    cause: str
+    evidence: str
+    from_date: date
+    ended_from: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +375,34 @@ class AssignedLoan:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """What a document of a claim is and where its owner keeps it."""
+
+    document_type: str
+    reference: str
+    hash: str
+
+
+UNTYPED = "document"
+"""Type of a document of which only the hash was said."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimLine:
+    """One thing of a survey or of a decision."""
+
+    item: str
+    claimed_fen: Fen
+    assessed_fen: Fen
+    payable_fen: Fen = NOTHING
+    reason_code: str = ""
+
+
+Pause = tuple[date, date]
+"""First and last day on which a claim's clock stood still."""
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A loss, as somebody reports it."""
 
@@ -198,6 +412,16 @@ class Report:
     cause: str
     assessed_fen: Fen
     documents: tuple[str, ...]
+    claimed_fen: Fen = NOTHING
+    event_code: str = ""
+    person_id: UUID | None = None
+    reporter_kind: ReporterKind = ReporterKind.VILLAGE
+    typed_documents: tuple[Document, ...] = ()
+
+    @property
+    def whole_claimed_fen(self) -> Fen:
+        """What is claimed: what is assessed already, where nobody says more."""
+        return self.claimed_fen or self.assessed_fen
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,11 +431,14 @@ class Claim:
     county_code: str
     claim_id: UUID
     version: int
+    """Raised with each event; `steps` with each step."""
     household_id: UUID
     area_code: str
     cover_id: str
-    policy_id: UUID
-    insured_id: UUID
+    policy_id: UUID | None
+    """None for a report that no policy covers."""
+    insured_id: UUID | None
+    """None also for an index unit's claim."""
     loan_id: UUID | None
     insurer_id: str
     lender_id: str
@@ -230,6 +457,29 @@ class Claim:
     due_on: date | None = None
     decided_by: Actor | None = None
     decided_on: date | None = None
+    claimed_fen: Fen = NOTHING
+    event_code: str = ""
+    person_id: UUID | None = None
+    reporter_kind: ReporterKind = ReporterKind.VILLAGE
+    taken_in: bool = True
+    steps: int = 1
+    accepted_on: date | None = None
+    paused_from: date | None = None
+    pauses: tuple[Pause, ...] = ()
+    supplement: int = 0
+    proposed_by: Actor | None = None
+    overdue_since: date | None = None
+    reason_code: str = ""
+    unit_id: UUID | None = None
+    paid_fen: Fen = NOTHING
+    """What payees confirmed; known only of claims that were read for the wire."""
+    overlaps: tuple[UUID, ...] = ()
+    """The household's other claims of the same loss; so known too."""
+
+    @property
+    def loss(self) -> str:
+        """What makes two reports the same loss: the disaster, or the day."""
+        return self.event_code or self.loss_date.isoformat()
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +489,198 @@ class Decision:
     claim_id: UUID
     approve: bool
     reason: str
+    reason_code: str = ""
+    lines: tuple[ClaimLine, ...] = ()
+    rule: "EventRule | None" = None
+    """The rule of an event, where one decides many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What the second person says of a proposal."""
+
+    claim_id: UUID
+    confirm: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventRule:
+    """One rule for all claims of an event; None where it sets no bound."""
+
+    share_ppm: int
+    max_fen: Fen | None
+    min_assessed_fen: Fen
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What other claims of the insured took already."""
+
+    event_fen: int = 0
+    person_fen: int = 0
+    period_fen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that happened to a claim."""
+
+    claim: Claim
+    """As it was after it."""
+    kind: StepKind
+    actor: Actor
+    on: date
+    reason_code: str = ""
+    note: str = ""
+    working: str = ""
+    lines: tuple[ClaimLine, ...] = ()
+    documents: tuple[Document, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PastStep:
+    """A step, as it is read again."""
+
+    step: int
+    kind: StepKind
+    state: ClaimState
+    actor: Actor
+    on: date
+    reason_code: str
+    note: str
+    claimed_fen: Fen
+    assessed_fen: Fen
+    payable_fen: Fen
+    working: str
+    lines: tuple[ClaimLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """What a household says against a decision, and the answer."""
+
+    county_code: str
+    dispute_id: UUID
+    claim_id: UUID
+    said: str
+    opened_by: Actor
+    opened_on: date
+    due_on: date
+    answer: str = ""
+    upheld: bool = False
+    answered_by: Actor | None = None
+    answered_on: date | None = None
+    supplement_claim_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """All that happened to a claim."""
+
+    claim: Claim
+    steps: tuple[PastStep, ...]
+    documents: tuple[Document, ...]
+    disputes: tuple[Dispute, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimFilter:
+    """Which claims a list shows; empty fields do not narrow it."""
+
+    within: str = ""
+    state: str = ""
+    overdue_only: bool = False
+    event_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPolicy:
+    """A policy with one of its covers: a line's, or one that a price decides about."""
+
+    county_code: str
+    policy_id: UUID
+    insurer_id: str
+    programme_id: str
+    programme: str
+    cover_id: str
+    from_date: date
+    until_date: date
+
+
+@dataclass(frozen=True, slots=True)
+class IndexUnit:
+    """What one household insures under a policy of an index cover."""
+
+    county_code: str
+    unit_id: UUID
+    policy_id: UUID
+    household_id: UUID
+    area_code: str
+    insured_id: UUID | None
+    """Its entry on the insured list, where it has one."""
+    loan_id: UUID | None
+    lender_id: str
+    quantity_centi_jin: int
+    sum_insured_fen: Fen
+
+
+@dataclass(frozen=True, slots=True)
+class IndexValue:
+    """A market price that somebody said; with a reason code it does not count."""
+
+    county_code: str
+    value_id: UUID
+    programme_id: str
+    cover_id: str
+    source: Actor
+    priced_on: date
+    price_fen_per_jin: Fen
+    evidence: str
+    recorded_on: date
+    reason_code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPeriod:
+    """A settlement period of a policy, worked out."""
+
+    county_code: str
+    policy_id: UUID
+    cover_id: str
+    from_date: date
+    until_date: date
+    prices_fen: tuple[Fen, ...]
+    reporter: Actor
+    """Who said its last price: the claims that it makes are that institution's report."""
+    gap_fen_per_jin: Fen
+    triggered: bool
+    working: str
+    settled_on: date
+    done: bool
+    claims_count: int = 0
+    payable_fen: Fen = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class LineResult:
+    """What one insurer's policies of one cover came to over a period."""
+
+    county_code: str
+    line_id: UUID
+    """Of the line over this period."""
+    number: int
+    """From 1 for each insurer, programme and cover."""
+    insurer_id: str
+    programme_id: str
+    programme: str
+    cover_id: str
+    area_code: str
+    from_date: date
+    until_date: date
+    premium_fen: Fen
+    payouts_fen: Fen
+    payouts_count: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,21 @@ async def household_insured(
         await lending.note(session, county, changes)
 
 
+async def household_uninsured(
+    session: AsyncSession, events: Sequence[Incoming[claims.HouseholdUninsured]]
+) -> None:
+    """A cover of the loan is in force no more: nothing is paid out without it."""
+    for county, own in by_county(events):
+        changes = [
+            (
+                UUID(e.message.loan_id),
+                partial(lending_rules.uninsured, cover_id=e.message.cover_id),
+            )
+            for e in own
+        ]
+        await lending.note(session, county, changes)
+
+
 async def cover_reserved(
     session: AsyncSession,
     events: Sequence[Incoming[funds.CoverReserved]],
@@ -377,6 +392,9 @@ def handlers(catalogue: Catalogue) -> Handlers:
         "liandong.credit.v1.limit_changed": Handler(credit.LimitChanged, limit_granted),
         "liandong.credit.v1.limit_expired": Handler(credit.LimitExpired, limit_expired),
         "liandong.claims.v1.household_insured": Handler(claims.HouseholdInsured, household_insured),
+        "liandong.claims.v1.household_uninsured": Handler(
+            claims.HouseholdUninsured, household_uninsured
+        ),
         "liandong.claims.v1.payout_authorised": Handler(claims.PayoutAuthorised, allocate),
         "liandong.claims.v1.payout_settled": Handler(claims.PayoutSettled, payout_settled),
         "liandong.claims.v1.payout_corrected": Handler(

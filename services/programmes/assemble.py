@@ -398,6 +398,9 @@ def parties_named(pack: Pack) -> frozenset[str]:
     for cover in pack.insurance.covers if pack.insurance else ():
         if not isinstance(cover.payees, Open):
             named.update(name for group in groups_of(cover.payees) for name in group)
+        index = cover.price_index
+        if index and not isinstance(index, Open) and not isinstance(index.price_source, Open):
+            named.add(index.price_source)
     for product in pack.loan_products:
         named.update(product.security.guarantor_parties)
         keepers = (getattr(pledge, "keeper", None) for pledge in product.security.pledges)

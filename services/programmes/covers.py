@@ -80,7 +80,7 @@ def payable(
     person_left_fen: Fen | None = None,
     period_left_fen: Fen | None = None,
 ) -> Payable:
-    """The least of the assessed loss, the sum insured and the caps, or what is left of them (S38)."""
+    """The least of the assessed loss, the sum insured and what is left of the caps (S38)."""
     bounds = [("assessed", assessed_fen)]
     for name, bound in (
         ("sum_insured", sum_insured_fen),
@@ -100,13 +100,48 @@ def cap_left_fen(cap_fen: Fen | None, paid_fen: Fen) -> Fen | None:
 
 
 def claim_deadline(
-    amount_fen: Fen, tiers: Sequence[ClaimTier], *, accepted_on: date, calendar: Calendar
+    amount_fen: Fen,
+    tiers: Sequence[ClaimTier],
+    *,
+    accepted_on: date,
+    calendar: Calendar,
+    pauses: Sequence[tuple[date, date]] = (),
 ) -> ClaimDeadline:
-    """The first tier that holds the amount; 0 working days is the same day (S39)."""
+    """
+    The first tier that holds the amount; 0 working days is the same day (S39).
+
+    The days of a pause, both ends included, do not count (S31): the household had to supply
+    something. What is due at once is due on the day on which the pause ends.
+    """
     tier = next(each for each in tiers if each.max_fen is None or amount_fen <= each.max_fen)
-    due_on = working_days_after(calendar, accepted_on, tier.working_days)
-    working = f"{amount_fen} fen: {tier.tier}, {tier.working_days} working days, by {due_on}"
+    due_on = accepted_on
+    for begin, end in sorted(pauses):
+        if tier.working_days == 0 and begin <= due_on < end:
+            due_on = end
+    for _ in range(tier.working_days):
+        due_on = working_days_after(calendar, due_on, 1)
+        while any(begin <= due_on <= end for begin, end in pauses):
+            due_on = working_days_after(calendar, due_on, 1)
+    working = (
+        f"{amount_fen} fen: {tier.tier}, {tier.working_days} working days, {len(pauses)} pauses, "
+        f"by {due_on}"
+    )
     return ClaimDeadline(tier.tier, tier.working_days, due_on, working)
+
+
+def payable_by_rule(
+    assessed_fen: Fen, *, share_ppm: int, max_fen: Fen | None, min_assessed_fen: Fen
+) -> Payable:
+    """What one rule for many claims of an event gives one of them; nothing below its minimum."""
+    if assessed_fen < min_assessed_fen:
+        working = f"{assessed_fen} is below the event's minimum {min_assessed_fen}: 0 fen"
+        return Payable(Fen(0), "event_minimum", working)
+    share = Fen(half_up(assessed_fen * share_ppm, PPM))
+    binding, amount = ("share", share)
+    if max_fen is not None and max_fen < share:
+        binding, amount = ("event_maximum", max_fen)
+    working = f"{assessed_fen} × {share_ppm} ppm = {share}, at most {max_fen}: {amount} fen"
+    return Payable(amount, binding, working)
 
 
 def payees(

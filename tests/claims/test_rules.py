@@ -16,18 +16,25 @@ from services.claims.model import (
     AssignedLoan,
     Claim,
     ClaimState,
-    Confirmation,
     Decision,
+    EntryState,
+    Instruction,
     InstructionState,
+    InsuredEntry,
     MasterPolicy,
     Part,
+    Payee,
     PayeeKind,
     Payout,
     PayoutState,
     Report,
+    Said,
     Standing,
+    Word,
 )
 from services.claims.rules import claims as claim_rules
+from services.claims.rules import insured as insured_rules
+from services.claims.rules import payments as payment_rules
 from services.claims.rules import payouts as payout_rules
 from services.claims.rules import policies as policy_rules
 from services.kernel.errors import Invalid, LiandongError, NotFound, Refused
@@ -50,6 +57,7 @@ from tests.claims.county import (
 CATALOGUE = a_catalogue()
 TERMS = CATALOGUE.terms(COUNTY, REF)
 PARTIES = CATALOGUE.parties(COUNTY, REF)
+REGISTERED = Payee("account:1")
 YEAR_END = date(2021, 12, 31)
 REPORTER = Actor("vil-1", "vil-1-p1")
 ADJUSTER = Actor(INSURER, "ins-1-p2")
@@ -57,7 +65,23 @@ APPROVE = Decision(an_id(3), approve=True, reason="")
 
 
 def a_policy(cover_id: str = "accident", from_date: date = OPENED) -> MasterPolicy:
-    return MasterPolicy(COUNTY, an_id(1), INSURER, "plain", REF, cover_id, from_date, YEAR_END)
+    return MasterPolicy(
+        county_code=COUNTY,
+        policy_id=an_id(1),
+        insurer_id=INSURER,
+        programme_id="plain",
+        programme=REF,
+        area_code=COUNTY,
+        covers=(cover_id,),
+        from_date=from_date,
+        until_date=YEAR_END,
+    )
+
+
+def a_joined(loan: ApprovedLoan, policy: MasterPolicy, cover_id: str, on: date) -> InsuredEntry:
+    cover = TERMS.cover(cover_id)
+    made, _ = insured_rules.join(loan, policy, cover, TERMS, on=on, insured_id=an_id(5))
+    return replace(made, state=EntryState.IN_FORCE)
 
 
 def a_loan(number: int = 2, *, principal_fen: int = 5_000_000) -> ApprovedLoan:
@@ -84,9 +108,7 @@ def a_standing(
     cover_id: str = "accident",
 ) -> Standing:
     policy = a_policy(cover_id, from_date)
-    entry = policy_rules.join(
-        a_loan(number), policy, TERMS.cover(cover_id), on=OPENED, insured_id=an_id(number + 100)
-    )
+    entry = a_joined(a_loan(number), policy, cover_id, OPENED)
     return Standing(entry, INSURER, REF, BANK, VILLAGE, loan_open, approved_on)
 
 
@@ -136,9 +158,7 @@ def test_a_loan_joins_with_its_principal_as_the_sum_insured_and_a_years_premium(
 
 
 def test_cover_begins_when_the_loan_is_approved_or_the_term_does_whichever_is_later() -> None:
-    joined = policy_rules.join(
-        a_loan(), a_policy(), TERMS.cover("accident"), on=date(2021, 3, 1), insured_id=an_id(5)
-    )
+    joined = a_joined(a_loan(), a_policy(), "accident", date(2021, 3, 1))
     ahead = a_standing(from_date=date(2021, 6, 1)).entry
 
     assert joined.from_date == date(2021, 3, 1)
@@ -149,7 +169,6 @@ def test_cover_begins_when_the_loan_is_approved_or_the_term_does_whichever_is_la
     ("cover_id", "reason"),
     [
         ("nothing", "COVER_UNKNOWN"),
-        ("crop", "SUM_INSURED_MISSING"),
         ("undecided", "PROGRAMME_VALUE_OPEN"),
         ("later", "COVER_NOT_OFFERED"),
     ],
@@ -168,15 +187,15 @@ def test_a_term_that_ends_before_it_starts_is_refused_by_field() -> None:
     assert refusal.value.violations[0].field == "until_date"
 
 
-def test_a_sweep_that_needs_the_lenders_word_is_refused_before_any_claim() -> None:
+def test_a_sweep_in_difficulty_only_goes_to_the_loans_whose_lender_confirmed_it() -> None:
     pack = PACK.replace("sweep_trigger: always", "sweep_trigger: repayment_difficulty")
     terms = a_catalogue(pack).terms(COUNTY, REF)
+    hard, easy = AssignedLoan(an_id(1), BANK, in_difficulty=True), AssignedLoan(an_id(2), BANK)
 
-    with pytest.raises(Refused) as refusal:
-        policy_rules.check_policy(a_policy(), terms)
-    policy_rules.check_policy(a_policy("medical"), terms)
+    policy_rules.check_policy(a_policy(), terms)
 
-    assert reason_of(refusal) == "SWEEP_TRIGGER_NOT_DECIDABLE"
+    assert payout_rules.payee_groups(terms, "accident", [easy], PARTIES) == ()
+    assert payout_rules.payee_groups(terms, "accident", [easy, hard], PARTIES) == ((an_id(1),),)
 
 
 # --- claims ---------------------------------------------------------------------------------------
@@ -336,23 +355,43 @@ def an_allocation(parts: Sequence[int], household_fen: int) -> Allocation:
     )
 
 
-def instructed(parts: Sequence[int], household_fen: int, *, at_once: bool = False) -> Payout:
+def divide(payout: Payout, allocation: Allocation, first_id: int = 50) -> Payout:
     return payout_rules.instruct(
-        a_payout(sum(parts) + household_fen, at_once=at_once),
-        an_allocation(parts, household_fen),
-        [an_id(50 + i) for i in range(len(parts) + 1)],
+        payout,
+        allocation,
+        [an_id(first_id + i) for i in range(len(allocation.parts) + 1)],
+        lenders={part.lender_id: REGISTERED for part in allocation.parts},
+        household=REGISTERED,
     )
 
 
+def instructed(parts: Sequence[int], household_fen: int, *, at_once: bool = False) -> Payout:
+    payout = a_payout(sum(parts) + household_fen, at_once=at_once)
+    return divide(payout, an_allocation(parts, household_fen))
+
+
+def household_instruction(payout: Payout) -> Instruction | None:
+    own = [i for i in payout.instructions if i.payee_kind is PayeeKind.HOUSEHOLD]
+    return own[0] if own else None
+
+
 def confirm(
-    payout: Payout, instruction_id: UUID, amount_fen: int, institution_id: str, *, on: date = OPENED
+    payout: Payout,
+    instruction_id: UUID,
+    amount_fen: int,
+    institution_id: str,
+    *,
+    on: date = OPENED,
+    reason: str = "",
 ) -> Payout:
-    return payout_rules.confirm(
+    return payment_rules.hear(
         payout,
-        Confirmation(instruction_id, Fen(amount_fen), on),
-        confirmer=Actor(institution_id, "p1"),
+        Word(Said.CONFIRM, instruction_id, Fen(amount_fen), on, reason),
+        actor=Actor(institution_id, "p1"),
         on=OPENED,
-        household_instruction_id=an_id(99),
+        new_id=an_id(99),
+        lender=REGISTERED,
+        household=REGISTERED,
     )
 
 
@@ -361,14 +400,14 @@ def test_lenders_are_instructed_at_once_and_the_household_waits() -> None:
 
     assert payout.state is PayoutState.INSTRUCTED
     assert [i.amount_fen for i in payout.instructions] == [3_000_000, 1_000_000]
-    assert payout.household_instruction is None
+    assert household_instruction(payout) is None
 
 
 def test_without_a_lender_the_household_is_instructed_at_once() -> None:
     payout = instructed([], 500_000)
 
     assert payout.state is PayoutState.HOUSEHOLD_INSTRUCTED
-    assert payout.household_instruction is not None
+    assert household_instruction(payout) is not None
 
 
 def test_a_programme_may_pay_the_household_at_once_beside_the_lenders() -> None:
@@ -380,7 +419,7 @@ def test_a_programme_may_pay_the_household_at_once_beside_the_lenders() -> None:
 
 def test_an_allocation_that_does_not_sum_to_the_payout_is_refused() -> None:
     with pytest.raises(Refused) as refusal:
-        payout_rules.instruct(a_payout(1_000), an_allocation([600], 399), [an_id(50), an_id(51)])
+        divide(a_payout(1_000), an_allocation([600], 399))
 
     assert reason_of(refusal) == "ALLOCATION_UNBALANCED"
 
@@ -391,7 +430,7 @@ def test_a_payout_is_allocated_once() -> None:
     assert payout_rules.is_same_allocation(payout, an_allocation([600], 400))
     assert not payout_rules.is_same_allocation(payout, an_allocation([601], 399))
     with pytest.raises(Refused) as refusal:
-        payout_rules.instruct(payout, an_allocation([601], 399), [an_id(52), an_id(53)])
+        divide(payout, an_allocation([601], 399), 52)
     assert reason_of(refusal) == "PAYOUT_ALREADY_ALLOCATED"
 
 

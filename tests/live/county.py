@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 
 from deploy.demo import generator
 from deploy.local.audit import SERVICES
 from services.kernel.status import explain, reason_of
+from services.programmes import policies
 from services.programmes.schema.loans import ApprovalStep, LoanProduct
 from services.programmes.schema.values import known
 from services.programmes.terms import Terms
@@ -63,7 +64,11 @@ class County:
     platform: Platform
     place: Place
     today: date = field(init=False)
+    towns: tuple[str, ...] = ()
+    """Nine digits of each town that was opened."""
+    _signed: bool = False
     _people: Any = field(default_factory=lambda: itertools.count(1))
+    _paid: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.today = self.place.setup.starts_on
@@ -154,6 +159,8 @@ class County:
         """
         await self._close(self.today)
         areas = [(self.code, 1)]
+        townships = tuple(townships)
+        self.towns = tuple(f"{self.code}{township}" for township in townships)
         for township in townships:
             areas.append((f"{self.code}{township}", 2))
             areas += [(self.village(n, township=township), 3) for n in range(villages)]
@@ -195,16 +202,50 @@ class County:
             )
         return str(answer.fund.fund_id)
 
-    async def insure(self, cover_id: str) -> None:
-        """Issue a master policy for a year."""
-        await self.ask(
+    async def insure(self, cover_id: str, *more: str) -> list[str]:
+        """
+        Issue master policies for a year: one for the county, or for each of its towns.
+
+        Where the programme wants one, the insurer, the banks and the government sign first.
+        """
+        insurance = self.terms.insurance
+        if insurance.participation and insurance.participation.agreement_required:
+            await self._sign()
+        master = insurance.master_policy
+        packed = cover_id in policies.master_covers(insurance)
+        by_town = master is not None and master.scope == "township" and packed
+        return [
+            await self._issue(area, cover_id, more) for area in (self.towns if by_town else [""])
+        ]
+
+    async def _issue(self, area: str, cover_id: str, more: Sequence[str]) -> str:
+        answer = await self.ask(
             "claims.IssueMasterPolicy",
             "insurer",
             insurer_id=self.institution("insurer"),
             programme_id=self.programme_id,
             cover_id=cover_id,
+            more_cover_ids=list(more),
+            area_code=area,
             from_date=self.today,
             until_date=self.today + timedelta(days=POLICY_DAYS),
+        )
+        return str(answer.policy_id)
+
+    async def _sign(self) -> None:
+        if self._signed:
+            return
+        self._signed = True
+        await self.ask(
+            "claims.RecordAgreement",
+            "centre",
+            insurer_id=self.institution("insurer"),
+            programme_id=self.programme_id,
+            bank_ids=[self.institution(short) for short in self.place.setup.lenders],
+            signed_on=self.today,
+            from_date=self.today,
+            until_date=self.today + timedelta(days=POLICY_DAYS),
+            document=uuid4().hex,
         )
 
     # --- households -------------------------------------------------------------------------------
@@ -392,7 +433,10 @@ class County:
     # --- claims -----------------------------------------------------------------------------------
 
     async def report_claim(self, household_id: str, cover_id: str, assessed_fen: int) -> Any:
-        """The village reports a loss of today."""
+        """The village reports a loss of today; the household has an account to be paid to."""
+        if household_id not in self._paid:
+            self._paid.add(household_id)
+            await self._register_account(household_id)
         answer = await self.ask(
             "claims.ReportClaim",
             "village",
@@ -404,6 +448,24 @@ class County:
             documents=[uuid4().hex],
         )
         return answer.claim
+
+    async def _register_account(self, household_id: str) -> None:
+        answer = await self.ask(
+            "households.BatchRegisterPayeeAccounts",
+            "centre",
+            items=[
+                {
+                    "household_id": household_id,
+                    "bank_id": self.institution("bank"),
+                    "account_number": "62220000" + str(UUID(household_id).int)[-8:],
+                    "account_name": "王芳",
+                }
+            ],
+            evidence={"kind": 1, "reference": "archive/accounts"},
+        )
+        (verdict,) = answer.verdicts
+        must(verdict.accepted, f"account refused: {verdict.reason}")
+        await self.settle()
 
     async def approve_claim(self, claim_id: str, *, request_id: str = "") -> Any:
         """The insurer approves a claim; the money is on its way."""

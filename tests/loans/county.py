@@ -330,6 +330,13 @@ def insured(loan_id: str, cover_id: str = "accident") -> Delivery:
     return told("liandong.claims.v1.household_insured", aggregate, 1, message)
 
 
+def uninsured(loan_id: str, cover_id: str = "accident") -> Delivery:
+    insured_id = str(new_id())
+    message = claims.HouseholdUninsured(insured_id=insured_id, loan_id=loan_id, cover_id=cover_id)
+    aggregate = ("claims.insured", insured_id)
+    return told("liandong.claims.v1.household_uninsured", aggregate, 1, message)
+
+
 def authorised(
     household_id: UUID,
     amount_fen: int,

@@ -7,6 +7,7 @@ from liandong.loans.v1 import loans_pb2
 
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
+from services.kernel.errors import Refused
 from services.loans.servicer import LoansServicer
 from tests.loans import steps
 from tests.loans.builders import YUAN
@@ -21,6 +22,7 @@ from tests.loans.county import (
     House,
     authorised,
     insured,
+    uninsured,
 )
 
 pytestmark = pytest.mark.postgres
@@ -133,6 +135,25 @@ async def test_everything_that_is_heard_twice_takes_effect_once(
     assert await steps.books_are_whole(db) == before
     assert before["loans.payouts_allocated_count"] == before["loans.compensations_count"] == 1
     assert before["loans.outstanding_principal_fen"] == 2_000_000
+
+
+async def test_no_money_is_paid_out_once_a_required_cover_has_ended(
+    servicer: LoansServicer, consumer: Consumer
+) -> None:
+    house, fund = House(status="registered_poor"), Fund()
+    await steps.take(consumer, house.registered(), house.granted())
+    loan_id = (await steps.apply(servicer, house)).loan_id
+    await steps.decide(servicer, loan_id, "village_accepts", VILLAGE_DEPARTMENT)
+    await steps.decide(servicer, loan_id, "county_recommends", CENTRE)
+    await steps.take(consumer, fund.reserved(loan_id))
+    await steps.decide(servicer, loan_id, "bank_approves", APPROVER)
+    await steps.take(consumer, insured(loan_id), uninsured(loan_id))
+
+    with pytest.raises(Refused, match="COVER_NOT_IN_FORCE"):
+        await steps.disburse(servicer, loan_id)
+
+    await steps.take(consumer, insured(loan_id))
+    await steps.disburse(servicer, loan_id)
 
 
 async def test_an_event_that_comes_early_waits_for_the_one_before_it(

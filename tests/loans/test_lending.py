@@ -385,6 +385,15 @@ def test_a_cover_is_noted_once() -> None:
     assert (loan.covers_missing, once.covers_missing) == (("accident",), ())
 
 
+def test_a_cover_that_ended_is_missing_again() -> None:
+    loan = an_approved_loan(covers_in_force=("accident",))
+
+    bare = lending.uninsured(loan, "accident")
+
+    assert bare.covers_missing == ("accident",)
+    assert lending.uninsured(bare, "accident").covers_in_force == ()
+
+
 # --- disbursement ---------------------------------------------------------------------------------
 
 

@@ -1,20 +1,30 @@
-"""Claims: losses reported and adjudicated."""
+"""Claims: losses reported."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.claims import events_out
-from services.claims.model import Claim, Decision, Report, Standing
-from services.claims.operations import payouts
+from services.claims.model import (
+    UNTYPED,
+    Actor,
+    Claim,
+    Document,
+    Report,
+    ReporterKind,
+    Standing,
+    Step,
+    StepKind,
+)
 from services.claims.operations.shared import actor_of
 from services.claims.rules import claims as rules
 from services.claims.store import claims as store
-from services.claims.store import policies
+from services.claims.store import claims_history, insured
 from services.kernel import business_day, ids, outbox
 from services.kernel.caller import Caller
-from services.kernel.errors import LiandongError
+from services.kernel.errors import LiandongError, Refused
 from services.programmes.loader import Catalogue
 from services.programmes.schema.deployment import InstitutionRole
 
@@ -26,115 +36,143 @@ async def report_claims(
     county_code: str,
     reports: Sequence[Report],
 ) -> list[Claim | LiandongError]:
-    """Take in claims; each is kept or refused on its own."""
+    """
+    Take in claims, each on its own.
+
+    A report that the rules refuse is a claim too, in state REFUSED with its reason; one that breaks
+    the caller's rights or is no report at all is an error, and nothing of it is kept.
+    """
     reporter = actor_of(caller)
     today = await business_day.today(session, county_code)
     asked = [(report.household_id, report.cover_id) for report in reports]
-    standings = await policies.standings(session, county_code, asked)
+    standings = await insured.standings(session, county_code, asked)
     decided: list[Claim | LiandongError] = []
     for report, cover_of in zip(reports, asked, strict=True):
         try:
-            standing = _entry_for(caller, standings.get(cover_of, []), report.loss_date)
+            standing = _entry_for(caller, standings.get(cover_of, []), report)
             terms = catalogue.terms(county_code, standing.programme)
-            decided.append(
-                rules.report(
-                    report,
-                    standing,
-                    terms.cover(report.cover_id),
-                    reporter=reporter,
-                    on=today,
-                    claim_id=ids.new_id(),
-                )
+            claim = rules.report(
+                report,
+                standing,
+                terms.cover(report.cover_id),
+                reporter=reporter,
+                on=today,
+                claim_id=ids.new_id(),
             )
+            decided.append(replace(claim, due_on=rules.expected_due_on(claim, terms)))
         except LiandongError as error:
             decided.append(error)
-    return await _keep_claims(session, reports, decided)
+    return await _keep_reports(session, caller, county_code, reports, decided=decided, today=today)
 
 
-def _entry_for(caller: Caller, standings: Sequence[Standing], loss_date: date) -> Standing:
+def kind_of(caller: Caller, said: ReporterKind | None) -> ReporterKind:
+    """For whom a caller reports: as it says, otherwise as its role does."""
+    if said is not None:
+        return said
+    insurer = caller.role == InstitutionRole.INSURER
+    return ReporterKind.INSURER if insurer else ReporterKind.VILLAGE
+
+
+def _entry_for(caller: Caller, standings: Sequence[Standing], report: Report) -> Standing:
     """The entry to claim under, in the caller's area; an insurer knows only its own policies."""
     seen = standings
     if caller.role == InstitutionRole.INSURER:
         seen = [s for s in standings if s.insurer_id == caller.institution_id]
     for standing in seen:
         caller.require_area(standing.area_code)
-    return rules.choose_entry(seen, loss_date)
+    return rules.choose_entry(seen, report.loss_date, report.person_id)
 
 
-async def _keep_claims(
-    session: AsyncSession, reports: Sequence[Report], decided: Sequence[Claim | LiandongError]
+async def _keep_reports(
+    session: AsyncSession,
+    caller: Caller,
+    county_code: str,
+    reports: Sequence[Report],
+    *,
+    decided: Sequence[Claim | LiandongError],
+    today: date,
 ) -> list[Claim | LiandongError]:
     """Keep what was accepted; the second claim of one loss, here or anywhere, is refused."""
     claims = [claim for claim in decided if isinstance(claim, Claim)]
     kept = await store.add_claims(session, claims) if claims else set()
-    said = [events_out.claim_reported(claim) for claim in claims if claim.claim_id in kept]
-    await outbox.record(session, said)
-    return [
-        rules.claim_exists(report)
+    outcomes = [
+        rules.claim_duplicate(report)
         if isinstance(claim, Claim) and claim.claim_id not in kept
         else claim
         for report, claim in zip(reports, decided, strict=True)
     ]
-
-
-async def adjudicate_claims(
-    session: AsyncSession,
-    catalogue: Catalogue,
-    caller: Caller,
-    county_code: str,
-    decisions: Sequence[Decision],
-) -> list[Claim | LiandongError]:
-    """Approve or refuse claims, each on its own; an approval authorises the payout."""
-    adjudicator = actor_of(caller)
-    today = await business_day.today(session, county_code)
-    held = await store.lock_claims(session, county_code, [d.claim_id for d in decisions])
-    claims = {claim_id: claim for claim_id, (claim, _) in held.items()}
-    outcomes: list[Claim | LiandongError] = []
-    for decision in decisions:
-        try:
-            claim = claims.get(decision.claim_id)
-            if claim is None:
-                raise rules.claim_not_found(decision.claim_id)
-            rules.check_adjudicator(claim, decision, adjudicator)
-            if decision.approve:
-                after = rules.approve(
-                    claim,
-                    decision,
-                    catalogue.terms(county_code, claim.programme),
-                    sum_insured_fen=held[decision.claim_id][1],
-                    adjudicator=adjudicator,
-                    on=today,
-                    payout_id=ids.new_id(),
-                )
-            else:
-                after = rules.refuse(claim, decision, adjudicator=adjudicator, on=today)
-            # A second decision about the same claim in this batch must see the first.
-            claims[decision.claim_id] = after
-            outcomes.append(after)
-        except LiandongError as error:
-            outcomes.append(error)
-    decided = [claim for claim in outcomes if isinstance(claim, Claim)]
-    await _save_decisions(session, catalogue, county_code, decided, today)
+    outcomes = await _keep_refused(
+        session, caller, county_code, reports, outcomes=outcomes, today=today
+    )
+    steps = [
+        _step(report, claim, today)
+        for report, claim in zip(reports, outcomes, strict=True)
+        if isinstance(claim, Claim)
+    ]
+    if steps:
+        await claims_history.add_steps(session, steps)
+    said = [
+        events_out.claim_reported(claim) if claim.taken_in else events_out.claim_refused(claim)
+        for claim in outcomes
+        if isinstance(claim, Claim)
+    ]
+    await outbox.record(session, said)
     return outcomes
 
 
-async def _save_decisions(
+async def _keep_refused(
     session: AsyncSession,
-    catalogue: Catalogue,
+    caller: Caller,
     county_code: str,
-    decided: Sequence[Claim],
+    reports: Sequence[Report],
+    *,
+    outcomes: Sequence[Claim | LiandongError],
     today: date,
-) -> None:
-    if not decided:
-        return
-    await store.save_decisions(session, decided)
-    approved = [claim for claim in decided if claim.payout_id is not None]
-    authorised = await payouts.authorise(session, catalogue, county_code, approved, today)
-    said = []
-    for claim in decided:
-        if claim.payout_id is None:
-            said.append(events_out.claim_refused(claim))
-        else:
-            said.append(events_out.claim_approved(claim))
-            said.append(events_out.payout_authorised(authorised[claim.payout_id], on=today))
-    await outbox.record(session, said)
+) -> list[Claim | LiandongError]:
+    """Turn refusals by rule into claims that stand for no loss."""
+    refused = [
+        (place, report, outcome)
+        for place, (report, outcome) in enumerate(zip(reports, outcomes, strict=True))
+        if isinstance(outcome, Refused)
+    ]
+    if not refused:
+        return list(outcomes)
+    areas = await store.areas_of(session, county_code, [r.household_id for _, r, _ in refused])
+    insurer_id = caller.institution_id if caller.role == InstitutionRole.INSURER else ""
+    result = list(outcomes)
+    kept: list[Claim] = []
+    for place, report, refusal in refused:
+        claim = rules.refused_report(
+            report,
+            refusal,
+            county_code=county_code,
+            area_code=areas.get(report.household_id, caller.areas[0] if caller.areas else ""),
+            insurer_id=insurer_id,
+            reporter=actor_of(caller),
+            on=today,
+            claim_id=ids.new_id(),
+        )
+        kept.append(claim)
+        result[place] = claim
+    await store.add_claims(session, kept)
+    return result
+
+
+def _step(report: Report, claim: Claim, today: date) -> Step:
+    documents = [Document(UNTYPED, "", each) for each in report.documents]
+    return Step(
+        claim=claim,
+        kind=StepKind.REPORTED if claim.taken_in else StepKind.REPORT_REFUSED,
+        actor=Actor(claim.reported_by.institution_id, claim.reported_by.person_id),
+        on=today,
+        reason_code=claim.reason_code,
+        note=claim.reason or report.cause,
+        documents=(*documents, *report.typed_documents),
+    )
+
+
+def verdict_of(outcome: Claim | LiandongError) -> Claim | LiandongError:
+    """A report as an item of a batch: one that was kept as refused is refused there."""
+    if isinstance(outcome, Claim) and not outcome.taken_in:
+        return Refused(outcome.reason_code, outcome.reason)
+    return outcome

@@ -4,9 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from liandong.claims.v1 import claims_pb2_grpc
+from liandong.claims.v1 import (
+    claims_pb2_grpc,
+    indices_pb2_grpc,
+    payouts_pb2_grpc,
+    policies_pb2_grpc,
+)
 
 from services.claims.servicer import ClaimsServicer
+from services.claims.servicer.indices import IndicesServicer
+from services.claims.servicer.policies_service import PoliciesServicer
+from services.claims.servicer.saga import PayoutsServicer
 from services.kernel.database import Database
 from services.programmes.loader import Catalogue
 
@@ -15,6 +23,13 @@ Add = Callable[[Any, Any], None]
 
 _DOORS: Final[tuple[tuple[str, Add, Callable[[Database, Catalogue], Any]], ...]] = (
     ("ClaimsService", claims_pb2_grpc.add_ClaimsServiceServicer_to_server, ClaimsServicer),
+    ("PayoutsService", payouts_pb2_grpc.add_PayoutsServiceServicer_to_server, PayoutsServicer),
+    ("IndicesService", indices_pb2_grpc.add_IndicesServiceServicer_to_server, IndicesServicer),
+    (
+        "PoliciesService",
+        policies_pb2_grpc.add_PoliciesServiceServicer_to_server,
+        PoliciesServicer,
+    ),
 )
 """Every gRPC service of claims, a line each."""
 

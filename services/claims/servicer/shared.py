@@ -1,9 +1,11 @@
 """What the doors share: who may call for a county, one outcome or many, where a page begins."""
 
 from collections.abc import Callable, Sequence
+from datetime import date
 from typing import TypeVar
 from uuid import UUID
 
+from google.protobuf.message import Message
 from liandong.common.v1 import common_pb2
 
 from services.kernel import wire
@@ -24,6 +26,9 @@ READERS = (
     "auditor",
     "operator",
 )
+
+FIRST = UUID(int=0)
+"""Before every id: where the first page begins."""
 
 T = TypeVar("T")
 
@@ -63,3 +68,15 @@ def verdicts(
 def after_of(page_token: str) -> UUID | None:
     start = wire.page_start(page_token)
     return parse_id("page_token", start) if start else None
+
+
+def optional_id(field: str, text: str) -> UUID | None:
+    """An id that may be left out."""
+    return parse_id(field, text) if text else None
+
+
+def optional_date(request: Message, field: str) -> date | None:
+    """A day that may be left out."""
+    if not request.HasField(field):
+        return None
+    return wire.date_from_proto(field, getattr(request, field))

@@ -463,6 +463,12 @@ def insured(loan: Loan, cover_id: str) -> Loan:
     return replace(loan, covers_in_force=(*loan.covers_in_force, cover_id))
 
 
+def uninsured(loan: Loan, cover_id: str) -> Loan:
+    """Note that a cover is in force no more."""
+    left = tuple(each for each in loan.covers_in_force if each != cover_id)
+    return replace(loan, covers_in_force=left)
+
+
 def disburse(
     loan: Loan, *, actor: Actor, terms: Terms, breakers: Sequence[Breaker], today: date
 ) -> Loan:

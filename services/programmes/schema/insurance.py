@@ -166,6 +166,8 @@ class Insurance(Clause):
     required_covers: OrOpen[tuple[RequiredCovers, ...]]
     sweep_trigger: OrOpen[Literal["always", "repayment_difficulty"]]
     claim_tiers: OrOpen[tuple[ClaimTier, ...]]
+    # A claim that pays more than this is decided by two persons of the insurer.
+    second_person_above_fen: OrOpen[FenAmount] | None = None
     household_paid: Literal["after_lenders_confirm", "at_once"] = "after_lenders_confirm"
     premium_due: Literal["later", "before_cover"] = "later"
     """Whether a cover comes into force only once its premium is paid."""

@@ -26,8 +26,6 @@ WITHOUT: Mapping[str, str] = {
     "funds.village_fund": "a village fund is not held against the village's loans",
     "insurance.master_policy": "certificates are not counted",
     "insurance.premium": "no RPC says a premium",
-    "insurance.price_index": "a price makes no claim",
-    "insurance.stabilisation": "no result of a line is kept",
     "loans.age_check": "an application is not held against the borrower's age",
     "loans.asset_deposit": "no animals are deposited",
     "loans.collateral_cover": "no collateral is registered",

@@ -1,12 +1,13 @@
 """Insurance: what a claim pays, and by when."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from tests.live.county import County, Wish
 from tests.live.paths.loans import WANGCANG_COVERS, day, iso, without_assignment
 from tests.live.paths.path import Answer, Path
+from tests.live.platform import must
 from tests.live.setup import Case, Setup
 
 COVER = "personal_accident"
@@ -46,7 +47,143 @@ async def cap(county: County, case: Case) -> Answer:
     return {"payable_fen": approved.payable_fen}
 
 
+# --- a price that makes claims --------------------------------------------------------------------
+
+SHEEP = "tan_sheep_price"
+ONE_MONTH = 1
+
+
+def december(case: Case) -> date:
+    """The last month of the programme's year: the official calendar begins with the next one."""
+    return date(int(case["programme"].split("@")[1]), 12, 1)
+
+
+def price_setup(case: Case) -> Setup:
+    """The county names who says the price, and the settlement period (S37)."""
+    index = {"price_source": "price_watch", "period_months": ONE_MONTH}
+    return Setup(december(case), {"insurance": {"covers": [{"id": SHEEP, "price_index": index}]}})
+
+
+async def price(county: County, case: Case) -> Answer:
+    """A household's flock, a month's price, and what the day close makes of both."""
+    given = case["inputs"]
+    await county.open(funds={}, covers=[SHEEP])
+    household = await county.household()
+    await county.settle()
+    common = {"programme_id": county.programme_id, "cover_id": SHEEP}
+    quantity = {"household_id": household, "quantity_centi_jin": given["quantity_centi_jin"]}
+    answer = await county.ask("claims.SetInsuredQuantities", "insurer", **common, items=[quantity])
+    must(answer.verdicts[0].accepted, answer.verdicts[0].message)
+    priced = {
+        **common,
+        "priced_on": county.today,
+        "price_fen_per_jin": given["market_fen_per_jin"],
+        "evidence": "sha256:market",
+    }
+    said = await county.ask("claims.RecordIndexValue", "finance", **priced)
+    must(said.value.reason_code == "", said.value.reason_code)
+    unknown = await county.ask("claims.RecordIndexValue", "centre", **priced)
+    must(unknown.value.reason_code == "PRICE_SOURCE_UNKNOWN", "anybody may say a price")
+    await county.advance(date(county.today.year + 1, 1, 1))
+    (period,) = (await county.ask("claims.ListIndexPeriods", "insurer", cover_id=SHEEP)).periods
+    claims = (await county.ask("claims.ListClaims", "insurer")).claims
+    must(len(claims) == int(period.triggered), "not a claim for every unit")
+    return {
+        "gap_fen_per_jin": period.gap_fen_per_jin,
+        "payout_fen": sum(claim.payable_fen for claim in claims),
+    }
+
+
+# --- what a line came to, and the pool behind it --------------------------------------------------
+
+FAMILY = "family_accident"
+LINE_SUM_FEN = 10_000_000_000
+PPM = 1_000_000
+
+
+def stabilisation_setup(case: Case) -> Setup:
+    """One household whose premium is the whole line's."""
+    rate_ppm = case["inputs"]["premium_fen"] * PPM // LINE_SUM_FEN
+    cover = {
+        "id": FAMILY,
+        "sum_insured": {"of": "fixed", "amount_fen": LINE_SUM_FEN},
+        "premium": {"rate_ppm": rate_ppm, "payer": "county"},
+    }
+    last_day = december(case) + timedelta(days=30)
+    return Setup(last_day, {"insurance": {"covers": [cover]}})
+
+
+async def stabilisation(county: County, case: Case) -> Answer:
+    """A year ends on a line with a deficit; the pool makes good what it holds."""
+    given = case["inputs"]
+    await county.open(funds={}, covers=())
+    household = await county.household()
+    await county.settle()
+    policy = await county.ask(
+        "claims.IssueMasterPolicy",
+        "insurer",
+        insurer_id=county.institution("insurer"),
+        programme_id=county.programme_id,
+        cover_id=FAMILY,
+        from_date=county.today,
+        until_date=county.today + timedelta(days=364),
+    )
+    listed = {"household_id": household, "cover_id": FAMILY}
+    answer = await county.ask(
+        "claims.EnrolInsured", "insurer", policy_id=policy.policy_id, items=[listed]
+    )
+    must(answer.verdicts[0].accepted, answer.verdicts[0].message)
+    claim = await county.report_claim(household, FAMILY, given["claims_fen"])
+    await county.approve_claim(claim.claim_id)
+    fund_id = await _stabilisation_pool(county, given["fund_fen"])
+    await county.advance(county.today + timedelta(days=1))
+    results = (await county.ask("funds.ListLineResults", "finance")).results
+    line = next(each for each in results if each.payouts_fen)
+    asked = await county.ask(
+        "funds.ProposeStabilisation",
+        "finance",
+        fund_id=fund_id,
+        line_id=line.line_id,
+        value_date=county.today,
+    )
+    decided = await county.ask(
+        "funds.DecideFundOrder", "finance", post=2, order_id=asked.order.order_id, approve=True
+    )
+    fund = (await county.ask("funds.GetFund", "finance", fund_id=fund_id)).fund
+    return {
+        "deficit_fen": line.deficit_fen,
+        "compensated_fen": decided.order.amount_fen,
+        "fund_after_fen": fund.balance_fen,
+    }
+
+
+async def _stabilisation_pool(county: County, amount_fen: int) -> str:
+    """The insurer's pool, with money in it."""
+    answer = await county.ask(
+        "funds.OpenFund",
+        "finance",
+        programme_id=county.programme_id,
+        kind="insurer_stabilisation",
+        scope_id=county.institution("insurer"),
+    )
+    await county.ask(
+        "funds.RecordContribution",
+        "finance",
+        fund_id=answer.fund.fund_id,
+        source="county_budget",
+        amount_fen=amount_fen,
+        value_date=county.today,
+    )
+    return str(answer.fund.fund_id)
+
+
 PATHS: Mapping[str, Path] = {
     "insurance.claim_tier": Path(tier_setup, tier, unsaid=("tier", "working_days")),
     "insurance.cover_cap": Path(cap_setup, cap),
+    "insurance.price_index": Path(price_setup, price),
+    "insurance.stabilisation": Path(
+        stabilisation_setup,
+        stabilisation,
+        needs=("funds.ProposeStabilisation", "funds.DecideFundOrder", "funds.ListLineResults"),
+    ),
 }

@@ -34,7 +34,13 @@ class _ClaimStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ClaimState
     CLAIM_STATE_APPROVED: _ClaimState.ValueType  # 2
     """Approved; a payout follows."""
     CLAIM_STATE_REFUSED: _ClaimState.ValueType  # 3
-    """Refused, with a reason."""
+    """Refused, with a reason; also a report that could not be taken in."""
+    CLAIM_STATE_SUSPENDED: _ClaimState.ValueType  # 4
+    """Waits for what the household must supply; the clock stands still."""
+    CLAIM_STATE_PROPOSED: _ClaimState.ValueType  # 5
+    """Approved by one person, waits for a second."""
+    CLAIM_STATE_WITHDRAWN: _ClaimState.ValueType  # 6
+    """Taken back."""
 
 class ClaimState(_ClaimState, metaclass=_ClaimStateEnumTypeWrapper):
     """Where a claim is."""
@@ -46,8 +52,42 @@ CLAIM_STATE_REPORTED: ClaimState.ValueType  # 1
 CLAIM_STATE_APPROVED: ClaimState.ValueType  # 2
 """Approved; a payout follows."""
 CLAIM_STATE_REFUSED: ClaimState.ValueType  # 3
-"""Refused, with a reason."""
+"""Refused, with a reason; also a report that could not be taken in."""
+CLAIM_STATE_SUSPENDED: ClaimState.ValueType  # 4
+"""Waits for what the household must supply; the clock stands still."""
+CLAIM_STATE_PROPOSED: ClaimState.ValueType  # 5
+"""Approved by one person, waits for a second."""
+CLAIM_STATE_WITHDRAWN: ClaimState.ValueType  # 6
+"""Taken back."""
 Global___ClaimState: _TypeAlias = ClaimState  # noqa: Y015
+
+class _ReporterKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReporterKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReporterKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPORTER_KIND_UNSPECIFIED: _ReporterKind.ValueType  # 0
+    """As the caller's role says: the insurer, otherwise the village."""
+    REPORTER_KIND_HOUSEHOLD: _ReporterKind.ValueType  # 1
+    """The household itself, at the village's or the insurer's counter."""
+    REPORTER_KIND_VILLAGE: _ReporterKind.ValueType  # 2
+    """The village, township or county."""
+    REPORTER_KIND_INSURER: _ReporterKind.ValueType  # 3
+    """The insurer."""
+
+class ReporterKind(_ReporterKind, metaclass=_ReporterKindEnumTypeWrapper):
+    """For whom a claim is reported."""
+
+REPORTER_KIND_UNSPECIFIED: ReporterKind.ValueType  # 0
+"""As the caller's role says: the insurer, otherwise the village."""
+REPORTER_KIND_HOUSEHOLD: ReporterKind.ValueType  # 1
+"""The household itself, at the village's or the insurer's counter."""
+REPORTER_KIND_VILLAGE: ReporterKind.ValueType  # 2
+"""The village, township or county."""
+REPORTER_KIND_INSURER: ReporterKind.ValueType  # 3
+"""The insurer."""
+Global___ReporterKind: _TypeAlias = ReporterKind  # noqa: Y015
 
 class _PayoutState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -174,6 +214,11 @@ class IssueMasterPolicyRequest(_message.Message):
     COVER_ID_FIELD_NUMBER: _builtins.int
     FROM_DATE_FIELD_NUMBER: _builtins.int
     UNTIL_DATE_FIELD_NUMBER: _builtins.int
+    AREA_CODE_FIELD_NUMBER: _builtins.int
+    MORE_COVER_IDS_FIELD_NUMBER: _builtins.int
+    RATE_PPM_FIELD_NUMBER: _builtins.int
+    ENTERPRISE_ID_FIELD_NUMBER: _builtins.int
+    EXPECTED_LENDING_FEN_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call idempotent (UUID)."""
     county_code: _builtins.str
@@ -184,6 +229,14 @@ class IssueMasterPolicyRequest(_message.Message):
     """The programme."""
     cover_id: _builtins.str
     """The cover, a code of the programme."""
+    area_code: _builtins.str
+    """The town that it is for (9 digits); empty for the whole county."""
+    rate_ppm: _builtins.int
+    """Yearly rate of the policy in parts per million, where the programme leaves it to the policy."""
+    enterprise_id: _builtins.str
+    """The enterprise that pays the premium, where the programme says that one does."""
+    expected_lending_fen: _builtins.int
+    """Lending that is expected, where the premium is on lending: charged now, trued up later."""
     @_builtins.property
     def from_date(self) -> _date_pb2.Date:
         """First day of cover."""
@@ -191,6 +244,10 @@ class IssueMasterPolicyRequest(_message.Message):
     @_builtins.property
     def until_date(self) -> _date_pb2.Date:
         """Last day of cover."""
+
+    @_builtins.property
+    def more_cover_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further covers of the same policy."""
 
     def __init__(
         self,
@@ -202,12 +259,19 @@ class IssueMasterPolicyRequest(_message.Message):
         cover_id: _builtins.str = ...,
         from_date: _date_pb2.Date | None = ...,
         until_date: _date_pb2.Date | None = ...,
+        area_code: _builtins.str = ...,
+        more_cover_ids: _abc.Iterable[_builtins.str] | None = ...,
+        rate_ppm: _builtins.int | None = ...,
+        enterprise_id: _builtins.str = ...,
+        expected_lending_fen: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "until_date", b"until_date"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_rate_ppm", b"_rate_ppm", "from_date", b"from_date", "rate_ppm", b"rate_ppm", "until_date", b"until_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "cover_id", b"cover_id", "from_date", b"from_date", "insurer_id", b"insurer_id", "programme_id", b"programme_id", "request_id", b"request_id", "until_date", b"until_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_rate_ppm", b"_rate_ppm", "area_code", b"area_code", "county_code", b"county_code", "cover_id", b"cover_id", "enterprise_id", b"enterprise_id", "expected_lending_fen", b"expected_lending_fen", "from_date", b"from_date", "insurer_id", b"insurer_id", "more_cover_ids", b"more_cover_ids", "programme_id", b"programme_id", "rate_ppm", b"rate_ppm", "request_id", b"request_id", "until_date", b"until_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__rate_ppm: _TypeAlias = _typing.Literal["rate_ppm"]  # noqa: Y015
+    _WhichOneofArgType__rate_ppm: _TypeAlias = _typing.Literal["_rate_ppm", b"_rate_ppm"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rate_ppm) -> _WhichOneofReturnType__rate_ppm | None: ...
 
 Global___IssueMasterPolicyRequest: _TypeAlias = IssueMasterPolicyRequest  # noqa: Y015
 
@@ -255,6 +319,17 @@ class Claim(_message.Message):
     PAYOUT_ID_FIELD_NUMBER: _builtins.int
     DUE_ON_FIELD_NUMBER: _builtins.int
     PROGRAMME_FIELD_NUMBER: _builtins.int
+    CLAIMED_FEN_FIELD_NUMBER: _builtins.int
+    PAID_FEN_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
+    EVENT_CODE_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    REPORTER_KIND_FIELD_NUMBER: _builtins.int
+    ACCEPTED_ON_FIELD_NUMBER: _builtins.int
+    OVERDUE_SINCE_FIELD_NUMBER: _builtins.int
+    OVERLAPPING_CLAIM_IDS_FIELD_NUMBER: _builtins.int
+    SUPPLEMENT_FIELD_NUMBER: _builtins.int
+    INSURER_ID_FIELD_NUMBER: _builtins.int
     claim_id: _builtins.str
     """The claim (UUIDv7)."""
     county_code: _builtins.str
@@ -272,17 +347,33 @@ class Claim(_message.Message):
     cause: _builtins.str
     """Cause of the loss."""
     assessed_fen: _builtins.int
-    """Loss as assessed."""
+    """Loss as assessed; 0 before anybody assessed it."""
     payable_fen: _builtins.int
-    """Payable: the least of assessed, sum insured and cap (S38); 0 before approval."""
+    """Payable: the least of assessed, sum insured and what the caps leave (S38); 0 before a decision."""
     state: Global___ClaimState.ValueType
     """Where it is."""
     reason: _builtins.str
-    """Why it was refused."""
+    """Why it was refused, in words."""
     payout_id: _builtins.str
     """The payout that follows an approval (UUIDv7)."""
     programme: _builtins.str
     """Pack version, `id@version`."""
+    claimed_fen: _builtins.int
+    """Loss as the reporter says it."""
+    paid_fen: _builtins.int
+    """What payees have confirmed of its payout."""
+    reason_code: _builtins.str
+    """Stable reason of the last decision or refusal, e.g. `LOSS_OUTSIDE_TERM`."""
+    event_code: _builtins.str
+    """The disaster that it belongs to; empty for a loss of its own."""
+    person_id: _builtins.str
+    """The insured person, where the cover insures persons (UUIDv7)."""
+    reporter_kind: Global___ReporterKind.ValueType
+    """Who reported it."""
+    supplement: _builtins.int
+    """0, or the how-manieth supplement of its loss, after a dispute."""
+    insurer_id: _builtins.str
+    """The insurer, an institution id; empty for a report under no policy."""
     @_builtins.property
     def loss_date(self) -> _date_pb2.Date:
         """Day of the loss."""
@@ -290,6 +381,18 @@ class Claim(_message.Message):
     @_builtins.property
     def due_on(self) -> _date_pb2.Date:
         """Day by which the tier wants it paid (S39); unset where the programme gives no tier."""
+
+    @_builtins.property
+    def accepted_on(self) -> _date_pb2.Date:
+        """Day from which its clock runs; unset for a report that was not taken in."""
+
+    @_builtins.property
+    def overdue_since(self) -> _date_pb2.Date:
+        """First day on which it was late; unset while it is not."""
+
+    @_builtins.property
+    def overlapping_claim_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Claims of the household for the same loss under other covers or policies (UUIDv7)."""
 
     def __init__(
         self,
@@ -310,14 +413,225 @@ class Claim(_message.Message):
         payout_id: _builtins.str = ...,
         due_on: _date_pb2.Date | None = ...,
         programme: _builtins.str = ...,
+        claimed_fen: _builtins.int = ...,
+        paid_fen: _builtins.int = ...,
+        reason_code: _builtins.str = ...,
+        event_code: _builtins.str = ...,
+        person_id: _builtins.str = ...,
+        reporter_kind: Global___ReporterKind.ValueType = ...,
+        accepted_on: _date_pb2.Date | None = ...,
+        overdue_since: _date_pb2.Date | None = ...,
+        overlapping_claim_ids: _abc.Iterable[_builtins.str] | None = ...,
+        supplement: _builtins.int = ...,
+        insurer_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on", "loss_date", b"loss_date"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_on", b"accepted_on", "due_on", b"due_on", "loss_date", b"loss_date", "overdue_since", b"overdue_since"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "assessed_fen", b"assessed_fen", "cause", b"cause", "claim_id", b"claim_id", "county_code", b"county_code", "cover_id", b"cover_id", "due_on", b"due_on", "household_id", b"household_id", "loan_id", b"loan_id", "loss_date", b"loss_date", "payable_fen", b"payable_fen", "payout_id", b"payout_id", "policy_id", b"policy_id", "programme", b"programme", "reason", b"reason", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_on", b"accepted_on", "area_code", b"area_code", "assessed_fen", b"assessed_fen", "cause", b"cause", "claim_id", b"claim_id", "claimed_fen", b"claimed_fen", "county_code", b"county_code", "cover_id", b"cover_id", "due_on", b"due_on", "event_code", b"event_code", "household_id", b"household_id", "insurer_id", b"insurer_id", "loan_id", b"loan_id", "loss_date", b"loss_date", "overdue_since", b"overdue_since", "overlapping_claim_ids", b"overlapping_claim_ids", "paid_fen", b"paid_fen", "payable_fen", b"payable_fen", "payout_id", b"payout_id", "person_id", b"person_id", "policy_id", b"policy_id", "programme", b"programme", "reason", b"reason", "reason_code", b"reason_code", "reporter_kind", b"reporter_kind", "state", b"state", "supplement", b"supplement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Claim: _TypeAlias = Claim  # noqa: Y015
+
+@_typing.final
+class ClaimDocument(_message.Message):
+    """A document of a claim: what it is and where it lies; the file itself stays with its owner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_TYPE_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    document_type: _builtins.str
+    """Kind of the document, e.g. `hospital_bill`."""
+    reference: _builtins.str
+    """Where its owner keeps it."""
+    hash: _builtins.str
+    """Its hash."""
+    def __init__(
+        self,
+        *,
+        document_type: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        hash: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document_type", b"document_type", "hash", b"hash", "reference", b"reference"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimDocument: _TypeAlias = ClaimDocument  # noqa: Y015
+
+@_typing.final
+class ClaimLine(_message.Message):
+    """One line of a survey or of a decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    CLAIMED_FEN_FIELD_NUMBER: _builtins.int
+    ASSESSED_FEN_FIELD_NUMBER: _builtins.int
+    PAYABLE_FEN_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
+    item: _builtins.str
+    """What the line is about, e.g. `house` or `ward_fee`."""
+    claimed_fen: _builtins.int
+    """As claimed."""
+    assessed_fen: _builtins.int
+    """As assessed."""
+    payable_fen: _builtins.int
+    """As decided; never above what is assessed. 0 in a survey."""
+    reason_code: _builtins.str
+    """Stable reason; needed where less is paid than assessed, e.g. `NOT_COVERED`."""
+    def __init__(
+        self,
+        *,
+        item: _builtins.str = ...,
+        claimed_fen: _builtins.int = ...,
+        assessed_fen: _builtins.int = ...,
+        payable_fen: _builtins.int = ...,
+        reason_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessed_fen", b"assessed_fen", "claimed_fen", b"claimed_fen", "item", b"item", "payable_fen", b"payable_fen", "reason_code", b"reason_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimLine: _TypeAlias = ClaimLine  # noqa: Y015
+
+@_typing.final
+class ClaimStep(_message.Message):
+    """One thing that happened to a claim; steps are only added."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    INSTITUTION_ID_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    HAPPENED_ON_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    CLAIMED_FEN_FIELD_NUMBER: _builtins.int
+    ASSESSED_FEN_FIELD_NUMBER: _builtins.int
+    PAYABLE_FEN_FIELD_NUMBER: _builtins.int
+    WORKING_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    step: _builtins.int
+    """From 1, without a gap."""
+    kind: _builtins.str
+    """reported, report_refused, documents_added, surveyed, suspended, resumed, proposed, sent_back,
+    approved, refused, decision_refused, withdrawn, reopened, disputed, dispute_answered, overdue.
+    """
+    state: Global___ClaimState.ValueType
+    """Where the claim was after it."""
+    institution_id: _builtins.str
+    """Who, an institution id; empty for the day close."""
+    person_id: _builtins.str
+    """Its person."""
+    reason_code: _builtins.str
+    """Stable reason, where there is one."""
+    note: _builtins.str
+    """In words."""
+    claimed_fen: _builtins.int
+    """As claimed, after it."""
+    assessed_fen: _builtins.int
+    """As assessed, after it."""
+    payable_fen: _builtins.int
+    """As decided, after it."""
+    working: _builtins.str
+    """How the amount was worked out."""
+    @_builtins.property
+    def happened_on(self) -> _date_pb2.Date:
+        """Business date."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimLine]:
+        """Its lines, of a survey or a decision."""
+
+    def __init__(
+        self,
+        *,
+        step: _builtins.int = ...,
+        kind: _builtins.str = ...,
+        state: Global___ClaimState.ValueType = ...,
+        institution_id: _builtins.str = ...,
+        person_id: _builtins.str = ...,
+        happened_on: _date_pb2.Date | None = ...,
+        reason_code: _builtins.str = ...,
+        note: _builtins.str = ...,
+        claimed_fen: _builtins.int = ...,
+        assessed_fen: _builtins.int = ...,
+        payable_fen: _builtins.int = ...,
+        working: _builtins.str = ...,
+        lines: _abc.Iterable[Global___ClaimLine] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["happened_on", b"happened_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessed_fen", b"assessed_fen", "claimed_fen", b"claimed_fen", "happened_on", b"happened_on", "institution_id", b"institution_id", "kind", b"kind", "lines", b"lines", "note", b"note", "payable_fen", b"payable_fen", "person_id", b"person_id", "reason_code", b"reason_code", "state", b"state", "step", b"step", "working", b"working"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimStep: _TypeAlias = ClaimStep  # noqa: Y015
+
+@_typing.final
+class ClaimDispute(_message.Message):
+    """A dispute and its answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTE_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    OPENED_ON_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    UPHELD_FIELD_NUMBER: _builtins.int
+    ANSWERED_ON_FIELD_NUMBER: _builtins.int
+    SUPPLEMENT_CLAIM_ID_FIELD_NUMBER: _builtins.int
+    dispute_id: _builtins.str
+    """The dispute (UUIDv7)."""
+    text: _builtins.str
+    """What the household says."""
+    answer: _builtins.str
+    """The answer; empty while there is none."""
+    upheld: _builtins.bool
+    """Whether the household was right."""
+    supplement_claim_id: _builtins.str
+    """The supplement that an upheld dispute opened (UUIDv7)."""
+    @_builtins.property
+    def opened_on(self) -> _date_pb2.Date:
+        """Day on which it was said."""
+
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """Day by which it must be answered."""
+
+    @_builtins.property
+    def answered_on(self) -> _date_pb2.Date:
+        """Day of the answer; unset while there is none."""
+
+    def __init__(
+        self,
+        *,
+        dispute_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+        opened_on: _date_pb2.Date | None = ...,
+        due_on: _date_pb2.Date | None = ...,
+        answer: _builtins.str = ...,
+        upheld: _builtins.bool = ...,
+        answered_on: _date_pb2.Date | None = ...,
+        supplement_claim_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answered_on", b"answered_on", "due_on", b"due_on", "opened_on", b"opened_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "answered_on", b"answered_on", "dispute_id", b"dispute_id", "due_on", b"due_on", "opened_on", b"opened_on", "supplement_claim_id", b"supplement_claim_id", "text", b"text", "upheld", b"upheld"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimDispute: _TypeAlias = ClaimDispute  # noqa: Y015
 
 @_typing.final
 class ReportClaimRequest(_message.Message):
@@ -333,6 +647,11 @@ class ReportClaimRequest(_message.Message):
     CAUSE_FIELD_NUMBER: _builtins.int
     ASSESSED_FEN_FIELD_NUMBER: _builtins.int
     DOCUMENTS_FIELD_NUMBER: _builtins.int
+    CLAIMED_FEN_FIELD_NUMBER: _builtins.int
+    EVENT_CODE_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    REPORTER_KIND_FIELD_NUMBER: _builtins.int
+    TYPED_DOCUMENTS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call idempotent (UUID)."""
     county_code: _builtins.str
@@ -344,14 +663,26 @@ class ReportClaimRequest(_message.Message):
     cause: _builtins.str
     """Cause of the loss, e.g. `storm`."""
     assessed_fen: _builtins.int
-    """Loss as assessed at the survey."""
+    """Loss as assessed already; 0 where a survey will assess it."""
+    claimed_fen: _builtins.int
+    """Loss as the reporter says it; 0 where it is what is assessed."""
+    event_code: _builtins.str
+    """The disaster that it belongs to, e.g. `storm-2018-07`; empty for a loss of its own."""
+    person_id: _builtins.str
+    """The insured person, where the cover insures persons (UUID); empty for the household."""
+    reporter_kind: Global___ReporterKind.ValueType
+    """For whom it is reported."""
     @_builtins.property
     def loss_date(self) -> _date_pb2.Date:
         """Day of the loss."""
 
     @_builtins.property
     def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Hashes of the documents, at least one."""
+        """Hashes of documents without a type. A claim needs one document at least, of either sort."""
+
+    @_builtins.property
+    def typed_documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimDocument]:
+        """Documents with their types."""
 
     def __init__(
         self,
@@ -364,10 +695,15 @@ class ReportClaimRequest(_message.Message):
         cause: _builtins.str = ...,
         assessed_fen: _builtins.int = ...,
         documents: _abc.Iterable[_builtins.str] | None = ...,
+        claimed_fen: _builtins.int = ...,
+        event_code: _builtins.str = ...,
+        person_id: _builtins.str = ...,
+        reporter_kind: Global___ReporterKind.ValueType = ...,
+        typed_documents: _abc.Iterable[Global___ClaimDocument] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["loss_date", b"loss_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessed_fen", b"assessed_fen", "cause", b"cause", "county_code", b"county_code", "cover_id", b"cover_id", "documents", b"documents", "household_id", b"household_id", "loss_date", b"loss_date", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessed_fen", b"assessed_fen", "cause", b"cause", "claimed_fen", b"claimed_fen", "county_code", b"county_code", "cover_id", b"cover_id", "documents", b"documents", "event_code", b"event_code", "household_id", b"household_id", "loss_date", b"loss_date", "person_id", b"person_id", "reporter_kind", b"reporter_kind", "request_id", b"request_id", "typed_documents", b"typed_documents"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -409,6 +745,11 @@ class ClaimReport(_message.Message):
     CAUSE_FIELD_NUMBER: _builtins.int
     ASSESSED_FEN_FIELD_NUMBER: _builtins.int
     DOCUMENTS_FIELD_NUMBER: _builtins.int
+    CLAIMED_FEN_FIELD_NUMBER: _builtins.int
+    EVENT_CODE_FIELD_NUMBER: _builtins.int
+    PERSON_ID_FIELD_NUMBER: _builtins.int
+    REPORTER_KIND_FIELD_NUMBER: _builtins.int
+    TYPED_DOCUMENTS_FIELD_NUMBER: _builtins.int
     household_id: _builtins.str
     """The household (UUID)."""
     cover_id: _builtins.str
@@ -416,14 +757,26 @@ class ClaimReport(_message.Message):
     cause: _builtins.str
     """Cause of the loss, e.g. `storm`."""
     assessed_fen: _builtins.int
-    """Loss as assessed at the survey."""
+    """Loss as assessed already; 0 where a survey will assess it."""
+    claimed_fen: _builtins.int
+    """Loss as the reporter says it; 0 where it is what is assessed."""
+    event_code: _builtins.str
+    """The disaster that it belongs to, e.g. `storm-2018-07`; empty for a loss of its own."""
+    person_id: _builtins.str
+    """The insured person, where the cover insures persons (UUID); empty for the household."""
+    reporter_kind: Global___ReporterKind.ValueType
+    """For whom it is reported."""
     @_builtins.property
     def loss_date(self) -> _date_pb2.Date:
         """Day of the loss."""
 
     @_builtins.property
     def documents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Hashes of the documents, at least one."""
+        """Hashes of documents without a type. A claim needs one document at least, of either sort."""
+
+    @_builtins.property
+    def typed_documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimDocument]:
+        """Documents with their types."""
 
     def __init__(
         self,
@@ -434,10 +787,15 @@ class ClaimReport(_message.Message):
         cause: _builtins.str = ...,
         assessed_fen: _builtins.int = ...,
         documents: _abc.Iterable[_builtins.str] | None = ...,
+        claimed_fen: _builtins.int = ...,
+        event_code: _builtins.str = ...,
+        person_id: _builtins.str = ...,
+        reporter_kind: Global___ReporterKind.ValueType = ...,
+        typed_documents: _abc.Iterable[Global___ClaimDocument] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["loss_date", b"loss_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessed_fen", b"assessed_fen", "cause", b"cause", "cover_id", b"cover_id", "documents", b"documents", "household_id", b"household_id", "loss_date", b"loss_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assessed_fen", b"assessed_fen", "cause", b"cause", "claimed_fen", b"claimed_fen", "cover_id", b"cover_id", "documents", b"documents", "event_code", b"event_code", "household_id", b"household_id", "loss_date", b"loss_date", "person_id", b"person_id", "reporter_kind", b"reporter_kind", "typed_documents", b"typed_documents"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -510,6 +868,8 @@ class AdjudicateClaimRequest(_message.Message):
     CLAIM_ID_FIELD_NUMBER: _builtins.int
     APPROVE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call idempotent (UUID)."""
     county_code: _builtins.str
@@ -520,6 +880,12 @@ class AdjudicateClaimRequest(_message.Message):
     """True to approve, false to refuse."""
     reason: _builtins.str
     """Why; needed when it is refused."""
+    reason_code: _builtins.str
+    """Stable reason of a refusal or a cut, e.g. `NOT_COVERED`; a refusal without one is `REFUSED`."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimLine]:
+        """What is paid for what; without lines all that is payable is paid."""
+
     def __init__(
         self,
         *,
@@ -528,10 +894,12 @@ class AdjudicateClaimRequest(_message.Message):
         claim_id: _builtins.str = ...,
         approve: _builtins.bool = ...,
         reason: _builtins.str = ...,
+        reason_code: _builtins.str = ...,
+        lines: _abc.Iterable[Global___ClaimLine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "claim_id", b"claim_id", "county_code", b"county_code", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "claim_id", b"claim_id", "county_code", b"county_code", "lines", b"lines", "reason", b"reason", "reason_code", b"reason_code", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -539,11 +907,19 @@ Global___AdjudicateClaimRequest: _TypeAlias = AdjudicateClaimRequest  # noqa: Y0
 
 @_typing.final
 class AdjudicateClaimResponse(_message.Message):
-    """The claim is decided."""
+    """The claim is decided, proposed, or as it was."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CLAIM_FIELD_NUMBER: _builtins.int
+    REFUSAL_REASON_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    refusal_reason: _builtins.str
+    """Stable reason why the decision changed nothing: ABOVE_CAP, CAP_REACHED or NOTHING_PAYABLE; empty
+    when it took effect.
+    """
+    refusal: _builtins.str
+    """The same in words."""
     @_builtins.property
     def claim(self) -> Global___Claim:
         """The claim."""
@@ -552,10 +928,12 @@ class AdjudicateClaimResponse(_message.Message):
         self,
         *,
         claim: Global___Claim | None = ...,
+        refusal_reason: _builtins.str = ...,
+        refusal: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "refusal", b"refusal", "refusal_reason", b"refusal_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -570,22 +948,32 @@ class ClaimDecision(_message.Message):
     CLAIM_ID_FIELD_NUMBER: _builtins.int
     APPROVE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    REASON_CODE_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
     claim_id: _builtins.str
     """The claim (UUID)."""
     approve: _builtins.bool
     """True to approve, false to refuse."""
     reason: _builtins.str
     """Why; needed when it is refused."""
+    reason_code: _builtins.str
+    """Stable reason of a refusal or a cut, e.g. `NOT_COVERED`; a refusal without one is `REFUSED`."""
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimLine]:
+        """What is paid for what; without lines all that is payable is paid."""
+
     def __init__(
         self,
         *,
         claim_id: _builtins.str = ...,
         approve: _builtins.bool = ...,
         reason: _builtins.str = ...,
+        reason_code: _builtins.str = ...,
+        lines: _abc.Iterable[Global___ClaimLine] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "claim_id", b"claim_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "claim_id", b"claim_id", "lines", b"lines", "reason", b"reason", "reason_code", b"reason_code"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -680,18 +1068,36 @@ class GetClaimResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CLAIM_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    DISPUTES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def claim(self) -> Global___Claim:
         """The claim."""
+
+    @_builtins.property
+    def steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimStep]:
+        """What happened to it, in order."""
+
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimDocument]:
+        """Its documents, in the order in which they came."""
+
+    @_builtins.property
+    def disputes(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimDispute]:
+        """Its disputes, in order."""
 
     def __init__(
         self,
         *,
         claim: Global___Claim | None = ...,
+        steps: _abc.Iterable[Global___ClaimStep] | None = ...,
+        documents: _abc.Iterable[Global___ClaimDocument] | None = ...,
+        disputes: _abc.Iterable[Global___ClaimDispute] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "disputes", b"disputes", "documents", b"documents", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -708,6 +1114,8 @@ class ListClaimsRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    OVERDUE_ONLY_FIELD_NUMBER: _builtins.int
+    EVENT_CODE_FIELD_NUMBER: _builtins.int
     county_code: _builtins.str
     """Six digits of the county."""
     within: _builtins.str
@@ -718,6 +1126,10 @@ class ListClaimsRequest(_message.Message):
     """At most so many, 1 to 500; 0 means 50."""
     page_token: _builtins.str
     """From the answer before, opaque."""
+    overdue_only: _builtins.bool
+    """Only claims that are late."""
+    event_code: _builtins.str
+    """Only claims of this disaster; empty for all."""
     def __init__(
         self,
         *,
@@ -726,10 +1138,12 @@ class ListClaimsRequest(_message.Message):
         state: Global___ClaimState.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        overdue_only: _builtins.bool = ...,
+        event_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "within", b"within"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "event_code", b"event_code", "overdue_only", b"overdue_only", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "within", b"within"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1178,3 +1592,703 @@ class BatchConfirmPaymentsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BatchConfirmPaymentsResponse: _TypeAlias = BatchConfirmPaymentsResponse  # noqa: Y015
+
+@_typing.final
+class AdjudicationCheck(_message.Message):
+    """One proposal to confirm or to send back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    CONFIRM_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    claim_id: _builtins.str
+    """The claim (UUID)."""
+    confirm: _builtins.bool
+    """True to confirm, false to send it back."""
+    reason: _builtins.str
+    """Why; needed when it is sent back."""
+    def __init__(
+        self,
+        *,
+        claim_id: _builtins.str = ...,
+        confirm: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "confirm", b"confirm", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AdjudicationCheck: _TypeAlias = AdjudicationCheck  # noqa: Y015
+
+@_typing.final
+class ConfirmAdjudicationsRequest(_message.Message):
+    """Confirms proposals, or sends them back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___AdjudicationCheck]:
+        """The items, at most 500."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        items: _abc.Iterable[Global___AdjudicationCheck] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "items", b"items", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmAdjudicationsRequest: _TypeAlias = ConfirmAdjudicationsRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmAdjudicationsResponse(_message.Message):
+    """What became of each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Verdict]:
+        """One verdict for each item, in the order asked."""
+
+    def __init__(
+        self,
+        *,
+        verdicts: _abc.Iterable[_common_pb2.Verdict] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmAdjudicationsResponse: _TypeAlias = ConfirmAdjudicationsResponse  # noqa: Y015
+
+@_typing.final
+class EventRule(_message.Message):
+    """One rule for all claims of an event."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARE_PPM_FIELD_NUMBER: _builtins.int
+    MAX_FEN_FIELD_NUMBER: _builtins.int
+    MIN_ASSESSED_FEN_FIELD_NUMBER: _builtins.int
+    share_ppm: _builtins.int
+    """Share of the assessed loss that is paid, in parts per million."""
+    max_fen: _builtins.int
+    """The most for one claim; 0 for no such bound."""
+    min_assessed_fen: _builtins.int
+    """A loss assessed below this is refused BELOW_EVENT_MINIMUM; 0 for no such bound."""
+    def __init__(
+        self,
+        *,
+        share_ppm: _builtins.int = ...,
+        max_fen: _builtins.int = ...,
+        min_assessed_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_fen", b"max_fen", "min_assessed_fen", b"min_assessed_fen", "share_ppm", b"share_ppm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EventRule: _TypeAlias = EventRule  # noqa: Y015
+
+@_typing.final
+class DecideEventClaimsRequest(_message.Message):
+    """Decides the claims of an event by rule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    EVENT_CODE_FIELD_NUMBER: _builtins.int
+    COVER_ID_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    event_code: _builtins.str
+    """The disaster."""
+    cover_id: _builtins.str
+    """The cover, a code of the programme."""
+    page_size: _builtins.int
+    """At most so many claims a call, 1 to 1,000; 0 means 500."""
+    page_token: _builtins.str
+    """From the answer before, opaque; the same rule goes on from there."""
+    @_builtins.property
+    def rule(self) -> Global___EventRule:
+        """The rule."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        event_code: _builtins.str = ...,
+        cover_id: _builtins.str = ...,
+        rule: Global___EventRule | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "cover_id", b"cover_id", "event_code", b"event_code", "page_size", b"page_size", "page_token", b"page_token", "request_id", b"request_id", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideEventClaimsRequest: _TypeAlias = DecideEventClaimsRequest  # noqa: Y015
+
+@_typing.final
+class DecideEventClaimsResponse(_message.Message):
+    """What became of a page of claims."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    APPROVED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    PAYABLE_FEN_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    approved: _builtins.int
+    """Approved of them, proposals included."""
+    refused: _builtins.int
+    """Refused by the rule."""
+    payable_fen: _builtins.int
+    """Payable of those approved."""
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Verdict]:
+        """One verdict for each claim, in id order; `id` names it, also where it is refused."""
+
+    def __init__(
+        self,
+        *,
+        verdicts: _abc.Iterable[_common_pb2.Verdict] | None = ...,
+        approved: _builtins.int = ...,
+        refused: _builtins.int = ...,
+        payable_fen: _builtins.int = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approved", b"approved", "next_page_token", b"next_page_token", "payable_fen", b"payable_fen", "refused", b"refused", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideEventClaimsResponse: _TypeAlias = DecideEventClaimsResponse  # noqa: Y015
+
+@_typing.final
+class AddClaimDocumentsRequest(_message.Message):
+    """Adds documents."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    claim_id: _builtins.str
+    """The claim (UUID)."""
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimDocument]:
+        """The documents."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        claim_id: _builtins.str = ...,
+        documents: _abc.Iterable[Global___ClaimDocument] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "county_code", b"county_code", "documents", b"documents", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddClaimDocumentsRequest: _TypeAlias = AddClaimDocumentsRequest  # noqa: Y015
+
+@_typing.final
+class AddClaimDocumentsResponse(_message.Message):
+    """The claim as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def claim(self) -> Global___Claim:
+        """The claim."""
+
+    def __init__(
+        self,
+        *,
+        claim: Global___Claim | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AddClaimDocumentsResponse: _TypeAlias = AddClaimDocumentsResponse  # noqa: Y015
+
+@_typing.final
+class SurveyClaimRequest(_message.Message):
+    """Records a survey."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    SURVEYED_ON_FIELD_NUMBER: _builtins.int
+    LINES_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    claim_id: _builtins.str
+    """The claim (UUID)."""
+    note: _builtins.str
+    """In words."""
+    @_builtins.property
+    def surveyed_on(self) -> _date_pb2.Date:
+        """Day of the survey."""
+
+    @_builtins.property
+    def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimLine]:
+        """What was found, thing by thing; the assessed amounts sum to the loss."""
+
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimDocument]:
+        """Photographs and the like."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        claim_id: _builtins.str = ...,
+        surveyed_on: _date_pb2.Date | None = ...,
+        lines: _abc.Iterable[Global___ClaimLine] | None = ...,
+        note: _builtins.str = ...,
+        documents: _abc.Iterable[Global___ClaimDocument] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["surveyed_on", b"surveyed_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "county_code", b"county_code", "documents", b"documents", "lines", b"lines", "note", b"note", "request_id", b"request_id", "surveyed_on", b"surveyed_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SurveyClaimRequest: _TypeAlias = SurveyClaimRequest  # noqa: Y015
+
+@_typing.final
+class SurveyClaimResponse(_message.Message):
+    """The claim as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def claim(self) -> Global___Claim:
+        """The claim."""
+
+    def __init__(
+        self,
+        *,
+        claim: Global___Claim | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SurveyClaimResponse: _TypeAlias = SurveyClaimResponse  # noqa: Y015
+
+@_typing.final
+class SuspendClaimRequest(_message.Message):
+    """Stops the clock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    claim_id: _builtins.str
+    """The claim (UUID)."""
+    missing: _builtins.str
+    """What the household must supply."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        claim_id: _builtins.str = ...,
+        missing: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "county_code", b"county_code", "missing", b"missing", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendClaimRequest: _TypeAlias = SuspendClaimRequest  # noqa: Y015
+
+@_typing.final
+class SuspendClaimResponse(_message.Message):
+    """The claim as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def claim(self) -> Global___Claim:
+        """The claim."""
+
+    def __init__(
+        self,
+        *,
+        claim: Global___Claim | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuspendClaimResponse: _TypeAlias = SuspendClaimResponse  # noqa: Y015
+
+@_typing.final
+class ResumeClaimRequest(_message.Message):
+    """Lets the clock go on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    DOCUMENTS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    claim_id: _builtins.str
+    """The claim (UUID)."""
+    @_builtins.property
+    def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClaimDocument]:
+        """What was supplied."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        claim_id: _builtins.str = ...,
+        documents: _abc.Iterable[Global___ClaimDocument] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "county_code", b"county_code", "documents", b"documents", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeClaimRequest: _TypeAlias = ResumeClaimRequest  # noqa: Y015
+
+@_typing.final
+class ResumeClaimResponse(_message.Message):
+    """The claim as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def claim(self) -> Global___Claim:
+        """The claim."""
+
+    def __init__(
+        self,
+        *,
+        claim: Global___Claim | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeClaimResponse: _TypeAlias = ResumeClaimResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawClaimRequest(_message.Message):
+    """Takes a claim back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    claim_id: _builtins.str
+    """The claim (UUID)."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        claim_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "county_code", b"county_code", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawClaimRequest: _TypeAlias = WithdrawClaimRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawClaimResponse(_message.Message):
+    """The claim as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def claim(self) -> Global___Claim:
+        """The claim."""
+
+    def __init__(
+        self,
+        *,
+        claim: Global___Claim | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawClaimResponse: _TypeAlias = WithdrawClaimResponse  # noqa: Y015
+
+@_typing.final
+class ReopenClaimRequest(_message.Message):
+    """Opens a claim again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    claim_id: _builtins.str
+    """The claim (UUID)."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        claim_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "county_code", b"county_code", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReopenClaimRequest: _TypeAlias = ReopenClaimRequest  # noqa: Y015
+
+@_typing.final
+class ReopenClaimResponse(_message.Message):
+    """The claim as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def claim(self) -> Global___Claim:
+        """The claim."""
+
+    def __init__(
+        self,
+        *,
+        claim: Global___Claim | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReopenClaimResponse: _TypeAlias = ReopenClaimResponse  # noqa: Y015
+
+@_typing.final
+class DisputeClaimRequest(_message.Message):
+    """Contests a decision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    claim_id: _builtins.str
+    """The claim (UUID)."""
+    text: _builtins.str
+    """What the household says."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        claim_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "county_code", b"county_code", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisputeClaimRequest: _TypeAlias = DisputeClaimRequest  # noqa: Y015
+
+@_typing.final
+class DisputeClaimResponse(_message.Message):
+    """The dispute is kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dispute(self) -> Global___ClaimDispute:
+        """The dispute."""
+
+    def __init__(
+        self,
+        *,
+        dispute: Global___ClaimDispute | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dispute", b"dispute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisputeClaimResponse: _TypeAlias = DisputeClaimResponse  # noqa: Y015
+
+@_typing.final
+class AnswerDisputeRequest(_message.Message):
+    """Answers the open dispute of a claim."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    UPHELD_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    claim_id: _builtins.str
+    """The claim (UUID)."""
+    upheld: _builtins.bool
+    """Whether the household is right."""
+    answer: _builtins.str
+    """The answer."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        claim_id: _builtins.str = ...,
+        upheld: _builtins.bool = ...,
+        answer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "claim_id", b"claim_id", "county_code", b"county_code", "request_id", b"request_id", "upheld", b"upheld"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerDisputeRequest: _TypeAlias = AnswerDisputeRequest  # noqa: Y015
+
+@_typing.final
+class AnswerDisputeResponse(_message.Message):
+    """The dispute is answered."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPUTE_FIELD_NUMBER: _builtins.int
+    CLAIM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def dispute(self) -> Global___ClaimDispute:
+        """The dispute."""
+
+    @_builtins.property
+    def claim(self) -> Global___Claim:
+        """The claim as it is now."""
+
+    def __init__(
+        self,
+        *,
+        dispute: Global___ClaimDispute | None = ...,
+        claim: Global___Claim | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "dispute", b"dispute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim", b"claim", "dispute", b"dispute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AnswerDisputeResponse: _TypeAlias = AnswerDisputeResponse  # noqa: Y015

@@ -65,6 +65,56 @@ class ClaimsServiceStub:
                 request_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.BatchAdjudicateClaimsRequest.SerializeToString,
                 response_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.BatchAdjudicateClaimsResponse.FromString,
                 _registered_method=True)
+        self.ConfirmAdjudications = channel.unary_unary(
+                '/liandong.claims.v1.ClaimsService/ConfirmAdjudications',
+                request_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.ConfirmAdjudicationsRequest.SerializeToString,
+                response_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.ConfirmAdjudicationsResponse.FromString,
+                _registered_method=True)
+        self.DecideEventClaims = channel.unary_unary(
+                '/liandong.claims.v1.ClaimsService/DecideEventClaims',
+                request_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.DecideEventClaimsRequest.SerializeToString,
+                response_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.DecideEventClaimsResponse.FromString,
+                _registered_method=True)
+        self.AddClaimDocuments = channel.unary_unary(
+                '/liandong.claims.v1.ClaimsService/AddClaimDocuments',
+                request_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.AddClaimDocumentsRequest.SerializeToString,
+                response_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.AddClaimDocumentsResponse.FromString,
+                _registered_method=True)
+        self.SurveyClaim = channel.unary_unary(
+                '/liandong.claims.v1.ClaimsService/SurveyClaim',
+                request_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.SurveyClaimRequest.SerializeToString,
+                response_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.SurveyClaimResponse.FromString,
+                _registered_method=True)
+        self.SuspendClaim = channel.unary_unary(
+                '/liandong.claims.v1.ClaimsService/SuspendClaim',
+                request_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.SuspendClaimRequest.SerializeToString,
+                response_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.SuspendClaimResponse.FromString,
+                _registered_method=True)
+        self.ResumeClaim = channel.unary_unary(
+                '/liandong.claims.v1.ClaimsService/ResumeClaim',
+                request_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.ResumeClaimRequest.SerializeToString,
+                response_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.ResumeClaimResponse.FromString,
+                _registered_method=True)
+        self.WithdrawClaim = channel.unary_unary(
+                '/liandong.claims.v1.ClaimsService/WithdrawClaim',
+                request_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimRequest.SerializeToString,
+                response_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimResponse.FromString,
+                _registered_method=True)
+        self.ReopenClaim = channel.unary_unary(
+                '/liandong.claims.v1.ClaimsService/ReopenClaim',
+                request_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.ReopenClaimRequest.SerializeToString,
+                response_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.ReopenClaimResponse.FromString,
+                _registered_method=True)
+        self.DisputeClaim = channel.unary_unary(
+                '/liandong.claims.v1.ClaimsService/DisputeClaim',
+                request_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.DisputeClaimRequest.SerializeToString,
+                response_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.DisputeClaimResponse.FromString,
+                _registered_method=True)
+        self.AnswerDispute = channel.unary_unary(
+                '/liandong.claims.v1.ClaimsService/AnswerDispute',
+                request_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.AnswerDisputeRequest.SerializeToString,
+                response_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.AnswerDisputeResponse.FromString,
+                _registered_method=True)
         self.GetClaim = channel.unary_unary(
                 '/liandong.claims.v1.ClaimsService/GetClaim',
                 request_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.GetClaimRequest.SerializeToString,
@@ -107,24 +157,27 @@ class ClaimsServiceServicer:
     """
 
     def IssueMasterPolicy(self, request, context):
-        """Issue a master policy of a county for one cover of the programme (SMX.ins.1). From then on every
-        approved loan that needs the cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS for a
-        second policy of the same cover and term.
+        """Issue a master policy of a county or a town for covers of the programme (SMX.ins.1, YY.ins.3). From
+        then on every approved loan that needs a cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS
+        for a second policy of a cover, place and term; FAILED_PRECONDITION AGREEMENT_MISSING where the
+        programme wants a signed agreement, POLICY_SCOPE where it wants another kind of area.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportClaim(self, request, context):
-        """Report a claim. FAILED_PRECONDITION: NOT_INSURED, LOSS_OUTSIDE_TERM, CLAIM_EXISTS (one event,
-        one claim).
+        """Report a claim. One that cannot be taken in is kept all the same: the answer carries it in state
+        REFUSED with its reason code, CLAIM_DUPLICATE (one event, one claim), NOT_INSURED,
+        LOSS_OUTSIDE_TERM, COVER_NOT_CLAIMED_HERE, NO_DOCUMENTS or NOTHING_CLAIMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BatchReportClaims(self, request, context):
-        """Report many claims, e.g. after a storm.
+        """Report many claims, e.g. a part of the file that is made after a storm. What is refused is kept,
+        as with one, and its verdict says why.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,7 +185,10 @@ class ClaimsServiceServicer:
 
     def AdjudicateClaim(self, request, context):
         """Approve or refuse a claim. An approval authorises the payout, the bank first.
-        FAILED_PRECONDITION: CLAIM_NOT_OPEN, SAME_PERSON (reporter and adjuster are segregated).
+        Above the limit of the programme it is only proposed and waits for a second person. A decision
+        that pays above a cap or pays nothing changes nothing and is kept in the claim's history; the
+        answer says so. FAILED_PRECONDITION: CLAIM_NOT_OPEN, SAME_PERSON (reporter and adjuster are
+        segregated).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,8 +201,83 @@ class ClaimsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ConfirmAdjudications(self, request, context):
+        """Confirm or send back what another person proposed. The verdict's reason is CLAIM_NOT_PROPOSED or
+        SAME_PERSON.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideEventClaims(self, request, context):
+        """Decide the reported claims of one event by one rule, a page a call: each claim keeps its working.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AddClaimDocuments(self, request, context):
+        """Add documents to a claim. FAILED_PRECONDITION: CLAIM_NOT_OPEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SurveyClaim(self, request, context):
+        """Record a survey, by the insurer's surveyor or the village's assistant: it says the assessed loss.
+        FAILED_PRECONDITION: CLAIM_NOT_OPEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SuspendClaim(self, request, context):
+        """Stop the clock: the household must supply something (S31). FAILED_PRECONDITION: CLAIM_NOT_OPEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResumeClaim(self, request, context):
+        """Let the clock go on. FAILED_PRECONDITION: CLAIM_NOT_SUSPENDED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawClaim(self, request, context):
+        """Take a claim back, by whoever reported it or for the household. FAILED_PRECONDITION:
+        CLAIM_NOT_OPEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReopenClaim(self, request, context):
+        """Open a refused or withdrawn claim again. FAILED_PRECONDITION: CLAIM_NOT_CLOSED, NEVER_TAKEN_IN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisputeClaim(self, request, context):
+        """Say that the household contests the decision. FAILED_PRECONDITION: CLAIM_NOT_DECIDED,
+        DISPUTE_OPEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AnswerDispute(self, request, context):
+        """Answer a dispute, by another person than decided. Upheld, a refused claim is open again, and an
+        approved one gets a supplement. FAILED_PRECONDITION: NO_DISPUTE, SAME_PERSON, NOTHING_LEFT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetClaim(self, request, context):
-        """One claim.
+        """One claim with its whole history.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -218,6 +349,56 @@ def add_ClaimsServiceServicer_to_server(servicer, server):
                     servicer.BatchAdjudicateClaims,
                     request_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.BatchAdjudicateClaimsRequest.FromString,
                     response_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.BatchAdjudicateClaimsResponse.SerializeToString,
+            ),
+            'ConfirmAdjudications': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmAdjudications,
+                    request_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.ConfirmAdjudicationsRequest.FromString,
+                    response_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.ConfirmAdjudicationsResponse.SerializeToString,
+            ),
+            'DecideEventClaims': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideEventClaims,
+                    request_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.DecideEventClaimsRequest.FromString,
+                    response_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.DecideEventClaimsResponse.SerializeToString,
+            ),
+            'AddClaimDocuments': grpc.unary_unary_rpc_method_handler(
+                    servicer.AddClaimDocuments,
+                    request_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.AddClaimDocumentsRequest.FromString,
+                    response_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.AddClaimDocumentsResponse.SerializeToString,
+            ),
+            'SurveyClaim': grpc.unary_unary_rpc_method_handler(
+                    servicer.SurveyClaim,
+                    request_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.SurveyClaimRequest.FromString,
+                    response_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.SurveyClaimResponse.SerializeToString,
+            ),
+            'SuspendClaim': grpc.unary_unary_rpc_method_handler(
+                    servicer.SuspendClaim,
+                    request_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.SuspendClaimRequest.FromString,
+                    response_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.SuspendClaimResponse.SerializeToString,
+            ),
+            'ResumeClaim': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResumeClaim,
+                    request_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.ResumeClaimRequest.FromString,
+                    response_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.ResumeClaimResponse.SerializeToString,
+            ),
+            'WithdrawClaim': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawClaim,
+                    request_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimRequest.FromString,
+                    response_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimResponse.SerializeToString,
+            ),
+            'ReopenClaim': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReopenClaim,
+                    request_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.ReopenClaimRequest.FromString,
+                    response_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.ReopenClaimResponse.SerializeToString,
+            ),
+            'DisputeClaim': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisputeClaim,
+                    request_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.DisputeClaimRequest.FromString,
+                    response_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.DisputeClaimResponse.SerializeToString,
+            ),
+            'AnswerDispute': grpc.unary_unary_rpc_method_handler(
+                    servicer.AnswerDispute,
+                    request_deserializer=liandong_dot_claims_dot_v1_dot_claims__pb2.AnswerDisputeRequest.FromString,
+                    response_serializer=liandong_dot_claims_dot_v1_dot_claims__pb2.AnswerDisputeResponse.SerializeToString,
             ),
             'GetClaim': grpc.unary_unary_rpc_method_handler(
                     servicer.GetClaim,
@@ -391,6 +572,276 @@ class ClaimsService:
             '/liandong.claims.v1.ClaimsService/BatchAdjudicateClaims',
             liandong_dot_claims_dot_v1_dot_claims__pb2.BatchAdjudicateClaimsRequest.SerializeToString,
             liandong_dot_claims_dot_v1_dot_claims__pb2.BatchAdjudicateClaimsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmAdjudications(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.claims.v1.ClaimsService/ConfirmAdjudications',
+            liandong_dot_claims_dot_v1_dot_claims__pb2.ConfirmAdjudicationsRequest.SerializeToString,
+            liandong_dot_claims_dot_v1_dot_claims__pb2.ConfirmAdjudicationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideEventClaims(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.claims.v1.ClaimsService/DecideEventClaims',
+            liandong_dot_claims_dot_v1_dot_claims__pb2.DecideEventClaimsRequest.SerializeToString,
+            liandong_dot_claims_dot_v1_dot_claims__pb2.DecideEventClaimsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AddClaimDocuments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.claims.v1.ClaimsService/AddClaimDocuments',
+            liandong_dot_claims_dot_v1_dot_claims__pb2.AddClaimDocumentsRequest.SerializeToString,
+            liandong_dot_claims_dot_v1_dot_claims__pb2.AddClaimDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SurveyClaim(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.claims.v1.ClaimsService/SurveyClaim',
+            liandong_dot_claims_dot_v1_dot_claims__pb2.SurveyClaimRequest.SerializeToString,
+            liandong_dot_claims_dot_v1_dot_claims__pb2.SurveyClaimResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SuspendClaim(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.claims.v1.ClaimsService/SuspendClaim',
+            liandong_dot_claims_dot_v1_dot_claims__pb2.SuspendClaimRequest.SerializeToString,
+            liandong_dot_claims_dot_v1_dot_claims__pb2.SuspendClaimResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResumeClaim(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.claims.v1.ClaimsService/ResumeClaim',
+            liandong_dot_claims_dot_v1_dot_claims__pb2.ResumeClaimRequest.SerializeToString,
+            liandong_dot_claims_dot_v1_dot_claims__pb2.ResumeClaimResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawClaim(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.claims.v1.ClaimsService/WithdrawClaim',
+            liandong_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimRequest.SerializeToString,
+            liandong_dot_claims_dot_v1_dot_claims__pb2.WithdrawClaimResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReopenClaim(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.claims.v1.ClaimsService/ReopenClaim',
+            liandong_dot_claims_dot_v1_dot_claims__pb2.ReopenClaimRequest.SerializeToString,
+            liandong_dot_claims_dot_v1_dot_claims__pb2.ReopenClaimResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisputeClaim(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.claims.v1.ClaimsService/DisputeClaim',
+            liandong_dot_claims_dot_v1_dot_claims__pb2.DisputeClaimRequest.SerializeToString,
+            liandong_dot_claims_dot_v1_dot_claims__pb2.DisputeClaimResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AnswerDispute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.claims.v1.ClaimsService/AnswerDispute',
+            liandong_dot_claims_dot_v1_dot_claims__pb2.AnswerDisputeRequest.SerializeToString,
+            liandong_dot_claims_dot_v1_dot_claims__pb2.AnswerDisputeResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,24 +40,61 @@ class ClaimsServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ClaimsServiceAsyncStub: ...
     IssueMasterPolicy: _grpc.UnaryUnaryMultiCallable[_claims_pb2.IssueMasterPolicyRequest, _claims_pb2.IssueMasterPolicyResponse]
-    """Issue a master policy of a county for one cover of the programme (SMX.ins.1). From then on every
-    approved loan that needs the cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS for a
-    second policy of the same cover and term.
+    """Issue a master policy of a county or a town for covers of the programme (SMX.ins.1, YY.ins.3). From
+    then on every approved loan that needs a cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS
+    for a second policy of a cover, place and term; FAILED_PRECONDITION AGREEMENT_MISSING where the
+    programme wants a signed agreement, POLICY_SCOPE where it wants another kind of area.
     """
     ReportClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ReportClaimRequest, _claims_pb2.ReportClaimResponse]
-    """Report a claim. FAILED_PRECONDITION: NOT_INSURED, LOSS_OUTSIDE_TERM, CLAIM_EXISTS (one event,
-    one claim).
+    """Report a claim. One that cannot be taken in is kept all the same: the answer carries it in state
+    REFUSED with its reason code, CLAIM_DUPLICATE (one event, one claim), NOT_INSURED,
+    LOSS_OUTSIDE_TERM, COVER_NOT_CLAIMED_HERE, NO_DOCUMENTS or NOTHING_CLAIMED.
     """
     BatchReportClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.BatchReportClaimsRequest, _claims_pb2.BatchReportClaimsResponse]
-    """Report many claims, e.g. after a storm."""
+    """Report many claims, e.g. a part of the file that is made after a storm. What is refused is kept,
+    as with one, and its verdict says why.
+    """
     AdjudicateClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.AdjudicateClaimRequest, _claims_pb2.AdjudicateClaimResponse]
     """Approve or refuse a claim. An approval authorises the payout, the bank first.
-    FAILED_PRECONDITION: CLAIM_NOT_OPEN, SAME_PERSON (reporter and adjuster are segregated).
+    Above the limit of the programme it is only proposed and waits for a second person. A decision
+    that pays above a cap or pays nothing changes nothing and is kept in the claim's history; the
+    answer says so. FAILED_PRECONDITION: CLAIM_NOT_OPEN, SAME_PERSON (reporter and adjuster are
+    segregated).
     """
     BatchAdjudicateClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.BatchAdjudicateClaimsRequest, _claims_pb2.BatchAdjudicateClaimsResponse]
     """Approve or refuse many claims."""
+    ConfirmAdjudications: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ConfirmAdjudicationsRequest, _claims_pb2.ConfirmAdjudicationsResponse]
+    """Confirm or send back what another person proposed. The verdict's reason is CLAIM_NOT_PROPOSED or
+    SAME_PERSON.
+    """
+    DecideEventClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.DecideEventClaimsRequest, _claims_pb2.DecideEventClaimsResponse]
+    """Decide the reported claims of one event by one rule, a page a call: each claim keeps its working."""
+    AddClaimDocuments: _grpc.UnaryUnaryMultiCallable[_claims_pb2.AddClaimDocumentsRequest, _claims_pb2.AddClaimDocumentsResponse]
+    """Add documents to a claim. FAILED_PRECONDITION: CLAIM_NOT_OPEN."""
+    SurveyClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.SurveyClaimRequest, _claims_pb2.SurveyClaimResponse]
+    """Record a survey, by the insurer's surveyor or the village's assistant: it says the assessed loss.
+    FAILED_PRECONDITION: CLAIM_NOT_OPEN.
+    """
+    SuspendClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.SuspendClaimRequest, _claims_pb2.SuspendClaimResponse]
+    """Stop the clock: the household must supply something (S31). FAILED_PRECONDITION: CLAIM_NOT_OPEN."""
+    ResumeClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ResumeClaimRequest, _claims_pb2.ResumeClaimResponse]
+    """Let the clock go on. FAILED_PRECONDITION: CLAIM_NOT_SUSPENDED."""
+    WithdrawClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.WithdrawClaimRequest, _claims_pb2.WithdrawClaimResponse]
+    """Take a claim back, by whoever reported it or for the household. FAILED_PRECONDITION:
+    CLAIM_NOT_OPEN.
+    """
+    ReopenClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ReopenClaimRequest, _claims_pb2.ReopenClaimResponse]
+    """Open a refused or withdrawn claim again. FAILED_PRECONDITION: CLAIM_NOT_CLOSED, NEVER_TAKEN_IN."""
+    DisputeClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.DisputeClaimRequest, _claims_pb2.DisputeClaimResponse]
+    """Say that the household contests the decision. FAILED_PRECONDITION: CLAIM_NOT_DECIDED,
+    DISPUTE_OPEN.
+    """
+    AnswerDispute: _grpc.UnaryUnaryMultiCallable[_claims_pb2.AnswerDisputeRequest, _claims_pb2.AnswerDisputeResponse]
+    """Answer a dispute, by another person than decided. Upheld, a refused claim is open again, and an
+    approved one gets a supplement. FAILED_PRECONDITION: NO_DISPUTE, SAME_PERSON, NOTHING_LEFT.
+    """
     GetClaim: _grpc.UnaryUnaryMultiCallable[_claims_pb2.GetClaimRequest, _claims_pb2.GetClaimResponse]
-    """One claim."""
+    """One claim with its whole history."""
     ListClaims: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ListClaimsRequest, _claims_pb2.ListClaimsResponse]
     """Claims of an area or in a state, in id order."""
     GetPayout: _grpc.UnaryUnaryMultiCallable[_claims_pb2.GetPayoutRequest, _claims_pb2.GetPayoutResponse]
@@ -87,24 +124,61 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     IssueMasterPolicy: _aio.UnaryUnaryMultiCallable[_claims_pb2.IssueMasterPolicyRequest, _claims_pb2.IssueMasterPolicyResponse]  # type: ignore[assignment]
-    """Issue a master policy of a county for one cover of the programme (SMX.ins.1). From then on every
-    approved loan that needs the cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS for a
-    second policy of the same cover and term.
+    """Issue a master policy of a county or a town for covers of the programme (SMX.ins.1, YY.ins.3). From
+    then on every approved loan that needs a cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS
+    for a second policy of a cover, place and term; FAILED_PRECONDITION AGREEMENT_MISSING where the
+    programme wants a signed agreement, POLICY_SCOPE where it wants another kind of area.
     """
     ReportClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.ReportClaimRequest, _claims_pb2.ReportClaimResponse]  # type: ignore[assignment]
-    """Report a claim. FAILED_PRECONDITION: NOT_INSURED, LOSS_OUTSIDE_TERM, CLAIM_EXISTS (one event,
-    one claim).
+    """Report a claim. One that cannot be taken in is kept all the same: the answer carries it in state
+    REFUSED with its reason code, CLAIM_DUPLICATE (one event, one claim), NOT_INSURED,
+    LOSS_OUTSIDE_TERM, COVER_NOT_CLAIMED_HERE, NO_DOCUMENTS or NOTHING_CLAIMED.
     """
     BatchReportClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.BatchReportClaimsRequest, _claims_pb2.BatchReportClaimsResponse]  # type: ignore[assignment]
-    """Report many claims, e.g. after a storm."""
+    """Report many claims, e.g. a part of the file that is made after a storm. What is refused is kept,
+    as with one, and its verdict says why.
+    """
     AdjudicateClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.AdjudicateClaimRequest, _claims_pb2.AdjudicateClaimResponse]  # type: ignore[assignment]
     """Approve or refuse a claim. An approval authorises the payout, the bank first.
-    FAILED_PRECONDITION: CLAIM_NOT_OPEN, SAME_PERSON (reporter and adjuster are segregated).
+    Above the limit of the programme it is only proposed and waits for a second person. A decision
+    that pays above a cap or pays nothing changes nothing and is kept in the claim's history; the
+    answer says so. FAILED_PRECONDITION: CLAIM_NOT_OPEN, SAME_PERSON (reporter and adjuster are
+    segregated).
     """
     BatchAdjudicateClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.BatchAdjudicateClaimsRequest, _claims_pb2.BatchAdjudicateClaimsResponse]  # type: ignore[assignment]
     """Approve or refuse many claims."""
+    ConfirmAdjudications: _aio.UnaryUnaryMultiCallable[_claims_pb2.ConfirmAdjudicationsRequest, _claims_pb2.ConfirmAdjudicationsResponse]  # type: ignore[assignment]
+    """Confirm or send back what another person proposed. The verdict's reason is CLAIM_NOT_PROPOSED or
+    SAME_PERSON.
+    """
+    DecideEventClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.DecideEventClaimsRequest, _claims_pb2.DecideEventClaimsResponse]  # type: ignore[assignment]
+    """Decide the reported claims of one event by one rule, a page a call: each claim keeps its working."""
+    AddClaimDocuments: _aio.UnaryUnaryMultiCallable[_claims_pb2.AddClaimDocumentsRequest, _claims_pb2.AddClaimDocumentsResponse]  # type: ignore[assignment]
+    """Add documents to a claim. FAILED_PRECONDITION: CLAIM_NOT_OPEN."""
+    SurveyClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.SurveyClaimRequest, _claims_pb2.SurveyClaimResponse]  # type: ignore[assignment]
+    """Record a survey, by the insurer's surveyor or the village's assistant: it says the assessed loss.
+    FAILED_PRECONDITION: CLAIM_NOT_OPEN.
+    """
+    SuspendClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.SuspendClaimRequest, _claims_pb2.SuspendClaimResponse]  # type: ignore[assignment]
+    """Stop the clock: the household must supply something (S31). FAILED_PRECONDITION: CLAIM_NOT_OPEN."""
+    ResumeClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.ResumeClaimRequest, _claims_pb2.ResumeClaimResponse]  # type: ignore[assignment]
+    """Let the clock go on. FAILED_PRECONDITION: CLAIM_NOT_SUSPENDED."""
+    WithdrawClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.WithdrawClaimRequest, _claims_pb2.WithdrawClaimResponse]  # type: ignore[assignment]
+    """Take a claim back, by whoever reported it or for the household. FAILED_PRECONDITION:
+    CLAIM_NOT_OPEN.
+    """
+    ReopenClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.ReopenClaimRequest, _claims_pb2.ReopenClaimResponse]  # type: ignore[assignment]
+    """Open a refused or withdrawn claim again. FAILED_PRECONDITION: CLAIM_NOT_CLOSED, NEVER_TAKEN_IN."""
+    DisputeClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.DisputeClaimRequest, _claims_pb2.DisputeClaimResponse]  # type: ignore[assignment]
+    """Say that the household contests the decision. FAILED_PRECONDITION: CLAIM_NOT_DECIDED,
+    DISPUTE_OPEN.
+    """
+    AnswerDispute: _aio.UnaryUnaryMultiCallable[_claims_pb2.AnswerDisputeRequest, _claims_pb2.AnswerDisputeResponse]  # type: ignore[assignment]
+    """Answer a dispute, by another person than decided. Upheld, a refused claim is open again, and an
+    approved one gets a supplement. FAILED_PRECONDITION: NO_DISPUTE, SAME_PERSON, NOTHING_LEFT.
+    """
     GetClaim: _aio.UnaryUnaryMultiCallable[_claims_pb2.GetClaimRequest, _claims_pb2.GetClaimResponse]  # type: ignore[assignment]
-    """One claim."""
+    """One claim with its whole history."""
     ListClaims: _aio.UnaryUnaryMultiCallable[_claims_pb2.ListClaimsRequest, _claims_pb2.ListClaimsResponse]  # type: ignore[assignment]
     """Claims of an area or in a state, in id order."""
     GetPayout: _aio.UnaryUnaryMultiCallable[_claims_pb2.GetPayoutRequest, _claims_pb2.GetPayoutResponse]  # type: ignore[assignment]
@@ -137,9 +211,10 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _claims_pb2.IssueMasterPolicyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.IssueMasterPolicyResponse, _abc.Awaitable[_claims_pb2.IssueMasterPolicyResponse]]:
-        """Issue a master policy of a county for one cover of the programme (SMX.ins.1). From then on every
-        approved loan that needs the cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS for a
-        second policy of the same cover and term.
+        """Issue a master policy of a county or a town for covers of the programme (SMX.ins.1, YY.ins.3). From
+        then on every approved loan that needs a cover joins its insured list. ALREADY_EXISTS POLICY_EXISTS
+        for a second policy of a cover, place and term; FAILED_PRECONDITION AGREEMENT_MISSING where the
+        programme wants a signed agreement, POLICY_SCOPE where it wants another kind of area.
         """
 
     @_abc_1.abstractmethod
@@ -148,8 +223,9 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _claims_pb2.ReportClaimRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.ReportClaimResponse, _abc.Awaitable[_claims_pb2.ReportClaimResponse]]:
-        """Report a claim. FAILED_PRECONDITION: NOT_INSURED, LOSS_OUTSIDE_TERM, CLAIM_EXISTS (one event,
-        one claim).
+        """Report a claim. One that cannot be taken in is kept all the same: the answer carries it in state
+        REFUSED with its reason code, CLAIM_DUPLICATE (one event, one claim), NOT_INSURED,
+        LOSS_OUTSIDE_TERM, COVER_NOT_CLAIMED_HERE, NO_DOCUMENTS or NOTHING_CLAIMED.
         """
 
     @_abc_1.abstractmethod
@@ -158,7 +234,9 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _claims_pb2.BatchReportClaimsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.BatchReportClaimsResponse, _abc.Awaitable[_claims_pb2.BatchReportClaimsResponse]]:
-        """Report many claims, e.g. after a storm."""
+        """Report many claims, e.g. a part of the file that is made after a storm. What is refused is kept,
+        as with one, and its verdict says why.
+        """
 
     @_abc_1.abstractmethod
     def AdjudicateClaim(
@@ -167,7 +245,10 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.AdjudicateClaimResponse, _abc.Awaitable[_claims_pb2.AdjudicateClaimResponse]]:
         """Approve or refuse a claim. An approval authorises the payout, the bank first.
-        FAILED_PRECONDITION: CLAIM_NOT_OPEN, SAME_PERSON (reporter and adjuster are segregated).
+        Above the limit of the programme it is only proposed and waits for a second person. A decision
+        that pays above a cap or pays nothing changes nothing and is kept in the claim's history; the
+        answer says so. FAILED_PRECONDITION: CLAIM_NOT_OPEN, SAME_PERSON (reporter and adjuster are
+        segregated).
         """
 
     @_abc_1.abstractmethod
@@ -179,12 +260,102 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Approve or refuse many claims."""
 
     @_abc_1.abstractmethod
+    def ConfirmAdjudications(
+        self,
+        request: _claims_pb2.ConfirmAdjudicationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.ConfirmAdjudicationsResponse, _abc.Awaitable[_claims_pb2.ConfirmAdjudicationsResponse]]:
+        """Confirm or send back what another person proposed. The verdict's reason is CLAIM_NOT_PROPOSED or
+        SAME_PERSON.
+        """
+
+    @_abc_1.abstractmethod
+    def DecideEventClaims(
+        self,
+        request: _claims_pb2.DecideEventClaimsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.DecideEventClaimsResponse, _abc.Awaitable[_claims_pb2.DecideEventClaimsResponse]]:
+        """Decide the reported claims of one event by one rule, a page a call: each claim keeps its working."""
+
+    @_abc_1.abstractmethod
+    def AddClaimDocuments(
+        self,
+        request: _claims_pb2.AddClaimDocumentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.AddClaimDocumentsResponse, _abc.Awaitable[_claims_pb2.AddClaimDocumentsResponse]]:
+        """Add documents to a claim. FAILED_PRECONDITION: CLAIM_NOT_OPEN."""
+
+    @_abc_1.abstractmethod
+    def SurveyClaim(
+        self,
+        request: _claims_pb2.SurveyClaimRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.SurveyClaimResponse, _abc.Awaitable[_claims_pb2.SurveyClaimResponse]]:
+        """Record a survey, by the insurer's surveyor or the village's assistant: it says the assessed loss.
+        FAILED_PRECONDITION: CLAIM_NOT_OPEN.
+        """
+
+    @_abc_1.abstractmethod
+    def SuspendClaim(
+        self,
+        request: _claims_pb2.SuspendClaimRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.SuspendClaimResponse, _abc.Awaitable[_claims_pb2.SuspendClaimResponse]]:
+        """Stop the clock: the household must supply something (S31). FAILED_PRECONDITION: CLAIM_NOT_OPEN."""
+
+    @_abc_1.abstractmethod
+    def ResumeClaim(
+        self,
+        request: _claims_pb2.ResumeClaimRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.ResumeClaimResponse, _abc.Awaitable[_claims_pb2.ResumeClaimResponse]]:
+        """Let the clock go on. FAILED_PRECONDITION: CLAIM_NOT_SUSPENDED."""
+
+    @_abc_1.abstractmethod
+    def WithdrawClaim(
+        self,
+        request: _claims_pb2.WithdrawClaimRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.WithdrawClaimResponse, _abc.Awaitable[_claims_pb2.WithdrawClaimResponse]]:
+        """Take a claim back, by whoever reported it or for the household. FAILED_PRECONDITION:
+        CLAIM_NOT_OPEN.
+        """
+
+    @_abc_1.abstractmethod
+    def ReopenClaim(
+        self,
+        request: _claims_pb2.ReopenClaimRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.ReopenClaimResponse, _abc.Awaitable[_claims_pb2.ReopenClaimResponse]]:
+        """Open a refused or withdrawn claim again. FAILED_PRECONDITION: CLAIM_NOT_CLOSED, NEVER_TAKEN_IN."""
+
+    @_abc_1.abstractmethod
+    def DisputeClaim(
+        self,
+        request: _claims_pb2.DisputeClaimRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.DisputeClaimResponse, _abc.Awaitable[_claims_pb2.DisputeClaimResponse]]:
+        """Say that the household contests the decision. FAILED_PRECONDITION: CLAIM_NOT_DECIDED,
+        DISPUTE_OPEN.
+        """
+
+    @_abc_1.abstractmethod
+    def AnswerDispute(
+        self,
+        request: _claims_pb2.AnswerDisputeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_claims_pb2.AnswerDisputeResponse, _abc.Awaitable[_claims_pb2.AnswerDisputeResponse]]:
+        """Answer a dispute, by another person than decided. Upheld, a refused claim is open again, and an
+        approved one gets a supplement. FAILED_PRECONDITION: NO_DISPUTE, SAME_PERSON, NOTHING_LEFT.
+        """
+
+    @_abc_1.abstractmethod
     def GetClaim(
         self,
         request: _claims_pb2.GetClaimRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.GetClaimResponse, _abc.Awaitable[_claims_pb2.GetClaimResponse]]:
-        """One claim."""
+        """One claim with its whole history."""
 
     @_abc_1.abstractmethod
     def ListClaims(

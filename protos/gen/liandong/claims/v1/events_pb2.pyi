@@ -507,7 +507,9 @@ Global___PaymentUnanswered: _TypeAlias = PaymentUnanswered  # noqa: Y015
 
 @_typing.final
 class LineResult(_message.Message):
-    """The result of an insurance line over a period, for the stabilisation pool. Aggregate: the line."""
+    """The result of an insurance line over a period, for the stabilisation pool. Aggregate: the line over
+    that period, so that each result is a deficit of its own.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -515,14 +517,33 @@ class LineResult(_message.Message):
     INSURER_ID_FIELD_NUMBER: _builtins.int
     PREMIUM_FEN_FIELD_NUMBER: _builtins.int
     PAYOUTS_FEN_FIELD_NUMBER: _builtins.int
+    COVER_ID_FIELD_NUMBER: _builtins.int
+    PROGRAMME_ID_FIELD_NUMBER: _builtins.int
+    AREA_CODE_FIELD_NUMBER: _builtins.int
+    FROM_DATE_FIELD_NUMBER: _builtins.int
+    UNTIL_DATE_FIELD_NUMBER: _builtins.int
     line_id: _builtins.str
-    """The line."""
+    """The line over this period (UUID)."""
     insurer_id: _builtins.str
     """The insurer, an institution id."""
     premium_fen: _builtins.int
     """Premium of the period."""
     payouts_fen: _builtins.int
     """Payouts of the period."""
+    cover_id: _builtins.str
+    """The cover, a code of the programme."""
+    programme_id: _builtins.str
+    """The programme."""
+    area_code: _builtins.str
+    """Area of the line: the county."""
+    @_builtins.property
+    def from_date(self) -> _date_pb2.Date:
+        """First day of the period; periods of a line never overlap."""
+
+    @_builtins.property
+    def until_date(self) -> _date_pb2.Date:
+        """Last day of the period."""
+
     def __init__(
         self,
         *,
@@ -530,11 +551,92 @@ class LineResult(_message.Message):
         insurer_id: _builtins.str = ...,
         premium_fen: _builtins.int = ...,
         payouts_fen: _builtins.int = ...,
+        cover_id: _builtins.str = ...,
+        programme_id: _builtins.str = ...,
+        area_code: _builtins.str = ...,
+        from_date: _date_pb2.Date | None = ...,
+        until_date: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_date", b"from_date", "until_date", b"until_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["insurer_id", b"insurer_id", "line_id", b"line_id", "payouts_fen", b"payouts_fen", "premium_fen", b"premium_fen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "cover_id", b"cover_id", "from_date", b"from_date", "insurer_id", b"insurer_id", "line_id", b"line_id", "payouts_fen", b"payouts_fen", "premium_fen", b"premium_fen", "programme_id", b"programme_id", "until_date", b"until_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LineResult: _TypeAlias = LineResult  # noqa: Y015
+
+@_typing.final
+class ClaimWithdrawn(_message.Message):
+    """A claim was taken back. Aggregate: the claim."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    claim_id: _builtins.str
+    """The claim (UUIDv7)."""
+    def __init__(
+        self,
+        *,
+        claim_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimWithdrawn: _TypeAlias = ClaimWithdrawn  # noqa: Y015
+
+@_typing.final
+class ClaimReopened(_message.Message):
+    """A closed claim is open again. Aggregate: the claim."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    claim_id: _builtins.str
+    """The claim (UUIDv7)."""
+    def __init__(
+        self,
+        *,
+        claim_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimReopened: _TypeAlias = ClaimReopened  # noqa: Y015
+
+@_typing.final
+class ClaimOverdue(_message.Message):
+    """A claim was not paid by its day. Aggregate: the claim."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIM_ID_FIELD_NUMBER: _builtins.int
+    INSURER_ID_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    claim_id: _builtins.str
+    """The claim (UUIDv7)."""
+    insurer_id: _builtins.str
+    """The insurer, an institution id."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """The day by which its tier wanted it paid."""
+
+    def __init__(
+        self,
+        *,
+        claim_id: _builtins.str = ...,
+        insurer_id: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "due_on", b"due_on", "insurer_id", b"insurer_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimOverdue: _TypeAlias = ClaimOverdue  # noqa: Y015
