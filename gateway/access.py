@@ -35,6 +35,10 @@ FINANCE = frozenset({Role.FINANCE_BUREAU})
 FUND_OVERSEERS = FUND_KEEPERS | AUDITORS | OPERATORS | {Role.REGULATOR}
 FEE_COLLECTORS = OWN_LOANS | STATIONS | {Role.COUNTY_CENTRE, Role.CREDIT_BUREAU}
 """They lend, or collect credit data, and may be paid for it (SC.fun.5, SC.fun.6)."""
+CASE_REVIEWERS = FUND_KEEPERS | {Role.POVERTY_OFFICE}
+CASE_APPROVERS = CASE_REVIEWERS | {Role.GUARANTOR, Role.INSURER}
+"""Every organ that a programme may name for the approval of a compensation."""
+CASE_COLLECTORS = OWN_LOANS | FUND_KEEPERS | {Role.GUARANTOR}
 CREDIT_READERS = COUNTY | LENDERS | AUDITORS | {Role.FINANCE_BUREAU}
 MODEL_USERS = frozenset({Role.BANK, Role.COUNTY_CENTRE})
 CLAIM_READERS = COUNTY | LENDERS | INSURERS | AUDITORS
@@ -305,12 +309,33 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.funds.v1.FundsService/RecordContribution": FUND_KEEPERS,
     "liandong.funds.v1.FundsService/GetFund": FUND_READERS,
     "liandong.funds.v1.FundsService/ListFunds": FUND_READERS,
-    "liandong.funds.v1.FundsService/FileCompensationCase": LENDERS,
-    "liandong.funds.v1.FundsService/BatchFileCompensationCases": LENDERS,
+    "liandong.funds.v1.FundsService/FileCompensationCase": OWN_LOANS,
+    "liandong.funds.v1.FundsService/BatchFileCompensationCases": OWN_LOANS,
     "liandong.funds.v1.FundsService/DecideCompensationCase": FUND_KEEPERS,
     "liandong.funds.v1.FundsService/BatchDecideCompensationCases": FUND_KEEPERS,
     "liandong.funds.v1.FundsService/GetCompensationCase": FUND_READERS,
     "liandong.funds.v1.FundsService/ListCompensationCases": FUND_READERS,
+    "liandong.funds.v1.CasesService/VerifyCase": CASE_REVIEWERS,
+    "liandong.funds.v1.CasesService/PublishCase": CASE_REVIEWERS,
+    "liandong.funds.v1.CasesService/ApproveCase": CASE_APPROVERS,
+    "liandong.funds.v1.CasesService/PayCase": FUND_KEEPERS,
+    "liandong.funds.v1.CasesService/DenyCase": CASE_REVIEWERS,
+    "liandong.funds.v1.CasesService/ReturnCase": CASE_REVIEWERS,
+    "liandong.funds.v1.CasesService/RepairCase": OWN_LOANS,
+    "liandong.funds.v1.CasesService/AppealCase": OWN_LOANS,
+    "liandong.funds.v1.CasesService/DecideAppeal": CASE_REVIEWERS,
+    "liandong.funds.v1.CasesService/GetCaseFile": FUND_READERS,
+    "liandong.funds.v1.CasesService/ListShareInstructions": FUND_READERS,
+    "liandong.funds.v1.CasesService/ConfirmShare": OWN_LOANS,
+    "liandong.funds.v1.CasesService/RecordRecovery": CASE_COLLECTORS,
+    "liandong.funds.v1.CasesService/ListRecoveries": FUND_READERS,
+    "liandong.funds.v1.CasesService/ProposeCaseWriteOff": OWN_LOANS | FUND_KEEPERS,
+    "liandong.funds.v1.CasesService/DecideCaseWriteOff": FUND_KEEPERS,
+    "liandong.funds.v1.CasesService/GetCasePositions": FUND_READERS,
+    "liandong.funds.v1.CasesService/ListPositions": FUND_READERS,
+    "liandong.funds.v1.CasesService/GetCover": FUND_READERS,
+    "liandong.funds.v1.CasesService/ListCovers": FUND_READERS,
+    "liandong.funds.v1.CasesService/ChooseSharingModel": FUND_KEEPERS,
     "liandong.funds.v1.FundAccountsService/CloseFundPeriod": FINANCE,
     "liandong.funds.v1.FundAccountsService/RecordContributionDue": FINANCE,
     "liandong.funds.v1.FundAccountsService/GetArrival": FUND_READERS,

@@ -5,7 +5,7 @@ from datetime import date
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.funds.operations import accounts
+from services.funds.operations import accounts, cover
 from services.programmes.loader import Catalogue
 
 
@@ -14,5 +14,6 @@ def close_day(catalogue: Catalogue) -> Callable[[AsyncSession, str, date], Await
 
     async def close(session: AsyncSession, county_code: str, day: date) -> None:
         await accounts.close_day(session, catalogue, county_code, day)
+        await cover.close_day(session, catalogue, county_code, day)
 
     return close

@@ -62,6 +62,7 @@ def cover_requested(loan: Loan, day: date) -> OutgoingEvent:
         principal_fen=loan.principal_fen,
         borrower_class=loan.borrower_class,
         area_code=loan.area_code,
+        product_id=loan.product_id,
     )
     return _of_loan(loan, "liandong.loans.v1.cover_requested", message, day)
 
@@ -145,6 +146,7 @@ def loan_repaid(
     suspense_fen: int,
     day: date,
     recovered_fen: int = 0,
+    number: int = 0,
 ) -> OutgoingEvent:
     """A repayment was posted."""
     message = events_pb2.LoanRepaid(
@@ -157,6 +159,8 @@ def loan_repaid(
         subrogated_fen=subrogated_fen,
         suspense_fen=suspense_fen,
         recovered_fen=recovered_fen,
+        number=number,
+        recovery_id=repayment.recovery_id,
     )
     return _of_loan(loan, "liandong.loans.v1.loan_repaid", message, day)
 
@@ -218,14 +222,20 @@ def loan_settled(loan: Loan, settled_on: date, day: date) -> OutgoingEvent:
     return _of_loan(loan, "liandong.loans.v1.loan_settled", message, day)
 
 
-def repayment_reversed(loan: Loan, wrong: Posting, day: date) -> OutgoingEvent:
-    """A repayment was undone."""
+def repayment_reversed(
+    loan: Loan, wrong: Posting, day: date, back: tuple[int, int, int]
+) -> OutgoingEvent:
+    """A repayment was undone: `back` is owed again (principal, interest), and was others'."""
+    principal_fen, interest_fen, subrogated_fen = back
     message = events_pb2.RepaymentReversed(
         loan_id=str(loan.loan_id),
         reversed_number=wrong.number,
         amount_fen=wrong.amount_fen,
         outstanding_fen=loan.outstanding_fen,
         interest_fen=loan.owed_fen - loan.outstanding_fen,
+        principal_back_fen=principal_fen,
+        interest_back_fen=interest_fen,
+        subrogated_fen=subrogated_fen,
     )
     return _of_loan(loan, "liandong.loans.v1.repayment_reversed", message, day)
 
@@ -255,6 +265,7 @@ def loan_opened(loan: Loan, opening_on: date, day: date) -> OutgoingEvent:
         area_code=loan.area_code,
         opening_on=wire.date_to_proto(opening_on),
         matures_on=wire.date_to_proto(loan.matures_on),
+        borrower_class=loan.borrower_class,
         disbursed_on=wire.date_to_proto(loan.disbursed_on),
     )
     return _of_loan(loan, "liandong.loans.v1.loan_opened", message, day)

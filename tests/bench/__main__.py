@@ -11,7 +11,7 @@ from rich.console import Console
 
 from deploy.demo.run import print_books
 from deploy.local import audit
-from tests.bench import doors, imports, loans, relay, rescores, settlements
+from tests.bench import doors, imports, loans, relay, rescores, reservations, settlements
 from tests.bench.county import BenchCounty
 from tests.bench.driver import Driver
 from tests.bench.figures import Results, machine, show, write_json, write_page
@@ -33,6 +33,7 @@ class Part(StrEnum):
     GATEWAY = "gateway"
     LOANS = "loans"
     RESCORES = "rescores"
+    RESERVATIONS = "reservations"
     IMPORT = "import"
 
 
@@ -77,6 +78,11 @@ async def bench(plan: Plan, parts: list[Part], *, full: bool = False) -> Results
                 figures, wrong = await rescores.measure(rig, households=size, rounds=plan.rounds)
                 results.figures += figures
                 results.checks.append(("re-scored households wrong or doubled", wrong))
+            if Part.RESERVATIONS in parts:
+                console.print("reservations …")
+                figures, wrong = await reservations.measure(rounds=plan.rounds)
+                results.figures += figures
+                results.checks.append(("fen of cover above capacity or off the books", wrong))
             if Part.SETTLEMENTS in parts:
                 await _settle(rig, county, plan, results)
             if Part.SETTLEMENTS in parts:

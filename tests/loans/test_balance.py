@@ -379,7 +379,7 @@ def test_parts_and_household_sum_to_the_payout_and_none_takes_more_than_it_is_ow
 
 
 def a_compensation(loan: Loan, loss_fen: int) -> Compensation:
-    parts = tuple((party, who, Fen(loss_fen * pct // 100)) for party, who, pct in PARTIES)
+    parts = tuple((party, who, Fen(loss_fen * pct // 100), True) for party, who, pct in PARTIES)
     return Compensation(new_id(), loan.loan_id, Fen(loss_fen), parts)
 
 

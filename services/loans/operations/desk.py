@@ -52,6 +52,12 @@ class Posted:
     subrogated_fen: Fen
     """Of what it took, the part that belongs to those who compensated the lender (S21)."""
 
+    def moved(self) -> tuple[int, int, int]:
+        """By how much principal and interest are owed more now, and what goes back of the last."""
+        principal = self.loan.outstanding_fen - self.before.outstanding_fen
+        total = self.loan.owed_fen - self.before.owed_fen
+        return principal, total - principal, -self.subrogated_fen
+
 
 class Desk:
     """
@@ -82,11 +88,17 @@ class Desk:
         self._rows: list[tuple[UUID, Posting, str]] = []
         self._books: dict[UUID, list[Posting]] = {}
         self._agreed: dict[UUID, Plan] = {}
+        self._brought: dict[tuple[UUID, int], Fen] = {}
 
     async def load(self, session: AsyncSession, loan_ids: Collection[UUID]) -> None:
         """Read the books of loans that will be replayed or are paid back in instalments."""
         wanted = [each for each in loan_ids if each in self.loans and each not in self._books]
         if wanted:
+            compensated = [each for each in wanted if self.loans[each].compensated]
+            if compensated:
+                self._brought.update(
+                    await store.subrogated_by(session, self._county_code, compensated)
+                )
             self._books.update(await store.postings_of(session, self._county_code, wanted))
             self._agreed.update(await agreements.plans_of(session, self._county_code, wanted))
 
@@ -149,6 +161,8 @@ class Desk:
         `subrogated_back_fen` is what an undone payout had brought those who compensated the lender.
         """
         before = self.loans[loan_id]
+        if posting.reverses is not None and subrogated_back_fen is None:
+            subrogated_back_fen = self._brought.get((loan_id, posting.reverses))
         posting = replace(posting, number=before.postings + 1)
         if before.interest is not None and (
             posting.reverses is not None or posting.value_date < before.interest.accrued_through

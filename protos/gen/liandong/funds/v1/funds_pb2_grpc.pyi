@@ -51,13 +51,16 @@ class FundsServiceStub:
     """Funds of a county."""
     FileCompensationCase: _grpc.UnaryUnaryMultiCallable[_funds_pb2.FileCompensationCaseRequest, _funds_pb2.FileCompensationCaseResponse]
     """File a compensation case for a loan. FAILED_PRECONDITION: TRIGGER_NOT_PASSED with days and limit
-    (LS18.fun.1), CASE_EXISTS, LOAN_NOT_COVERED, CAUSE_NOT_COVERED; PERMISSION_DENIED NOT_THE_LENDER.
+    (LS18.fun.1), CASE_EXISTS, LOAN_NOT_COVERED, CAUSE_NOT_COVERED with who bears the loss,
+    CLAIM_ABOVE_OWED, NOT_SHOWN, FILING_TOO_LATE, NOTHING_OWED; PERMISSION_DENIED NOT_THE_LENDER.
     """
     BatchFileCompensationCases: _grpc.UnaryUnaryMultiCallable[_funds_pb2.BatchFileCompensationCasesRequest, _funds_pb2.BatchFileCompensationCasesResponse]
     """File many cases."""
     DecideCompensationCase: _grpc.UnaryUnaryMultiCallable[_funds_pb2.DecideCompensationCaseRequest, _funds_pb2.DecideCompensationCaseResponse]
     """Approve a case, which runs the programme's waterfall and pays what pools hold, or deny it.
-    FAILED_PRECONDITION: CASE_NOT_OPEN, SAME_PERSON.
+    Only where the programme asks for neither audit nor public notice nor a second organ: STEPS_MISSING
+    names what lacks, and CasesService has it step by step. FAILED_PRECONDITION: CASE_NOT_OPEN,
+    SAME_PERSON.
     """
     BatchDecideCompensationCases: _grpc.UnaryUnaryMultiCallable[_funds_pb2.BatchDecideCompensationCasesRequest, _funds_pb2.BatchDecideCompensationCasesResponse]
     """Decide many cases."""
@@ -89,13 +92,16 @@ class FundsServiceAsyncStub(FundsServiceStub):
     """Funds of a county."""
     FileCompensationCase: _aio.UnaryUnaryMultiCallable[_funds_pb2.FileCompensationCaseRequest, _funds_pb2.FileCompensationCaseResponse]  # type: ignore[assignment]
     """File a compensation case for a loan. FAILED_PRECONDITION: TRIGGER_NOT_PASSED with days and limit
-    (LS18.fun.1), CASE_EXISTS, LOAN_NOT_COVERED, CAUSE_NOT_COVERED; PERMISSION_DENIED NOT_THE_LENDER.
+    (LS18.fun.1), CASE_EXISTS, LOAN_NOT_COVERED, CAUSE_NOT_COVERED with who bears the loss,
+    CLAIM_ABOVE_OWED, NOT_SHOWN, FILING_TOO_LATE, NOTHING_OWED; PERMISSION_DENIED NOT_THE_LENDER.
     """
     BatchFileCompensationCases: _aio.UnaryUnaryMultiCallable[_funds_pb2.BatchFileCompensationCasesRequest, _funds_pb2.BatchFileCompensationCasesResponse]  # type: ignore[assignment]
     """File many cases."""
     DecideCompensationCase: _aio.UnaryUnaryMultiCallable[_funds_pb2.DecideCompensationCaseRequest, _funds_pb2.DecideCompensationCaseResponse]  # type: ignore[assignment]
     """Approve a case, which runs the programme's waterfall and pays what pools hold, or deny it.
-    FAILED_PRECONDITION: CASE_NOT_OPEN, SAME_PERSON.
+    Only where the programme asks for neither audit nor public notice nor a second organ: STEPS_MISSING
+    names what lacks, and CasesService has it step by step. FAILED_PRECONDITION: CASE_NOT_OPEN,
+    SAME_PERSON.
     """
     BatchDecideCompensationCases: _aio.UnaryUnaryMultiCallable[_funds_pb2.BatchDecideCompensationCasesRequest, _funds_pb2.BatchDecideCompensationCasesResponse]  # type: ignore[assignment]
     """Decide many cases."""
@@ -154,7 +160,8 @@ class FundsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_funds_pb2.FileCompensationCaseResponse, _abc.Awaitable[_funds_pb2.FileCompensationCaseResponse]]:
         """File a compensation case for a loan. FAILED_PRECONDITION: TRIGGER_NOT_PASSED with days and limit
-        (LS18.fun.1), CASE_EXISTS, LOAN_NOT_COVERED, CAUSE_NOT_COVERED; PERMISSION_DENIED NOT_THE_LENDER.
+        (LS18.fun.1), CASE_EXISTS, LOAN_NOT_COVERED, CAUSE_NOT_COVERED with who bears the loss,
+        CLAIM_ABOVE_OWED, NOT_SHOWN, FILING_TOO_LATE, NOTHING_OWED; PERMISSION_DENIED NOT_THE_LENDER.
         """
 
     @_abc_1.abstractmethod
@@ -172,7 +179,9 @@ class FundsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_funds_pb2.DecideCompensationCaseResponse, _abc.Awaitable[_funds_pb2.DecideCompensationCaseResponse]]:
         """Approve a case, which runs the programme's waterfall and pays what pools hold, or deny it.
-        FAILED_PRECONDITION: CASE_NOT_OPEN, SAME_PERSON.
+        Only where the programme asks for neither audit nor public notice nor a second organ: STEPS_MISSING
+        names what lacks, and CasesService has it step by step. FAILED_PRECONDITION: CASE_NOT_OPEN,
+        SAME_PERSON.
         """
 
     @_abc_1.abstractmethod
