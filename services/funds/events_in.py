@@ -165,6 +165,12 @@ def handlers(catalogue: Catalogue) -> Handlers:
         on = await _days(session, events)
         await cover.mark_disbursed(session, catalogue, _loans(events), on)
 
+    async def loan_reopened(
+        session: AsyncSession, events: Sequence[Incoming[loans.LoanReopened]]
+    ) -> None:
+        on = await _days(session, events)
+        await cover.cover_again(session, catalogue, _loans(events), on)
+
     return {
         "liandong.loans.v1.cover_requested": Handler(loans.CoverRequested, cover_requested),
         "liandong.loans.v1.loan_refused": Handler(loans.LoanRefused, _released),
@@ -176,6 +182,7 @@ def handlers(catalogue: Catalogue) -> Handlers:
             loans.PayoutAllocationReversed, _payout_allocation_reversed
         ),
         "liandong.loans.v1.loan_settled": Handler(loans.LoanSettled, _released),
+        "liandong.loans.v1.loan_reopened": Handler(loans.LoanReopened, loan_reopened),
         "liandong.loans.v1.breaker_tripped": Handler(loans.BreakerTripped, _breaker_tripped),
         "liandong.claims.v1.payout_settled": Handler(claims.PayoutSettled, _payout_settled),
     }

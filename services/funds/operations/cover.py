@@ -130,6 +130,20 @@ async def mark_disbursed(
     await reserve_covers(session, catalogue, voided, on)
 
 
+async def cover_again(
+    session: AsyncSession, catalogue: Catalogue, loans: Sequence[Key], on: Mapping[str, date]
+) -> None:
+    """
+    Stand behind loans again that are owed once more, as when a repayment was taken back.
+
+    Their cover went back when they were settled; there may be no room for it now.
+    """
+    covers = await cover_store.lock_covers(session, loans)
+    gone = (CoverState.RELEASED, CoverState.REFUSED)
+    wanted = [cover for cover in covers.values() if cover.state in gone]
+    await reserve_covers(session, catalogue, wanted, on)
+
+
 async def keep_statements(session: AsyncSession, statements: Sequence[Statement]) -> None:
     """Keep the latest word on each overdue loan."""
     latest: dict[Key, Statement] = {}

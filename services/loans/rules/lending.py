@@ -436,6 +436,9 @@ def cover_answered(loan: Loan, refusal: str) -> Loan:
     if loan.state is LoanState.ACTIVE and not loan.covered and not refusal:
         # A loan that renews another is paid out before the fund has answered.
         return replace(loan, covered=True)
+    if loan.disbursed_on is not None and loan.covered and refusal:
+        # Its cover had gone back, and there is no room for it any more.
+        return replace(loan, covered=False)
     if loan.state is not LoanState.AWAITING_COVER:
         return loan
     if refusal:
