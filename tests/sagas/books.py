@@ -88,11 +88,19 @@ async def read(rooms: Mapping[str, Room], county_code: str) -> Books:
 # --- after each step ------------------------------------------------------------------------------
 
 
-def broken(before: Books, now: Books) -> list[str]:
+Groups = Mapping[str, Sequence[Sequence[str]]]
+"""By payout, the loans that it goes toward, rank by rank."""
+
+
+def broken(before: Books, now: Books, groups: Groups) -> list[str]:
     """Every rule that a step broke."""
     found: list[str] = []
-    for rule in (_journals, _loans, _taken, _payouts, _instructions, _claims, _funds, _cases):
+    for rule in (
+        *(_journals, _loans, _conserved, _taken, _divided),
+        *(_payouts, _instructions, _claims, _funds, _cases),
+    ):
         found += [f"{rule.__name__[1:]}: {line}" for line in rule(before, now)]
+    found += [f"ranked: {line}" for line in _ranked(before, now, groups)]
     return found
 
 
@@ -145,6 +153,28 @@ def _loans(before: Books, now: Books) -> Iterator[str]:
             yield f"household {borrower['household_id']} owes another sum than it is said to"
 
 
+def _conserved(before: Books, now: Books) -> Iterator[str]:
+    """What went out and was charged came back, or is owed, or is held for the payer."""
+    came: Counter[str] = Counter()
+    kinds: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in now.of("loans", "posting"):
+        sign = 1 if row["reverses"] is None else -1
+        fen = sign * (row["amount_fen"] or row["interest_fen"] + row["principal_fen"])
+        kinds[row["loan_id"]][row["kind"]] += fen
+        came[row["loan_id"]] += fen * IN.get(row["kind"], 0)
+    for loan in now.of("loans", "loan"):
+        if loan["disbursed_on"] is None:
+            continue
+        out = loan["principal_fen"] + loan["household_posted_fen"]
+        owed = loan["outstanding_fen"] + loan["interest_owed_fen"] - loan["suspense_fen"]
+        if out != came[loan["loan_id"]] + owed:
+            yield f"loan {loan['loan_id']}: {out} out, {owed} owed, {kinds[loan['loan_id']]}"
+
+
+IN = {"repayment": 1, "payout": 1, "refund": -1, "payout_undone": -1}
+"""Which postings bring money to a loan, and which give it back."""
+
+
 def _owed(books: Books) -> dict[str, tuple[int, int]]:
     """By loan: what is owed, and all interest that was ever charged."""
     return {
@@ -162,10 +192,13 @@ def _taken(before: Books, now: Books) -> Iterator[str]:
     fresh = [row for row in now.of("loans", "allocation") if row["payout_id"] not in old]
     parts = now.many("loans", "allocation_part", "payout_id")
     was, is_now = _owed(before), _owed(now)
+    others = before.by("loans", "loan", "loan_id")
     taken: Counter[str] = Counter()
+    gave: Counter[str] = Counter()
     for row in fresh:
         for part in parts[row["payout_id"]]:
             taken[part["loan_id"]] += part["interest_fen"] + part["principal_fen"]
+            gave[part["loan_id"]] += part["subrogated_fen"]
     for loan_id, fen in taken.items():
         charged = is_now[loan_id][1] - was[loan_id][1]
         if was[loan_id][0] + charged - fen != is_now[loan_id][0]:
@@ -173,6 +206,14 @@ def _taken(before: Books, now: Books) -> Iterator[str]:
                 f"loan {loan_id} owed {was[loan_id][0]}, {charged} was charged, {fen} taken,"
                 f" {is_now[loan_id][0]} is owed"
             )
+            held = others[loan_id]["subrogated_fen"]
+            if part := min(fen, held) - gave[loan_id]:
+                yield f"loan {loan_id}: {part} of what was taken belongs to those who paid"
+
+
+def _divided(before: Books, now: Books) -> Iterator[str]:
+    """The parts of a payout sum to it, and are what was posted."""
+    parts = now.many("loans", "allocation_part", "payout_id")
     for payout_id, row in now.by("loans", "allocation", "payout_id").items():
         lenders = sum(p["interest_fen"] + p["principal_fen"] for p in parts[payout_id])
         if lenders != row["lenders_fen"] or lenders + row["household_fen"] != row["amount_fen"]:
@@ -188,6 +229,27 @@ def _taken(before: Books, now: Books) -> Iterator[str]:
     }
     if posted != allotted:
         yield f"postings of payouts {posted} are not their parts {allotted}"
+
+
+def _ranked(before: Books, now: Books, groups: Groups) -> Iterator[str]:
+    """Who comes later gets something only when all before it are owed nothing more (G3)."""
+    old = before.by("loans", "allocation", "payout_id")
+    parts = now.many("loans", "allocation_part", "payout_id")
+    owed = _owed(now)
+    states = {row["loan_id"]: row["state"] for row in now.of("loans", "loan")}
+    for payout_id, row in now.by("loans", "allocation", "payout_id").items():
+        if payout_id in old:
+            continue
+        took = {part["loan_id"] for part in parts[payout_id]}
+        waiting: list[str] = []
+        for group in groups.get(payout_id, ()):
+            if waiting and took & set(group):
+                yield f"payout {payout_id} went past {waiting}"
+            waiting += [
+                each for each in group if states.get(each) == "active" and owed[each][0] > 0
+            ]
+        if waiting and row["household_fen"]:
+            yield f"payout {payout_id} left the household a rest, {waiting} are owed more"
 
 
 def _payouts(before: Books, now: Books) -> Iterator[str]:

@@ -1,7 +1,11 @@
 """What breaks in a history: processes that die around a commit, and a stream that misbehaves."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import itertools
+import os
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from random import Random
 from types import SimpleNamespace
@@ -13,7 +17,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import cloudevents
+from services.kernel import cloudevents, ids
 from services.kernel.bus import Consumer
 from services.kernel.cloudevents import Envelope
 from services.kernel.database import Database
@@ -140,3 +144,45 @@ async def fresh(
         after,
     )
     return (rows[-1]["position"] if rows else after), rows
+
+
+# --- the same ids each time -----------------------------------------------------------------------
+
+_NOISE: ContextVar[tuple[Random, Iterator[int]] | None] = ContextVar("noise", default=None)
+
+
+class _Like:
+    """A module with one function exchanged."""
+
+    def __init__(self, module: Any, **changed: Any) -> None:
+        self._module = module
+        self.__dict__.update(changed)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+
+@contextmanager
+def seeded_ids() -> Iterator[None]:
+    """Ids come from the seed of the history that asks: it locks and divides in the same order."""
+    held = cast(Any, ids)
+    before = held.os, held.time
+
+    def urandom(count: int) -> bytes:
+        noise = _NOISE.get()
+        return os.urandom(count) if noise is None else noise[0].randbytes(count)
+
+    def time_ns() -> int:
+        noise = _NOISE.get()
+        return time.time_ns() if noise is None else next(noise[1]) * 1_000_000
+
+    held.os, held.time = _Like(os, urandom=urandom), _Like(time, time_ns=time_ns)
+    try:
+        yield
+    finally:
+        held.os, held.time = before
+
+
+def seed_ids(seed: int) -> None:
+    """From here on this task's ids are those of a seed."""
+    _NOISE.set((Random(seed), itertools.count(1_700_000_000_000)))

@@ -1,9 +1,6 @@
 """One history: what a seed makes institutions do and machines suffer, held against the books."""
 
-import os
-import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from random import Random
@@ -13,6 +10,7 @@ from uuid import UUID
 from google.protobuf.message import Message
 from google.type.date_pb2 import Date
 from liandong.claims.v1 import claims_pb2
+from liandong.claims.v1 import events_pb2 as claims_events
 from liandong.common.v1 import operator_pb2
 from liandong.credit.v1 import events_pb2 as credit
 from liandong.funds.v1 import funds_pb2
@@ -86,32 +84,6 @@ class Known:
     """By claim, what it pays."""
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Ids that are the same each time: a history of a seed locks and divides in one order."""
-    noise = Random(seed)
-    count = iter(range(10**9))
-    before = ids.os, ids.time
-    held = cast(Any, ids)
-    held.os = _Like(os, urandom=noise.randbytes)
-    held.time = _Like(time, time_ns=lambda: (1_700_000_000_000 + next(count)) * 1_000_000)
-    try:
-        yield
-    finally:
-        held.os, held.time = before
-
-
-class _Like:
-    """A module with one function exchanged."""
-
-    def __init__(self, module: Any, **changed: Any) -> None:
-        self._module = module
-        self.__dict__.update(changed)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._module, name)
-
-
 def day(value: date) -> Date:
     """A day for the wire."""
     found = wire.date_to_proto(value)
@@ -142,6 +114,8 @@ class History:
         self._unanswered: list[Command] = []
         self._asked: list[tuple[Command, bytes]] = []
         self._now = Books({noun: {name: [] for name in books.TABLES[noun]} for noun in NOUNS})
+        self._groups: dict[str, list[list[str]]] = {}
+        """By payout, the loans that it goes toward, rank by rank."""
         self._households: list[str] = []
         self._loans: list[tuple[str, str, str]] = []
         """Loan, household, lender."""
@@ -243,6 +217,9 @@ class History:
             case "RecordContribution":
                 self.known.given += request.amount_fen
             case "ConfirmPayment":
+                row = self._now.by("claims", "instruction", "instruction_id")
+                if request.confirmed_fen != row[request.instruction_id]["amount_fen"]:
+                    self.fail([f"{request.confirmed_fen} was taken for another sum"])
                 self.known.confirmed.add(request.instruction_id)
             case "AdjudicateClaim":
                 if request.approve:
@@ -267,6 +244,15 @@ class History:
             await self.send(self.command("claims", "IssueMasterPolicy", policy, INSURER))
         await self._lend()
         await self.look()
+        shape = self.rng.random()
+        if shape < 0.7:
+            await self.settle("funds", "claims", "loans")
+            await self.look()
+        if shape < 0.4:
+            # Most of what can happen to a loan happens once it is overdue.
+            await self.days_pass(31 + TRIGGER_DAYS + 3)
+            await self.settle("funds", "claims", "loans")
+            await self.look()
 
     async def _lend(self) -> None:
         self._households = [str(ids.new_id()) for _ in range(self.rng.randint(1, 2))]
@@ -386,6 +372,10 @@ class History:
         for noun, room in self.rooms.items():
             self._heard[noun], rows = await fresh(room.schema.ask, self.county, self._heard[noun])
             self._said[noun] += rows
+            for row in rows:
+                if row["event_type"] == "liandong.claims.v1.payout_authorised":
+                    said = claims_events.PayoutAuthorised.FromString(row["payload"])
+                    self._groups[said.payout_id] = [list(group.loan_ids) for group in said.groups]
             for hearing, sources in HEARS.items():
                 if noun in sources:
                     post = self._posts[hearing]
@@ -447,7 +437,7 @@ class History:
     async def look(self) -> None:
         """Read the books and hold them against every rule."""
         before, self._now = self._now, await books.read(self.rooms, self.county)
-        lines = books.broken(before, self._now)
+        lines = books.broken(before, self._now, self._groups)
         if not self._unanswered:
             lines += self._forgotten()
         if lines:
@@ -616,9 +606,9 @@ class History:
         """The treasury tops the fund up."""
         await self.contribute(self.rng.randint(1, 60_000))
 
-    async def days_pass(self) -> None:
+    async def days_pass(self, days: int = 0) -> None:
         """Days pass; the last of them is closed, and what is overdue then is said."""
-        days = self.rng.choice([1, 3, 31 + TRIGGER_DAYS + 3])
+        days = days or self.rng.choice([1, 3, 31 + TRIGGER_DAYS + 3])
         self.today += timedelta(days=days)
         for noun in NOUNS:
             room = self.rooms[noun]
@@ -637,7 +627,15 @@ class History:
     # --- living -----------------------------------------------------------------------------------
 
     async def live(self) -> None:
-        """A beginning, some steps, and then rest."""
+        """A beginning, some steps, and then rest; whatever else goes wrong is found too."""
+        try:
+            await self._live()
+        except (Found, Died):
+            raise
+        except Exception as error:
+            raise Found(self.seed, self.story, [f"{type(error).__name__}: {error}"]) from error
+
+    async def _live(self) -> None:
         await self.begin()
         for _ in range(STEPS):
             await self._step()
@@ -652,8 +650,8 @@ class History:
             (9, self.claim),
             (3, self.adjudicate),
             (14, self.confirm),
-            (7, self.file),
-            (7, self.decide),
+            (9, self.file),
+            (9, self.decide),
             (2, self.give),
             (5, self.days_pass),
         ]
