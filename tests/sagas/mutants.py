@@ -20,7 +20,7 @@ from services.funds.rules import cases as case_rules
 from services.funds.rules import cover as cover_rules
 from services.funds.rules import money as fund_money
 from services.funds.store import cases as case_store
-from services.kernel import bus, idempotency, inbox, outbox
+from services.kernel import bus, database, idempotency, inbox, outbox
 from services.kernel.inbox import Delivery, Sorted
 from services.kernel.money import Fen
 from services.loans.operations import desk
@@ -59,14 +59,23 @@ def no_inbox(patch: Patch) -> None:
 
 
 def sequence_ignored(patch: Patch) -> None:
-    """What comes early is taken early, and what it overtook is then known."""
+    """An event is known by its id alone, and taken as it comes."""
 
-    async def around(original: Any, session: Any, deliveries: Sequence[Delivery]) -> Sorted:
-        found: Sorted = await original(session, deliveries)
-        found.take += found.early
-        return Sorted(found.take, found.known, found.behind, [])
+    async def sort(session: Any, deliveries: Sequence[Delivery]) -> Sorted:
+        rows = await database.fetch(
+            session,
+            "SELECT event_id FROM inbox_event WHERE event_id = ANY($1::uuid[])",
+            [delivery.envelope.event_id for delivery in deliveries],
+        )
+        seen = {row["event_id"] for row in rows}
+        found = Sorted([], [], [], [])
+        for delivery in deliveries:
+            known = delivery.envelope.event_id in seen
+            (found.known if known else found.take).append(delivery)
+            seen.add(delivery.envelope.event_id)
+        return found
 
-    _wrap(patch, inbox, "sort", around)
+    patch.setattr(inbox, "sort", sort)
 
 
 def acknowledged_before_commit(patch: Patch) -> None:
@@ -127,8 +136,8 @@ def decided_twice(patch: Patch) -> None:
     patch.setattr(claims_rules, "check_adjudicator", lambda *_: None)
 
 
-def allocation_taken_again(patch: Patch) -> None:
-    """An allocation is said to be unbalanced by the rounding that it lost."""
+def rounded_by_claims(patch: Patch) -> None:
+    """Claims cuts the lenders' parts to ten fen, and gives the household what is lost."""
 
     def around(original: Any, payout: Any, allocation: Any, *args: Any) -> Any:
         parts = tuple(
@@ -303,7 +312,7 @@ MUTANTS: Mapping[str, Mutant] = {
     for mutant in (
         *(no_inbox, sequence_ignored, acknowledged_before_commit, no_idempotency),
         *(published_after_commit, household_before_lenders, confirmed_whatever_was_paid),
-        *(decided_twice, allocation_taken_again, journal_left_out, more_than_owed),
+        *(decided_twice, rounded_by_claims, journal_left_out, more_than_owed),
         *(stale_snapshot, first_rank_only, undone_repayment_counts, rounding_lost),
         *(bank_keeps_what_is_others, compensation_unheard, cover_not_released),
         *(cover_beyond_leverage, loss_grows, filed_twice, recovery_kept, debts_paid_twice),
