@@ -30,6 +30,15 @@ GRANTORS = COUNTY | LENDERS | INSURERS | {Role.FINANCE_BUREAU, Role.GUARANTOR}
 """Every organ that a programme may give a step of the approval chain."""
 LOAN_READERS = GRANTORS | AUDITORS
 FUND_READERS = FUND_KEEPERS | LENDERS | INSURERS | AUDITORS | {Role.GUARANTOR, Role.POVERTY_OFFICE}
+FINANCE = frozenset({Role.FINANCE_BUREAU})
+"""Only they move a fund's money (S57)."""
+FUND_OVERSEERS = FUND_KEEPERS | AUDITORS | OPERATORS | {Role.REGULATOR}
+FEE_COLLECTORS = OWN_LOANS | STATIONS | {Role.COUNTY_CENTRE, Role.CREDIT_BUREAU}
+"""They lend, or collect credit data, and may be paid for it (SC.fun.5, SC.fun.6)."""
+CASE_REVIEWERS = FUND_KEEPERS | {Role.POVERTY_OFFICE}
+CASE_APPROVERS = CASE_REVIEWERS | {Role.GUARANTOR, Role.INSURER}
+"""Every organ that a programme may name for the approval of a compensation."""
+CASE_COLLECTORS = OWN_LOANS | FUND_KEEPERS | {Role.GUARANTOR}
 CREDIT_READERS = COUNTY | LENDERS | AUDITORS | {Role.FINANCE_BUREAU}
 MODEL_USERS = frozenset({Role.BANK, Role.COUNTY_CENTRE})
 CLAIM_READERS = COUNTY | LENDERS | INSURERS | AUDITORS
@@ -221,12 +230,60 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.funds.v1.FundsService/RecordContribution": FUND_KEEPERS,
     "liandong.funds.v1.FundsService/GetFund": FUND_READERS,
     "liandong.funds.v1.FundsService/ListFunds": FUND_READERS,
-    "liandong.funds.v1.FundsService/FileCompensationCase": LENDERS,
-    "liandong.funds.v1.FundsService/BatchFileCompensationCases": LENDERS,
+    "liandong.funds.v1.FundsService/FileCompensationCase": OWN_LOANS,
+    "liandong.funds.v1.FundsService/BatchFileCompensationCases": OWN_LOANS,
     "liandong.funds.v1.FundsService/DecideCompensationCase": FUND_KEEPERS,
     "liandong.funds.v1.FundsService/BatchDecideCompensationCases": FUND_KEEPERS,
     "liandong.funds.v1.FundsService/GetCompensationCase": FUND_READERS,
     "liandong.funds.v1.FundsService/ListCompensationCases": FUND_READERS,
+    "liandong.funds.v1.CasesService/VerifyCase": CASE_REVIEWERS,
+    "liandong.funds.v1.CasesService/PublishCase": CASE_REVIEWERS,
+    "liandong.funds.v1.CasesService/ApproveCase": CASE_APPROVERS,
+    "liandong.funds.v1.CasesService/PayCase": FUND_KEEPERS,
+    "liandong.funds.v1.CasesService/DenyCase": CASE_REVIEWERS,
+    "liandong.funds.v1.CasesService/ReturnCase": CASE_REVIEWERS,
+    "liandong.funds.v1.CasesService/RepairCase": OWN_LOANS,
+    "liandong.funds.v1.CasesService/AppealCase": OWN_LOANS,
+    "liandong.funds.v1.CasesService/DecideAppeal": CASE_REVIEWERS,
+    "liandong.funds.v1.CasesService/GetCaseFile": FUND_READERS,
+    "liandong.funds.v1.CasesService/ListShareInstructions": FUND_READERS,
+    "liandong.funds.v1.CasesService/ConfirmShare": OWN_LOANS,
+    "liandong.funds.v1.CasesService/RecordRecovery": CASE_COLLECTORS,
+    "liandong.funds.v1.CasesService/ListRecoveries": FUND_READERS,
+    "liandong.funds.v1.CasesService/ProposeCaseWriteOff": OWN_LOANS | FUND_KEEPERS,
+    "liandong.funds.v1.CasesService/DecideCaseWriteOff": FUND_KEEPERS,
+    "liandong.funds.v1.CasesService/GetCasePositions": FUND_READERS,
+    "liandong.funds.v1.CasesService/ListPositions": FUND_READERS,
+    "liandong.funds.v1.CasesService/GetCover": FUND_READERS,
+    "liandong.funds.v1.CasesService/ListCovers": FUND_READERS,
+    "liandong.funds.v1.CasesService/ChooseSharingModel": FUND_KEEPERS,
+    "liandong.funds.v1.FundAccountsService/CloseFundPeriod": FINANCE,
+    "liandong.funds.v1.FundAccountsService/RecordContributionDue": FINANCE,
+    "liandong.funds.v1.FundAccountsService/GetArrival": FUND_READERS,
+    "liandong.funds.v1.FundAccountsService/ListContributions": FUND_READERS,
+    "liandong.funds.v1.FundAccountsService/GetTopUp": FUND_READERS,
+    "liandong.funds.v1.FundAccountsService/GetVillageFund": FUND_READERS,
+    "liandong.funds.v1.FundAccountsService/GetMutualPool": FUND_READERS,
+    "liandong.funds.v1.FundAccountsService/SizeInsurerPool": FINANCE,
+    "liandong.funds.v1.FundAccountsService/ListLineResults": FUND_READERS,
+    "liandong.funds.v1.FundAccountsService/ProposeTransfer": FINANCE,
+    "liandong.funds.v1.FundAccountsService/ProposeDivision": FINANCE,
+    "liandong.funds.v1.FundAccountsService/ProposeWithdrawal": FINANCE,
+    "liandong.funds.v1.FundAccountsService/ProposeClosing": FINANCE,
+    "liandong.funds.v1.FundAccountsService/ProposeStabilisation": FINANCE,
+    "liandong.funds.v1.FundAccountsService/ProposeFacility": FINANCE,
+    "liandong.funds.v1.FundAccountsService/ProposeOpening": FINANCE,
+    "liandong.funds.v1.FundAccountsService/DecideFundOrder": FINANCE,
+    "liandong.funds.v1.FundAccountsService/GetFundOrder": FUND_OVERSEERS,
+    "liandong.funds.v1.FundAccountsService/ListFundOrders": FUND_OVERSEERS,
+    "liandong.funds.v1.FundAccountsService/ListFacilities": FUND_READERS,
+    "liandong.funds.v1.FundAccountsService/FileFeeClaim": FEE_COLLECTORS,
+    "liandong.funds.v1.FundAccountsService/DecideFeeClaim": FINANCE,
+    "liandong.funds.v1.FundAccountsService/PayFeeClaim": FINANCE,
+    "liandong.funds.v1.FundAccountsService/ListFeeClaims": FEE_COLLECTORS | FUND_OVERSEERS,
+    "liandong.funds.v1.FundAccountsService/ListFundEntries": FUND_READERS,
+    "liandong.funds.v1.FundAccountsService/GetFundBalance": FUND_READERS,
+    "liandong.funds.v1.FundAccountsService/ListFundRegister": FUND_READERS,
     # The operator's surface of every service.
     "liandong.common.v1.OperatorService/GetTotals": OPERATORS | AUDITORS,
     "liandong.common.v1.OperatorService/AdvanceDay": OPERATORS,

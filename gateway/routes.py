@@ -6,6 +6,8 @@ from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
 from liandong.claims.v1 import claims_pb2
 from liandong.common.v1 import operator_pb2
 from liandong.credit.v1 import credit_pb2
+from liandong.funds.v1 import accounts_pb2 as fund_accounts_pb2
+from liandong.funds.v1 import cases_pb2 as fund_cases_pb2
 from liandong.funds.v1 import funds_pb2
 from liandong.gateway.v1 import gateway_pb2
 from liandong.households.v1 import (
@@ -38,7 +40,11 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
     "credit": (credit_pb2.DESCRIPTOR,),
     "loans": (loans_pb2.DESCRIPTOR,),
     "claims": (claims_pb2.DESCRIPTOR,),
-    "funds": (funds_pb2.DESCRIPTOR,),
+    "funds": (
+        funds_pb2.DESCRIPTOR,
+        fund_accounts_pb2.DESCRIPTOR,
+        fund_cases_pb2.DESCRIPTOR,
+    ),
     OWN: (gateway_pb2.DESCRIPTOR,),
     NAMED_BY_CALLER: (operator_pb2.DESCRIPTOR,),
 }

@@ -4,12 +4,14 @@ from datetime import date
 
 from liandong.claims.v1 import events_pb2
 
-from services.claims.model import Authorisation, Claim, InsuredEntry, Payout
+from services.claims.model import Authorisation, Claim, InsuredEntry, MasterPolicy, Payout
 from services.kernel import wire
 from services.kernel.outbox import OutgoingEvent
 
 
-def household_insured(entry: InsuredEntry, *, programme: str, on: date) -> OutgoingEvent:
+def household_insured(
+    entry: InsuredEntry, policy: MasterPolicy, *, cover_kind: str, on: date
+) -> OutgoingEvent:
     """A loan's household joined an insured list."""
     return OutgoingEvent(
         event_type="liandong.claims.v1.household_insured",
@@ -25,9 +27,12 @@ def household_insured(entry: InsuredEntry, *, programme: str, on: date) -> Outgo
             sum_insured_fen=entry.sum_insured_fen,
             from_date=wire.date_to_proto(entry.from_date),
             until_date=wire.date_to_proto(entry.until_date),
+            cover_kind=cover_kind,
+            insurer_id=policy.insurer_id,
+            policy_id=str(policy.policy_id),
         ),
         business_date=on,
-        programme=programme,
+        programme=policy.programme,
     )
 
 

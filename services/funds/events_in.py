@@ -13,15 +13,20 @@ from services.funds.model import (
     Amounts,
     Cover,
     CoverState,
+    Insured,
     Key,
     LoanPayment,
     Recovered,
+    Source,
     Statement,
 )
-from services.funds.operations import cases, cover, shared
+from services.funds.operations import accounts_lending as lending
+from services.funds.operations import cover, recoveries, shared
+from services.kernel import wire
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
 from services.programmes.loader import Catalogue
+from services.programmes.schema.insurance import LOAN_LINKED
 
 
 async def _days(session: AsyncSession, events: Sequence[Incoming[Any]]) -> dict[str, date]:
@@ -31,6 +36,10 @@ async def _days(session: AsyncSession, events: Sequence[Incoming[Any]]) -> dict[
 
 def _loans(events: Sequence[Incoming[Any]]) -> list[Key]:
     return [(event.envelope.county_code, UUID(event.message.loan_id)) for event in events]
+
+
+def _keyed(events: Sequence[Incoming[Any]]) -> list[tuple[Key, Incoming[Any]]]:
+    return list(zip(_loans(events), events, strict=True))
 
 
 def _asked(event: Incoming[loans.CoverRequested]) -> Cover:
@@ -47,7 +56,41 @@ def _asked(event: Incoming[loans.CoverRequested]) -> Cover:
         state=CoverState.ASKED,
         disbursed=False,
         version=0,
+        borrower_id=_uuid(event.message.household_id),
+        product_id=event.message.product_id,
     )
+
+
+def _opened(event: Incoming[loans.LoanOpened]) -> Cover:
+    """Cover of a loan that was lent before our books began: an opening entry."""
+    return Cover(
+        county_code=event.envelope.county_code,
+        loan_id=UUID(event.message.loan_id),
+        lender_id=event.message.lender_id,
+        borrower_class=event.message.borrower_class,
+        area_code=event.message.area_code,
+        programme=event.envelope.programme,
+        principal_fen=Fen(event.message.principal_fen),
+        model_id="",
+        fund_id=None,
+        state=CoverState.ASKED,
+        disbursed=True,
+        version=0,
+        borrower_id=_uuid(event.message.household_id),
+        product_id=event.message.product_id,
+        until_on=_date(event.message, "matures_on"),
+        opening=True,
+    )
+
+
+def _uuid(text: str) -> UUID | None:
+    return UUID(text) if text else None
+
+
+def _date(message: Any, field: str) -> date | None:
+    if not message.HasField(field):
+        return None
+    return wire.date_from_proto(field, getattr(message, field))
 
 
 def _statement(event: Incoming[loans.LoanOverdue]) -> Statement:
@@ -75,12 +118,36 @@ def _payment(
     )
 
 
+def _undone(event: Incoming[loans.RepaymentReversed]) -> LoanPayment:
+    """What a repayment had paid is owed again from the day on which it was undone."""
+    return LoanPayment(
+        county_code=event.envelope.county_code,
+        loan_id=UUID(event.message.loan_id),
+        event_id=event.envelope.event_id,
+        payout_id="",
+        business_date=event.envelope.day,
+        paid=Amounts(Fen(-event.message.principal_back_fen), Fen(-event.message.interest_back_fen)),
+    )
+
+
+def _repaid_back(event: Incoming[loans.LoanRepaid]) -> Recovered:
+    """What the household paid its lender for those who had compensated it."""
+    return Recovered(
+        county_code=event.envelope.county_code,
+        loan_id=UUID(event.message.loan_id),
+        reference=str(event.message.number),
+        amount_fen=Fen(event.message.subrogated_fen),
+        source=Source.REPAYMENT,
+        value_date=_date(event.message, "value_date"),
+    )
+
+
 def _recovered(event: Incoming[claims.PayoutSettled]) -> list[Recovered]:
     return [
         Recovered(
             county_code=event.envelope.county_code,
             loan_id=UUID(part.loan_id),
-            payout_id=event.message.payout_id,
+            reference=event.message.payout_id,
             amount_fen=Fen(part.subrogated_fen),
         )
         for part in event.message.parts
@@ -90,6 +157,7 @@ def _recovered(event: Incoming[claims.PayoutSettled]) -> list[Recovered]:
 
 async def _released(session: AsyncSession, events: Sequence[Incoming[Any]]) -> None:
     """A loan was refused or settled: its cover, if it had any, goes back."""
+    await lending.nothing_owed(session, events)
     await cover.release_covers(session, _loans(events), await _days(session, events))
 
 
@@ -101,7 +169,88 @@ async def _loan_overdue(
 
 async def _loan_repaid(session: AsyncSession, events: Sequence[Incoming[loans.LoanRepaid]]) -> None:
     payments = [_payment(event, event.message, payout_id="") for event in events]
+    await lending.loan_repaid(session, events)
     await cover.keep_payments(session, payments)
+    # What a recovery here had brought about was shared when it was recorded.
+    back = [
+        _repaid_back(event)
+        for event in events
+        if event.message.subrogated_fen and not event.message.recovery_id
+    ]
+    await recoveries.share_recoveries(session, back, await _days(session, events))
+
+
+async def _repayment_reversed(
+    session: AsyncSession, events: Sequence[Incoming[loans.RepaymentReversed]]
+) -> None:
+    await lending.owed_again(session, events)
+    await cover.keep_payments(session, [_undone(event) for event in events])
+    undone = [
+        (
+            event.envelope.county_code,
+            UUID(event.message.loan_id),
+            str(event.message.reversed_number),
+        )
+        for event in events
+        if event.message.subrogated_fen
+    ]
+    await recoveries.undo_repayments(session, undone, await _days(session, events))
+
+
+async def _standing(session: AsyncSession, events: Sequence[Incoming[Any]]) -> None:
+    """How loans stand: non-performing or not, their class, written off; the last word counts."""
+    rows: dict[Key, tuple[str, UUID, bool | None, str | None, date | None]] = {}
+    for event in events:
+        said, name = event.message, event.envelope.event_type.rsplit(".", 1)[1]
+        bad = {"loan_non_performing": True, "loan_performing": False}.get(name)
+        tier = None if name == "loan_written_off" else said.five_tier_class
+        written_off = event.envelope.day if name == "loan_written_off" else None
+        key = (event.envelope.county_code, UUID(said.loan_id))
+        rows[key] = (*key, bad, tier, written_off)
+    await cover.keep_standing(session, list(rows.values()))
+
+
+async def _written_off(
+    session: AsyncSession, events: Sequence[Incoming[loans.LoanWrittenOff]]
+) -> None:
+    await lending.nothing_owed(session, events)
+    await _standing(session, events)
+
+
+def _insured(event: Incoming[claims.HouseholdInsured]) -> Insured:
+    return Insured(
+        county_code=event.envelope.county_code,
+        loan_id=UUID(event.message.loan_id),
+        cover_id=event.message.cover_id,
+        insurer_id=event.message.insurer_id,
+        sum_insured_fen=Fen(event.message.sum_insured_fen),
+        from_on=_date(event.message, "from_date"),
+        until_on=_date(event.message, "until_date"),
+    )
+
+
+async def _household_insured(
+    session: AsyncSession, events: Sequence[Incoming[claims.HouseholdInsured]]
+) -> None:
+    """Insurance of the loan itself is a pot of its loss; all other covers are claims' own."""
+    linked = [e for e in events if e.message.cover_kind in LOAN_LINKED and e.message.loan_id]
+    await cover.keep_insured(session, [_insured(event) for event in linked])
+
+
+async def _household_uninsured(
+    session: AsyncSession, events: Sequence[Incoming[claims.HouseholdUninsured]]
+) -> None:
+    ended = [
+        (
+            event.envelope.county_code,
+            UUID(event.message.loan_id),
+            event.message.cover_id,
+            _date(event.message, "last_day"),
+        )
+        for event in events
+        if event.message.cover_kind in LOAN_LINKED and event.message.loan_id
+    ]
+    await cover.end_insured(session, ended)
 
 
 async def _payout_allocated(
@@ -112,6 +261,7 @@ async def _payout_allocated(
         for event in events
         for part in event.message.parts
     ]
+    await lending.payout_allocated(session, events)
     await cover.keep_payments(session, payments)
 
 
@@ -119,10 +269,12 @@ async def _payout_allocation_reversed(
     session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocationReversed]]
 ) -> None:
     for event in events:
+        county_code, payout_id = event.envelope.county_code, event.message.payout_id
+        await lending.payout_undone(session, county_code, payout_id)
         await cover.undo_payout(
             session,
-            event.envelope.county_code,
-            event.message.payout_id,
+            county_code,
+            payout_id,
             event_id=event.envelope.event_id,
             on=event.envelope.day,
         )
@@ -133,6 +285,8 @@ async def _breaker_tripped(
 ) -> None:
     on = await _days(session, events)
     for event in events:
+        if not any(effect in STOPPING for effect in event.message.effects):
+            continue
         await cover.void_unused(
             session,
             event.envelope.county_code,
@@ -146,7 +300,21 @@ async def _payout_settled(
     session: AsyncSession, events: Sequence[Incoming[claims.PayoutSettled]]
 ) -> None:
     recovered = [each for event in events for each in _recovered(event)]
-    await cases.share_recoveries(session, recovered, await _days(session, events))
+    await recoveries.share_recoveries(session, recovered, await _days(session, events))
+
+
+async def _payout_reversed(
+    session: AsyncSession, events: Sequence[Incoming[claims.PayoutReversed]]
+) -> None:
+    """A settled payout was undone: what was shared of it goes back the way it came."""
+    payouts = [
+        (event.envelope.county_code, event.message.payout_id, event.message.reason)
+        for event in events
+    ]
+    await recoveries.undo_payouts(session, payouts, await _days(session, events))
+
+
+STOPPING = ("stop_grant", "stop_approve", "stop_draw", "stop_disburse")
 
 
 def handlers(catalogue: Catalogue) -> Handlers:
@@ -162,14 +330,55 @@ def handlers(catalogue: Catalogue) -> Handlers:
     async def loan_disbursed(
         session: AsyncSession, events: Sequence[Incoming[loans.LoanDisbursed]]
     ) -> None:
+        await lending.loan_disbursed(session, events)
+        on = await _days(session, events)
+        until = {key: _date(event.message, "matures_on") for key, event in _keyed(events)}
+        known = {key: day for key, day in until.items() if day is not None}
+        await cover.mark_disbursed(session, catalogue, _loans(events), on, known)
+
+    async def loan_drawn(
+        session: AsyncSession, events: Sequence[Incoming[loans.LoanDrawn]]
+    ) -> None:
+        """A limit that something is drawn on is used: a trip no longer takes its cover."""
+        await lending.loan_drawn(session, events)
         on = await _days(session, events)
         await cover.mark_disbursed(session, catalogue, _loans(events), on)
+
+    async def loan_opened(
+        session: AsyncSession, events: Sequence[Incoming[loans.LoanOpened]]
+    ) -> None:
+        await lending.loan_opened(session, events)
+        on = await _days(session, events)
+        wanted = [_opened(event) for event in events]
+        await cover.open_covers(session, catalogue, wanted, on)
+
+    async def loan_renewed(
+        session: AsyncSession, events: Sequence[Incoming[loans.LoanRenewed]]
+    ) -> None:
+        await lending.loan_renewed(session, events)
+        renewals = [
+            cover.Renewal(
+                *key,
+                until_on=_date(event.message, "matures_on"),
+                renews=_uuid(event.message.renewed_loan_id),
+            )
+            for key, event in _keyed(events)
+        ]
+        await cover.renew_covers(session, catalogue, renewals, await _days(session, events))
+
+    async def loan_extended(session: AsyncSession, events: Sequence[Incoming[Any]]) -> None:
+        renewals = [
+            cover.Renewal(*key, until_on=_date(event.message, "matures_on"))
+            for key, event in _keyed(events)
+        ]
+        await cover.renew_covers(session, catalogue, renewals, await _days(session, events))
 
     async def loan_reopened(
         session: AsyncSession, events: Sequence[Incoming[loans.LoanReopened]]
     ) -> None:
+        await lending.owed_again(session, events)
         on = await _days(session, events)
-        await cover.cover_again(session, catalogue, _loans(events), on)
+        await cover.reopen_covers(session, catalogue, _loans(events), on)
 
     return {
         "liandong.loans.v1.cover_requested": Handler(loans.CoverRequested, cover_requested),
@@ -182,7 +391,28 @@ def handlers(catalogue: Catalogue) -> Handlers:
             loans.PayoutAllocationReversed, _payout_allocation_reversed
         ),
         "liandong.loans.v1.loan_settled": Handler(loans.LoanSettled, _released),
-        "liandong.loans.v1.loan_reopened": Handler(loans.LoanReopened, loan_reopened),
         "liandong.loans.v1.breaker_tripped": Handler(loans.BreakerTripped, _breaker_tripped),
+        "liandong.loans.v1.loan_opened": Handler(loans.LoanOpened, loan_opened),
+        "liandong.loans.v1.loan_drawn": Handler(loans.LoanDrawn, loan_drawn),
+        "liandong.loans.v1.loan_renewed": Handler(loans.LoanRenewed, loan_renewed),
+        "liandong.loans.v1.loan_extended": Handler(loans.LoanExtended, loan_extended),
+        "liandong.loans.v1.loan_restructured": Handler(loans.LoanRestructured, loan_extended),
+        "liandong.loans.v1.loan_reopened": Handler(loans.LoanReopened, loan_reopened),
+        "liandong.loans.v1.repayment_reversed": Handler(
+            loans.RepaymentReversed, _repayment_reversed
+        ),
+        "liandong.loans.v1.loan_non_performing": Handler(loans.LoanNonPerforming, _standing),
+        "liandong.loans.v1.loan_performing": Handler(loans.LoanPerforming, _standing),
+        "liandong.loans.v1.loan_reclassified": Handler(loans.LoanReclassified, _standing),
+        "liandong.loans.v1.loan_written_off": Handler(loans.LoanWrittenOff, _written_off),
+        "liandong.loans.v1.loan_applied": Handler(loans.LoanApplied, lending.loan_applied),
+        "liandong.claims.v1.line_result": Handler(claims.LineResult, lending.line_result),
         "liandong.claims.v1.payout_settled": Handler(claims.PayoutSettled, _payout_settled),
+        "liandong.claims.v1.payout_reversed": Handler(claims.PayoutReversed, _payout_reversed),
+        "liandong.claims.v1.household_insured": Handler(
+            claims.HouseholdInsured, _household_insured
+        ),
+        "liandong.claims.v1.household_uninsured": Handler(
+            claims.HouseholdUninsured, _household_uninsured
+        ),
     }

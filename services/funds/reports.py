@@ -5,15 +5,29 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
+import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.funds.model import CaseFile, CaseState, Fund
+from services.funds.model import (
+    CaseFile,
+    CaseState,
+    CaseStep,
+    Cover,
+    CoverState,
+    Fund,
+    Recovery,
+    Standing,
+)
+from services.funds.store import accounts_books as books_store
 from services.funds.store import cases as case_store
+from services.funds.store import cover as cover_store
 from services.funds.store import funds as fund_store
+from services.funds.store import recoveries as recovery_store
+from services.funds.store import steps as step_store
 from services.funds.store import totals as totals_store
 from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
-from services.kernel.errors import NotFound, Refused
+from services.kernel.errors import Denied, NotFound, Refused, invalid_field
 from services.kernel.money import Fen
 from services.programmes.leverage import leverage
 from services.programmes.loader import Catalogue
@@ -118,7 +132,117 @@ async def list_cases(
     return case_store.files(cases, await case_store.parts_of(session, [case.key for case in cases]))
 
 
+async def case_steps(
+    session: AsyncSession, caller: Caller, county_code: str, case_id: UUID
+) -> tuple[CaseFile, list[CaseStep]]:
+    """One case with its steps."""
+    found = await get_case(session, caller, county_code, case_id)
+    return found, await step_store.steps_of(session, county_code, case_id)
+
+
+async def recoveries(
+    session: AsyncSession,
+    caller: Caller,
+    county_code: str,
+    case_id: UUID,
+    *,
+    after: UUID,
+    limit: int,
+) -> tuple[CaseFile, list[Recovery]]:
+    """A page of the recoveries of a case that the caller may see."""
+    found = await get_case(session, caller, county_code, case_id)
+    made = await recovery_store.recoveries_of(
+        session, county_code, case_id, after=after, limit=limit
+    )
+    return found, made
+
+
+async def case_positions(
+    session: AsyncSession, caller: Caller, county_code: str, case_id: UUID, *, as_of: date | None
+) -> list[Standing]:
+    """How everybody stands in a case; an institution sees its own line, the lender all."""
+    found = await get_case(session, caller, county_code, case_id)
+    own = _seen_by(caller)
+    day = as_of or await business_day.today(session, county_code)
+    return await step_store.standings_of_case(
+        session,
+        county_code,
+        case_id,
+        day,
+        seen_by="" if own == found.case.lender_id else own,
+    )
+
+
+async def positions(
+    session: AsyncSession,
+    caller: Caller,
+    county_code: str,
+    institution_id: str,
+    *,
+    as_of: date | None,
+    after: tuple[UUID, int],
+    limit: int,
+) -> list[Standing]:
+    """How an institution stands in its cases; only overseers ask for another's."""
+    _require_reader(caller, county_code)
+    wanted = institution_id or caller.institution_id
+    if _seen_by(caller) not in ("", wanted):
+        raise Denied("NOT_YOURS", f"{wanted} is another institution", message_zh="不能查询其他机构")
+    day = as_of or await business_day.today(session, county_code)
+    return await step_store.standings_of(
+        session, county_code, wanted, day, after=after, limit=limit
+    )
+
+
+async def share_instructions(
+    session: AsyncSession, caller: Caller, county_code: str, *, after: tuple[UUID, int], limit: int
+) -> list[asyncpg.Record]:
+    """A page of shares that are owed, as far as they concern the caller."""
+    _require_reader(caller, county_code)
+    return await step_store.owed_shares(
+        session, county_code, seen_by=_seen_by(caller), after=after, limit=limit
+    )
+
+
+async def get_cover(
+    session: AsyncSession, caller: Caller, county_code: str, loan_id: UUID
+) -> Cover:
+    """The cover of a loan; another's is not there."""
+    _require_reader(caller, county_code)
+    found = await cover_store.get_cover(session, county_code, loan_id, seen_by=_lender(caller))
+    if found is None:
+        raise NotFound(
+            "COVER_NOT_FOUND", f"loan {loan_id} was never covered", message_zh="无担保记录"
+        )
+    return found
+
+
+async def list_covers(
+    session: AsyncSession,
+    caller: Caller,
+    county_code: str,
+    *,
+    state: str,
+    after: UUID,
+    limit: int,
+) -> list[Cover]:
+    """A page of a county's covers."""
+    _require_reader(caller, county_code)
+    if state and state not in list(CoverState):
+        rule = f"must be one of {', '.join(CoverState)}"
+        raise invalid_field("STATE_UNKNOWN", "state", state, rule)
+    return await cover_store.list_covers(
+        session, county_code, state=state, seen_by=_lender(caller), after=after, limit=limit
+    )
+
+
+def _lender(caller: Caller) -> str:
+    """A guarantor stands behind loans of every lender; a lender sees its own."""
+    return "" if caller.role in (*OVERSEERS, "guarantor") else caller.institution_id
+
+
 async def totals(session: AsyncSession, county_code: str) -> Mapping[str, int]:
     """The control totals by name."""
     found = await totals_store.totals(session, county_code)
+    found |= await books_store.totals(session, county_code)
     return {f"funds.{name}": value for name, value in found.items()}

@@ -24,6 +24,9 @@ class FundRow(SQLModel, table=True):
     owed_fen: int = Field(sa_type=BigInteger)
     leverage_reached: bool
     version: int = Field(sa_type=BigInteger)
+    fund_class: str
+    scope_id: str
+    divided: bool
 
 
 class ContributionRow(SQLModel, table=True):
@@ -39,6 +42,8 @@ class ContributionRow(SQLModel, table=True):
     amount_fen: int = Field(sa_type=BigInteger)
     value_date: date
     business_date: date
+    custodian_id: str
+    opening: bool
 
 
 class CoverRow(SQLModel, table=True):
@@ -165,3 +170,173 @@ class RecoveryShareRow(SQLModel, table=True):
     recovery_id: UUID = Field(primary_key=True)
     position: int = Field(primary_key=True)
     amount_fen: int = Field(sa_type=BigInteger)
+
+
+class FundAccountRow(SQLModel, table=True):
+    """What one custodian bank keeps of a fund."""
+
+    __tablename__ = "fund_account"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    fund_id: UUID = Field(primary_key=True)
+    custodian_id: str = Field(primary_key=True)
+    balance_fen: int = Field(sa_type=BigInteger)
+
+
+class AccountingPeriodRow(SQLModel, table=True):
+    """Through which day a county's books of funds are closed."""
+
+    __tablename__ = "accounting_period"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    closed_through: date
+
+
+class ContributionDueRow(SQLModel, table=True):
+    """What has to be paid into a fund."""
+
+    __tablename__ = "contribution_due"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    due_id: UUID = Field(primary_key=True)
+    fund_id: UUID
+    source: str
+    amount_fen: int = Field(sa_type=BigInteger)
+    due_on: date
+    year: int
+    working: str
+    said_by: str
+    business_date: date
+
+
+class FundOrderRow(SQLModel, table=True):
+    """What one person proposed and another decides."""
+
+    __tablename__ = "fund_order"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    order_id: UUID = Field(primary_key=True)
+    kind: str
+    state: str
+    fund_id: UUID | None
+    amount_fen: int = Field(sa_type=BigInteger)
+    payee: str
+    details: str
+    """A JSON object."""
+    value_date: date
+    working: str
+    proposed_by: str
+    proposed_on: date
+    decided_by: str
+    decided_on: date | None
+    reason: str
+
+
+class WithdrawalRow(SQLModel, table=True):
+    """Money that left a fund other than for a case."""
+
+    __tablename__ = "withdrawal"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    order_id: UUID = Field(primary_key=True)
+    fund_id: UUID
+    kind: str
+    payee: str
+    amount_fen: int = Field(sa_type=BigInteger)
+    value_date: date
+    business_date: date
+
+
+class FacilityLineRow(SQLModel, table=True):
+    """What a guarantor stands behind at most, from a day to a day."""
+
+    __tablename__ = "facility_line"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    order_id: UUID = Field(primary_key=True)
+    programme_id: str
+    party: str
+    institution_id: str
+    line_fen: int = Field(sa_type=BigInteger)
+    from_date: date
+    until_date: date | None
+
+
+class LineResultRow(SQLModel, table=True):
+    """What an insurer's line came to."""
+
+    __tablename__ = "line_result"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    line_id: str = Field(primary_key=True)
+    insurer_id: str
+    premium_fen: int = Field(sa_type=BigInteger)
+    payouts_fen: int = Field(sa_type=BigInteger)
+    compensated_fen: int = Field(sa_type=BigInteger)
+    said_on: date
+
+
+class FeeClaimRow(SQLModel, table=True):
+    """A fee for lending or for collecting credit data."""
+
+    __tablename__ = "fee_claim"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    claim_id: UUID = Field(primary_key=True)
+    kind: str
+    state: str
+    institution_id: str
+    programme: str
+    programme_id: str
+    from_date: date
+    until_date: date
+    disbursed_fen: int = Field(sa_type=BigInteger)
+    households: int
+    amount_fen: int = Field(sa_type=BigInteger)
+    evidence: str
+    """A JSON list of hashes."""
+    working: str
+    filed_by: str
+    filed_on: date
+    approved_by: str
+    paid_by: str
+    reason: str
+
+
+class LentLoanRow(SQLModel, table=True):
+    """What is known of a loan, covered or not."""
+
+    __tablename__ = "lent_loan"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    programme_id: str
+    lender_id: str
+    household_id: str
+    area_code: str
+    product_id: str
+    outstanding_fen: int = Field(sa_type=BigInteger)
+
+
+class LentAmountRow(SQLModel, table=True):
+    """One sum that was paid out on a loan."""
+
+    __tablename__ = "lent_amount"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    event_id: UUID = Field(primary_key=True)
+    loan_id: UUID
+    programme_id: str
+    lender_id: str
+    amount_fen: int = Field(sa_type=BigInteger)
+    lent_on: date

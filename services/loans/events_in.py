@@ -16,8 +16,15 @@ from services.kernel import business_day, wire
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
 from services.loans import store
-from services.loans.model import Compensation, Payout
-from services.loans.operations import lending, money, standing
+from services.loans.model import (
+    Compensation,
+    Correction,
+    Payout,
+    PayoutReversal,
+    Recovered,
+    SharePayment,
+)
+from services.loans.operations import lending, money, payouts, standing
 from services.loans.rules import lending as lending_rules
 from services.loans.store import applications
 from services.programmes.loader import Catalogue
@@ -195,7 +202,10 @@ async def cover_released(
 ) -> None:
     """The fund gave cover back; a loan that is not paid out yet cannot be."""
     for county, own in by_county(events):
-        changes = [(UUID(e.message.loan_id), lending_rules.cover_released) for e in own]
+        changes = [
+            (UUID(e.message.loan_id), partial(lending_rules.cover_released, why=e.message.reason))
+            for e in own
+        ]
         await lending.note(session, county, changes)
 
 
@@ -207,7 +217,7 @@ async def payout_authorised(
 ) -> None:
     """A claim will be paid: its payout goes toward the loans first."""
     for county, own in by_county(events):
-        payouts = [
+        authorised = [
             Payout(
                 payout_id=UUID(e.message.payout_id),
                 household_id=UUID(e.message.household_id),
@@ -220,7 +230,52 @@ async def payout_authorised(
             for e in own
         ]
         today = await business_day.today_or(session, county, own[0].envelope.day)
-        await money.settle_payouts(session, county, payouts, catalogue, today)
+        await money.settle_payouts(session, county, authorised, catalogue, today)
+
+
+async def payout_corrected(
+    session: AsyncSession,
+    events: Sequence[Incoming[claims.PayoutCorrected]],
+    *,
+    catalogue: Catalogue,
+) -> None:
+    """A lender keeps less than it was sent: what it gives back goes to those after it."""
+    for county, own in by_county(events):
+        corrections = [
+            Correction(
+                payout_id=UUID(e.message.payout_id),
+                number=e.message.correction,
+                loan_id=UUID(e.message.loan_id),
+                freed_fen=Fen(e.message.freed_fen),
+                groups=tuple(
+                    tuple(UUID(loan_id) for loan_id in group.loan_ids) for group in e.message.groups
+                ),
+            )
+            for e in own
+        ]
+        today = await business_day.today_or(session, county, own[0].envelope.day)
+        await payouts.correct_payouts(session, county, corrections, catalogue, today)
+
+
+async def payout_reversed(
+    session: AsyncSession,
+    events: Sequence[Incoming[claims.PayoutReversed]],
+    *,
+    catalogue: Catalogue,
+) -> None:
+    """The insurer takes a payout back: its loans are owed again what it had paid."""
+    for county, own in by_county(events):
+        today = await business_day.today_or(session, county, own[0].envelope.day)
+        reversals = [
+            PayoutReversal(
+                payout_id=UUID(e.message.payout_id),
+                value_date=wire.date_from_proto("value_date", e.message.value_date)
+                if e.message.HasField("value_date")
+                else today,
+            )
+            for e in own
+        ]
+        await payouts.reverse_payouts(session, county, reversals, catalogue, today)
 
 
 async def payout_settled(
@@ -243,7 +298,7 @@ async def compensation_paid(
                 loan_id=UUID(e.message.loan_id),
                 loss_fen=Fen(e.message.loss_fen),
                 parts=tuple(
-                    (part.party, part.institution_id, Fen(part.amount_fen))
+                    (part.party, part.institution_id, Fen(part.amount_fen), part.paid)
                     for part in e.message.parts
                 ),
             )
@@ -251,6 +306,49 @@ async def compensation_paid(
         ]
         today = await business_day.today_or(session, county, own[0].envelope.day)
         await money.post_compensations(session, county, compensations, today)
+
+
+async def share_paid(session: AsyncSession, events: Sequence[Incoming[funds.SharePaid]]) -> None:
+    """What somebody owed on a compensated loan was paid."""
+    for county, own in by_county(events):
+        payments = [
+            SharePayment(
+                loan_id=UUID(e.message.loan_id),
+                reference=f"{e.envelope.aggregate_id}:{e.envelope.sequence}",
+                institution_id=e.message.institution_id,
+                amount_fen=e.message.amount_fen,
+            )
+            for e in own
+        ]
+        today = await business_day.today_or(session, county, own[0].envelope.day)
+        await money.post_share_payments(session, county, payments, today)
+
+
+async def recovery_shared(
+    session: AsyncSession,
+    events: Sequence[Incoming[funds.RecoveryShared]],
+    *,
+    catalogue: Catalogue,
+) -> None:
+    """What was collected and recorded at the funds lowers the loan; our own money did already."""
+    for county, own in by_county(events):
+        recovered = [
+            Recovered(
+                loan_id=UUID(e.message.loan_id),
+                recovery_id=UUID(e.message.recovery_id),
+                amount_fen=Fen(e.message.amount_fen),
+                value_date=wire.date_from_proto("value_date", e.message.value_date),
+            )
+            for e in own
+            if e.message.source == COLLECTED
+        ]
+        if recovered:
+            today = await business_day.today_or(session, county, own[0].envelope.day)
+            await money.post_recoveries(session, county, recovered, today, catalogue)
+
+
+COLLECTED = "collected"
+"""Source of a recovery that nobody has posted to a loan yet."""
 
 
 def handlers(catalogue: Catalogue) -> Handlers:
@@ -281,8 +379,18 @@ def handlers(catalogue: Catalogue) -> Handlers:
         "liandong.claims.v1.household_insured": Handler(claims.HouseholdInsured, household_insured),
         "liandong.claims.v1.payout_authorised": Handler(claims.PayoutAuthorised, allocate),
         "liandong.claims.v1.payout_settled": Handler(claims.PayoutSettled, payout_settled),
+        "liandong.claims.v1.payout_corrected": Handler(
+            claims.PayoutCorrected, partial(payout_corrected, catalogue=catalogue)
+        ),
+        "liandong.claims.v1.payout_reversed": Handler(
+            claims.PayoutReversed, partial(payout_reversed, catalogue=catalogue)
+        ),
         "liandong.funds.v1.cover_reserved": Handler(funds.CoverReserved, reserved),
         "liandong.funds.v1.cover_refused": Handler(funds.CoverRefused, refused),
         "liandong.funds.v1.cover_released": Handler(funds.CoverReleased, cover_released),
         "liandong.funds.v1.compensation_paid": Handler(funds.CompensationPaid, compensation_paid),
+        "liandong.funds.v1.share_paid": Handler(funds.SharePaid, share_paid),
+        "liandong.funds.v1.recovery_shared": Handler(
+            funds.RecoveryShared, partial(recovery_shared, catalogue=catalogue)
+        ),
     }

@@ -62,6 +62,7 @@ def cover_requested(loan: Loan, day: date) -> OutgoingEvent:
         principal_fen=loan.principal_fen,
         borrower_class=loan.borrower_class,
         area_code=loan.area_code,
+        product_id=loan.product_id,
     )
     return _of_loan(loan, "liandong.loans.v1.cover_requested", message, day)
 
@@ -145,6 +146,7 @@ def loan_repaid(
     suspense_fen: int,
     day: date,
     recovered_fen: int = 0,
+    number: int = 0,
 ) -> OutgoingEvent:
     """A repayment was posted."""
     message = events_pb2.LoanRepaid(
@@ -157,6 +159,8 @@ def loan_repaid(
         subrogated_fen=subrogated_fen,
         suspense_fen=suspense_fen,
         recovered_fen=recovered_fen,
+        number=number,
+        recovery_id=repayment.recovery_id,
     )
     return _of_loan(loan, "liandong.loans.v1.loan_repaid", message, day)
 
@@ -218,14 +222,20 @@ def loan_settled(loan: Loan, settled_on: date, day: date) -> OutgoingEvent:
     return _of_loan(loan, "liandong.loans.v1.loan_settled", message, day)
 
 
-def repayment_reversed(loan: Loan, wrong: Posting, day: date) -> OutgoingEvent:
-    """A repayment was undone."""
+def repayment_reversed(
+    loan: Loan, wrong: Posting, day: date, back: tuple[int, int, int]
+) -> OutgoingEvent:
+    """A repayment was undone: `back` is owed again (principal, interest), and was others'."""
+    principal_fen, interest_fen, subrogated_fen = back
     message = events_pb2.RepaymentReversed(
         loan_id=str(loan.loan_id),
         reversed_number=wrong.number,
         amount_fen=wrong.amount_fen,
         outstanding_fen=loan.outstanding_fen,
         interest_fen=loan.owed_fen - loan.outstanding_fen,
+        principal_back_fen=principal_fen,
+        interest_back_fen=interest_fen,
+        subrogated_fen=subrogated_fen,
     )
     return _of_loan(loan, "liandong.loans.v1.repayment_reversed", message, day)
 
@@ -255,6 +265,8 @@ def loan_opened(loan: Loan, opening_on: date, day: date) -> OutgoingEvent:
         area_code=loan.area_code,
         opening_on=wire.date_to_proto(opening_on),
         matures_on=wire.date_to_proto(loan.matures_on),
+        borrower_class=loan.borrower_class,
+        disbursed_on=wire.date_to_proto(loan.disbursed_on),
     )
     return _of_loan(loan, "liandong.loans.v1.loan_opened", message, day)
 
@@ -282,24 +294,51 @@ def payout_allocated(allocation: Allocation, county_code: str, day: date) -> Out
         payout_id=str(allocation.payout.payout_id),
         household_fen=allocation.household_fen,
         amount_fen=allocation.payout.amount_fen,
-        parts=[
-            events_pb2.LenderPart(
-                loan_id=str(part.loan_id),
-                lender_id=part.lender_id,
-                amount_fen=part.amount_fen,
-                interest_fen=part.interest_fen,
-                principal_fen=part.principal_fen,
-                subrogated_fen=part.subrogated_fen,
-                outstanding_fen=part.outstanding_fen,
-            )
-            for part in allocation.parts
-        ],
+        parts=_lender_parts(allocation),
+        corrections=allocation.corrections,
     )
+    return _of_allocation(
+        allocation, "liandong.loans.v1.payout_allocated", message, county_code, day
+    )
+
+
+def payout_allocation_reversed(
+    allocation: Allocation, county_code: str, day: date, *, corrected: bool
+) -> OutgoingEvent:
+    """A payout's allocation is undone; the parts are those that it had."""
+    message = events_pb2.PayoutAllocationReversed(
+        payout_id=str(allocation.payout.payout_id),
+        household_fen=allocation.household_fen,
+        parts=_lender_parts(allocation),
+        corrected=corrected,
+    )
+    name = "liandong.loans.v1.payout_allocation_reversed"
+    return _of_allocation(allocation, name, message, county_code, day)
+
+
+def _lender_parts(allocation: Allocation) -> list[events_pb2.LenderPart]:
+    return [
+        events_pb2.LenderPart(
+            loan_id=str(part.loan_id),
+            lender_id=part.lender_id,
+            amount_fen=part.amount_fen,
+            interest_fen=part.interest_fen,
+            principal_fen=part.principal_fen,
+            subrogated_fen=part.subrogated_fen,
+            outstanding_fen=part.outstanding_fen,
+        )
+        for part in allocation.parts
+    ]
+
+
+def _of_allocation(
+    allocation: Allocation, event_type: str, message: Message, county_code: str, day: date
+) -> OutgoingEvent:
     return OutgoingEvent(
-        event_type="liandong.loans.v1.payout_allocated",
+        event_type=event_type,
         aggregate_type="loans.payout_allocation",
         aggregate_id=str(allocation.payout.payout_id),
-        sequence=1,
+        sequence=allocation.version,
         county_code=county_code,
         message=message,
         business_date=day,

@@ -348,6 +348,8 @@ class Repayment:
     value_date: date
     reference: str = ""
     """The lender's own, where its core system is the book."""
+    recovery_id: str = ""
+    """The recovery at the funds that it comes from; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -419,6 +421,32 @@ class Allocation:
     payout: Payout
     parts: tuple[AllocatedPart, ...]
     household_fen: Fen
+    corrections: int = 0
+    """How often a lender kept less than it was sent, and the rest was divided anew."""
+    version: int = 1
+    """Events said of it."""
+    reversed_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A lender keeps less of a payout than it was sent: the rest is for those after it."""
+
+    payout_id: UUID
+    number: int
+    """From 1, in the order in which the payout was corrected."""
+    loan_id: UUID
+    freed_fen: Fen
+    """What the lender gives back of what the loan has of the payout."""
+    groups: tuple[tuple[UUID, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutReversal:
+    """A payout that the insurer takes back."""
+
+    payout_id: UUID
+    value_date: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,8 +456,28 @@ class Compensation:
     case_id: UUID
     loan_id: UUID
     loss_fen: Fen
-    parts: tuple[tuple[str, str, Fen], ...]
-    """Party, institution and amount; they sum to the loss."""
+    parts: tuple[tuple[str, str, Fen, bool], ...]
+    """Party, institution, amount and whether it is paid; they sum to the loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharePayment:
+    """What somebody owed the lender of a compensated loan, paid later or taken back."""
+
+    loan_id: UUID
+    reference: str
+    institution_id: str
+    amount_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What was collected of a compensated loan and shared by the funds, after its costs."""
+
+    loan_id: UUID
+    recovery_id: UUID
+    amount_fen: Fen
+    value_date: date
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,15 +73,30 @@ def premium(base_fen: Fen, rate_ppm: int, *, max_rate_ppm: int | None = None) ->
 
 
 def payable(
-    assessed_fen: Fen, *, sum_insured_fen: Fen | None = None, cap_fen: Fen | None = None
+    assessed_fen: Fen,
+    *,
+    sum_insured_fen: Fen | None = None,
+    cap_fen: Fen | None = None,
+    person_left_fen: Fen | None = None,
+    period_left_fen: Fen | None = None,
 ) -> Payable:
-    """The least of the assessed loss, the sum insured and the cap (S38)."""
+    """The least of the assessed loss, the sum insured and the caps, or what is left of them (S38)."""
     bounds = [("assessed", assessed_fen)]
-    bounds += [("sum_insured", sum_insured_fen)] if sum_insured_fen is not None else []
-    bounds += [("cap", cap_fen)] if cap_fen is not None else []
+    for name, bound in (
+        ("sum_insured", sum_insured_fen),
+        ("cap", cap_fen),
+        ("person_cap", person_left_fen),
+        ("period_cap", period_left_fen),
+    ):
+        bounds += [(name, bound)] if bound is not None else []
     binding, amount = min(bounds, key=lambda bound: bound[1])
     listed = ", ".join(f"{name} {value}" for name, value in bounds)
     return Payable(amount, binding, f"min({listed}) = {amount} fen")
+
+
+def cap_left_fen(cap_fen: Fen | None, paid_fen: Fen) -> Fen | None:
+    """What is left of a cap after what was paid under it; None without a cap."""
+    return None if cap_fen is None else Fen(max(0, cap_fen - paid_fen))
 
 
 def claim_deadline(

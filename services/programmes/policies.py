@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.kernel.errors import Refused
-from services.kernel.money import Fen, split
+from services.kernel.money import Fen, half_up, split
 from services.programmes import covers
 from services.programmes.schema.insurance import Insurance, Premium
 from services.programmes.schema.policies import DirectFinancing, PolicyPremium
@@ -59,6 +59,25 @@ def premium_parts(clause: Premium, premium_fen: Fen) -> Mapping[str, Fen]:
     pct = known(clause.subsidy.pct)
     subsidised, own = split(premium_fen, [pct, 100 - pct])
     return {clause.subsidy.payer: subsidised, clause.payer: own}
+
+
+def unearned_fen(premium_fen: Fen, *, days_left: int, days: int, refund: str) -> Fen:
+    """What of a term's premium belongs to the days that are left, half up; nothing by `none`."""
+    assert 0 <= days_left <= days and days > 0
+    return Fen(0) if refund == "none" else Fen(half_up(premium_fen * days_left, days))
+
+
+def line_shares(total_fen: Fen, volumes_fen: Mapping[str, Fen]) -> Mapping[str, Fen]:
+    """A profitable line's premium shared out by each insurer's guarantee volume."""
+    if not sum(volumes_fen.values()):
+        raise Refused(
+            "NO_GUARANTEE_VOLUME",
+            "no insurer with an agreement has insured a loan in the period",
+            message_zh="期内无保证保险业务量,无法分配",
+        )
+    names = sorted(volumes_fen)
+    parts = split(total_fen, [volumes_fen[name] for name in names])
+    return dict(zip(names, parts, strict=True))
 
 
 def financing_check(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from services.kernel.errors import Refused
 from services.kernel.money import Fen, split
-from services.programmes.schema.fund import PotLayer, SharingModel, Together
+from services.programmes.schema.fund import CompensationTrigger, PotLayer, SharingModel, Together
 from services.programmes.schema.values import known
 
 
@@ -147,6 +147,18 @@ def _among(
         if part:
             yield Allocation(line.layer, member.party, part)
         left = Fen(left - part)
+
+
+def case_open(
+    trigger: CompensationTrigger, *, overdue_days: int, non_performing: bool, on_risk_list: bool
+) -> bool:
+    """Whether a case may be opened: days overdue (strict, S01), or how the loan stands (C21)."""
+    limit = trigger.overdue_more_than_days
+    return (
+        (limit is not None and overdue_days > limit)
+        or (trigger.non_performing and non_performing)
+        or (trigger.risk_list and on_risk_list)
+    )
 
 
 def unproven(model: SharingModel, shown: Collection[str]) -> tuple[str, ...]:

@@ -31,8 +31,8 @@ from services.credit import jobs as credit_jobs
 from services.credit import reports as credit_reports
 from services.credit.servicer import CreditServicer
 from services.funds import events_in as funds_in
+from services.funds import jobs as funds_jobs
 from services.funds import reports as funds_reports
-from services.funds.__main__ import close_day as funds_close_day
 from services.funds.servicer import FundsServicer
 from services.households.operations.registration import BOOKS
 from services.households.operations.shared import Keys
@@ -459,7 +459,7 @@ async def a_county(schema: MakeSchema) -> County:
             work_day=loans_jobs.work_day(catalogue),
         ),
         "claims": claims_reports.books(catalogue),
-        "funds": Books(totals=funds_reports.totals, close_day=funds_close_day),
+        "funds": Books(totals=funds_reports.totals, close_day=funds_jobs.close_day(catalogue)),
     }
     handlers = {
         "credit": credit_in.handlers(catalogue),

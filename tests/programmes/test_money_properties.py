@@ -1,5 +1,7 @@
 """Properties of insurance and funds: splits conserve, no pot overpays, no payout exceeds a debt."""
 
+import itertools
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -184,3 +186,42 @@ def test_merging_certificates_never_makes_more_of_them(
     merged = policies.merged(households, covers_each, areas=areas)
 
     assert 0 <= merged.policies_after <= merged.certificates_before
+
+
+@FEW
+@given(AMOUNTS, st.integers(1, 3_660), st.data())
+def test_the_unearned_premium_is_whole_at_the_start_nothing_at_the_end_and_falls_by_the_day(
+    premium_fen: Fen, days: int, data: st.DataObject
+) -> None:
+    left = data.draw(st.integers(0, days))
+    part = policies.unearned_fen(premium_fen, days_left=left, days=days, refund="by_days")
+
+    assert policies.unearned_fen(premium_fen, days_left=days, days=days, refund="by_days") == (
+        premium_fen
+    )
+    assert policies.unearned_fen(premium_fen, days_left=0, days=days, refund="by_days") == 0
+    assert 0 <= part <= premium_fen
+    assert policies.unearned_fen(premium_fen, days_left=left, days=days, refund="none") == 0
+
+
+@FEW
+@given(AMOUNTS, st.dictionaries(st.sampled_from(POTS), st.integers(1, 10**9).map(Fen), min_size=1))
+def test_shares_of_a_line_sum_to_it_and_follow_the_volume(
+    total_fen: Fen, volumes_fen: dict[str, Fen]
+) -> None:
+    shares = policies.line_shares(total_fen, volumes_fen)
+
+    assert sum(shares.values()) == total_fen
+    ranked = sorted(volumes_fen, key=lambda name: volumes_fen[name])
+    for less, more in itertools.pairwise(ranked):
+        assert shares[less] <= shares[more] + 1
+
+
+@FEW
+@given(AMOUNTS, AMOUNTS, AMOUNTS)
+def test_what_is_left_of_a_cap_bounds_what_is_paid(assessed: Fen, cap_fen: Fen, paid: Fen) -> None:
+    left = covers.cap_left_fen(cap_fen, paid)
+    now = covers.payable(assessed, person_left_fen=left, period_left_fen=None)
+
+    assert now.payable_fen <= max(0, cap_fen - paid)
+    assert covers.cap_left_fen(None, paid) is None

@@ -19,8 +19,8 @@ from services.claims.model import (
 )
 from services.claims.operations.shared import actor_of, days_of
 from services.claims.rules import payouts as rules
+from services.claims.store import assignments
 from services.claims.store import payouts as store
-from services.claims.store import policies
 from services.claims.store.payouts import PayoutKey
 from services.kernel import business_day, ids, journal, outbox
 from services.kernel.caller import Caller
@@ -40,14 +40,14 @@ async def authorise(
     """Open the payouts of approved claims, with the payees of each; the caller says them."""
     if not approved:
         return {}
-    asked = [(claim.household_id, claim.cover_id) for claim in approved]
-    assigned = await policies.assigned_loans(session, county_code, asked, today)
+    asked = [(claim.household_id, claim.cover_id, today) for claim in approved]
+    assigned = await assignments.assignments_in_force(session, county_code, asked)
     found: dict[UUID, Authorisation] = {}
     for claim in approved:
         authorisation = rules.authorise(
             claim,
             catalogue.terms(county_code, claim.programme),
-            assigned.get((claim.household_id, claim.cover_id), ()),
+            assigned.get((claim.household_id, claim.cover_id, today), ()),
             catalogue.parties(county_code, claim.programme),
         )
         found[authorisation.payout.payout_id] = authorisation

@@ -11,6 +11,7 @@ from services.claims import events_out
 from services.claims.model import ApprovedLoan, Assignment, InsuredEntry, MasterPolicy
 from services.claims.operations.shared import actor_of, days_of
 from services.claims.rules import policies as rules
+from services.claims.store import assignments as assigned
 from services.claims.store import others
 from services.claims.store import policies as store
 from services.kernel import business_day, ids, journal, outbox
@@ -19,6 +20,7 @@ from services.kernel.errors import Conflict, Denied, NotFound
 from services.kernel.journal import Account, Entry, Transfer
 from services.programmes.loader import Catalogue
 from services.programmes.schema.deployment import InstitutionRole
+from services.programmes.schema.insurance import Cover
 
 AWAITED_ROWS_MAX = 1_000
 """Waiting covers taken in one go when a policy begins."""
@@ -131,13 +133,13 @@ async def _join(
     entries: list[tuple[InsuredEntry, MasterPolicy]] = []
     assignments: list[Assignment] = []
     for loan, policy, on in joins:
-        cover = catalogue.terms(policy.county_code, policy.programme).cover(policy.cover_id)
+        cover = _cover_of(catalogue, policy)
         entry = rules.join(loan, policy, cover, on=on, insured_id=ids.new_id())
         entries.append((entry, policy))
         if loan.assignment_evidence:
             assignments.append(_assignment(loan, entry, ids.new_id()))
     await store.add_insured(session, [entry for entry, _ in entries])
-    await store.add_assignments(session, assignments)
+    await assigned.add_assignments(session, assignments)
     await journal.post(
         session,
         [_premium_due(entry, policy, days[entry.county_code]) for entry, policy in entries],
@@ -146,11 +148,18 @@ async def _join(
         session,
         [
             events_out.household_insured(
-                entry, programme=policy.programme, on=days[entry.county_code]
+                entry,
+                policy,
+                cover_kind=_cover_of(catalogue, policy).kind,
+                on=days[entry.county_code],
             )
             for entry, policy in entries
         ],
     )
+
+
+def _cover_of(catalogue: Catalogue, policy: MasterPolicy) -> Cover:
+    return catalogue.terms(policy.county_code, policy.programme).cover(policy.cover_id)
 
 
 def _assignment(loan: ApprovedLoan, entry: InsuredEntry, assignment_id: UUID) -> Assignment:

@@ -38,7 +38,12 @@ def choose_entry(standings: Sequence[Standing], loss_date: date) -> Standing:
             f"the loss of {loss_date} is outside {terms}",
             message_zh="出险日不在保险期间内",
         )
-    return min(in_term, key=lambda s: (not s.loan_open, s.loan_approved_on, s.entry.loan_id))
+    return min(in_term, key=_place)
+
+
+def _place(standing: Standing) -> tuple[bool, date, str]:
+    since = standing.loan_approved_on or standing.entry.from_date
+    return not standing.loan_open, since, str(standing.entry.loan_id or "")
 
 
 def report(

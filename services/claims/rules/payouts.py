@@ -65,19 +65,20 @@ def payee_groups(
 
     A payee of the pack is a party that the county's adoption names lenders for. A lender that no
     payee names still holds the household's authorisation: it comes after those that are named.
+    Where the programme sweeps only in difficulty, a loan counts whose lender confirmed it (S04).
     """
-    if not assigned:
-        return ()
+    trigger = known(terms.insurance.sweep_trigger)
+    swept = [loan for loan in assigned if trigger == "always" or loan.in_difficulty]
     order = covers.payees_of(
         terms.cover(cover_id),
-        consented=True,
-        sweep_trigger=known(terms.insurance.sweep_trigger),
-        difficulty=False,
+        consented=bool(swept),
+        sweep_trigger=trigger,
+        difficulty=bool(swept),
     )
     if order == ((HOUSEHOLD,),):
         return ()
     groups: list[tuple[UUID, ...]] = []
-    left = list(assigned)
+    left = swept
     for codes in order:
         lenders = {lender for code in codes for lender in parties.get(code, ())}
         groups.append(tuple(loan.loan_id for loan in left if loan.lender_id in lenders))

@@ -60,7 +60,7 @@ def claim_to_proto(claim: Claim) -> claims_pb2.Claim:
         area_code=claim.area_code,
         cover_id=claim.cover_id,
         policy_id=str(claim.policy_id),
-        loan_id=str(claim.loan_id),
+        loan_id=str(claim.loan_id) if claim.loan_id else "",
         loss_date=wire.date_to_proto(claim.loss_date),
         cause=claim.cause,
         assessed_fen=claim.assessed_fen,

@@ -10,8 +10,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.claims.model import (
     Actor,
     ApprovedLoan,
-    AssignedLoan,
-    Assignment,
     InsuredEntry,
     MasterPolicy,
     Standing,
@@ -203,33 +201,6 @@ async def add_insured(session: AsyncSession, entries: Sequence[InsuredEntry]) ->
     )
 
 
-async def add_assignments(session: AsyncSession, assignments: Sequence[Assignment]) -> None:
-    """Keep assignments; one that stands for the same loan and cover stays as it is."""
-    rows = [
-        (
-            assignment.county_code,
-            assignment.assignment_id,
-            assignment.household_id,
-            assignment.cover_id,
-            assignment.loan_id,
-            assignment.lender_id,
-            assignment.evidence,
-            assignment.from_date,
-        )
-        for assignment in assignments
-    ]
-    if rows:
-        await database.execute(
-            session,
-            """INSERT INTO assignment (county_code, assignment_id, household_id, cover_id, loan_id,
-                                       lender_id, evidence, from_date)
-               SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::uuid[],
-                                    $6::text[], $7::text[], $8::date[])
-               ON CONFLICT DO NOTHING""",
-            *database.columns(rows, 8),
-        )
-
-
 CoverOf = tuple[UUID, str]
 """A household and a cover."""
 
@@ -240,13 +211,14 @@ async def standings(
     """Every insured entry of households under covers, with what stands around it."""
     rows = await database.fetch(
         session,
-        """SELECT i.*, p.insurer_id, p.programme, l.lender_id, l.approved_on,
-                  l.state = 'approved' AS loan_open, coalesce(h.area_code, l.area_code) AS area_code
+        """SELECT i.*, p.insurer_id, p.programme, coalesce(l.lender_id, '') AS lender_id,
+                  l.approved_on, coalesce(l.state = 'approved', false) AS loan_open,
+                  coalesce(h.area_code, l.area_code) AS area_code
            FROM unnest($2::uuid[], $3::text[]) AS asked (household_id, cover_id)
            JOIN insured AS i ON i.county_code = $1 AND i.household_id = asked.household_id
                             AND i.cover_id = asked.cover_id
            JOIN master_policy AS p ON p.county_code = $1 AND p.policy_id = i.policy_id
-           JOIN loan AS l ON l.county_code = $1 AND l.loan_id = i.loan_id
+           LEFT JOIN loan AS l ON l.county_code = $1 AND l.loan_id = i.loan_id
            LEFT JOIN household AS h ON h.county_code = $1 AND h.household_id = i.household_id""",
         county_code,
         *database.columns(sorted(set(asked)), 2),
@@ -275,29 +247,4 @@ async def standings(
             loan_approved_on=row["approved_on"],
         )
         found.setdefault((row["household_id"], row["cover_id"]), []).append(standing)
-    return found
-
-
-async def assigned_loans(
-    session: AsyncSession, county_code: str, asked: Sequence[CoverOf], on: date
-) -> dict[CoverOf, list[AssignedLoan]]:
-    """Open loans with an assignment in force on a day, the oldest first, by household and cover."""
-    rows = await database.fetch(
-        session,
-        """SELECT a.household_id, a.cover_id, a.loan_id, a.lender_id
-           FROM unnest($2::uuid[], $3::text[]) AS asked (household_id, cover_id)
-           JOIN assignment AS a ON a.county_code = $1 AND a.household_id = asked.household_id
-                               AND a.cover_id = asked.cover_id
-           JOIN loan AS l ON l.county_code = $1 AND l.loan_id = a.loan_id
-           WHERE l.state = 'approved' AND a.from_date <= $4
-             AND (a.until_date IS NULL OR a.until_date >= $4)
-           ORDER BY l.approved_on, a.loan_id""",
-        county_code,
-        *database.columns(sorted(set(asked)), 2),
-        on,
-    )
-    found: dict[CoverOf, list[AssignedLoan]] = {}
-    for row in rows:
-        loan = AssignedLoan(loan_id=row["loan_id"], lender_id=row["lender_id"])
-        found.setdefault((row["household_id"], row["cover_id"]), []).append(loan)
     return found

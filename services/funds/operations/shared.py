@@ -1,17 +1,21 @@
 """Funds: what the use cases share: one transaction's work, leverage, days, debts of funds."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.funds.model import Fund, FundState, Part
+from services.funds import events_out
+from services.funds.model import Fund, FundState, Movement, Part
+from services.funds.rules import accounts as account_rules
 from services.funds.rules import money as money_rules
+from services.funds.store import accounts as account_store
 from services.funds.store import cases as case_store
 from services.funds.store import funds as fund_store
 from services.funds.store import shared as shared_store
+from services.funds.store import steps as step_store
 from services.kernel import journal, outbox
 from services.kernel.errors import NotFound, Refused
 from services.kernel.journal import Account, Entry, Transfer
@@ -29,6 +33,34 @@ class Work:
     changed: set[UUID] = field(default_factory=set)
     entries: list[Entry] = field(default_factory=list)
     events: list[OutgoingEvent] = field(default_factory=list)
+    movements: list[Movement] = field(default_factory=list)
+
+    def move(
+        self,
+        part: Part,
+        kind: str,
+        amount_fen: int,
+        on: date,
+        *,
+        value_date: date | None = None,
+        reference: str = "",
+        person_id: str = "",
+    ) -> None:
+        """Note a change of a share, below zero when it is taken back; nothing is no change."""
+        if amount_fen:
+            self.movements.append(
+                Movement(
+                    county_code=part.county_code,
+                    case_id=part.case_id,
+                    position=part.position,
+                    kind=kind,
+                    amount_fen=amount_fen,
+                    reference=reference,
+                    person_id=person_id,
+                    value_date=value_date or on,
+                    business_date=on,
+                )
+            )
 
     def put(self, fund: Fund) -> None:
         """Take a fund's new value, if it is one."""
@@ -52,6 +84,7 @@ class Work:
             session, [self.funds[fund_id] for fund_id in sorted(self.changed)]
         )
         await journal.post(session, self.entries)
+        await step_store.add_movements(session, self.movements)
         await outbox.record(session, self.events)
 
 
@@ -99,19 +132,38 @@ async def pay_debts(
     if not owing:
         return
     paid: list[Part] = []
-    for fund_id, debts in (await case_store.debts_of(session, owing)).items():
-        fund, payments = money_rules.pay_debts(work.funds[fund_id], debts)
+    found = await case_store.debts_of(session, owing)
+    cases = {part.case_id for debts in found.values() for part in debts}
+    lenders = await account_store.lenders_of(session, cases)
+    loans = await case_store.loans_of(session, [part for each in found.values() for part in each])
+    for fund_id, debts in found.items():
+        before = work.funds[fund_id]
+        fund, payments = money_rules.pay_debts(before, debts, lenders)
         work.put(fund)
-        paid += [payment.part for payment in payments]
-        moved = tuple(
-            Transfer(Account("share_payable", str(fund_id)), cash(fund_id), payment.amount_fen)
-            for payment in payments
-        )
+        for payment in payments:
+            part = replace(payment.part, version=payment.part.version + 1)
+            paid.append(part)
+            work.move(part, "paid", payment.amount_fen, on[fund.county_code], reference=cause)
+            said = events_out.share_paid(
+                part, loans[part.case_id], payment.amount_fen, on[fund.county_code]
+            )
+            work.events.append(said)
+        moved = tuple(cash_moves(before, fund, Account("share_payable", str(fund_id))))
         name, day = f"{cause}/{fund_id}", on[fund.county_code]
         work.entries.append(Entry(fund.county_code, "debt_payment", name, day, day, moved))
-    await case_store.save_paid(session, paid)
+    await case_store.save_parts(session, paid)
 
 
-def cash(fund_id: UUID) -> Account:
-    """The account of a fund's money."""
-    return Account("fund_cash", str(fund_id))
+def cash(fund_id: UUID, custodian_id: str = "") -> Account:
+    """The account of a fund's money, or of what one custodian bank keeps of it."""
+    return Account("fund_cash", f"{fund_id}/{custodian_id}" if custodian_id else str(fund_id))
+
+
+def cash_moves(before: Fund, after: Fund, against: Account) -> list[Transfer]:
+    """What a fund paid or received, sub-account by sub-account, as transfers with another side."""
+    moved = []
+    for custodian_id, change in account_rules.changes(before, after):
+        place = cash(before.fund_id, custodian_id)
+        debit, credit = (place, against) if change > 0 else (against, place)
+        moved.append(Transfer(debit, credit, Fen(abs(change))))
+    return moved

@@ -17,15 +17,28 @@ from services.funds.model import (
     Filing,
     Fund,
     FundState,
+    Insured,
     Part,
 )
+from services.funds.rules.accounts import pay_out, reach
 from services.kernel.errors import Denied, Refused, invalid_field
 from services.kernel.money import Fen
+from services.programmes.bulletins import on_risk_list
 from services.programmes.schema.fund import SharingModel
+from services.programmes.schema.monitoring import FiveTier
+from services.programmes.schema.reports import RiskList
+from services.programmes.schema.upkeep import CaseDeadlines
 from services.programmes.schema.values import known
-from services.programmes.waterfall import Allocation, share_loss_by, share_recovery
+from services.programmes.waterfall import (
+    Allocation,
+    case_open,
+    share_loss_by,
+    share_recovery,
+    unproven,
+)
 
 REST_LAYER = "rest"
+_NOTHING = Fen(0)
 
 LENDER = "bank"
 """In the layers of every programme this party is the loan's own lender, whatever it is."""
@@ -79,28 +92,102 @@ def check_lender(cover: Cover | None, lender_id: str) -> None:
         )
 
 
-def check_trigger(model: SharingModel, arrears: Arrears | None) -> None:
-    """Overdue for strictly more days than the programme says (LS18.fun.1, S01)."""
-    limit = known(model.trigger).overdue_more_than_days
-    days = 0 if arrears is None else arrears.overdue_days
-    if days <= limit:
-        raise Refused(
-            "TRIGGER_NOT_PASSED",
-            f"{days} days overdue, a case needs more than {limit}",
-            message_zh=f"逾期{days}天,须超过{limit}天方可申请代偿",
-            facts={"overdue_days": str(days), "limit_days": str(limit)},
+def check_case_lender(case: Case, lender_id: str) -> None:
+    """Only the lender of a case's loan."""
+    if case.lender_id != lender_id:
+        raise Denied(
+            "NOT_THE_LENDER",
+            f"{lender_id} is not the lender of loan {case.loan_id}",
+            message_zh="非本机构贷款",
         )
+
+
+def check_trigger(
+    model: SharingModel, arrears: Arrears | None, risk_list: RiskList | None = None
+) -> None:
+    """Overdue for longer than the programme says (strict, LS18.fun.1), or standing so (C21)."""
+    trigger = known(model.trigger)
+    limit = trigger.overdue_more_than_days
+    days = 0 if arrears is None else arrears.overdue_days
+    bad = arrears is not None and arrears.non_performing
+    listed = (
+        arrears is not None
+        and risk_list is not None
+        and arrears.five_tier_class != ""
+        and on_risk_list(risk_list, FiveTier(arrears.five_tier_class))
+    )
+    if case_open(trigger, overdue_days=days, non_performing=bad, on_risk_list=listed):
+        return
+    needs = [f"more than {limit}"] if limit is not None else []
+    needs += ["to be non-performing"] if trigger.non_performing else []
+    needs += ["to be on the risk list"] if trigger.risk_list else []
+    raise Refused(
+        "TRIGGER_NOT_PASSED",
+        f"{days} days overdue, a case needs {' or '.join(needs)}",
+        message_zh=f"逾期{days}天,须超过{limit}天方可申请代偿"
+        if limit is not None
+        else "贷款尚未达到代偿条件",
+        facts={"overdue_days": str(days)} | ({} if limit is None else {"limit_days": str(limit)}),
+    )
+
+
+def cause_covered(model: SharingModel, cause: str) -> bool:
+    """Whether the programme covers a cause; no list covers every cause."""
+    return model.covered_causes is None or cause in model.covered_causes
 
 
 def check_cause(model: SharingModel, cause: str) -> None:
-    """A cause that the programme covers; no list covers every cause."""
-    if model.covered_causes is not None and cause not in model.covered_causes:
+    """Refuse a cause that the programme does not cover, saying who bears the loss (S46)."""
+    if not cause_covered(model, cause):
         raise Refused(
             "CAUSE_NOT_COVERED",
-            f"{cause} is none of {', '.join(model.covered_causes)}",
+            f"{cause} is none of {', '.join(model.covered_causes or ())}",
             message_zh="该损失原因不在补偿范围",
-            facts={"cause": cause},
+            facts={"cause": cause, "borne_by": model.otherwise_borne_by},
         )
+
+
+def check_shown(model: SharingModel, shows: Sequence[str]) -> None:
+    """What the programme requires beside the cause must be shown."""
+    if missing := unproven(model, shows):
+        raise Refused(
+            "NOT_SHOWN",
+            f"the evidence does not show: {', '.join(missing)}",
+            message_zh="缺少必要证明",
+            facts={"missing": ",".join(missing)},
+        )
+
+
+def check_filed_in_time(
+    model: SharingModel, arrears: Arrears, deadlines: CaseDeadlines | None
+) -> None:
+    """Where the programme sets a term, a case is filed within it after its trigger passed."""
+    limit = known(model.trigger).overdue_more_than_days
+    within = deadlines.file_within_days if deadlines else None
+    if limit is None or within is None:
+        return
+    late = arrears.overdue_days - limit - 1
+    if late > within:
+        raise Refused(
+            "FILING_TOO_LATE",
+            f"a case could have been filed {late} days ago, at most {within} are allowed",
+            message_zh="已超过申请代偿期限",
+            facts={"days_since": str(late), "within_days": str(within)},
+        )
+
+
+def claimed(filing: Filing, owed_fen: Fen) -> Fen:
+    """The loss that a case is about: all that is owed, or the part that is claimed."""
+    if owed_fen == 0:
+        raise Refused("NOTHING_OWED", f"loan {filing.loan_id} is paid", message_zh="该贷款已无欠款")
+    if filing.claimed_fen > owed_fen:
+        raise Refused(
+            "CLAIM_ABOVE_OWED",
+            f"{filing.claimed_fen} fen claimed, {owed_fen} fen are owed",
+            message_zh="申请金额超过欠款",
+            facts={"claimed_fen": str(filing.claimed_fen), "owed_fen": str(owed_fen)},
+        )
+    return filing.claimed_fen or owed_fen
 
 
 def file_case(
@@ -114,6 +201,9 @@ def file_case(
     case_id: UUID,
     person_id: str,
     today: date,
+    risk_list: RiskList | None = None,
+    deadlines: CaseDeadlines | None = None,
+    due_on: date | None = None,
 ) -> Case:
     """Open a case; the loss is what is known to be owed today (S22)."""
     check_lender(cover, lender_id)
@@ -122,17 +212,23 @@ def file_case(
             "CASE_EXISTS",
             f"loan {filing.loan_id} has a case already",
             message_zh="该贷款已有代偿案件",
+            facts={"loan_id": str(filing.loan_id)},
         )
     cover = check_covered(cover, filing.loan_id)
     assert model is not None, "a covered loan has a way of sharing its loss"
-    check_trigger(model, arrears)
+    check_trigger(model, arrears, risk_list)
     check_cause(model, filing.cause)
-    assert arrears is not None
+    check_shown(model, filing.shows)
+    if arrears is None:
+        raise Refused(
+            "NOTHING_OWED",
+            f"nothing is known to be overdue on loan {filing.loan_id}",
+            message_zh="该贷款已无欠款",
+        )
+    check_filed_in_time(model, arrears, deadlines)
     owed = owed_now(arrears)
     base = known(model.base)
-    loss = owed.principal_fen if base == "principal" else owed.total_fen
-    if loss == 0:
-        raise Refused("NOTHING_OWED", f"loan {filing.loan_id} is paid", message_zh="该贷款已无欠款")
+    loss = claimed(filing, owed.principal_fen if base == "principal" else owed.total_fen)
     return Case(
         county_code=cover.county_code,
         case_id=case_id,
@@ -153,7 +249,11 @@ def file_case(
         decided_on=None,
         reason="",
         working="",
-        version=0,
+        version=1,
+        collection_steps=filing.collection_steps,
+        shows=filing.shows,
+        due_on=due_on,
+        otherwise_borne_by=model.otherwise_borne_by,
     )
 
 
@@ -161,30 +261,24 @@ def _counted(paid: Amounts, base: str) -> Fen:
     return paid.principal_fen if base == "principal" else paid.total_fen
 
 
-def check_decision(case: Case, decision: Decision, person_id: str) -> None:
-    """An open case, another person than the one who filed it, and a reason for a no (S52)."""
-    if case.state is not CaseState.FILED:
-        raise Refused(
-            "CASE_NOT_OPEN", f"case {case.case_id} is {case.state}", message_zh="案件已处理"
-        )
-    if case.filed_by == person_id:
-        raise Refused(
-            "SAME_PERSON",
-            "the person who filed a case cannot decide it",
-            message_zh="经办人与审批人须为不同人员",
-        )
+def check_reason(decision: Decision) -> None:
+    """A no says why."""
     if not decision.approve and not decision.reason.strip():
         raise invalid_field("REASON_NEEDED", "reason", decision.reason, "say why it is denied")
 
 
-def deny(case: Case, decision: Decision, *, person_id: str, today: date) -> CaseFile:
+def deny(case: Case, *, code: str, reason: str, role: str, person_id: str, today: date) -> CaseFile:
     """Close a case without paying."""
     denied = replace(
         case,
         state=CaseState.DENIED,
+        code=code,
         decided_by=person_id,
         decided_on=today,
-        reason=decision.reason,
+        denied_by_role=role,
+        reason=reason,
+        due_on=None,
+        version=case.version + 1,
     )
     return CaseFile(denied, ())
 
@@ -205,6 +299,7 @@ def compensate(
     paid_since: Amounts,
     funds: Sequence[Fund],
     parties: Mapping[str, Sequence[str]],
+    insured: Sequence[Insured] = (),
     reason: str,
     person_id: str,
     today: date,
@@ -217,8 +312,15 @@ def compensate(
     """
     loss = loss_now(case, model, paid_since)
     by_kind = {fund.kind: fund for fund in funds}
-    balances = {kind: fund.balance_fen for kind, fund in by_kind.items()}
-    shared = share_loss_by(model, loss, balances_fen=balances, cause=case.cause)
+    balances = {kind: reach(fund, case.lender_id) for kind, fund in by_kind.items()}
+    sums = {each.cover_id: each.sum_insured_fen for each in insured}
+    # A pot that bears the name of a cover is what the loan's own insurer pays at most (S23).
+    pots = {cover_id: fen for cover_id, fen in sums.items() if cover_id in model.pots}
+    insurers = {each.cover_id: (each.insurer_id,) for each in insured if each.insurer_id}
+    parties = {**parties, **insurers}
+    shared = share_loss_by(
+        model, loss, balances_fen={**balances, **pots}, cause=case.cause, insured_fen=sums
+    )
     lines = list(shared.allocations)
     if shared.uncovered_fen:
         lines.append(Allocation(REST_LAYER, model.otherwise_borne_by, shared.uncovered_fen))
@@ -236,9 +338,11 @@ def compensate(
         case,
         state=CaseState.PAID,
         loss_fen=loss,
-        decided_by=person_id,
+        decided_by=case.decided_by or person_id,
         decided_on=today,
+        paid_by=person_id,
         reason=reason,
+        due_on=None,
         working=shared.working,
         version=case.version + 1,
     )
@@ -278,11 +382,10 @@ def _bear(
                 facts={"party": line.party},
             )
         return part, None
-    pays = Fen(min(fund.balance_fen, line.amount_fen))
+    pays = Fen(min(reach(fund, case.lender_id), line.amount_fen))
     owed = Fen(fund.owed_fen + line.amount_fen - pays)
     after = replace(
-        fund,
-        balance_fen=Fen(fund.balance_fen - pays),
+        pay_out(fund, pays, case.lender_id),
         owed_fen=owed,
         state=FundState.SUSPENDED if owed else fund.state,
         version=fund.version + (1 if owed and fund.state is FundState.OPEN else 0),
@@ -290,14 +393,14 @@ def _bear(
     return replace(part, paid_fen=pays, institution_id=fund.institution_id), after
 
 
-def share_back(parts: Sequence[Part], recovered_fen: Fen) -> Back:
+def share_back(parts: Sequence[Part], recovered_fen: Fen, *, costs_fen: Fen = _NOTHING) -> Back:
     """
     Give recovered money to those who bore the loss, in proportion, up to what each bore (S21).
 
     A part that is still owed counts as borne: its debtor owes it whatever comes back.
     """
     paid = [(str(part.position), Fen(part.amount_fen - part.recovered_fen)) for part in parts]
-    shared = share_recovery(recovered_fen, costs_fen=Fen(0), paid=paid)
+    shared = share_recovery(recovered_fen, costs_fen=costs_fen, paid=paid)
     after = []
     shares = []
     for part in parts:

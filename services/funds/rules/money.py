@@ -1,13 +1,17 @@
 """Funds: what comes into a fund, and what it pays first with it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from types import MappingProxyType
+from uuid import UUID
 
 from services.funds.model import Fund, FundState, Part
-from services.kernel.errors import Refused, invalid_field
+from services.funds.rules import accounts
+from services.funds.rules.accounts import pay_out, reach
 from services.kernel.money import Fen
 from services.programmes.leverage import leverage
+
+_NOBODY: Mapping[UUID, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,35 +22,28 @@ class DebtPayment:
     amount_fen: Fen
 
 
-def check_contribution(fund: Fund, value_date: date, today: date) -> None:
-    """Refuse money for a closed fund, and money that has not arrived yet."""
-    if fund.state is FundState.CLOSED:
-        raise Refused("FUND_CLOSED", f"fund {fund.fund_id} is closed", message_zh="基金已关闭")
-    if value_date > today:
-        raise invalid_field(
-            "VALUE_DATE_AHEAD", "value_date", value_date, f"at most the business date {today}"
-        )
+def receive(fund: Fund, amount_fen: Fen, custodian_id: str = "") -> Fund:
+    """Put money into a fund; what comes for a lender goes to its sub-account, if it has one."""
+    return accounts.receive(fund, amount_fen, custodian_id)
 
 
-def receive(fund: Fund, amount_fen: Fen) -> Fund:
-    """Put money into a fund."""
-    return replace(fund, balance_fen=Fen(fund.balance_fen + amount_fen))
+def pay_debts(
+    fund: Fund, debts: Sequence[Part], lenders: Mapping[UUID, str] = _NOBODY
+) -> tuple[Fund, list[DebtPayment]]:
+    """
+    Pay what a fund owes, oldest first, as far as its money goes; then it is free again (S20).
 
-
-def pay_debts(fund: Fund, debts: Sequence[Part]) -> tuple[Fund, list[DebtPayment]]:
-    """Pay what a fund owes, oldest first, as far as its money goes; then it is free again (S20)."""
+    The lender of each case says which sub-account pays, where there are any (S57).
+    """
     payments: list[DebtPayment] = []
     for part in debts:
-        amount = Fen(min(fund.balance_fen, part.owed_fen))
+        lender_id = lenders.get(part.case_id, "")
+        amount = Fen(min(reach(fund, lender_id), part.owed_fen))
         if amount == 0:
-            break
+            continue
         paid = replace(part, paid_fen=Fen(part.paid_fen + amount))
         payments.append(DebtPayment(paid, amount))
-        fund = replace(
-            fund,
-            balance_fen=Fen(fund.balance_fen - amount),
-            owed_fen=Fen(fund.owed_fen - amount),
-        )
+        fund = replace(pay_out(fund, amount, lender_id), owed_fen=Fen(fund.owed_fen - amount))
     if fund.state is FundState.SUSPENDED and fund.owed_fen == 0:
         fund = replace(fund, state=FundState.OPEN)
     return fund, payments

@@ -4,9 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from liandong.funds.v1 import funds_pb2_grpc
+from liandong.funds.v1 import accounts_pb2_grpc, cases_pb2_grpc, funds_pb2_grpc
 
 from services.funds.servicer import FundsServicer
+from services.funds.servicer.accounts import FundAccountsServicer
+from services.funds.servicer.casework import CaseworkServicer
 from services.kernel.database import Database
 from services.programmes.loader import Catalogue
 
@@ -15,6 +17,11 @@ _AddToServer = Callable[[Any, Any], None]
 
 _OFFERED: Final[Mapping[str, tuple[_Servicer, _AddToServer]]] = {
     "Funds": (FundsServicer, funds_pb2_grpc.add_FundsServiceServicer_to_server),
+    "FundAccounts": (
+        FundAccountsServicer,
+        accounts_pb2_grpc.add_FundAccountsServiceServicer_to_server,
+    ),
+    "Cases": (CaseworkServicer, cases_pb2_grpc.add_CasesServiceServicer_to_server),
 }
 """Every service by its name in the protos, and how the generated code adds it."""
 

@@ -27,6 +27,7 @@ def _fund(seen: FundView) -> funds_pb2.Fund:
         covered_fen=fund.covered_fen,
         capacity_fen=seen.capacity_fen,
         owed_fen=fund.owed_fen,
+        scope_id=fund.scope_id,
     )
 
 
@@ -50,6 +51,7 @@ class FundsDoor(funds_pb2_grpc.FundsServiceServicer):
                 county_code=request.county_code,
                 programme_id=request.programme_id,
                 kind=request.kind,
+                scope_id=request.scope_id,
             )
             seen = await reports.fund_view(session, self._catalogue, fund)
             return funds_pb2.OpenFundResponse(fund=_fund(seen))
@@ -63,15 +65,15 @@ class FundsDoor(funds_pb2_grpc.FundsServiceServicer):
         caller = caller_of(context)
 
         async def work(session: AsyncSession) -> funds_pb2.RecordContributionResponse:
-            fund = await funds.record_contribution(
-                session,
-                caller,
+            arrived = funds.Arrived(
                 county_code=request.county_code,
                 fund_id=parse_id("fund_id", request.fund_id),
                 source=request.source,
                 amount_fen=Fen(request.amount_fen),
                 value_date=wire.date_from_proto("value_date", request.value_date),
+                custodian_id=request.custodian_id,
             )
+            fund = await funds.record_contribution(session, self._catalogue, caller, arrived)
             seen = await reports.fund_view(session, self._catalogue, fund)
             return funds_pb2.RecordContributionResponse(fund=_fund(seen))
 

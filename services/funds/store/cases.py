@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from uuid import UUID
 
 import asyncpg
@@ -12,9 +13,9 @@ from services.funds.model import (
     Case,
     CaseFile,
     CaseState,
+    Collecting,
     Key,
     Part,
-    Recovery,
 )
 from services.funds.store.shared import split
 from services.kernel import database
@@ -43,7 +44,79 @@ def _case(row: asyncpg.Record) -> Case:
         reason=row["reason"],
         working=row["working"],
         version=row["version"],
+        collection_steps=tuple(
+            Collecting(each["kind"], date.fromisoformat(each["on"]), each["evidence"])
+            for each in json.loads(row["collection_steps"])
+        ),
+        shows=tuple(json.loads(row["shows"])),
+        code=row["code"],
+        due_on=row["due_on"],
+        notice_until=row["notice_until"],
+        notice_levels=tuple(json.loads(row["notice_levels"])),
+        reviewed_by=row["reviewed_by"],
+        approvals=tuple((organ, person) for organ, person in json.loads(row["approvals"])),
+        paid_by=row["paid_by"],
+        denied_by_role=row["denied_by_role"],
+        appeal=row["appeal"],
+        appealed_by=row["appealed_by"],
+        written_off_fen=Fen(row["written_off_fen"]),
+        otherwise_borne_by=row["otherwise_borne_by"],
     )
+
+
+_COLUMNS: Mapping[str, str] = {
+    "county_code": "text",
+    "case_id": "uuid",
+    "loan_id": "uuid",
+    "lender_id": "text",
+    "state": "text",
+    "loss_fen": "bigint",
+    "cause": "text",
+    "evidence": "text",
+    "programme": "text",
+    "model_id": "text",
+    "overdue_days": "int",
+    "stated_on": "date",
+    "paid_counted_fen": "bigint",
+    "filed_by": "text",
+    "filed_on": "date",
+    "decided_by": "text",
+    "decided_on": "date",
+    "reason": "text",
+    "working": "text",
+    "version": "bigint",
+    "collection_steps": "text",
+    "shows": "text",
+    "code": "text",
+    "due_on": "date",
+    "notice_until": "date",
+    "notice_levels": "text",
+    "reviewed_by": "text",
+    "approvals": "text",
+    "paid_by": "text",
+    "denied_by_role": "text",
+    "appeal": "text",
+    "appealed_by": "text",
+    "written_off_fen": "bigint",
+    "otherwise_borne_by": "text",
+}
+"""Columns of a case and their types, as both statements below write them."""
+
+
+def _row(case: Case) -> tuple[object, ...]:
+    steps = [
+        {"kind": each.kind, "on": each.on.isoformat(), "evidence": each.evidence}
+        for each in case.collection_steps
+    ]
+    encoded: Mapping[str, object] = {
+        "state": case.state.value,
+        "evidence": json.dumps(case.evidence),
+        "collection_steps": json.dumps(steps),
+        "shows": json.dumps(case.shows),
+        "notice_levels": json.dumps(case.notice_levels),
+        "approvals": json.dumps(case.approvals),
+    }
+    return tuple(encoded.get(name, getattr(case, name)) for name in _COLUMNS)
 
 
 def _part(row: asyncpg.Record) -> Part:
@@ -59,6 +132,7 @@ def _part(row: asyncpg.Record) -> Part:
         amount_fen=Fen(row["amount_fen"]),
         paid_fen=Fen(row["paid_fen"]),
         recovered_fen=Fen(row["recovered_fen"]),
+        version=row["version"],
     )
 
 
@@ -82,7 +156,7 @@ async def lock_paid_cases(session: AsyncSession, loans: Iterable[Key]) -> dict[K
         """SELECT c.* FROM compensation_case AS c
            JOIN unnest($1::text[], $2::uuid[]) AS k (county_code, loan_id)
              USING (county_code, loan_id)
-           WHERE c.state = 'paid'
+           WHERE c.state IN ('paid', 'closed')
            ORDER BY c.county_code, c.case_id FOR UPDATE OF c""",
         *split(loans),
     )
@@ -96,7 +170,7 @@ async def loans_with_case(session: AsyncSession, loans: Iterable[Key]) -> set[Ke
         """SELECT county_code, loan_id FROM compensation_case
            JOIN unnest($1::text[], $2::uuid[]) AS k (county_code, loan_id)
              USING (county_code, loan_id)
-           WHERE state IN ('filed', 'paid')""",
+           WHERE state <> 'denied'""",
         *split(loans),
     )
     return {(row["county_code"], row["loan_id"]) for row in rows}
@@ -132,6 +206,31 @@ async def debts_of(session: AsyncSession, fund_ids: Iterable[UUID]) -> dict[UUID
     for row in rows:
         debts.setdefault(row["fund_id"], []).append(_part(row))
     return debts
+
+
+async def paid_parts_of(session: AsyncSession, fund_id: UUID) -> list[Part]:
+    """What a locked fund has paid, the latest case first."""
+    rows = await database.fetch(
+        session,
+        """SELECT p.* FROM case_part AS p
+           JOIN compensation_case AS c USING (county_code, case_id)
+           WHERE p.fund_id = $1 AND p.paid_fen > 0
+           ORDER BY c.decided_on DESC, p.case_id DESC, p.position DESC""",
+        fund_id,
+    )
+    return [_part(row) for row in rows]
+
+
+async def loans_of(session: AsyncSession, parts: Iterable[Part]) -> dict[UUID, UUID]:
+    """By case: the loan that its parts are about."""
+    rows = await database.fetch(
+        session,
+        """SELECT c.case_id, c.loan_id FROM compensation_case AS c
+           JOIN unnest($1::text[], $2::uuid[]) AS k (county_code, case_id)
+             USING (county_code, case_id)""",
+        *split((part.county_code, part.case_id) for part in parts),
+    )
+    return {row["case_id"]: row["loan_id"] for row in rows}
 
 
 async def paid_since_filing(session: AsyncSession, case_ids: Iterable[Key]) -> dict[UUID, Amounts]:
@@ -197,76 +296,29 @@ async def get_case(
     return _case(rows[0]) if rows else None
 
 
+_UNNEST = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(_COLUMNS.values(), 1))
+_ADD = f"""INSERT INTO compensation_case ({", ".join(_COLUMNS)})
+    SELECT * FROM unnest({_UNNEST})"""  # noqa: S608 - names of our own
+_CHANGED = ", ".join(
+    f"{name} = n.{name}" for name in _COLUMNS if name not in ("county_code", "case_id")
+)
+_SAVE = f"""UPDATE compensation_case AS c SET {_CHANGED}
+    FROM unnest({_UNNEST}) AS n ({", ".join(_COLUMNS)})
+    WHERE c.county_code = n.county_code AND c.case_id = n.case_id"""  # noqa: S608 - names of our own
+
+
 async def add_cases(session: AsyncSession, cases: Sequence[Case]) -> None:
     """Write new cases."""
-    if not cases:
-        return
-    rows = [
-        (
-            case.county_code,
-            case.case_id,
-            case.loan_id,
-            case.lender_id,
-            case.state.value,
-            case.loss_fen,
-            case.cause,
-            json.dumps(case.evidence),
-            case.programme,
-            case.model_id,
-            case.overdue_days,
-            case.stated_on,
-            case.paid_counted_fen,
-            case.filed_by,
-            case.filed_on,
-            case.version,
-        )
-        for case in cases
-    ]
-    await database.execute(
-        session,
-        """INSERT INTO compensation_case (county_code, case_id, loan_id, lender_id, state,
-                 loss_fen, cause, evidence, programme, model_id, overdue_days, stated_on,
-                 paid_counted_fen, filed_by, filed_on, version, decided_by, reason, working)
-            SELECT n.*, '', '', ''
-            FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[],
-                        $6::bigint[], $7::text[], $8::text[], $9::text[], $10::text[],
-                        $11::int[], $12::date[], $13::bigint[], $14::text[], $15::date[],
-                        $16::bigint[]) AS n""",
-        *database.columns(rows, 16),
-    )
+    if cases:
+        columns = database.columns([_row(case) for case in cases], len(_COLUMNS))
+        await database.execute(session, _ADD, *columns)
 
 
 async def save_cases(session: AsyncSession, cases: Sequence[Case]) -> None:
     """Write back cases that were locked."""
-    if not cases:
-        return
-    rows = [
-        (
-            case.county_code,
-            case.case_id,
-            case.state.value,
-            case.loss_fen,
-            case.decided_by,
-            case.decided_on,
-            case.reason,
-            case.working,
-            case.version,
-        )
-        for case in cases
-    ]
-    await database.execute(
-        session,
-        """UPDATE compensation_case AS c
-           SET state = n.state, loss_fen = n.loss_fen, decided_by = n.decided_by,
-               decided_on = n.decided_on, reason = n.reason, working = n.working,
-               version = n.version
-           FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[], $5::text[], $6::date[],
-                       $7::text[], $8::text[], $9::bigint[])
-                AS n (county_code, case_id, state, loss_fen, decided_by, decided_on, reason,
-                      working, version)
-           WHERE c.county_code = n.county_code AND c.case_id = n.case_id""",
-        *database.columns(rows, 9),
-    )
+    if cases:
+        columns = database.columns([_row(case) for case in cases], len(_COLUMNS))
+        await database.execute(session, _SAVE, *columns)
 
 
 async def add_parts(session: AsyncSession, parts: Sequence[Part]) -> None:
@@ -300,69 +352,23 @@ async def add_parts(session: AsyncSession, parts: Sequence[Part]) -> None:
     )
 
 
-async def _save_parts(
-    session: AsyncSession, column: str, rows: Sequence[tuple[object, ...]]
-) -> None:
-    assert column in ("paid_fen", "recovered_fen")
-    if not rows:
-        return
-    await database.execute(
-        session,
-        f"""UPDATE case_part AS p SET {column} = n.amount_fen
-           FROM unnest($1::text[], $2::uuid[], $3::int[], $4::bigint[])
-                AS n (county_code, case_id, position, amount_fen)
-           WHERE p.county_code = n.county_code AND p.case_id = n.case_id
-             AND p.position = n.position""",  # noqa: S608 - one of two names of our own
-        *database.columns(rows, 4),
-    )
-
-
-async def save_paid(session: AsyncSession, parts: Sequence[Part]) -> None:
-    """Write what was paid of parts; under the lock of the funds that pay."""
-    rows = [(p.county_code, p.case_id, p.position, p.paid_fen) for p in parts]
-    await _save_parts(session, "paid_fen", rows)
-
-
-async def save_recovered(session: AsyncSession, parts: Sequence[Part]) -> None:
-    """Write what came back of parts; under the lock of their cases."""
-    rows = [(p.county_code, p.case_id, p.position, p.recovered_fen) for p in parts]
-    await _save_parts(session, "recovered_fen", rows)
-
-
-async def add_recoveries(session: AsyncSession, recoveries: Sequence[Recovery]) -> None:
-    """Write recoveries and their shares."""
-    if not recoveries:
+async def save_parts(session: AsyncSession, parts: Sequence[Part]) -> None:
+    """Write what was paid of parts and came back; under the lock of their case or of their fund."""
+    if not parts:
         return
     rows = [
-        (
-            each.county_code,
-            each.recovery_id,
-            each.case_id,
-            each.payout_id,
-            each.amount_fen,
-            each.household_fen,
-            each.business_date,
-        )
-        for each in recoveries
+        (p.county_code, p.case_id, p.position, p.paid_fen, p.recovered_fen, p.version)
+        for p in parts
     ]
     await database.execute(
         session,
-        """INSERT INTO recovery (county_code, recovery_id, case_id, payout_id, amount_fen,
-                                 household_fen, business_date)
-           SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[],
-                                $6::bigint[], $7::date[])""",
-        *database.columns(rows, 7),
-    )
-    shares = [
-        (each.county_code, each.recovery_id, position, amount)
-        for each in recoveries
-        for position, amount in each.shares
-    ]
-    await database.execute(
-        session,
-        """INSERT INTO recovery_share (county_code, recovery_id, position, amount_fen)
-           SELECT * FROM unnest($1::text[], $2::uuid[], $3::int[], $4::bigint[])""",
-        *database.columns(shares, 4),
+        """UPDATE case_part AS p SET paid_fen = n.paid_fen, recovered_fen = n.recovered_fen,
+                  version = n.version
+           FROM unnest($1::text[], $2::uuid[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[])
+                AS n (county_code, case_id, position, paid_fen, recovered_fen, version)
+           WHERE p.county_code = n.county_code AND p.case_id = n.case_id
+             AND p.position = n.position""",
+        *database.columns(rows, 6),
     )
 
 

@@ -6,12 +6,36 @@ from uuid import UUID
 import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.funds.model import Contribution, Fund, FundState
+from services.funds.model import Contribution, Fund, FundClass, FundState
 from services.kernel import database
 from services.kernel.money import Fen
 
+Accounts = dict[UUID, tuple[tuple[str, Fen], ...]]
 
-def _fund(row: asyncpg.Record) -> Fund:
+
+async def accounts_of(session: AsyncSession, rows: Sequence[asyncpg.Record]) -> Accounts:
+    """
+    Sub-accounts of those of these funds that are divided.
+
+    A statement of its own, after the funds are locked: it sees what the last holder wrote.
+    """
+    divided = [row["fund_id"] for row in rows if row["divided"]]
+    if not divided:
+        return {}
+    found: dict[UUID, list[tuple[str, Fen]]] = {}
+    for row in await database.fetch(
+        session,
+        """SELECT fund_id, custodian_id, balance_fen FROM fund_account
+           WHERE county_code = ANY($1::text[]) AND fund_id = ANY($2::uuid[])
+           ORDER BY fund_id, custodian_id""",
+        sorted({row["county_code"] for row in rows}),
+        divided,
+    ):
+        found.setdefault(row["fund_id"], []).append((row["custodian_id"], Fen(row["balance_fen"])))
+    return {fund_id: tuple(accounts) for fund_id, accounts in found.items()}
+
+
+def _fund(row: asyncpg.Record, accounts: Accounts) -> Fund:
     return Fund(
         county_code=row["county_code"],
         fund_id=row["fund_id"],
@@ -24,6 +48,9 @@ def _fund(row: asyncpg.Record) -> Fund:
         owed_fen=Fen(row["owed_fen"]),
         leverage_reached=row["leverage_reached"],
         version=row["version"],
+        fund_class=FundClass(row["fund_class"]),
+        scope_id=row["scope_id"],
+        accounts=accounts.get(row["fund_id"], ()),
     )
 
 
@@ -32,8 +59,9 @@ async def add_fund(session: AsyncSession, fund: Fund) -> bool:
     written = await database.execute(
         session,
         """INSERT INTO fund (county_code, fund_id, programme_id, kind, institution_id, state,
-                             balance_fen, covered_fen, owed_fen, leverage_reached, version)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+                             balance_fen, covered_fen, owed_fen, leverage_reached, version,
+                             fund_class, scope_id)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
            ON CONFLICT ON CONSTRAINT fund_kind_once DO NOTHING""",
         fund.county_code,
         fund.fund_id,
@@ -46,6 +74,8 @@ async def add_fund(session: AsyncSession, fund: Fund) -> bool:
         fund.owed_fen,
         fund.leverage_reached,
         fund.version,
+        fund.fund_class.value,
+        fund.scope_id,
     )
     return written == 1
 
@@ -58,7 +88,8 @@ async def lock_funds(session: AsyncSession, counties: Iterable[str]) -> dict[UUI
            ORDER BY county_code, fund_id FOR UPDATE""",
         sorted(set(counties)),
     )
-    return {row["fund_id"]: _fund(row) for row in rows}
+    accounts = await accounts_of(session, rows)
+    return {row["fund_id"]: _fund(row, accounts) for row in rows}
 
 
 async def list_funds(
@@ -73,7 +104,8 @@ async def list_funds(
         after,
         limit,
     )
-    return [_fund(row) for row in rows]
+    accounts = await accounts_of(session, rows)
+    return [_fund(row, accounts) for row in rows]
 
 
 async def get_fund(session: AsyncSession, county_code: str, fund_id: UUID) -> Fund | None:
@@ -84,7 +116,7 @@ async def get_fund(session: AsyncSession, county_code: str, fund_id: UUID) -> Fu
         county_code,
         fund_id,
     )
-    return _fund(rows[0]) if rows else None
+    return _fund(rows[0], await accounts_of(session, rows)) if rows else None
 
 
 async def save_funds(session: AsyncSession, funds: Sequence[Fund]) -> None:
@@ -101,6 +133,7 @@ async def save_funds(session: AsyncSession, funds: Sequence[Fund]) -> None:
             fund.owed_fen,
             fund.leverage_reached,
             fund.version,
+            bool(fund.accounts),
         )
         for fund in funds
     ]
@@ -108,28 +141,48 @@ async def save_funds(session: AsyncSession, funds: Sequence[Fund]) -> None:
         session,
         """UPDATE fund SET state = n.state, balance_fen = n.balance_fen,
                   covered_fen = n.covered_fen, owed_fen = n.owed_fen,
-                  leverage_reached = n.leverage_reached, version = n.version
+                  leverage_reached = n.leverage_reached, version = n.version,
+                  divided = n.divided
            FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[],
-                       $6::bigint[], $7::boolean[], $8::bigint[])
+                       $6::bigint[], $7::boolean[], $8::bigint[], $9::boolean[])
                 AS n (county_code, fund_id, state, balance_fen, covered_fen, owed_fen,
-                      leverage_reached, version)
+                      leverage_reached, version, divided)
            WHERE fund.county_code = n.county_code AND fund.fund_id = n.fund_id""",
-        *database.columns(rows, 8),
+        *database.columns(rows, 9),
     )
+    accounts = [(*fund.key, *account) for fund in funds for account in fund.accounts]
+    if accounts:
+        await database.execute(
+            session,
+            """INSERT INTO fund_account (county_code, fund_id, custodian_id, balance_fen)
+               SELECT * FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[])
+               ON CONFLICT (county_code, fund_id, custodian_id)
+               DO UPDATE SET balance_fen = excluded.balance_fen""",
+            *database.columns(accounts, 4),
+        )
 
 
-async def add_contribution(session: AsyncSession, contribution: Contribution) -> None:
-    """Write a contribution."""
+async def add_contributions(session: AsyncSession, made: Sequence[Contribution]) -> None:
+    """Write contributions."""
+    rows = [
+        (
+            each.county_code,
+            each.contribution_id,
+            each.fund_id,
+            each.source,
+            each.amount_fen,
+            each.value_date,
+            each.business_date,
+            each.custodian_id,
+            each.opening,
+        )
+        for each in made
+    ]
     await database.execute(
         session,
         """INSERT INTO contribution (county_code, contribution_id, fund_id, source, amount_fen,
-                                     value_date, business_date)
-           VALUES ($1, $2, $3, $4, $5, $6, $7)""",
-        contribution.county_code,
-        contribution.contribution_id,
-        contribution.fund_id,
-        contribution.source,
-        contribution.amount_fen,
-        contribution.value_date,
-        contribution.business_date,
+                                     value_date, business_date, custodian_id, opening)
+           SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[],
+                                $6::date[], $7::date[], $8::text[], $9::boolean[])""",
+        *database.columns(rows, 9),
     )

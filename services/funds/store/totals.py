@@ -13,8 +13,8 @@ FROM (SELECT coalesce(sum(balance_fen), 0)::bigint AS balance_fen,
      (SELECT coalesce(sum(amount_fen), 0)::bigint AS contributed_fen
       FROM contribution WHERE county_code = $1) AS n,
      (SELECT count(*) AS cases_paid_count, coalesce(sum(loss_fen), 0)::bigint AS loss_fen
-      FROM compensation_case WHERE county_code = $1 AND state = 'paid') AS c,
-     (SELECT coalesce(sum(paid_fen) FILTER (WHERE fund_id IS NOT NULL), 0)::bigint AS paid_fen,
+      FROM compensation_case WHERE county_code = $1 AND state IN ('paid', 'closed')) AS c,
+     (SELECT coalesce(sum(paid_fen) FILTER (WHERE NOT own_loss), 0)::bigint AS paid_fen,
              coalesce(sum(amount_fen - paid_fen) FILTER (WHERE NOT own_loss), 0)::bigint
                  AS owed_fen,
              coalesce(sum(amount_fen) FILTER (WHERE own_loss), 0)::bigint AS lender_own_fen,
@@ -22,7 +22,9 @@ FROM (SELECT coalesce(sum(balance_fen), 0)::bigint AS balance_fen,
                  AS recovered_to_funds_fen
       FROM case_part WHERE county_code = $1) AS p,
      (SELECT coalesce(sum(amount_fen), 0)::bigint AS recovered_fen
-      FROM recovery WHERE county_code = $1) AS r
+      FROM recovery AS r WHERE county_code = $1 AND NOT EXISTS (
+          SELECT FROM recovery_reversal AS u
+          WHERE u.county_code = r.county_code AND u.recovery_id = r.recovery_id)) AS r
 """
 
 
@@ -40,7 +42,9 @@ WITH side AS (
 ), difference AS (
     SELECT f.balance_fen - coalesce(b.amount, 0) AS amount
     FROM fund AS f
-    LEFT JOIN book AS b ON b.account = 'fund_cash' AND b.owner = f.fund_id::text
+    -- The owner of a sub-account begins with its fund.
+    LEFT JOIN (SELECT left(owner, 36) AS fund_id, sum(amount) AS amount FROM book
+               WHERE account = 'fund_cash' GROUP BY 1) AS b ON b.fund_id = f.fund_id::text
     WHERE f.county_code = $1
     UNION ALL
     SELECT f.covered_fen - coalesce((SELECT sum(c.principal_fen) FROM cover AS c
@@ -55,12 +59,31 @@ WITH side AS (
     FROM compensation_case AS c
     LEFT JOIN (SELECT case_id, sum(amount_fen) AS amount_fen FROM part GROUP BY case_id) AS p
         USING (case_id)
-    WHERE c.county_code = $1 AND c.state = 'paid'
+    WHERE c.county_code = $1 AND c.state IN ('paid', 'closed')
     UNION ALL
     SELECT c.loss_fen - coalesce(b.amount, 0)
     FROM compensation_case AS c
     LEFT JOIN book AS b ON b.account = 'compensation_expense' AND b.owner = c.case_id::text
-    WHERE c.county_code = $1 AND c.state = 'paid'
+    WHERE c.county_code = $1 AND c.state IN ('paid', 'closed')
+    UNION ALL
+    -- Every change of a share was noted: its movements are its columns.
+    SELECT abs(p.amount_fen - coalesce(m.borne_fen, 0)) + abs(p.paid_fen - coalesce(m.paid_fen, 0))
+         + abs(p.recovered_fen - coalesce(m.recovered_fen, 0))
+    FROM case_part AS p
+    LEFT JOIN (
+        SELECT case_id, position,
+               sum(amount_fen) FILTER (WHERE kind = 'borne') AS borne_fen,
+               sum(amount_fen) FILTER (WHERE kind = 'paid') AS paid_fen,
+               sum(amount_fen) FILTER (WHERE kind = 'recovered') AS recovered_fen
+        FROM share_movement WHERE county_code = $1 GROUP BY case_id, position) AS m
+        USING (case_id, position)
+    WHERE p.county_code = $1
+    UNION ALL
+    -- What came is costs, shares and the household's.
+    SELECT r.amount_fen - r.costs_fen - r.household_fen - coalesce(sum(s.amount_fen), 0)
+    FROM recovery AS r
+    LEFT JOIN recovery_share AS s USING (county_code, recovery_id)
+    WHERE r.county_code = $1 GROUP BY r.county_code, r.recovery_id
     UNION ALL
     SELECT coalesce((SELECT sum(amount_fen) FROM contribution WHERE county_code = $1), 0)
          + coalesce((SELECT sum(amount) FROM book WHERE account = 'contributions'), 0)

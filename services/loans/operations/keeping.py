@@ -173,7 +173,7 @@ class _Bench:
         posted = self.desk.post(loan.loan_id, undo)
         self.desk.say(
             loan.loan_id,
-            lambda now: events_out.repayment_reversed(now, wrong, self.desk.today),
+            lambda now: events_out.repayment_reversed(now, wrong, self.desk.today, posted.moved()),
         )
         self.desk.settle_up(loan.loan_id, wrong.value_date)
         return posted.loan.postings, []

@@ -17,7 +17,9 @@ from services.loans.model import (
     Loan,
     LoanState,
     Payout,
+    Recovered,
     Repayment,
+    SharePayment,
     Undoing,
 )
 from services.loans.operations.desk import Desk
@@ -101,6 +103,7 @@ def post_repayment(desk: Desk, repayment: Repayment) -> tuple[Loan, Line]:
             subrogated_fen=posted.subrogated_fen,
             suspense_fen=posted.line.suspense_fen,
             day=desk.today,
+            number=posted.loan.postings,
         ),
     )
     return desk.settle_up(repayment.loan_id, repayment.value_date), posted.line
@@ -129,6 +132,7 @@ def _recover(desk: Desk, repayment: Repayment) -> tuple[Loan, Line]:
             suspense_fen=posted.line.suspense_fen,
             day=desk.today,
             recovered_fen=back.total_fen,
+            number=posted.loan.postings,
         ),
     )
     return loan, posted.line
@@ -170,7 +174,10 @@ async def reverse_repayment(
         ),
     )
     balance.check_suspense(posted.loan)
-    desk.say(loan.loan_id, lambda now: events_out.repayment_reversed(now, wrong, desk.today))
+    desk.say(
+        loan.loan_id,
+        lambda now: events_out.repayment_reversed(now, wrong, desk.today, posted.moved()),
+    )
     desk.settle_up(loan.loan_id, wrong.value_date)
     if undoing.to_loan_id is not None:
         meant = found(loans, undoing.to_loan_id)
@@ -289,7 +296,7 @@ async def post_compensations(
         if loan is None:
             continue
         others = [part for part in compensation.parts if part[1] != loan.lender_id]
-        rows.append((compensation, sum(amount for _, _, amount in others)))
+        rows.append((compensation, sum(amount for _, _, amount, _ in others)))
         entries.append(_compensated(loan, compensation, today))
         loans[loan.loan_id] = changed[loan.loan_id] = balance.compensate(loan, compensation)
     await store.save_loans(session, list(changed.values()))
@@ -323,18 +330,67 @@ def accrued_entries(before: Loan, after: Loan, today: date) -> list[Entry]:
     ]
 
 
+def _borne_by(loan: Loan, institution: str, *, paid: bool) -> Account:
+    """The lender's own loss, money that it got, or its claim on whoever owes a share."""
+    if institution == loan.lender_id:
+        return _account("lender_own_loss", institution)
+    return _account("lender_cash", loan.lender_id) if paid else _claim(institution)
+
+
+def _claim(institution: str) -> Account:
+    return _account("compensation_claim", institution)
+
+
+async def post_share_payments(
+    session: AsyncSession, county_code: str, payments: Sequence[SharePayment], today: date
+) -> None:
+    """Somebody paid the lender what it owed on a compensated loan, or it is owed again."""
+    loans = await store.lock_loans(session, county_code, {each.loan_id for each in payments})
+    entries = []
+    for each in payments:
+        loan = loans.get(each.loan_id)
+        if loan is None:
+            continue
+        cash, claim = _account("lender_cash", loan.lender_id), _claim(each.institution_id)
+        debit, credit = (cash, claim) if each.amount_fen > 0 else (claim, cash)
+        moved = (Transfer(debit, credit, Fen(abs(each.amount_fen))),)
+        entries.append(Entry(county_code, "share_paid", each.reference, today, today, moved))
+    await journal.post(session, entries)
+
+
+async def post_recoveries(
+    session: AsyncSession,
+    county_code: str,
+    recovered: Sequence[Recovered],
+    today: date,
+    catalogue: Catalogue,
+) -> None:
+    """What was collected after a compensation lowers the loan; the funds have shared it already."""
+    loans = await store.lock_loans(session, county_code, {each.loan_id for each in recovered})
+    desk = Desk(county_code, loans, today, terms_by_ref(catalogue, county_code))
+    for each in recovered:
+        loan = loans.get(each.loan_id)
+        if loan is None or loan.interest is None or not each.amount_fen:
+            continue
+        # In a period that is closed, or of a book that begins later, it counts from today.
+        on = today if each.value_date < loan.interest.accrued_through else each.value_date
+        await desk.load_for(session, [(each.loan_id, on)])
+        repayment = Repayment(
+            each.loan_id,
+            each.amount_fen,
+            on,
+            reference=f"recovery:{each.recovery_id}",
+            recovery_id=str(each.recovery_id),
+        )
+        post_repayment(desk, repayment)
+    await desk.write(session)
+
+
 def _compensated(loan: Loan, compensation: Compensation, today: date) -> Entry:
     debt = _account("subrogated_debt", loan.loan_id)
     transfers = tuple(
-        Transfer(
-            _account(
-                "lender_own_loss" if institution == loan.lender_id else "compensation_claim",
-                institution,
-            ),
-            debt,
-            amount,
-        )
-        for _, institution, amount in compensation.parts
+        Transfer(_borne_by(loan, institution, paid=paid), debt, amount)
+        for _, institution, amount, paid in compensation.parts
     )
     return Entry(
         loan.county_code, "compensation", str(compensation.case_id), today, today, transfers

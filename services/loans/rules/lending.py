@@ -436,8 +436,8 @@ def cover_answered(loan: Loan, refusal: str) -> Loan:
     if loan.state is LoanState.ACTIVE and not loan.covered and not refusal:
         # A loan that renews another is paid out before the fund has answered.
         return replace(loan, covered=True)
-    if loan.disbursed_on is not None and loan.covered and refusal:
-        # Its cover had gone back, and there is no room for it any more.
+    if loan.state is LoanState.ACTIVE and loan.covered and refusal and not loan.compensated:
+        # It was settled and something is owed again, and the fund had no room any more.
         return replace(loan, covered=False)
     if loan.state is not LoanState.AWAITING_COVER:
         return loan
@@ -448,8 +448,10 @@ def cover_answered(loan: Loan, refusal: str) -> Loan:
     return replace(loan, state=state, covered=True)
 
 
-def cover_released(loan: Loan) -> Loan:
-    """The fund gave cover back that had not been used yet, because lending stopped there."""
+def cover_released(loan: Loan, why: str = "") -> Loan:
+    """The fund gave cover back: lending stopped before it was used, or its time was over."""
+    if why == "expired" and not loan.compensated:
+        return replace(loan, covered=False)
     undisbursed = loan.state in (LoanState.IN_REVIEW, LoanState.APPROVED)
     return replace(loan, covered=False) if undisbursed else loan
 

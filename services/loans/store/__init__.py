@@ -692,6 +692,24 @@ async def save_allocations(
         )
 
 
+async def subrogated_by(
+    session: AsyncSession, county_code: str, loan_ids: Sequence[UUID]
+) -> dict[tuple[UUID, int], Fen]:
+    """By loan and number of a posting: what of it went to those who compensated the lender."""
+    rows = await database.fetch(
+        session,
+        """SELECT debit_id, split_part(cause_id, ':', 2)::int AS number,
+                  sum(amount_fen)::bigint AS amount_fen FROM journal
+           WHERE county_code = $1 AND debit_id = ANY ($2::text[])
+             AND debit_account = 'subrogated_debt' AND credit_account = 'recovery_payable'
+             AND kind IN ('repayment', 'recovery')
+           GROUP BY debit_id, cause_id""",
+        county_code,
+        [str(each) for each in loan_ids],
+    )
+    return {(UUID(row["debit_id"]), row["number"]): Fen(row["amount_fen"]) for row in rows}
+
+
 async def save_compensations(
     session: AsyncSession, county_code: str, rows: Sequence[tuple[Compensation, int]]
 ) -> None:
@@ -731,6 +749,10 @@ SELECT
     (SELECT coalesce(sum(principal_fen), 0) FROM loans WHERE covered AND NOT compensated
         AND state IN ('in_review', 'approved', 'active', 'written_off')) AS covered_principal_fen,
     (SELECT count(*) FROM allocation WHERE county_code = $1) AS payouts_allocated_count,
+    (SELECT count(*) FROM allocation WHERE county_code = $1 AND reversed_on IS NOT NULL)
+        AS payouts_reversed_count,
+    (SELECT coalesce(sum(lenders_fen), 0) FROM allocation
+     WHERE county_code = $1 AND reversed_on IS NOT NULL) AS reversed_lenders_fen,
     (SELECT coalesce(sum(amount_fen), 0) FROM allocation WHERE county_code = $1)
         AS payout_amount_fen,
     (SELECT coalesce(sum(lenders_fen), 0) FROM allocation WHERE county_code = $1)

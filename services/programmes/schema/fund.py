@@ -11,7 +11,14 @@ from services.programmes.schema.pools import (
     MutualPool,
     VillageFund,
 )
-from services.programmes.schema.upkeep import Contribution, FeeSubsidy, PaymentControl, TopUp
+from services.programmes.schema.upkeep import (
+    CaseDeadlines,
+    Contribution,
+    CoverExpiry,
+    FeeSubsidy,
+    PaymentControl,
+    TopUp,
+)
 from services.programmes.schema.values import (
     BorrowerClass,
     Clause,
@@ -57,9 +64,19 @@ Layer = PotLayer | RatioLayer
 
 
 class CompensationTrigger(Clause):
-    """A case may be opened once the loan is overdue for more than this (strict)."""
+    """A case may be opened once the loan is overdue for more than this (strict), or stands so."""
 
-    overdue_more_than_days: Days
+    overdue_more_than_days: Days | None = None
+    # As soon as the loan is non-performing by the programme's definition.
+    non_performing: bool = False
+    # As soon as its class is on the programme's risk list.
+    risk_list: bool = False
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if self.overdue_more_than_days is None and not (self.non_performing or self.risk_list):
+            raise ValueError("a trigger names days overdue, non_performing or risk_list")
+        return self
 
 
 class Member(Clause):
@@ -184,6 +201,8 @@ class Fund(Clause):
     shortfall: Literal["dated_claim"] = "dated_claim"
     recovery: Literal["ratio_paid"] = "ratio_paid"
     payment_control: PaymentControl | None = None
+    case_deadlines: CaseDeadlines | None = None
+    cover_expiry: CoverExpiry | None = None
     fee_subsidy: FeeSubsidy | None = None
     mutual_pool: MutualPool | None = None
     insurer_pool: InsurerPool | None = None

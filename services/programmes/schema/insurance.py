@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from services.programmes.schema.index import PriceIndex
+from services.programmes.schema.payouts import PayoutRules
 from services.programmes.schema.policies import (
     Bundle,
     DirectFinancing,
@@ -46,6 +47,8 @@ class CoverKind(StrEnum):
     PRICE_INDEX = "price_index"
     PRODUCE_INCOME = "produce_income"
     MEDICAL = "medical"
+    CRITICAL_ILLNESS = "critical_illness"
+    THIRD_PARTY_LIABILITY = "third_party_liability"
     PUBLIC_LIABILITY = "public_liability"
     STUDENT_SAFETY = "student_safety"
 
@@ -110,6 +113,11 @@ class Cover(Clause):
     payees: OrOpen[tuple[PayeeGroup, ...]]
     sum_insured: OrOpen[SumInsured]
     cap_fen: OrOpen[FenAmount] | None = None
+    """The most that one event pays."""
+    person_cap_fen: OrOpen[FenAmount] | None = None
+    """The most that one insured person is paid in a term."""
+    period_cap_fen: OrOpen[FenAmount] | None = None
+    """The most that one insured entry is paid in a term."""
     premium: OrOpen[Premium]
     price_index: OrOpen[PriceIndex] | None = None
     valid_from: Annotated[date | None, Field(alias="from")] = None
@@ -159,10 +167,15 @@ class Insurance(Clause):
     sweep_trigger: OrOpen[Literal["always", "repayment_difficulty"]]
     claim_tiers: OrOpen[tuple[ClaimTier, ...]]
     household_paid: Literal["after_lenders_confirm", "at_once"] = "after_lenders_confirm"
+    premium_due: Literal["later", "before_cover"] = "later"
+    """Whether a cover comes into force only once its premium is paid."""
+    premium_refund: Literal["by_days", "none"] = "by_days"
+    """What of a premium goes back when a cover ends before its term."""
     master_policy: MasterPolicy | None = None
     bundles: tuple[Bundle, ...] = ()
     participation: Participation | None = None
     direct_financing: DirectFinancing | None = None
+    payouts: PayoutRules = PayoutRules()
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

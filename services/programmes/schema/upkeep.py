@@ -76,6 +76,31 @@ class PaymentControl(Clause):
         return self
 
 
+class CaseDeadlines(Clause):
+    """How long each step of a compensation case may take; what is left out has no deadline."""
+
+    # Counted from the first day on which the case could have been filed.
+    file_within_days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    verify_working_days: Annotated[int, Field(ge=1, le=250)] | None = None
+    approve_working_days: Annotated[int, Field(ge=1, le=250)] | None = None
+    pay_working_days: Annotated[int, Field(ge=1, le=250)] | None = None
+    repair_days: Annotated[int, Field(ge=1, le=365)] | None = None
+    appeal_days: Annotated[int, Field(ge=1, le=365)] | None = None
+
+
+class CoverExpiry(Clause):
+    """When cover lapses by itself: a loan that is not paid out, or nobody files a case for."""
+
+    undisbursed_days: Annotated[int, Field(ge=1, le=3650)] | None = None
+    after_maturity_days: Annotated[int, Field(ge=1, le=3650)] | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if self.undisbursed_days is None and self.after_maturity_days is None:
+            raise ValueError("cover that never expires needs no clause")
+        return self
+
+
 class FeeSubsidy(Clause):
     """What lenders are paid for lending, and whoever collected the credit data for each file."""
 

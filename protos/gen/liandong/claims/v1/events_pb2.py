@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliandong/claims/v1/events.proto\x12\x12liandong.claims.v1\x1a\x16google/type/date.proto\"\xc5\x01\n\x10HouseholdInsured\x12\x12\n\ninsured_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x0f\n\x07loan_id\x18\x03 \x01(\t\x12\x10\n\x08\x63over_id\x18\x04 \x01(\t\x12\x17\n\x0fsum_insured_fen\x18\x05 \x01(\x03\x12$\n\tfrom_date\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12%\n\nuntil_date\x18\x07 \x01(\x0b\x32\x11.google.type.Date\"o\n\rClaimReported\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x10\n\x08\x63over_id\x18\x03 \x01(\t\x12$\n\tloss_date\x18\x04 \x01(\x0b\x32\x11.google.type.Date\"I\n\rClaimApproved\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12\x11\n\tpayout_id\x18\x02 \x01(\t\x12\x13\n\x0bpayable_fen\x18\x03 \x01(\x03\"0\n\x0c\x43laimRefused\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xe0\x01\n\x10PayoutAuthorised\x12\x11\n\tpayout_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12%\n\nvalue_date\x18\x04 \x01(\x0b\x32\x11.google.type.Date\x12.\n\x06groups\x18\x05 \x03(\x0b\x32\x1e.liandong.claims.v1.PayeeGroup\x12\x12\n\ninsurer_id\x18\x06 \x01(\t\x12$\n\tloss_date\x18\x07 \x01(\x0b\x32\x11.google.type.Date\"\x1e\n\nPayeeGroup\x12\x10\n\x08loan_ids\x18\x01 \x03(\t\"~\n\rPayoutSettled\x12\x11\n\tpayout_id\x18\x01 \x01(\t\x12\x13\n\x0blenders_fen\x18\x02 \x01(\x03\x12\x15\n\rhousehold_fen\x18\x03 \x01(\x03\x12.\n\x05parts\x18\x04 \x03(\x0b\x32\x1f.liandong.claims.v1.SettledPart\"]\n\x0bSettledPart\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x11\n\tlender_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x16\n\x0esubrogated_fen\x18\x04 \x01(\x03\"3\n\x0ePayoutReversed\x12\x11\n\tpayout_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"[\n\nLineResult\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x12\n\ninsurer_id\x18\x02 \x01(\t\x12\x13\n\x0bpremium_fen\x18\x03 \x01(\x03\x12\x13\n\x0bpayouts_fen\x18\x04 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliandong/claims/v1/events.proto\x12\x12liandong.claims.v1\x1a\x16google/type/date.proto\"\x80\x02\n\x10HouseholdInsured\x12\x12\n\ninsured_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x0f\n\x07loan_id\x18\x03 \x01(\t\x12\x10\n\x08\x63over_id\x18\x04 \x01(\t\x12\x17\n\x0fsum_insured_fen\x18\x05 \x01(\x03\x12$\n\tfrom_date\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12%\n\nuntil_date\x18\x07 \x01(\x0b\x32\x11.google.type.Date\x12\x12\n\ncover_kind\x18\x08 \x01(\t\x12\x12\n\ninsurer_id\x18\t \x01(\t\x12\x11\n\tpolicy_id\x18\n \x01(\t\"\xaa\x01\n\x12HouseholdUninsured\x12\x12\n\ninsured_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x0f\n\x07loan_id\x18\x03 \x01(\t\x12\x10\n\x08\x63over_id\x18\x04 \x01(\t\x12\x12\n\ncover_kind\x18\x05 \x01(\t\x12#\n\x08last_day\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12\x0e\n\x06reason\x18\x07 \x01(\t\"o\n\rClaimReported\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x10\n\x08\x63over_id\x18\x03 \x01(\t\x12$\n\tloss_date\x18\x04 \x01(\x0b\x32\x11.google.type.Date\"I\n\rClaimApproved\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12\x11\n\tpayout_id\x18\x02 \x01(\t\x12\x13\n\x0bpayable_fen\x18\x03 \x01(\x03\"0\n\x0c\x43laimRefused\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xe0\x01\n\x10PayoutAuthorised\x12\x11\n\tpayout_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12%\n\nvalue_date\x18\x04 \x01(\x0b\x32\x11.google.type.Date\x12.\n\x06groups\x18\x05 \x03(\x0b\x32\x1e.liandong.claims.v1.PayeeGroup\x12\x12\n\ninsurer_id\x18\x06 \x01(\t\x12$\n\tloss_date\x18\x07 \x01(\x0b\x32\x11.google.type.Date\"\x1e\n\nPayeeGroup\x12\x10\n\x08loan_ids\x18\x01 \x03(\t\"~\n\rPayoutSettled\x12\x11\n\tpayout_id\x18\x01 \x01(\t\x12\x13\n\x0blenders_fen\x18\x02 \x01(\x03\x12\x15\n\rhousehold_fen\x18\x03 \x01(\x03\x12.\n\x05parts\x18\x04 \x03(\x0b\x32\x1f.liandong.claims.v1.SettledPart\"]\n\x0bSettledPart\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x11\n\tlender_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x16\n\x0esubrogated_fen\x18\x04 \x01(\x03\"\xb6\x01\n\x0ePayoutReversed\x12\x11\n\tpayout_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x13\n\x0blenders_fen\x18\x03 \x01(\x03\x12\x15\n\rhousehold_fen\x18\x04 \x01(\x03\x12.\n\x05parts\x18\x05 \x03(\x0b\x32\x1f.liandong.claims.v1.SettledPart\x12%\n\nvalue_date\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"\x9e\x01\n\x0fPayoutCorrected\x12\x11\n\tpayout_id\x18\x01 \x01(\t\x12\x12\n\ncorrection\x18\x02 \x01(\x05\x12\x0f\n\x07loan_id\x18\x03 \x01(\t\x12\x10\n\x08kept_fen\x18\x04 \x01(\x03\x12\x11\n\tfreed_fen\x18\x05 \x01(\x03\x12.\n\x06groups\x18\x06 \x03(\x0b\x32\x1e.liandong.claims.v1.PayeeGroup\"\x88\x01\n\x11PaymentUnanswered\x12\x11\n\tpayout_id\x18\x01 \x01(\t\x12\x16\n\x0einstruction_id\x18\x02 \x01(\t\x12\x10\n\x08payee_id\x18\x03 \x01(\t\x12\x12\n\namount_fen\x18\x04 \x01(\x03\x12\"\n\x07sent_on\x18\x05 \x01(\x0b\x32\x11.google.type.Date\"[\n\nLineResult\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x12\n\ninsurer_id\x18\x02 \x01(\t\x12\x13\n\x0bpremium_fen\x18\x03 \x01(\x03\x12\x13\n\x0bpayouts_fen\x18\x04 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,23 +33,29 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'liandong.claims.v1.events_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_HOUSEHOLDINSURED']._serialized_start=80
-  _globals['_HOUSEHOLDINSURED']._serialized_end=277
-  _globals['_CLAIMREPORTED']._serialized_start=279
-  _globals['_CLAIMREPORTED']._serialized_end=390
-  _globals['_CLAIMAPPROVED']._serialized_start=392
-  _globals['_CLAIMAPPROVED']._serialized_end=465
-  _globals['_CLAIMREFUSED']._serialized_start=467
-  _globals['_CLAIMREFUSED']._serialized_end=515
-  _globals['_PAYOUTAUTHORISED']._serialized_start=518
-  _globals['_PAYOUTAUTHORISED']._serialized_end=742
-  _globals['_PAYEEGROUP']._serialized_start=744
-  _globals['_PAYEEGROUP']._serialized_end=774
-  _globals['_PAYOUTSETTLED']._serialized_start=776
-  _globals['_PAYOUTSETTLED']._serialized_end=902
-  _globals['_SETTLEDPART']._serialized_start=904
-  _globals['_SETTLEDPART']._serialized_end=997
-  _globals['_PAYOUTREVERSED']._serialized_start=999
-  _globals['_PAYOUTREVERSED']._serialized_end=1050
-  _globals['_LINERESULT']._serialized_start=1052
-  _globals['_LINERESULT']._serialized_end=1143
+  _globals['_HOUSEHOLDINSURED']._serialized_end=336
+  _globals['_HOUSEHOLDUNINSURED']._serialized_start=339
+  _globals['_HOUSEHOLDUNINSURED']._serialized_end=509
+  _globals['_CLAIMREPORTED']._serialized_start=511
+  _globals['_CLAIMREPORTED']._serialized_end=622
+  _globals['_CLAIMAPPROVED']._serialized_start=624
+  _globals['_CLAIMAPPROVED']._serialized_end=697
+  _globals['_CLAIMREFUSED']._serialized_start=699
+  _globals['_CLAIMREFUSED']._serialized_end=747
+  _globals['_PAYOUTAUTHORISED']._serialized_start=750
+  _globals['_PAYOUTAUTHORISED']._serialized_end=974
+  _globals['_PAYEEGROUP']._serialized_start=976
+  _globals['_PAYEEGROUP']._serialized_end=1006
+  _globals['_PAYOUTSETTLED']._serialized_start=1008
+  _globals['_PAYOUTSETTLED']._serialized_end=1134
+  _globals['_SETTLEDPART']._serialized_start=1136
+  _globals['_SETTLEDPART']._serialized_end=1229
+  _globals['_PAYOUTREVERSED']._serialized_start=1232
+  _globals['_PAYOUTREVERSED']._serialized_end=1414
+  _globals['_PAYOUTCORRECTED']._serialized_start=1417
+  _globals['_PAYOUTCORRECTED']._serialized_end=1575
+  _globals['_PAYMENTUNANSWERED']._serialized_start=1578
+  _globals['_PAYMENTUNANSWERED']._serialized_end=1714
+  _globals['_LINERESULT']._serialized_start=1716
+  _globals['_LINERESULT']._serialized_end=1807
 # @@protoc_insertion_point(module_scope)

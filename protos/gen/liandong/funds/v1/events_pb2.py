@@ -22,31 +22,42 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.type import date_pb2 as google_dot_type_dot_date__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eliandong/funds/v1/events.proto\x12\x11liandong.funds.v1\"F\n\rCoverReserved\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66und_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63overed_fen\x18\x03 \x01(\x03\"E\n\x0c\x43overRefused\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x14\n\x0cheadroom_fen\x18\x03 \x01(\x03\"G\n\rCoverReleased\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66und_id\x18\x02 \x01(\t\x12\x14\n\x0creleased_fen\x18\x03 \x01(\x03\"s\n\x10\x43ompensationPaid\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x10\n\x08loss_fen\x18\x03 \x01(\x03\x12+\n\x05parts\x18\x04 \x03(\x0b\x32\x1c.liandong.funds.v1.SharePart\"T\n\tSharePart\x12\r\n\x05party\x18\x01 \x01(\t\x12\x16\n\x0einstitution_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x0c\n\x04paid\x18\x04 \x01(\x08\"F\n\x0eRecoveryShared\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\"/\n\x08TopUpDue\x12\x0f\n\x07\x66und_id\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\"M\n\x0fLeverageReached\x12\x0f\n\x07\x66und_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61pacity_fen\x18\x02 \x01(\x03\x12\x13\n\x0b\x63overed_fen\x18\x03 \x01(\x03\"2\n\rFundSuspended\x12\x0f\n\x07\x66und_id\x18\x01 \x01(\t\x12\x10\n\x08owed_fen\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eliandong/funds/v1/events.proto\x12\x11liandong.funds.v1\x1a\x16google/type/date.proto\"F\n\rCoverReserved\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66und_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63overed_fen\x18\x03 \x01(\x03\"\x94\x01\n\x0c\x43overRefused\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x14\n\x0cheadroom_fen\x18\x03 \x01(\x03\x12\x14\n\x0c\x63\x61pacity_fen\x18\x04 \x01(\x03\x12\x13\n\x0b\x63overed_fen\x18\x05 \x01(\x03\x12\x11\n\tasked_fen\x18\x06 \x01(\x03\x12\x0f\n\x07\x66und_id\x18\x07 \x01(\t\"\x80\x01\n\x0c\x43overRenewed\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x17\n\x0frenewed_loan_id\x18\x02 \x01(\t\x12\x0f\n\x07\x66und_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63overed_fen\x18\x04 \x01(\x03\x12 \n\x05until\x18\x05 \x01(\x0b\x32\x11.google.type.Date\"W\n\rCoverReleased\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66und_id\x18\x02 \x01(\t\x12\x14\n\x0creleased_fen\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\"s\n\x10\x43ompensationPaid\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x10\n\x08loss_fen\x18\x03 \x01(\x03\x12+\n\x05parts\x18\x04 \x03(\x0b\x32\x1c.liandong.funds.v1.SharePart\"f\n\tSharePart\x12\r\n\x05party\x18\x01 \x01(\t\x12\x16\n\x0einstitution_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x0c\n\x04paid\x18\x04 \x01(\x08\x12\x10\n\x08position\x18\x05 \x01(\x05\"\x80\x02\n\x0eRecoveryShared\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x13\n\x0brecovery_id\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\x15\n\rrecovered_fen\x18\x06 \x01(\x03\x12\x11\n\tcosts_fen\x18\x07 \x01(\x03\x12\x15\n\rhousehold_fen\x18\x08 \x01(\x03\x12%\n\nvalue_date\x18\t \x01(\x0b\x32\x11.google.type.Date\x12+\n\x05parts\x18\n \x03(\x0b\x32\x1c.liandong.funds.v1.SharePart\"m\n\x10RecoveryReversed\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x13\n\x0brecovery_id\x18\x03 \x01(\t\x12\x12\n\namount_fen\x18\x04 \x01(\x03\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\x8c\x01\n\tSharePaid\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x10\n\x08position\x18\x03 \x01(\x05\x12\r\n\x05party\x18\x04 \x01(\t\x12\x16\n\x0einstitution_id\x18\x05 \x01(\t\x12\x12\n\namount_fen\x18\x06 \x01(\x03\x12\x10\n\x08owed_fen\x18\x07 \x01(\x03\"\x92\x01\n\rCaseStepTaken\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x11\n\tlender_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\r\n\x05state\x18\x05 \x01(\t\x12\x0c\n\x04\x63ode\x18\x06 \x01(\t\x12!\n\x06\x64ue_on\x18\x07 \x01(\x0b\x32\x11.google.type.Date\"F\n\x0e\x43\x61seWrittenOff\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\"/\n\x08TopUpDue\x12\x0f\n\x07\x66und_id\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\"M\n\x0fLeverageReached\x12\x0f\n\x07\x66und_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61pacity_fen\x18\x02 \x01(\x03\x12\x13\n\x0b\x63overed_fen\x18\x03 \x01(\x03\"2\n\rFundSuspended\x12\x0f\n\x07\x66und_id\x18\x01 \x01(\t\x12\x10\n\x08owed_fen\x18\x02 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'liandong.funds.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COVERRESERVED']._serialized_start=53
-  _globals['_COVERRESERVED']._serialized_end=123
-  _globals['_COVERREFUSED']._serialized_start=125
-  _globals['_COVERREFUSED']._serialized_end=194
-  _globals['_COVERRELEASED']._serialized_start=196
-  _globals['_COVERRELEASED']._serialized_end=267
-  _globals['_COMPENSATIONPAID']._serialized_start=269
-  _globals['_COMPENSATIONPAID']._serialized_end=384
-  _globals['_SHAREPART']._serialized_start=386
-  _globals['_SHAREPART']._serialized_end=470
-  _globals['_RECOVERYSHARED']._serialized_start=472
-  _globals['_RECOVERYSHARED']._serialized_end=542
-  _globals['_TOPUPDUE']._serialized_start=544
-  _globals['_TOPUPDUE']._serialized_end=591
-  _globals['_LEVERAGEREACHED']._serialized_start=593
-  _globals['_LEVERAGEREACHED']._serialized_end=670
-  _globals['_FUNDSUSPENDED']._serialized_start=672
-  _globals['_FUNDSUSPENDED']._serialized_end=722
+  _globals['_COVERRESERVED']._serialized_start=77
+  _globals['_COVERRESERVED']._serialized_end=147
+  _globals['_COVERREFUSED']._serialized_start=150
+  _globals['_COVERREFUSED']._serialized_end=298
+  _globals['_COVERRENEWED']._serialized_start=301
+  _globals['_COVERRENEWED']._serialized_end=429
+  _globals['_COVERRELEASED']._serialized_start=431
+  _globals['_COVERRELEASED']._serialized_end=518
+  _globals['_COMPENSATIONPAID']._serialized_start=520
+  _globals['_COMPENSATIONPAID']._serialized_end=635
+  _globals['_SHAREPART']._serialized_start=637
+  _globals['_SHAREPART']._serialized_end=739
+  _globals['_RECOVERYSHARED']._serialized_start=742
+  _globals['_RECOVERYSHARED']._serialized_end=998
+  _globals['_RECOVERYREVERSED']._serialized_start=1000
+  _globals['_RECOVERYREVERSED']._serialized_end=1109
+  _globals['_SHAREPAID']._serialized_start=1112
+  _globals['_SHAREPAID']._serialized_end=1252
+  _globals['_CASESTEPTAKEN']._serialized_start=1255
+  _globals['_CASESTEPTAKEN']._serialized_end=1401
+  _globals['_CASEWRITTENOFF']._serialized_start=1403
+  _globals['_CASEWRITTENOFF']._serialized_end=1473
+  _globals['_TOPUPDUE']._serialized_start=1475
+  _globals['_TOPUPDUE']._serialized_end=1522
+  _globals['_LEVERAGEREACHED']._serialized_start=1524
+  _globals['_LEVERAGEREACHED']._serialized_end=1601
+  _globals['_FUNDSUSPENDED']._serialized_start=1603
+  _globals['_FUNDSUSPENDED']._serialized_end=1653
 # @@protoc_insertion_point(module_scope)

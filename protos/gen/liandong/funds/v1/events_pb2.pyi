@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.type import date_pb2 as _date_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -57,26 +58,82 @@ class CoverRefused(_message.Message):
     LOAN_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     HEADROOM_FEN_FIELD_NUMBER: _builtins.int
+    CAPACITY_FEN_FIELD_NUMBER: _builtins.int
+    COVERED_FEN_FIELD_NUMBER: _builtins.int
+    ASKED_FEN_FIELD_NUMBER: _builtins.int
+    FUND_ID_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     reason: _builtins.str
     """Stable reason, e.g. `LEVERAGE_REACHED`."""
     headroom_fen: _builtins.int
     """What the fund could still cover."""
+    capacity_fen: _builtins.int
+    """What the fund may stand behind; 0 while that is not known."""
+    covered_fen: _builtins.int
+    """What it stands behind already."""
+    asked_fen: _builtins.int
+    """What was asked for."""
+    fund_id: _builtins.str
+    """The fund that was asked (UUIDv7); empty where there is none."""
     def __init__(
         self,
         *,
         loan_id: _builtins.str = ...,
         reason: _builtins.str = ...,
         headroom_fen: _builtins.int = ...,
+        capacity_fen: _builtins.int = ...,
+        covered_fen: _builtins.int = ...,
+        asked_fen: _builtins.int = ...,
+        fund_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["headroom_fen", b"headroom_fen", "loan_id", b"loan_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_fen", b"asked_fen", "capacity_fen", b"capacity_fen", "covered_fen", b"covered_fen", "fund_id", b"fund_id", "headroom_fen", b"headroom_fen", "loan_id", b"loan_id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CoverRefused: _TypeAlias = CoverRefused  # noqa: Y015
+
+@_typing.final
+class CoverRenewed(_message.Message):
+    """Cover goes on for a loan that was extended, restructured, or renews another. Aggregate: the cover."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    RENEWED_LOAN_ID_FIELD_NUMBER: _builtins.int
+    FUND_ID_FIELD_NUMBER: _builtins.int
+    COVERED_FEN_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    renewed_loan_id: _builtins.str
+    """The loan that it renews (UUIDv7); empty for an extension."""
+    fund_id: _builtins.str
+    """The fund (UUIDv7)."""
+    covered_fen: _builtins.int
+    """Principal covered."""
+    @_builtins.property
+    def until(self) -> _date_pb2.Date:
+        """The last agreed day of the loan."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        renewed_loan_id: _builtins.str = ...,
+        fund_id: _builtins.str = ...,
+        covered_fen: _builtins.int = ...,
+        until: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["until", b"until"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["covered_fen", b"covered_fen", "fund_id", b"fund_id", "loan_id", b"loan_id", "renewed_loan_id", b"renewed_loan_id", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CoverRenewed: _TypeAlias = CoverRenewed  # noqa: Y015
 
 @_typing.final
 class CoverReleased(_message.Message):
@@ -87,22 +144,26 @@ class CoverReleased(_message.Message):
     LOAN_ID_FIELD_NUMBER: _builtins.int
     FUND_ID_FIELD_NUMBER: _builtins.int
     RELEASED_FEN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     fund_id: _builtins.str
     """The fund (UUIDv7)."""
     released_fen: _builtins.int
     """Principal released."""
+    reason: _builtins.str
+    """Why: `released`, `voided`, `compensated`, `expired`, `renewed`."""
     def __init__(
         self,
         *,
         loan_id: _builtins.str = ...,
         fund_id: _builtins.str = ...,
         released_fen: _builtins.int = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fund_id", b"fund_id", "loan_id", b"loan_id", "released_fen", b"released_fen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fund_id", b"fund_id", "loan_id", b"loan_id", "reason", b"reason", "released_fen", b"released_fen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -154,6 +215,7 @@ class SharePart(_message.Message):
     INSTITUTION_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_FEN_FIELD_NUMBER: _builtins.int
     PAID_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     party: _builtins.str
     """Party of the programme, e.g. `county_fund`."""
     institution_id: _builtins.str
@@ -162,6 +224,8 @@ class SharePart(_message.Message):
     """Its part."""
     paid: _builtins.bool
     """True when it is paid, false when it is owed, e.g. by a guarantor."""
+    position: _builtins.int
+    """Place in the case."""
     def __init__(
         self,
         *,
@@ -169,10 +233,11 @@ class SharePart(_message.Message):
         institution_id: _builtins.str = ...,
         amount_fen: _builtins.int = ...,
         paid: _builtins.bool = ...,
+        position: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "institution_id", b"institution_id", "paid", b"paid", "party", b"party"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "institution_id", b"institution_id", "paid", b"paid", "party", b"party", "position", b"position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -187,12 +252,208 @@ class RecoveryShared(_message.Message):
     CASE_ID_FIELD_NUMBER: _builtins.int
     LOAN_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    RECOVERY_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    RECOVERED_FEN_FIELD_NUMBER: _builtins.int
+    COSTS_FEN_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_FEN_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
     case_id: _builtins.str
     """The case (UUIDv7)."""
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     amount_fen: _builtins.int
     """Amount shared, after costs."""
+    recovery_id: _builtins.str
+    """The recovery (UUIDv7)."""
+    source: _builtins.str
+    """Where the money came from: `payout`, `repayment`, or `collected` and then recorded here."""
+    recovered_fen: _builtins.int
+    """All that was recovered: costs, shares and what is the household's."""
+    costs_fen: _builtins.int
+    """Costs of collection, taken first (S21)."""
+    household_fen: _builtins.int
+    """What is left for the household."""
+    @_builtins.property
+    def value_date(self) -> _date_pb2.Date:
+        """Day on which the money arrived."""
+
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SharePart]:
+        """What each party gets back."""
+
+    def __init__(
+        self,
+        *,
+        case_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        recovery_id: _builtins.str = ...,
+        source: _builtins.str = ...,
+        recovered_fen: _builtins.int = ...,
+        costs_fen: _builtins.int = ...,
+        household_fen: _builtins.int = ...,
+        value_date: _date_pb2.Date | None = ...,
+        parts: _abc.Iterable[Global___SharePart] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "case_id", b"case_id", "costs_fen", b"costs_fen", "household_fen", b"household_fen", "loan_id", b"loan_id", "parts", b"parts", "recovered_fen", b"recovered_fen", "recovery_id", b"recovery_id", "source", b"source", "value_date", b"value_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoveryShared: _TypeAlias = RecoveryShared  # noqa: Y015
+
+@_typing.final
+class RecoveryReversed(_message.Message):
+    """A recovery was undone, because the money that it shared went back. Aggregate: the compensation case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    RECOVERY_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    case_id: _builtins.str
+    """The case (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    recovery_id: _builtins.str
+    """The recovery (UUIDv7)."""
+    amount_fen: _builtins.int
+    """Amount that had been shared, after costs."""
+    reason: _builtins.str
+    """Why, a code."""
+    def __init__(
+        self,
+        *,
+        case_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        recovery_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "case_id", b"case_id", "loan_id", b"loan_id", "reason", b"reason", "recovery_id", b"recovery_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecoveryReversed: _TypeAlias = RecoveryReversed  # noqa: Y015
+
+@_typing.final
+class SharePaid(_message.Message):
+    """What a party owed on a loss, or a part of it, was paid later. Aggregate: the share."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    PARTY_FIELD_NUMBER: _builtins.int
+    INSTITUTION_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    OWED_FEN_FIELD_NUMBER: _builtins.int
+    case_id: _builtins.str
+    """The case (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    position: _builtins.int
+    """Place of the share in the case."""
+    party: _builtins.str
+    """Party of the programme."""
+    institution_id: _builtins.str
+    """The institution in that role."""
+    amount_fen: _builtins.int
+    """Amount paid now; below zero when it was paid and had to be taken back."""
+    owed_fen: _builtins.int
+    """What it still owes."""
+    def __init__(
+        self,
+        *,
+        case_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        position: _builtins.int = ...,
+        party: _builtins.str = ...,
+        institution_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        owed_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "case_id", b"case_id", "institution_id", b"institution_id", "loan_id", b"loan_id", "owed_fen", b"owed_fen", "party", b"party", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharePaid: _TypeAlias = SharePaid  # noqa: Y015
+
+@_typing.final
+class CaseStepTaken(_message.Message):
+    """A step of a compensation case was taken. Aggregate: the compensation case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    case_id: _builtins.str
+    """The case (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    lender_id: _builtins.str
+    """The lender, an institution id."""
+    step: _builtins.str
+    """`filed`, `returned`, `repaired`, `verified`, `published`, `approved`, `denied`, `appealed`,
+    `appeal_granted` or `appeal_rejected`.
+    """
+    state: _builtins.str
+    """Where the case is now."""
+    code: _builtins.str
+    """Stable code of a no or of what is wanted; empty otherwise."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """Last day of the next step; unset for none."""
+
+    def __init__(
+        self,
+        *,
+        case_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        step: _builtins.str = ...,
+        state: _builtins.str = ...,
+        code: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "code", b"code", "due_on", b"due_on", "lender_id", b"lender_id", "loan_id", b"loan_id", "state", b"state", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaseStepTaken: _TypeAlias = CaseStepTaken  # noqa: Y015
+
+@_typing.final
+class CaseWrittenOff(_message.Message):
+    """What was never recovered of a shared loss was written off by two persons. Aggregate: the case."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    case_id: _builtins.str
+    """The case (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    amount_fen: _builtins.int
+    """The rest that was written off."""
     def __init__(
         self,
         *,
@@ -206,7 +467,7 @@ class RecoveryShared(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RecoveryShared: _TypeAlias = RecoveryShared  # noqa: Y015
+Global___CaseWrittenOff: _TypeAlias = CaseWrittenOff  # noqa: Y015
 
 @_typing.final
 class TopUpDue(_message.Message):

@@ -35,6 +35,16 @@ class _CaseStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CaseState.V
     """Approved; pools have paid, others owe their parts."""
     CASE_STATE_DENIED: _CaseState.ValueType  # 3
     """Denied, with a reason."""
+    CASE_STATE_VERIFIED: _CaseState.ValueType  # 4
+    """Found right by a reviewer."""
+    CASE_STATE_PUBLISHED: _CaseState.ValueType  # 5
+    """Published for objection."""
+    CASE_STATE_APPROVED: _CaseState.ValueType  # 6
+    """Approved by every organ that the programme names; not paid yet."""
+    CASE_STATE_RETURNED: _CaseState.ValueType  # 7
+    """Given back to the lender for what lacks."""
+    CASE_STATE_CLOSED: _CaseState.ValueType  # 8
+    """Paid, and the rest that was never recovered is written off."""
 
 class CaseState(_CaseState, metaclass=_CaseStateEnumTypeWrapper):
     """Where a compensation case is."""
@@ -47,6 +57,16 @@ CASE_STATE_PAID: CaseState.ValueType  # 2
 """Approved; pools have paid, others owe their parts."""
 CASE_STATE_DENIED: CaseState.ValueType  # 3
 """Denied, with a reason."""
+CASE_STATE_VERIFIED: CaseState.ValueType  # 4
+"""Found right by a reviewer."""
+CASE_STATE_PUBLISHED: CaseState.ValueType  # 5
+"""Published for objection."""
+CASE_STATE_APPROVED: CaseState.ValueType  # 6
+"""Approved by every organ that the programme names; not paid yet."""
+CASE_STATE_RETURNED: CaseState.ValueType  # 7
+"""Given back to the lender for what lacks."""
+CASE_STATE_CLOSED: CaseState.ValueType  # 8
+"""Paid, and the rest that was never recovered is written off."""
 Global___CaseState: _TypeAlias = CaseState  # noqa: Y015
 
 @_typing.final
@@ -63,6 +83,7 @@ class Fund(_message.Message):
     COVERED_FEN_FIELD_NUMBER: _builtins.int
     CAPACITY_FEN_FIELD_NUMBER: _builtins.int
     OWED_FEN_FIELD_NUMBER: _builtins.int
+    SCOPE_ID_FIELD_NUMBER: _builtins.int
     fund_id: _builtins.str
     """The fund (UUIDv7)."""
     county_code: _builtins.str
@@ -79,6 +100,8 @@ class Fund(_message.Message):
     """Balance times the programme's multiple."""
     owed_fen: _builtins.int
     """What it still owes for want of money (S20)."""
+    scope_id: _builtins.str
+    """Village, enterprise or insurer that it belongs to; empty for the county's."""
     def __init__(
         self,
         *,
@@ -90,10 +113,11 @@ class Fund(_message.Message):
         covered_fen: _builtins.int = ...,
         capacity_fen: _builtins.int = ...,
         owed_fen: _builtins.int = ...,
+        scope_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_fen", b"balance_fen", "capacity_fen", b"capacity_fen", "county_code", b"county_code", "covered_fen", b"covered_fen", "fund_id", b"fund_id", "kind", b"kind", "owed_fen", b"owed_fen", "programme", b"programme"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["balance_fen", b"balance_fen", "capacity_fen", b"capacity_fen", "county_code", b"county_code", "covered_fen", b"covered_fen", "fund_id", b"fund_id", "kind", b"kind", "owed_fen", b"owed_fen", "programme", b"programme", "scope_id", b"scope_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -109,6 +133,7 @@ class OpenFundRequest(_message.Message):
     COUNTY_CODE_FIELD_NUMBER: _builtins.int
     PROGRAMME_ID_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    SCOPE_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call idempotent (UUID)."""
     county_code: _builtins.str
@@ -117,6 +142,10 @@ class OpenFundRequest(_message.Message):
     """The programme."""
     kind: _builtins.str
     """Kind of the fund, a party of the programme, e.g. `county_fund`."""
+    scope_id: _builtins.str
+    """Village (twelve digits), enterprise or insurer that it belongs to; empty for the county's. The
+    funds of villages, margins and stabilisation pools need it: SCOPE_NEEDED.
+    """
     def __init__(
         self,
         *,
@@ -124,10 +153,11 @@ class OpenFundRequest(_message.Message):
         county_code: _builtins.str = ...,
         programme_id: _builtins.str = ...,
         kind: _builtins.str = ...,
+        scope_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "kind", b"kind", "programme_id", b"programme_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "kind", b"kind", "programme_id", b"programme_id", "request_id", b"request_id", "scope_id", b"scope_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -169,6 +199,7 @@ class RecordContributionRequest(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     AMOUNT_FEN_FIELD_NUMBER: _builtins.int
     VALUE_DATE_FIELD_NUMBER: _builtins.int
+    CUSTODIAN_ID_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call idempotent (UUID)."""
     county_code: _builtins.str
@@ -179,6 +210,8 @@ class RecordContributionRequest(_message.Message):
     """Who pays in, e.g. `county_budget`."""
     amount_fen: _builtins.int
     """Amount."""
+    custodian_id: _builtins.str
+    """Bank whose sub-account it arrived in; empty where the fund has none (S57)."""
     @_builtins.property
     def value_date(self) -> _date_pb2.Date:
         """Day on which it arrived."""
@@ -192,10 +225,11 @@ class RecordContributionRequest(_message.Message):
         source: _builtins.str = ...,
         amount_fen: _builtins.int = ...,
         value_date: _date_pb2.Date | None = ...,
+        custodian_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "county_code", b"county_code", "fund_id", b"fund_id", "request_id", b"request_id", "source", b"source", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "county_code", b"county_code", "custodian_id", b"custodian_id", "fund_id", b"fund_id", "request_id", b"request_id", "source", b"source", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -344,6 +378,10 @@ class CasePart(_message.Message):
     INSTITUTION_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_FEN_FIELD_NUMBER: _builtins.int
     PAID_FEN_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    FUND_ID_FIELD_NUMBER: _builtins.int
+    RECOVERED_FEN_FIELD_NUMBER: _builtins.int
+    OWN_LOSS_FIELD_NUMBER: _builtins.int
     layer: _builtins.str
     """Layer of the waterfall."""
     party: _builtins.str
@@ -354,6 +392,14 @@ class CasePart(_message.Message):
     """Its part."""
     paid_fen: _builtins.int
     """Of it, paid; the rest is owed."""
+    position: _builtins.int
+    """Place in the case, from 0."""
+    fund_id: _builtins.str
+    """The fund that bears it (UUIDv7); empty for an institution that pays itself."""
+    recovered_fen: _builtins.int
+    """What came back to it."""
+    own_loss: _builtins.bool
+    """True when it is the lender's own loss, which nobody pays."""
     def __init__(
         self,
         *,
@@ -362,14 +408,50 @@ class CasePart(_message.Message):
         institution_id: _builtins.str = ...,
         amount_fen: _builtins.int = ...,
         paid_fen: _builtins.int = ...,
+        position: _builtins.int = ...,
+        fund_id: _builtins.str = ...,
+        recovered_fen: _builtins.int = ...,
+        own_loss: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "institution_id", b"institution_id", "layer", b"layer", "paid_fen", b"paid_fen", "party", b"party"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "fund_id", b"fund_id", "institution_id", b"institution_id", "layer", b"layer", "own_loss", b"own_loss", "paid_fen", b"paid_fen", "party", b"party", "position", b"position", "recovered_fen", b"recovered_fen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CasePart: _TypeAlias = CasePart  # noqa: Y015
+
+@_typing.final
+class CollectionStep(_message.Message):
+    """A step that the lender took to collect a loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ON_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """What was done, e.g. `reminded`, `visited`, `court_filed`."""
+    evidence: _builtins.str
+    """Hash of the proof; empty for none."""
+    @_builtins.property
+    def on(self) -> _date_pb2.Date:
+        """The day."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        on: _date_pb2.Date | None = ...,
+        evidence: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["on", b"on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "kind", b"kind", "on", b"on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectionStep: _TypeAlias = CollectionStep  # noqa: Y015
 
 @_typing.final
 class CompensationCase(_message.Message):
@@ -388,6 +470,14 @@ class CompensationCase(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     PROGRAMME_FIELD_NUMBER: _builtins.int
     WORKING_FIELD_NUMBER: _builtins.int
+    FILED_ON_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    LATE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    COLLECTION_STEPS_FIELD_NUMBER: _builtins.int
+    NOTICE_UNTIL_FIELD_NUMBER: _builtins.int
+    WRITTEN_OFF_FEN_FIELD_NUMBER: _builtins.int
+    OTHERWISE_BORNE_BY_FIELD_NUMBER: _builtins.int
     case_id: _builtins.str
     """The case (UUIDv7)."""
     county_code: _builtins.str
@@ -408,9 +498,33 @@ class CompensationCase(_message.Message):
     """Pack version, `id@version`."""
     working: _builtins.str
     """How the parts came about."""
+    late: _builtins.bool
+    """True when that day is past."""
+    code: _builtins.str
+    """Stable code of a denial or of what is wanted."""
+    written_off_fen: _builtins.int
+    """Of the loss, what was written off in the end."""
+    otherwise_borne_by: _builtins.str
+    """Who bears a loss whose cause the programme does not cover."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___CasePart]:
         """What each party bears; they sum to the loss."""
+
+    @_builtins.property
+    def filed_on(self) -> _date_pb2.Date:
+        """Day on which it was filed."""
+
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """Last day of the next step by the programme; unset for none."""
+
+    @_builtins.property
+    def collection_steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___CollectionStep]:
+        """What the lender did to collect the loan."""
+
+    @_builtins.property
+    def notice_until(self) -> _date_pb2.Date:
+        """Last day of the public notice; unset while none runs."""
 
     def __init__(
         self,
@@ -426,10 +540,18 @@ class CompensationCase(_message.Message):
         reason: _builtins.str = ...,
         programme: _builtins.str = ...,
         working: _builtins.str = ...,
+        filed_on: _date_pb2.Date | None = ...,
+        due_on: _date_pb2.Date | None = ...,
+        late: _builtins.bool = ...,
+        code: _builtins.str = ...,
+        collection_steps: _abc.Iterable[Global___CollectionStep] | None = ...,
+        notice_until: _date_pb2.Date | None = ...,
+        written_off_fen: _builtins.int = ...,
+        otherwise_borne_by: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on", "filed_on", b"filed_on", "notice_until", b"notice_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "cause", b"cause", "county_code", b"county_code", "lender_id", b"lender_id", "loan_id", b"loan_id", "loss_fen", b"loss_fen", "parts", b"parts", "programme", b"programme", "reason", b"reason", "state", b"state", "working", b"working"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "cause", b"cause", "code", b"code", "collection_steps", b"collection_steps", "county_code", b"county_code", "due_on", b"due_on", "filed_on", b"filed_on", "late", b"late", "lender_id", b"lender_id", "loan_id", b"loan_id", "loss_fen", b"loss_fen", "notice_until", b"notice_until", "otherwise_borne_by", b"otherwise_borne_by", "parts", b"parts", "programme", b"programme", "reason", b"reason", "state", b"state", "working", b"working", "written_off_fen", b"written_off_fen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -446,6 +568,9 @@ class FileCompensationCaseRequest(_message.Message):
     LOAN_ID_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    CLAIMED_FEN_FIELD_NUMBER: _builtins.int
+    COLLECTION_STEPS_FIELD_NUMBER: _builtins.int
+    SHOWS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call idempotent (UUID)."""
     county_code: _builtins.str
@@ -454,9 +579,19 @@ class FileCompensationCaseRequest(_message.Message):
     """The loan (UUID)."""
     cause: _builtins.str
     """Why the loan is lost, a cause of the programme."""
+    claimed_fen: _builtins.int
+    """What is claimed at most; 0 for all that is owed. FAILED_PRECONDITION CLAIM_ABOVE_OWED."""
     @_builtins.property
     def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Hashes of the evidence and of the collection steps, at least one."""
+
+    @_builtins.property
+    def collection_steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___CollectionStep]:
+        """What was done to collect the loan."""
+
+    @_builtins.property
+    def shows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the evidence shows beside the cause, e.g. `unrecoverable`; some programmes require it."""
 
     def __init__(
         self,
@@ -466,10 +601,13 @@ class FileCompensationCaseRequest(_message.Message):
         loan_id: _builtins.str = ...,
         cause: _builtins.str = ...,
         evidence: _abc.Iterable[_builtins.str] | None = ...,
+        claimed_fen: _builtins.int = ...,
+        collection_steps: _abc.Iterable[Global___CollectionStep] | None = ...,
+        shows: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "county_code", b"county_code", "evidence", b"evidence", "loan_id", b"loan_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "claimed_fen", b"claimed_fen", "collection_steps", b"collection_steps", "county_code", b"county_code", "evidence", b"evidence", "loan_id", b"loan_id", "request_id", b"request_id", "shows", b"shows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -508,13 +646,26 @@ class CompensationFiling(_message.Message):
     LOAN_ID_FIELD_NUMBER: _builtins.int
     CAUSE_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    CLAIMED_FEN_FIELD_NUMBER: _builtins.int
+    COLLECTION_STEPS_FIELD_NUMBER: _builtins.int
+    SHOWS_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUID)."""
     cause: _builtins.str
     """Why the loan is lost, a cause of the programme."""
+    claimed_fen: _builtins.int
+    """What is claimed at most; 0 for all that is owed. FAILED_PRECONDITION CLAIM_ABOVE_OWED."""
     @_builtins.property
     def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Hashes of the evidence and of the collection steps, at least one."""
+
+    @_builtins.property
+    def collection_steps(self) -> _containers.RepeatedCompositeFieldContainer[Global___CollectionStep]:
+        """What was done to collect the loan."""
+
+    @_builtins.property
+    def shows(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What the evidence shows beside the cause, e.g. `unrecoverable`; some programmes require it."""
 
     def __init__(
         self,
@@ -522,10 +673,13 @@ class CompensationFiling(_message.Message):
         loan_id: _builtins.str = ...,
         cause: _builtins.str = ...,
         evidence: _abc.Iterable[_builtins.str] | None = ...,
+        claimed_fen: _builtins.int = ...,
+        collection_steps: _abc.Iterable[Global___CollectionStep] | None = ...,
+        shows: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "evidence", b"evidence", "loan_id", b"loan_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "claimed_fen", b"claimed_fen", "collection_steps", b"collection_steps", "evidence", b"evidence", "loan_id", b"loan_id", "shows", b"shows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

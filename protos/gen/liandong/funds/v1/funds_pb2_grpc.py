@@ -109,7 +109,8 @@ class FundsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecordContribution(self, request, context):
-        """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED.
+        """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED, PERIOD_CLOSED; INVALID_ARGUMENT
+        SOURCE_UNKNOWN, CUSTODIAN_UNKNOWN, VALUE_DATE_AHEAD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,7 +132,8 @@ class FundsServiceServicer:
 
     def FileCompensationCase(self, request, context):
         """File a compensation case for a loan. FAILED_PRECONDITION: TRIGGER_NOT_PASSED with days and limit
-        (LS18.fun.1), CASE_EXISTS, LOAN_NOT_COVERED, CAUSE_NOT_COVERED; PERMISSION_DENIED NOT_THE_LENDER.
+        (LS18.fun.1), CASE_EXISTS, LOAN_NOT_COVERED, CAUSE_NOT_COVERED with who bears the loss,
+        CLAIM_ABOVE_OWED, NOT_SHOWN, FILING_TOO_LATE, NOTHING_OWED; PERMISSION_DENIED NOT_THE_LENDER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -146,7 +148,9 @@ class FundsServiceServicer:
 
     def DecideCompensationCase(self, request, context):
         """Approve a case, which runs the programme's waterfall and pays what pools hold, or deny it.
-        FAILED_PRECONDITION: CASE_NOT_OPEN, SAME_PERSON.
+        Only where the programme asks for neither audit nor public notice nor a second organ: STEPS_MISSING
+        names what lacks, and CasesService has it step by step. FAILED_PRECONDITION: CASE_NOT_OPEN,
+        SAME_PERSON.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -42,20 +42,25 @@ class FundsServiceStub:
     OpenFund: _grpc.UnaryUnaryMultiCallable[_funds_pb2.OpenFundRequest, _funds_pb2.OpenFundResponse]
     """Open a fund of the programme for a county. ALREADY_EXISTS FUND_EXISTS for a second of its kind."""
     RecordContribution: _grpc.UnaryUnaryMultiCallable[_funds_pb2.RecordContributionRequest, _funds_pb2.RecordContributionResponse]
-    """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED."""
+    """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED, PERIOD_CLOSED; INVALID_ARGUMENT
+    SOURCE_UNKNOWN, CUSTODIAN_UNKNOWN, VALUE_DATE_AHEAD.
+    """
     GetFund: _grpc.UnaryUnaryMultiCallable[_funds_pb2.GetFundRequest, _funds_pb2.GetFundResponse]
     """One fund: balance, cover, capacity."""
     ListFunds: _grpc.UnaryUnaryMultiCallable[_funds_pb2.ListFundsRequest, _funds_pb2.ListFundsResponse]
     """Funds of a county."""
     FileCompensationCase: _grpc.UnaryUnaryMultiCallable[_funds_pb2.FileCompensationCaseRequest, _funds_pb2.FileCompensationCaseResponse]
     """File a compensation case for a loan. FAILED_PRECONDITION: TRIGGER_NOT_PASSED with days and limit
-    (LS18.fun.1), CASE_EXISTS, LOAN_NOT_COVERED, CAUSE_NOT_COVERED; PERMISSION_DENIED NOT_THE_LENDER.
+    (LS18.fun.1), CASE_EXISTS, LOAN_NOT_COVERED, CAUSE_NOT_COVERED with who bears the loss,
+    CLAIM_ABOVE_OWED, NOT_SHOWN, FILING_TOO_LATE, NOTHING_OWED; PERMISSION_DENIED NOT_THE_LENDER.
     """
     BatchFileCompensationCases: _grpc.UnaryUnaryMultiCallable[_funds_pb2.BatchFileCompensationCasesRequest, _funds_pb2.BatchFileCompensationCasesResponse]
     """File many cases."""
     DecideCompensationCase: _grpc.UnaryUnaryMultiCallable[_funds_pb2.DecideCompensationCaseRequest, _funds_pb2.DecideCompensationCaseResponse]
     """Approve a case, which runs the programme's waterfall and pays what pools hold, or deny it.
-    FAILED_PRECONDITION: CASE_NOT_OPEN, SAME_PERSON.
+    Only where the programme asks for neither audit nor public notice nor a second organ: STEPS_MISSING
+    names what lacks, and CasesService has it step by step. FAILED_PRECONDITION: CASE_NOT_OPEN,
+    SAME_PERSON.
     """
     BatchDecideCompensationCases: _grpc.UnaryUnaryMultiCallable[_funds_pb2.BatchDecideCompensationCasesRequest, _funds_pb2.BatchDecideCompensationCasesResponse]
     """Decide many cases."""
@@ -78,20 +83,25 @@ class FundsServiceAsyncStub(FundsServiceStub):
     OpenFund: _aio.UnaryUnaryMultiCallable[_funds_pb2.OpenFundRequest, _funds_pb2.OpenFundResponse]  # type: ignore[assignment]
     """Open a fund of the programme for a county. ALREADY_EXISTS FUND_EXISTS for a second of its kind."""
     RecordContribution: _aio.UnaryUnaryMultiCallable[_funds_pb2.RecordContributionRequest, _funds_pb2.RecordContributionResponse]  # type: ignore[assignment]
-    """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED."""
+    """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED, PERIOD_CLOSED; INVALID_ARGUMENT
+    SOURCE_UNKNOWN, CUSTODIAN_UNKNOWN, VALUE_DATE_AHEAD.
+    """
     GetFund: _aio.UnaryUnaryMultiCallable[_funds_pb2.GetFundRequest, _funds_pb2.GetFundResponse]  # type: ignore[assignment]
     """One fund: balance, cover, capacity."""
     ListFunds: _aio.UnaryUnaryMultiCallable[_funds_pb2.ListFundsRequest, _funds_pb2.ListFundsResponse]  # type: ignore[assignment]
     """Funds of a county."""
     FileCompensationCase: _aio.UnaryUnaryMultiCallable[_funds_pb2.FileCompensationCaseRequest, _funds_pb2.FileCompensationCaseResponse]  # type: ignore[assignment]
     """File a compensation case for a loan. FAILED_PRECONDITION: TRIGGER_NOT_PASSED with days and limit
-    (LS18.fun.1), CASE_EXISTS, LOAN_NOT_COVERED, CAUSE_NOT_COVERED; PERMISSION_DENIED NOT_THE_LENDER.
+    (LS18.fun.1), CASE_EXISTS, LOAN_NOT_COVERED, CAUSE_NOT_COVERED with who bears the loss,
+    CLAIM_ABOVE_OWED, NOT_SHOWN, FILING_TOO_LATE, NOTHING_OWED; PERMISSION_DENIED NOT_THE_LENDER.
     """
     BatchFileCompensationCases: _aio.UnaryUnaryMultiCallable[_funds_pb2.BatchFileCompensationCasesRequest, _funds_pb2.BatchFileCompensationCasesResponse]  # type: ignore[assignment]
     """File many cases."""
     DecideCompensationCase: _aio.UnaryUnaryMultiCallable[_funds_pb2.DecideCompensationCaseRequest, _funds_pb2.DecideCompensationCaseResponse]  # type: ignore[assignment]
     """Approve a case, which runs the programme's waterfall and pays what pools hold, or deny it.
-    FAILED_PRECONDITION: CASE_NOT_OPEN, SAME_PERSON.
+    Only where the programme asks for neither audit nor public notice nor a second organ: STEPS_MISSING
+    names what lacks, and CasesService has it step by step. FAILED_PRECONDITION: CASE_NOT_OPEN,
+    SAME_PERSON.
     """
     BatchDecideCompensationCases: _aio.UnaryUnaryMultiCallable[_funds_pb2.BatchDecideCompensationCasesRequest, _funds_pb2.BatchDecideCompensationCasesResponse]  # type: ignore[assignment]
     """Decide many cases."""
@@ -123,7 +133,9 @@ class FundsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _funds_pb2.RecordContributionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_funds_pb2.RecordContributionResponse, _abc.Awaitable[_funds_pb2.RecordContributionResponse]]:
-        """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED."""
+        """Post a contribution to a fund. FAILED_PRECONDITION FUND_CLOSED, PERIOD_CLOSED; INVALID_ARGUMENT
+        SOURCE_UNKNOWN, CUSTODIAN_UNKNOWN, VALUE_DATE_AHEAD.
+        """
 
     @_abc_1.abstractmethod
     def GetFund(
@@ -148,7 +160,8 @@ class FundsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_funds_pb2.FileCompensationCaseResponse, _abc.Awaitable[_funds_pb2.FileCompensationCaseResponse]]:
         """File a compensation case for a loan. FAILED_PRECONDITION: TRIGGER_NOT_PASSED with days and limit
-        (LS18.fun.1), CASE_EXISTS, LOAN_NOT_COVERED, CAUSE_NOT_COVERED; PERMISSION_DENIED NOT_THE_LENDER.
+        (LS18.fun.1), CASE_EXISTS, LOAN_NOT_COVERED, CAUSE_NOT_COVERED with who bears the loss,
+        CLAIM_ABOVE_OWED, NOT_SHOWN, FILING_TOO_LATE, NOTHING_OWED; PERMISSION_DENIED NOT_THE_LENDER.
         """
 
     @_abc_1.abstractmethod
@@ -166,7 +179,9 @@ class FundsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_funds_pb2.DecideCompensationCaseResponse, _abc.Awaitable[_funds_pb2.DecideCompensationCaseResponse]]:
         """Approve a case, which runs the programme's waterfall and pays what pools hold, or deny it.
-        FAILED_PRECONDITION: CASE_NOT_OPEN, SAME_PERSON.
+        Only where the programme asks for neither audit nor public notice nor a second organ: STEPS_MISSING
+        names what lacks, and CasesService has it step by step. FAILED_PRECONDITION: CASE_NOT_OPEN,
+        SAME_PERSON.
         """
 
     @_abc_1.abstractmethod

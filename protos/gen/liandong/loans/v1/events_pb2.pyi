@@ -73,6 +73,7 @@ class CoverRequested(_message.Message):
     PRINCIPAL_FEN_FIELD_NUMBER: _builtins.int
     BORROWER_CLASS_FIELD_NUMBER: _builtins.int
     AREA_CODE_FIELD_NUMBER: _builtins.int
+    PRODUCT_ID_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     household_id: _builtins.str
@@ -85,6 +86,8 @@ class CoverRequested(_message.Message):
     """Borrower class, decides the sharing (LS18.fun.2, LS18.fun.3)."""
     area_code: _builtins.str
     """Village of the household."""
+    product_id: _builtins.str
+    """Product of the programme; it names the ways in which a loss may be shared."""
     def __init__(
         self,
         *,
@@ -94,10 +97,11 @@ class CoverRequested(_message.Message):
         principal_fen: _builtins.int = ...,
         borrower_class: _builtins.str = ...,
         area_code: _builtins.str = ...,
+        product_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "household_id", b"household_id", "lender_id", b"lender_id", "loan_id", b"loan_id", "principal_fen", b"principal_fen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "household_id", b"household_id", "lender_id", b"lender_id", "loan_id", b"loan_id", "principal_fen", b"principal_fen", "product_id", b"product_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -252,6 +256,8 @@ class LoanRepaid(_message.Message):
     SUBROGATED_FEN_FIELD_NUMBER: _builtins.int
     SUSPENSE_FEN_FIELD_NUMBER: _builtins.int
     RECOVERED_FEN_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    RECOVERY_ID_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     amount_fen: _builtins.int
@@ -268,6 +274,10 @@ class LoanRepaid(_message.Message):
     """Of the amount, what was paid too much; it is the payer's and can be given back."""
     recovered_fen: _builtins.int
     """Of the amount, what was recovered of a loan that had been written off."""
+    number: _builtins.int
+    """Number of the posting, as a reversal names it."""
+    recovery_id: _builtins.str
+    """The recovery at the funds that it comes from, which shared it already (UUIDv7); empty for none."""
     @_builtins.property
     def value_date(self) -> _date_pb2.Date:
         """Value date."""
@@ -284,10 +294,12 @@ class LoanRepaid(_message.Message):
         subrogated_fen: _builtins.int = ...,
         suspense_fen: _builtins.int = ...,
         recovered_fen: _builtins.int = ...,
+        number: _builtins.int = ...,
+        recovery_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "interest_fen", b"interest_fen", "loan_id", b"loan_id", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "recovered_fen", b"recovered_fen", "subrogated_fen", b"subrogated_fen", "suspense_fen", b"suspense_fen", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "interest_fen", b"interest_fen", "loan_id", b"loan_id", "number", b"number", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "recovered_fen", b"recovered_fen", "recovery_id", b"recovery_id", "subrogated_fen", b"subrogated_fen", "suspense_fen", b"suspense_fen", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -304,6 +316,9 @@ class RepaymentReversed(_message.Message):
     AMOUNT_FEN_FIELD_NUMBER: _builtins.int
     OUTSTANDING_FEN_FIELD_NUMBER: _builtins.int
     INTEREST_FEN_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_BACK_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_BACK_FEN_FIELD_NUMBER: _builtins.int
+    SUBROGATED_FEN_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     reversed_number: _builtins.int
@@ -314,6 +329,12 @@ class RepaymentReversed(_message.Message):
     """Principal owed now."""
     interest_fen: _builtins.int
     """Interest that the household owes now."""
+    principal_back_fen: _builtins.int
+    """Principal that is owed again because of it."""
+    interest_back_fen: _builtins.int
+    """Interest that is owed again because of it."""
+    subrogated_fen: _builtins.int
+    """Of the amount, what had gone to those who compensated the lender."""
     def __init__(
         self,
         *,
@@ -322,10 +343,13 @@ class RepaymentReversed(_message.Message):
         amount_fen: _builtins.int = ...,
         outstanding_fen: _builtins.int = ...,
         interest_fen: _builtins.int = ...,
+        principal_back_fen: _builtins.int = ...,
+        interest_back_fen: _builtins.int = ...,
+        subrogated_fen: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "interest_fen", b"interest_fen", "loan_id", b"loan_id", "outstanding_fen", b"outstanding_fen", "reversed_number", b"reversed_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "interest_back_fen", b"interest_back_fen", "interest_fen", b"interest_fen", "loan_id", b"loan_id", "outstanding_fen", b"outstanding_fen", "principal_back_fen", b"principal_back_fen", "reversed_number", b"reversed_number", "subrogated_fen", b"subrogated_fen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -385,6 +409,8 @@ class LoanOpened(_message.Message):
     AREA_CODE_FIELD_NUMBER: _builtins.int
     OPENING_ON_FIELD_NUMBER: _builtins.int
     MATURES_ON_FIELD_NUMBER: _builtins.int
+    DISBURSED_ON_FIELD_NUMBER: _builtins.int
+    BORROWER_CLASS_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     household_id: _builtins.str
@@ -401,6 +427,8 @@ class LoanOpened(_message.Message):
     """Interest owed on that day, in fen."""
     area_code: _builtins.str
     """Where the household lives."""
+    borrower_class: _builtins.str
+    """Borrower class, decides the sharing of a loss."""
     @_builtins.property
     def opening_on(self) -> _date_pb2.Date:
         """The day of cut-over."""
@@ -408,6 +436,10 @@ class LoanOpened(_message.Message):
     @_builtins.property
     def matures_on(self) -> _date_pb2.Date:
         """The last agreed day."""
+
+    @_builtins.property
+    def disbursed_on(self) -> _date_pb2.Date:
+        """The day on which it was paid out."""
 
     def __init__(
         self,
@@ -422,10 +454,12 @@ class LoanOpened(_message.Message):
         area_code: _builtins.str = ...,
         opening_on: _date_pb2.Date | None = ...,
         matures_on: _date_pb2.Date | None = ...,
+        disbursed_on: _date_pb2.Date | None = ...,
+        borrower_class: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["matures_on", b"matures_on", "opening_on", b"opening_on"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "matures_on", b"matures_on", "opening_on", b"opening_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "matures_on", b"matures_on", "opening_on", b"opening_on", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "product_id", b"product_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "disbursed_on", b"disbursed_on", "household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "matures_on", b"matures_on", "opening_on", b"opening_on", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "product_id", b"product_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -635,12 +669,17 @@ class PayoutAllocated(_message.Message):
     PARTS_FIELD_NUMBER: _builtins.int
     HOUSEHOLD_FEN_FIELD_NUMBER: _builtins.int
     AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    CORRECTIONS_FIELD_NUMBER: _builtins.int
     payout_id: _builtins.str
     """The payout (UUIDv7)."""
     household_fen: _builtins.int
     """What is left for the household."""
     amount_fen: _builtins.int
     """The whole payout; parts and household sum to it."""
+    corrections: _builtins.int
+    """How many corrections it takes in: 0 the first time; after a lender kept less than it was sent the
+    whole payout is said again, divided anew, after its PayoutAllocationReversed.
+    """
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___LenderPart]:
         """What each lender takes, in the order of the payees."""
@@ -652,10 +691,11 @@ class PayoutAllocated(_message.Message):
         parts: _abc.Iterable[Global___LenderPart] | None = ...,
         household_fen: _builtins.int = ...,
         amount_fen: _builtins.int = ...,
+        corrections: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "household_fen", b"household_fen", "parts", b"parts", "payout_id", b"payout_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "corrections", b"corrections", "household_fen", b"household_fen", "parts", b"parts", "payout_id", b"payout_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -714,16 +754,30 @@ class PayoutAllocationReversed(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PAYOUT_ID_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_FEN_FIELD_NUMBER: _builtins.int
+    CORRECTED_FIELD_NUMBER: _builtins.int
     payout_id: _builtins.str
     """The payout (UUIDv7)."""
+    household_fen: _builtins.int
+    """What the household had got; it becomes a claim of the insurer, unless divided anew."""
+    corrected: _builtins.bool
+    """True when a corrected allocation of the same payout follows at once."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___LenderPart]:
+        """What each loan is owed again: the mirror of the parts as they were said last (S41)."""
+
     def __init__(
         self,
         *,
         payout_id: _builtins.str = ...,
+        parts: _abc.Iterable[Global___LenderPart] | None = ...,
+        household_fen: _builtins.int = ...,
+        corrected: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["payout_id", b"payout_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corrected", b"corrected", "household_fen", b"household_fen", "parts", b"parts", "payout_id", b"payout_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
