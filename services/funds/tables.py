@@ -64,6 +64,15 @@ class CoverRow(SQLModel, table=True):
     state: str
     disbursed: bool
     version: int = Field(sa_type=BigInteger)
+    borrower_id: UUID | None
+    product_id: str
+    renews_loan_id: UUID | None
+    until_on: date | None
+    reserved_on: date | None
+    opening: bool
+    non_performing: bool
+    five_tier_class: str
+    written_off_on: date | None
 
 
 class LoanStatementRow(SQLModel, table=True):
@@ -124,6 +133,24 @@ class CompensationCaseRow(SQLModel, table=True):
     reason: str
     working: str
     version: int = Field(sa_type=BigInteger)
+    collection_steps: str
+    """A JSON list."""
+    shows: str
+    """A JSON list."""
+    code: str
+    due_on: date | None
+    notice_until: date | None
+    notice_levels: str
+    """A JSON list."""
+    reviewed_by: str
+    approvals: str
+    """A JSON list of organ and person."""
+    paid_by: str
+    denied_by_role: str
+    appeal: str
+    appealed_by: str
+    written_off_fen: int = Field(sa_type=BigInteger)
+    otherwise_borne_by: str
 
 
 class CasePartRow(SQLModel, table=True):
@@ -143,6 +170,7 @@ class CasePartRow(SQLModel, table=True):
     amount_fen: int = Field(sa_type=BigInteger)
     paid_fen: int = Field(sa_type=BigInteger)
     recovered_fen: int = Field(sa_type=BigInteger)
+    version: int = Field(sa_type=BigInteger)
 
 
 class RecoveryRow(SQLModel, table=True):
@@ -154,10 +182,16 @@ class RecoveryRow(SQLModel, table=True):
     county_code: str = Field(primary_key=True, max_length=6)
     recovery_id: UUID = Field(primary_key=True)
     case_id: UUID
-    payout_id: str
+    reference: str
     amount_fen: int = Field(sa_type=BigInteger)
     household_fen: int = Field(sa_type=BigInteger)
     business_date: date
+    source: str
+    costs_fen: int = Field(sa_type=BigInteger)
+    collected_by: str
+    evidence: str
+    """A JSON list of hashes."""
+    value_date: date
 
 
 class RecoveryShareRow(SQLModel, table=True):
@@ -340,3 +374,102 @@ class LentAmountRow(SQLModel, table=True):
     lender_id: str
     amount_fen: int = Field(sa_type=BigInteger)
     lent_on: date
+
+
+class LoanInsuranceRow(SQLModel, table=True):
+    """What an insurer of a loan itself bears."""
+
+    __tablename__ = "loan_insurance"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    cover_id: str = Field(primary_key=True)
+    insurer_id: str
+    sum_insured_fen: int = Field(sa_type=BigInteger)
+    from_on: date | None
+    until_on: date | None
+
+
+class SharingChoiceRow(SQLModel, table=True):
+    """Which sharing model a county chose for a product."""
+
+    __tablename__ = "sharing_choice"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    choice_id: UUID = Field(primary_key=True)
+    programme_id: str
+    product_id: str
+    model_id: str
+    reason: str
+    chosen_by: str
+    business_date: date
+
+
+class CaseStepRow(SQLModel, table=True):
+    """What was done on a case."""
+
+    __tablename__ = "case_step"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    case_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    step: str
+    institution_id: str
+    person_id: str
+    code: str
+    reason: str
+    evidence: str
+    late: bool
+    business_date: date
+
+
+class ShareMovementRow(SQLModel, table=True):
+    """A change of a share."""
+
+    __tablename__ = "share_movement"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    movement_id: UUID = Field(primary_key=True)
+    case_id: UUID
+    position: int
+    kind: str
+    amount_fen: int = Field(sa_type=BigInteger)
+    reference: str
+    person_id: str
+    value_date: date
+    business_date: date
+
+
+class RecoveryReversalRow(SQLModel, table=True):
+    """A recovery that was undone."""
+
+    __tablename__ = "recovery_reversal"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    recovery_id: UUID = Field(primary_key=True)
+    reason: str
+    business_date: date
+
+
+class CaseWriteOffRow(SQLModel, table=True):
+    """What one person proposed to give up and another decides."""
+
+    __tablename__ = "case_write_off"
+    __table_args__ = {"schema": "funds"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    write_off_id: UUID = Field(primary_key=True)
+    case_id: UUID
+    amount_fen: int = Field(sa_type=BigInteger)
+    reason: str
+    evidence: str
+    proposed_by: str
+    proposed_on: date
+    decided_by: str
+    decided_on: date | None
+    approved: bool | None

@@ -21,8 +21,8 @@ from services.funds.model import (
     FundState,
     Part,
 )
-from services.funds.rules import cases, cover, money
-from services.kernel.errors import Invalid, Refused
+from services.funds.rules import accounts, cases, cover, money
+from services.kernel.errors import Invalid, LiandongError, Refused
 from services.kernel.ids import new_id
 from services.kernel.money import Fen
 from services.programmes.schema.fund import SharingModel
@@ -382,11 +382,15 @@ def test_a_contribution_needs_a_fund_that_takes_it_and_a_day_that_has_come(
 ) -> None:
     fund = a_fund(state=state)
 
+    def check() -> None:
+        accounts.check_open(fund)
+        accounts.check_dates(value_date, today=OPENED, closed_through=None)
+
     if not error:
-        money.check_contribution(fund, value_date, OPENED)
-    else:
-        with pytest.raises((Refused, Invalid), match=error):
-            money.check_contribution(fund, value_date, OPENED)
+        check()
+        return
+    with pytest.raises(LiandongError, match=error):
+        check()
 
 
 @pytest.mark.parametrize(

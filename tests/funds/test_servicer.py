@@ -144,6 +144,12 @@ async def test_a_loss_is_shared_to_the_fen_and_the_cover_used_up(
         "funds.paid_fen": 1_000_007,
         "funds.recovered_fen": 0,
         "funds.recovered_to_funds_fen": 0,
+        "funds.accounts_difference_fen": 0,
+        "funds.withdrawn_fen": 0,
+        "funds.stabilised_fen": 0,
+        "funds.fees_paid_fen": 0,
+        "funds.fees_owed_fen": 0,
+        "funds.known_outstanding_fen": 5_000_000,
     }
 
 

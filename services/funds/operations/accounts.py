@@ -300,7 +300,11 @@ async def size_insurer_pool(
     working = f"{expected_fen} × {rate} ppm × {share} % = {size} fen"
     if not missing:
         return Size(size, Fen(0), None, working)
-    demand = Demand(county_code, fund_id, "county_budget", missing, due_on)
+    # What the source paid before anything was due meets the demand first: it is asked for as well.
+    payer = rules.POOL_PAYER
+    paid = sum(each.paid_in_fen for each in view.sources if each.source == payer)
+    ahead = paid - sum(due.arrived_fen for due in view.dues if due.source == payer)
+    demand = Demand(county_code, fund_id, payer, Fen(missing + ahead), due_on)
     due = _due(demand, today, said_by=person_id, working=working)
     await store.add_dues(session, [due])
     return Size(size, missing, due, working)

@@ -23,6 +23,8 @@ STABILISATION = "insurer_stabilisation"
 VILLAGE_DIGITS = 12
 
 TOP_UP_SOURCE = "yearly_top_up"
+POOL_PAYER = "county_budget"
+"""Who has to fill a pool of the insurers."""
 GOVERNMENT_SOURCES = frozenset(
     {
         "central_budget",
