@@ -5,8 +5,9 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.claims.model import ClosedLoan, Household
+from services.claims.model import ClosedLoan, Debt, Household
 from services.claims.store import others as store
+from services.claims.store import payments
 
 
 async def keep_households(session: AsyncSession, households: Sequence[Household]) -> None:
@@ -17,6 +18,16 @@ async def keep_households(session: AsyncSession, households: Sequence[Household]
 async def delist_households(session: AsyncSession, households: Sequence[tuple[str, UUID]]) -> None:
     """Note which households are off the file."""
     await store.save_status(session, households, "delisted")
+
+
+async def keep_debts(session: AsyncSession, debts: Sequence[Debt]) -> None:
+    """Keep what loans says that households owe: quotes are made of it."""
+    await payments.put_debts(session, debts)
+
+
+async def reopen_loans(session: AsyncSession, loans: Sequence[tuple[str, UUID]]) -> None:
+    """Something is owed again: later payouts settle it first."""
+    await payments.reopen_loans(session, loans)
 
 
 async def close_loans(session: AsyncSession, closed: Sequence[ClosedLoan]) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from liandong.claims.v1 import claims_pb2_grpc
+from liandong.claims.v1 import claims_pb2_grpc, payouts_pb2_grpc
 
 from services.claims.servicer import ClaimsServicer
+from services.claims.servicer.saga import PayoutsServicer
 from services.kernel.database import Database
 from services.programmes.loader import Catalogue
 
@@ -15,6 +16,7 @@ Add = Callable[[Any, Any], None]
 
 _DOORS: Final[tuple[tuple[str, Add, Callable[[Database, Catalogue], Any]], ...]] = (
     ("ClaimsService", claims_pb2_grpc.add_ClaimsServiceServicer_to_server, ClaimsServicer),
+    ("PayoutsService", payouts_pb2_grpc.add_PayoutsServiceServicer_to_server, PayoutsServicer),
 )
 """Every gRPC service of claims, a line each."""
 
