@@ -7,7 +7,7 @@ of text; none is an exception, so that a mutant shows all that it breaks.
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,12 @@ TABLES: Mapping[str, tuple[str, ...]] = {
         *("journal", "parked_event"),
     ),
     "claims": (
-        *("claim", "insured", "payout", "payout_part", "instruction"),
-        *("journal", "parked_event"),
+        *("claim", "insured", "payout", "payout_part", "instruction", "payout_reversal"),
+        *("receivable", "journal", "parked_event"),
     ),
     "funds": (
         *("fund", "contribution", "cover", "compensation_case", "case_part", "recovery"),
-        *("recovery_share", "loan_statement", "loan_payment", "journal", "parked_event"),
+        *("recovery_share", "recovery_reversal", "loan_statement", "loan_payment", "journal", "parked_event"),
     ),
 }
 
@@ -97,7 +97,7 @@ def broken(before: Books, now: Books, groups: Groups) -> list[str]:
     found: list[str] = []
     for rule in (
         *(_journals, _loans, _conserved, _taken, _divided),
-        *(_payouts, _instructions, _claims, _funds, _cases),
+        *(_payouts, _instructions, _reversals, _claims, _funds, _cases),
     ):
         found += [f"{rule.__name__[1:]}: {line}" for line in rule(before, now)]
     found += [f"ranked: {line}" for line in _ranked(before, now, groups)]
@@ -189,7 +189,11 @@ def _owed(books: Books) -> dict[str, tuple[int, int]]:
 def _taken(before: Books, now: Books) -> Iterator[str]:
     """What new payouts took is what less is owed; who has a rest left owes nothing (G3)."""
     old = before.by("loans", "allocation", "payout_id")
-    fresh = [row for row in now.of("loans", "allocation") if row["payout_id"] not in old]
+    fresh = [
+        row
+        for row in now.of("loans", "allocation")
+        if row["payout_id"] not in old and not row["corrections"] and not row["reversed_on"]
+    ]
     parts = now.many("loans", "allocation_part", "payout_id")
     was, is_now = _owed(before), _owed(now)
     others = before.by("loans", "loan", "loan_id")
@@ -218,17 +222,36 @@ def _divided(before: Books, now: Books) -> Iterator[str]:
         lenders = sum(p["interest_fen"] + p["principal_fen"] for p in parts[payout_id])
         if lenders != row["lenders_fen"] or lenders + row["household_fen"] != row["amount_fen"]:
             yield f"payout {payout_id}: {lenders} + {row['household_fen']} of {row['amount_fen']}"
-    posted = {
-        (row["reference"], row["loan_id"]): row["amount_fen"]
+    posted: Counter[tuple[str, str]] = Counter()
+    for row in now.of("loans", "posting"):
+        if row["kind"] == "payout" and row["reverses"] is None:
+            posted[row["reference"], row["loan_id"]] += row["amount_fen"]
+    undone = {
+        (row["loan_id"], row["reverses"])
         for row in now.of("loans", "posting")
-        if row["kind"] == "payout"
+        if row["reverses"] is not None
     }
+    for row in now.of("loans", "posting"):
+        if row["kind"] == "payout" and (row["loan_id"], row["number"]) in undone:
+            posted[row["reference"], row["loan_id"]] -= row["amount_fen"]
     allotted = {
         (part["payout_id"], part["loan_id"]): part["interest_fen"] + part["principal_fen"]
         for part in now.of("loans", "allocation_part")
     }
-    if posted != allotted:
+    if {key: fen for key, fen in posted.items() if fen} != allotted:
         yield f"postings of payouts {posted} are not their parts {allotted}"
+    mirrored = {
+        (row["reference"], row["loan_id"]): row["amount_fen"]
+        for row in now.of("loans", "posting")
+        if row["kind"] == "payout_undone"
+    }
+    back = {
+        key: fen
+        for key, fen in allotted.items()
+        if now.by("loans", "allocation", "payout_id")[key[0]]["reversed_on"]
+    }
+    if mirrored != back:
+        yield f"payouts taken back are posted {mirrored}, their parts were {back}"
 
 
 def _ranked(before: Books, now: Books, groups: Groups) -> Iterator[str]:
@@ -238,7 +261,7 @@ def _ranked(before: Books, now: Books, groups: Groups) -> Iterator[str]:
     owed = _owed(now)
     states = {row["loan_id"]: row["state"] for row in now.of("loans", "loan")}
     for payout_id, row in now.by("loans", "allocation", "payout_id").items():
-        if payout_id in old:
+        if payout_id in old or row["corrections"] or row["reversed_on"]:
             continue
         took = {part["loan_id"] for part in parts[payout_id]}
         waiting: list[str] = []
@@ -271,12 +294,18 @@ def _payouts(before: Books, now: Books) -> Iterator[str]:
             p["loan_id"]: (p["interest_fen"] + p["principal_fen"], p["subrogated_fen"])
             for p in there[payout_id]
         }
-        if payout_id not in allocations or divided != allotted:
+        allocation = allocations.get(payout_id)
+        if allocation is None:
+            yield f"payout {payout_id} was never allocated"
+        elif (
+            allocation["corrections"] == payout["corrections_answered"] and divided != allotted
+        ):
             yield f"payout {payout_id} is divided {divided}, loans divided it {allotted}"
         was = old.get(payout_id)
-        if was and was["state"] != "authorised":
+        if was and was["state"] != "authorised" and was["corrections"] == payout["corrections"]:
+            answered = was["corrections_answered"] == payout["corrections_answered"]
             for name in ("amount_fen", "lenders_fen", "household_fen"):
-                if was[name] != payout[name]:
+                if was[name] != payout[name] and answered:
                     yield f"payout {payout_id} changed {name} after it was divided"
 
 
@@ -290,24 +319,26 @@ def _instructions(before: Books, now: Books) -> Iterator[str]:
         own = of_payout[payout_id]
         lenders = [each for each in own if each["payee_kind"] == "lender"]
         household = [each for each in own if each["payee_kind"] == "household"]
-        instructed = Counter({each["loan_id"]: 0 for each in lenders})
+        instructed: Counter[str] = Counter()
         for each in lenders:
-            instructed[each["loan_id"]] += each["amount_fen"]
+            instructed[each["loan_id"]] += _given(each)
         due = {p["loan_id"]: p["amount_fen"] for p in parts[payout_id] if p["amount_fen"]}
-        if dict(instructed) != due:
+        answered = payout["corrections"] == payout["corrections_answered"]
+        if answered and {loan: fen for loan, fen in instructed.items() if fen} != due:
             yield f"payout {payout_id} instructs {dict(instructed)}, its lenders' parts are {due}"
-        to_household = sum(each["amount_fen"] for each in household)
-        if to_household not in (0, payout["household_fen"]):
+        to_household = sum(map(_given, household))
+        if to_household > payout["household_fen"]:
             yield f"payout {payout_id} gives the household {to_household}"
-        confirmed = all(each["state"] == "confirmed" for each in lenders)
-        if household and not confirmed and not payout["household_at_once"]:
+        confirmed = answered and all(each["state"] == "confirmed" for each in lenders)
+        old_ones = all(each["instruction_id"] in old for each in household)
+        if not (old_ones or confirmed or payout["household_at_once"]):
             yield f"payout {payout_id} pays the household before its lenders have confirmed"
-        if payout["state"] == "settled":
-            paid = sum(each["amount_fen"] for each in own if each["state"] == "confirmed")
+        if payout["state"] in ("settled", "reversed"):
+            paid = sum(each["confirmed_fen"] for each in own)
             if paid != payout["amount_fen"]:
                 yield f"payout {payout_id} is settled, {paid} of {payout['amount_fen']} was paid"
         payable = -held["payout_payable", payout_id]
-        if payable != payout["amount_fen"] - sum(each["amount_fen"] for each in own):
+        if payable != payout["amount_fen"] - sum(map(_given, own)):
             yield f"payout {payout_id}: {payable} is payable by the journal"
     for instruction_id, row in now.by("claims", "instruction", "instruction_id").items():
         was = old.get(instruction_id)
@@ -315,11 +346,43 @@ def _instructions(before: Books, now: Books) -> Iterator[str]:
             yield f"instruction {instruction_id} was changed"
         if was and was["state"] == "confirmed" and was != row:
             yield f"instruction {instruction_id} was changed after it was confirmed"
-        open_fen = row["amount_fen"] if row["state"] == "open" else 0
-        if -held["instruction_payable", instruction_id] != open_fen:
+        open_fen = 0 if row["state"] == "confirmed" else row["amount_fen"]
+        silent = row["state"] == "unknown"
+        booked = (
+            -held["instruction_payable", instruction_id],
+            -held["payment_suspense", instruction_id],
+        )
+        if booked != ((0, open_fen) if silent else (open_fen, 0)):
             yield f"instruction {instruction_id} is {row['state']}, its account disagrees"
         if row["confirmed_by"] not in ("", row["payee_id"], row["insurer_id"]):
             yield f"instruction {instruction_id} was confirmed by {row['confirmed_by']}"
+
+
+def _given(instruction: Row) -> int:
+    """What an instruction gives its payee, as far as is known."""
+    confirmed = instruction["state"] == "confirmed"
+    given: int = instruction["confirmed_fen"] if confirmed else instruction["amount_fen"]
+    return given
+
+
+def _reversals(before: Books, now: Books) -> Iterator[str]:
+    """What was taken back is owed by exactly those who had it, once, and nobody is debited (F11)."""
+    owed = now.many("claims", "receivable", "payout_id")
+    own = now.many("claims", "instruction", "payout_id")
+    held = now.balances("claims")
+    for payout_id, payout in now.by("claims", "payout", "payout_id").items():
+        back: Counter[tuple[str, str]] = Counter()
+        had: Counter[tuple[str, str]] = Counter()
+        for row in owed[payout_id]:
+            back[row["debtor_kind"], row["debtor_id"]] += row["amount_fen"]
+            left = row["amount_fen"] - row["paid_fen"]
+            if not 0 <= left or held["payout_receivable", row["receivable_id"]] != left:
+                yield f"receivable {row['receivable_id']} is {left}, its account disagrees"
+        if payout["state"] == "reversed":
+            for row in own[payout_id]:
+                had[row["payee_kind"], row["payee_id"]] += row["confirmed_fen"]
+        if {key: fen for key, fen in had.items() if fen} != dict(back):
+            yield f"payout {payout_id} gave {dict(had)} and {dict(back)} is owed back"
 
 
 def _claims(before: Books, now: Books) -> Iterator[str]:
@@ -369,6 +432,7 @@ def _cases(before: Books, now: Books) -> Iterator[str]:
     recoveries = now.many("funds", "recovery", "case_id")
     shares = now.many("funds", "recovery_share", "recovery_id")
     covers = now.by("funds", "cover", "loan_id")
+    undone = {row["recovery_id"] for row in now.of("funds", "recovery_reversal")}
     old = before.by("funds", "compensation_case", "case_id")
     stated = now.by("funds", "loan_statement", "loan_id")
     alive = Counter(
@@ -386,7 +450,7 @@ def _cases(before: Books, now: Books) -> Iterator[str]:
         most = old[case_id]["loss_fen"] if case_id in old else most
         if case["loss_fen"] > most:
             yield f"case {case_id} claims {case['loss_fen']}, at most {most} is owed"
-        if case["state"] != "paid":
+        if case["state"] not in ("paid", "closed"):
             continue
         own = parts[case_id]
         if sum(part["amount_fen"] for part in own) != case["loss_fen"]:
@@ -398,7 +462,7 @@ def _cases(before: Books, now: Books) -> Iterator[str]:
                 yield f"case {case_id}: {part['party']} paid {part['paid_fen']}"
             if not 0 <= part["recovered_fen"] <= part["amount_fen"]:
                 yield f"case {case_id}: {part['party']} got {part['recovered_fen']} back"
-        yield from _recovered(case, own, recoveries[case_id], shares)
+        yield from _recovered(case, own, recoveries[case_id], shares, undone)
 
 
 def _recovered(
@@ -406,14 +470,17 @@ def _recovered(
     parts: Sequence[Row],
     recoveries: Sequence[Row],
     shares: Mapping[str, Sequence[Row]],
+    undone: Collection[str],
 ) -> Iterator[str]:
-    by_payout = Counter(row["payout_id"] for row in recoveries)
-    if max(by_payout.values(), default=0) > 1:
-        yield f"case {case['case_id']} shared a payout twice"
+    alive = [row for row in recoveries if row["recovery_id"] not in undone]
+    by_cause = Counter(row["reference"] for row in alive)
+    if max(by_cause.values(), default=0) > 1:
+        yield f"case {case['case_id']} shared the same money twice: {by_cause}"
     back: Counter[int] = Counter()
-    for row in recoveries:
+    for row in alive:
         own = shares.get(row["recovery_id"], ())
-        if sum(share["amount_fen"] for share in own) + row["household_fen"] != row["amount_fen"]:
+        given = sum(share["amount_fen"] for share in own) + row["household_fen"]
+        if given + row["costs_fen"] != row["amount_fen"]:
             yield f"recovery {row['recovery_id']}: shares do not sum to {row['amount_fen']}"
         for share in own:
             back[share["position"]] += share["amount_fen"]
@@ -448,28 +515,28 @@ def _allocated_once(now: Books) -> Iterator[str]:
 
 def _subrogated(now: Books) -> Iterator[str]:
     """What a compensated loan's payouts gave belongs to those who paid, each payout once (S21)."""
+    undone = {row["recovery_id"] for row in now.of("funds", "recovery_reversal")}
+    states = {row["payout_id"]: row["state"] for row in now.of("claims", "payout")}
+    cases = {row["case_id"]: row["loan_id"] for row in now.of("funds", "compensation_case")}
     due = {
         (part["payout_id"], part["loan_id"]): part["subrogated_fen"]
         for part in now.of("loans", "allocation_part")
-        if part["subrogated_fen"]
+        if part["subrogated_fen"] and states.get(part["payout_id"]) == "settled"
     }
-    states = {row["payout_id"]: row["state"] for row in now.of("claims", "payout")}
-    cases = {row["case_id"]: row["loan_id"] for row in now.of("funds", "compensation_case")}
     shared = {
-        (row["payout_id"], cases[row["case_id"]]): row["amount_fen"]
+        (row["reference"], cases[row["case_id"]]): row["amount_fen"]
         for row in now.of("funds", "recovery")
-        if row["payout_id"]
+        if row["source"] == "payout" and row["recovery_id"] not in undone
     }
-    settled = {key: fen for key, fen in due.items() if states.get(key[0]) == "settled"}
-    if shared != settled:
-        yield f"payouts gave others {settled}, the funds shared {shared}"
+    if shared != due:
+        yield f"payouts gave others {due}, the funds shared {shared}"
 
 
 def _compensated(now: Books) -> Iterator[str]:
     paid = {
         case["loan_id"]: case["loss_fen"]
         for case in now.of("funds", "compensation_case")
-        if case["state"] == "paid"
+        if case["state"] in ("paid", "closed")
     }
     posted = {row["loan_id"]: row["loss_fen"] for row in now.of("loans", "compensation")}
     if paid != posted:

@@ -6,12 +6,14 @@ from datetime import date
 from functools import cache
 from typing import Any
 
+from deploy.nats import topology
 from services.claims import events_in as claims_in
 from services.claims import reports as claims_reports
 from services.claims.servicer import ClaimsServicer
+from services.claims.servicer.saga import PayoutsServicer
 from services.funds import events_in as funds_in
+from services.funds import jobs as funds_jobs
 from services.funds import reports as funds_reports
-from services.funds.__main__ import close_day as funds_close_day
 from services.funds.servicer import FundsServicer
 from services.kernel.caller import Caller
 from services.kernel.inbox import Handlers
@@ -28,9 +30,8 @@ from tests.servers import Schema
 
 NOUNS = ("loans", "claims", "funds")
 HEARS: Mapping[str, tuple[str, ...]] = {
-    "loans": ("claims", "funds"),
-    "claims": ("loans",),
-    "funds": ("loans", "claims"),
+    noun: tuple(source for source in topology.load().hears[noun] if source in NOUNS)
+    for noun in NOUNS
 }
 OPENED = date(2021, 1, 4)
 BANK, OTHER_BANK, SOCIETY, INSURER = "rcb-1", "psb-1", "soc-1", "ins-1"
@@ -124,6 +125,16 @@ _ENTRY = """
         guarantee: agr-1
         reguarantee: grp-1
 """
+_INSTITUTION = """
+  - institution_id: {name}
+    name: {{zh: 机构, en: Institution}}
+    role: {role}
+    county_code: "{county}"
+    areas: ["990101"]
+    persons:
+      - {{person_id: {name}-p1, title: {{zh: 经办, en: Officer}}, duty: maker}}
+      - {{person_id: {name}-p2, title: {{zh: 复核, en: Reviewer}}, duty: checker}}
+"""
 _WAYS = {
     "careful": {"order": "interest_first", "paid": "after_lenders_confirm"},
     "swift": {"order": "principal_first", "paid": "at_once"},
@@ -137,6 +148,8 @@ ROLES = {
     "cfc-1": "county_centre",
     "fin-1": "finance_bureau",
     "ops-1": "operator",
+    "agr-1": "guarantor",
+    "grp-1": "guarantor",
 }
 
 
@@ -162,6 +175,13 @@ def a_catalogue() -> Catalogue:
     entries = "".join(_ENTRY.format(name=name) for name in PROGRAMMES)
     texts = {f"{name}@1.yaml": _PACK.format(name=name, **_WAYS[name]) for name in PROGRAMMES}
     texts["adoption.yaml"] = _ADOPTION + entries
+    listed = "".join(
+        _INSTITUTION.format(
+            name=name, role=role, county="000000" if role == "operator" else "990101"
+        )
+        for name, role in ROLES.items()
+    )
+    texts["institutions.yaml"] = f"institutions:{listed}"
     texts["days.yaml"] = "calendar: [{year: 2021, holidays: [2021-01-01]}]"
     made = load_texts(texts)
     (adoption,) = made.adopted.values()
@@ -225,16 +245,12 @@ def _parts(
             services = {"LoansService": LoansServicer(db, catalogue)}
             return loans_in.handlers(catalogue), books, services
         case "claims":
-            own = claims_reports.books(catalogue)
-            return (
-                claims_in.handlers(catalogue),
-                own,
-                {"ClaimsService": ClaimsServicer(db, catalogue)},
-            )
+            services = {
+                "ClaimsService": ClaimsServicer(db, catalogue),
+                "PayoutsService": PayoutsServicer(db, catalogue),
+            }
+            return claims_in.handlers(catalogue), claims_reports.books(catalogue), services
         case _:
-            kept = Books(totals=funds_reports.totals, close_day=funds_close_day)
-            return (
-                funds_in.handlers(catalogue),
-                kept,
-                {"FundsService": FundsServicer(db, catalogue)},
-            )
+            books = Books(totals=funds_reports.totals, close_day=funds_jobs.close_day(catalogue))
+            services = {"FundsService": FundsServicer(db, catalogue)}
+            return funds_in.handlers(catalogue), books, services

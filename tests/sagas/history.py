@@ -317,7 +317,11 @@ class History:
             )
             letters["loans"] += [self._told("households.household", household, here)]
             letters["loans"] += [self._told("credit.credit_file", household, limit)]
+            account = households.PayeeAccountChanged(
+                household_id=household, account_id=str(ids.new_id()), bank_id=LENDERS[0]
+            )
             letters["claims"] += [self._told("households.household", household, here)]
+            letters["claims"] += [self._told("households.payee_account", household, account)]
         for noun, own in letters.items():
             await self._posts[noun].deliver(own)
 
@@ -682,7 +686,7 @@ class History:
         lines += [
             f"payout {row['payout_id']} is {row['state']} at rest"
             for row in self._now.of("claims", "payout")
-            if row["state"] != "settled"
+            if row["state"] not in ("settled", "reversed")
         ]
         if lines:
             self.fail(lines)
