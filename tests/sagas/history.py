@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from google.type.date_pb2 import Date
 from liandong.claims.v1 import claims_pb2
 from liandong.claims.v1 import events_pb2 as claims_events
+from liandong.claims.v1 import payouts_pb2
 from liandong.common.v1 import operator_pb2
 from liandong.credit.v1 import events_pb2 as credit
 from liandong.funds.v1 import funds_pb2
@@ -42,7 +43,7 @@ from tests.sagas.county import (
 )
 from tests.sagas.faults import AFTER_COMMIT, BEFORE_COMMIT, Died, Letter, Post, fresh, letter
 
-STEPS = 22
+STEPS = 18
 FIRST_COUNTY = 100_000
 ROUNDS_MAX = 40
 """After so many rounds of nothing but deliveries a history must be quiet (L1)."""
@@ -79,7 +80,7 @@ class Known:
     """By lenders' reports, less what they took back."""
     given: int = 0
     """To the fund."""
-    confirmed: set[str] = field(default_factory=set)
+    confirmed: dict[str, int] = field(default_factory=dict)
     approved: dict[str, int] = field(default_factory=dict)
     """By claim, what it pays."""
 
@@ -217,13 +218,21 @@ class History:
             case "RecordContribution":
                 self.known.given += request.amount_fen
             case "ConfirmPayment":
-                row = self._now.by("claims", "instruction", "instruction_id")
-                if request.confirmed_fen != row[request.instruction_id]["amount_fen"]:
-                    self.fail([f"{request.confirmed_fen} was taken for another sum"])
-                self.known.confirmed.add(request.instruction_id)
+                self._believe(request)
+            case "AnswerPayment" if request.answer == payouts_pb2.PAYMENT_ANSWER_DONE:
+                self._believe(request)
             case "AdjudicateClaim":
                 if request.approve:
                     self.known.approved[request.claim_id] = answer.claim.payable_fen
+
+    def _believe(self, request: Any) -> None:
+        """A payee was told that its word was taken: it had what it was sent, or less as OVERPAID."""
+        row = self._now.by("claims", "instruction", "instruction_id")[request.instruction_id]
+        short = request.confirmed_fen < row["amount_fen"]
+        overpaid = request.reason == "OVERPAID" and row["payee_kind"] == "lender"
+        if request.confirmed_fen > row["amount_fen"] or (short and not overpaid):
+            self.fail([f"{request.confirmed_fen} was taken for {row['amount_fen']}"])
+        self.known.confirmed[request.instruction_id] = request.confirmed_fen
 
     # --- the beginning ----------------------------------------------------------------------------
 
@@ -244,15 +253,31 @@ class History:
             await self.send(self.command("claims", "IssueMasterPolicy", policy, INSURER))
         await self._lend()
         await self.look()
+        await self._prelude()
+
+    async def _prelude(self) -> None:
+        """Some counties are overdue, compensated or paid already when the disorder begins."""
         shape = self.rng.random()
-        if shape < 0.7:
-            await self.settle("funds", "claims", "loans")
-            await self.look()
-        if shape < 0.4:
+        if shape < 0.8:
+            await self._all_heard()
+        if shape < 0.45:
             # Most of what can happen to a loan happens once it is overdue.
             await self.days_pass(31 + TRIGGER_DAYS + 3)
-            await self.settle("funds", "claims", "loans")
-            await self.look()
+            await self._all_heard()
+        if shape < 0.25:
+            await self.file()
+            await self.decide()
+            await self._all_heard()
+        if self.rng.random() < 0.5:
+            await self.claim()
+            await self._all_heard()
+            for row in self._now.of("claims", "instruction"):
+                await self._confirm(row)
+            await self._all_heard()
+
+    async def _all_heard(self) -> None:
+        await self.settle("funds", "claims", "loans")
+        await self.look()
 
     async def _lend(self) -> None:
         self._households = [str(ids.new_id()) for _ in range(self.rng.randint(1, 2))]
@@ -460,7 +485,7 @@ class History:
         if given != self.known.given:
             yield f"the treasury gave {self.known.given}, the fund got {given}"
         confirmed = {
-            row["instruction_id"]
+            row["instruction_id"]: row["confirmed_fen"]
             for row in self._now.of("claims", "instruction")
             if row["state"] == "confirmed"
         }
@@ -565,21 +590,95 @@ class History:
     async def confirm(self) -> None:
         """Whoever was paid says so: rightly, too much, too little, or again."""
         found = self._now.of("claims", "instruction")
-        waiting = [row for row in found if row["state"] == "open"]
+        waiting = [row for row in found if row["state"] != "confirmed"]
         if self.rng.random() < 0.1:
             waiting = list(found)
         if not waiting:
             return
-        await self._confirm(self.rng.choice(waiting), off_fen=self.rng.choice([0] * 5 + [1, -1]))
+        row = self.rng.choice(waiting)
+        off_fen = self.rng.choice([0, 0, 0, 0, 0, 1, -1, -row["amount_fen"] // 3])
+        reason = "OVERPAID" if off_fen < 0 and self.rng.random() < 0.7 else ""
+        await self._confirm(row, off_fen=off_fen, reason=reason)
 
-    async def _confirm(self, row: Mapping[str, Any], *, off_fen: int = 0) -> None:
-        who = row["payee_id"] if row["payee_kind"] == "lender" else row["insurer_id"]
+    def _payee(self, row: Mapping[str, Any]) -> str:
+        return str(row["payee_id"] if row["payee_kind"] == "lender" else row["insurer_id"])
+
+    async def _confirm(
+        self, row: Mapping[str, Any], *, off_fen: int = 0, reason: str = ""
+    ) -> None:
         asked = claims_pb2.ConfirmPaymentRequest(
             instruction_id=row["instruction_id"],
-            confirmed_fen=max(1, row["amount_fen"] + off_fen),
+            confirmed_fen=max(0, row["amount_fen"] + off_fen),
             value_date=day(self.today),
+            reason=reason,
         )
-        await self.try_(self.command("claims", "ConfirmPayment", asked, who))
+        await self.try_(self.command("claims", "ConfirmPayment", asked, self._payee(row)))
+
+    async def answer(self) -> None:
+        """The insurer asks after a silence, the payee answers, what did not come is sent again."""
+        found = self._now.of("claims", "instruction")
+        waiting = [row for row in found if row["state"] in ("unknown", "not_received", "held")]
+        waiting = waiting or [row for row in found if row["state"] == "open"]
+        if waiting:
+            await self._answer(self.rng.choice(waiting), self.rng.choice(["ask", "", "", ""]))
+
+    async def _answer(self, row: Mapping[str, Any], what: str = "") -> None:
+        instruction_id = row["instruction_id"]
+        if what == "ask":
+            asking = payouts_pb2.AskPaymentRequest(instruction_id=instruction_id)
+            await self.try_(self.command("claims", "AskPayment", asking, INSURER))
+        elif row["state"] in ("not_received", "held"):
+            again = payouts_pb2.ResendPaymentRequest(instruction_id=instruction_id)
+            await self.try_(self.command("claims", "ResendPayment", again, INSURER))
+        else:
+            answer = what or self.rng.choice(["DONE", "NOT_RECEIVED", "REFUSED"])
+            done = answer == "DONE"
+            word = payouts_pb2.AnswerPaymentRequest(
+                instruction_id=instruction_id,
+                answer=payouts_pb2.PaymentAnswer.Value(f"PAYMENT_ANSWER_{answer}"),
+                confirmed_fen=row["amount_fen"] if done else 0,
+                value_date=day(self.today) if done else None,
+                reason="" if done else "ACCOUNT_CLOSED",
+            )
+            await self.try_(self.command("claims", "AnswerPayment", word, self._payee(row)))
+
+    async def take_back(self) -> None:
+        """The insurer asks for a payout back, or another person of it decides."""
+        asked = [row for row in self._now.of("claims", "payout_reversal") if row["state"] == "asked"]
+        if asked and self.rng.random() < 0.7:
+            deciding = payouts_pb2.DecideReversalRequest(
+                reversal_id=self.rng.choice(asked)["reversal_id"],
+                approve=self.rng.random() < 0.9,
+            )
+            post = self.rng.choice([1, 2, 2, 2])
+            command = self.command("claims", "DecideReversal", deciding, INSURER, post=post)
+            await self.try_(command)
+            return
+        found = self._now.of("claims", "payout")
+        settled = [row for row in found if row["state"] == "settled"] or list(found)
+        if settled:
+            request = payouts_pb2.ReversePayoutRequest(
+                payout_id=self.rng.choice(settled)["payout_id"],
+                reason="FRAUD",
+                evidence="sha256:aa",
+            )
+            await self.try_(self.command("claims", "ReversePayout", request, INSURER))
+
+    async def pay_back(self) -> None:
+        """Somebody gives back of a payout that was taken back: some, all, or too much."""
+        owed = [
+            row
+            for row in self._now.of("claims", "receivable")
+            if row["paid_fen"] < row["amount_fen"]
+        ]
+        if owed:
+            row = self.rng.choice(owed)
+            request = payouts_pb2.RecordReceivablePaymentRequest(
+                receivable_id=row["receivable_id"],
+                amount_fen=self._amount(row["amount_fen"] - row["paid_fen"]),
+                value_date=day(self.today),
+            )
+            await self.try_(self.command("claims", "RecordReceivablePayment", request, INSURER))
 
     async def file(self) -> None:
         """A lender files a loss: of a loan that is overdue long enough, or that is not."""
@@ -654,6 +753,9 @@ class History:
             (9, self.claim),
             (3, self.adjudicate),
             (14, self.confirm),
+            (6, self.answer),
+            (8, self.take_back),
+            (3, self.pay_back),
             (9, self.file),
             (9, self.decide),
             (3, self.give),
@@ -673,11 +775,14 @@ class History:
         for _ in range(ROUNDS_MAX):
             await self.quiet()
             found = self._now.of("claims", "instruction")
-            waiting = [row for row in found if row["state"] == "open"]
+            waiting = [row for row in found if row["state"] != "confirmed"]
             if not waiting:
                 break
             for row in waiting:
-                await self._confirm(row)
+                if row["state"] == "open":
+                    await self._confirm(row)
+                else:
+                    await self._answer(row, "DONE" if row["state"] == "unknown" else "")
         while self._unanswered:
             await self.answer_late()
         await self.quiet()

@@ -111,6 +111,7 @@ def planted(name: str) -> Iterator[None]:
 MUST_HAPPEN = (
     *("RepayLoan", "ReverseRepayment", "RefundOverpayment", "ReportClaim", "AdjudicateClaim"),
     *("ConfirmPayment", "FileCompensationCase", "DecideCompensationCase", "RecordContribution"),
+    *("ReversePayout", "DecideReversal", "AnswerPayment", "ResendPayment"),
     *("asked again", "days passed", "delivered", "died before its commit", "died after its commit"),
     *("refused CLAIM_EXISTS", "refused CASE_EXISTS", "refused INSTRUCTION_NOT_OPEN"),
 )
