@@ -99,6 +99,7 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.households.v1.ConsentsService/WithdrawConsent": COUNTY,
     "liandong.households.v1.ConsentsService/ListConsents": REGISTRY_READERS,
     "liandong.households.v1.AccountsService/RegisterPayeeAccount": COUNTY,
+    "liandong.households.v1.AccountsService/BatchRegisterPayeeAccounts": COUNTY,
     "liandong.households.v1.AccountsService/DecidePayeeAccount": COUNTY,
     "liandong.households.v1.AccountsService/ListPayeeAccounts": LOAN_READERS,
     "liandong.households.v1.LinkageService/RegisterEnterprise": REGISTRARS,

@@ -122,13 +122,16 @@ async def audit(get_totals: GetTotals) -> Audit:
         Line(
             "loss = paid + owed + lenders' own",
             totals["funds.loss_fen"],
-            totals["funds.paid_fen"] + totals["funds.owed_fen"] + totals["funds.lender_own_fen"],
+            totals["funds.paid_fen"]
+            + totals["funds.shares_paid_fen"]
+            + totals["funds.owed_fen"]
+            + totals["funds.lender_own_fen"],
         )
     )
     lines.append(
         Line(
             "funds' paid and owed = loans' compensated",
-            totals["funds.paid_fen"] + totals["funds.owed_fen"],
+            totals["funds.paid_fen"] + totals["funds.shares_paid_fen"] + totals["funds.owed_fen"],
             totals["loans.compensated_fen"],
         )
     )

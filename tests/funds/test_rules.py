@@ -145,7 +145,7 @@ def test_cover_never_passes_balance_times_multiple(
     for number, size in enumerate(sizes):
         asked = a_cover(number, principal_fen=size)
         before = fund
-        done = cover.reserve(asked, fund, model_id="four_party", multiple=multiple)
+        done = cover.reserve(asked, fund, model_id="four_party", multiple=multiple, on=OPENED)
         assert done.fund is not None
         fund = done.fund
         fits = before.covered_fen + size <= balance_fen * multiple
@@ -164,7 +164,7 @@ def test_whatever_is_reserved_can_be_given_back_in_any_order(
     held = []
     for number, size in enumerate(sizes):
         asked = a_cover(number, principal_fen=size)
-        done = cover.reserve(asked, fund, model_id="four_party", multiple=10)
+        done = cover.reserve(asked, fund, model_id="four_party", multiple=10, on=OPENED)
         assert done.fund is not None
         fund = done.fund
         held.append(done.cover)
@@ -179,8 +179,8 @@ def test_whatever_is_reserved_can_be_given_back_in_any_order(
 def test_the_exact_rest_is_within_and_one_fen_more_is_not() -> None:
     fund = a_fund(balance_fen=100, covered_fen=Fen(990))
 
-    within = cover.reserve(a_cover(principal_fen=10), fund, model_id="m", multiple=10)
-    above = cover.reserve(a_cover(principal_fen=11), fund, model_id="m", multiple=10)
+    within = cover.reserve(a_cover(principal_fen=10), fund, model_id="m", multiple=10, on=OPENED)
+    above = cover.reserve(a_cover(principal_fen=11), fund, model_id="m", multiple=10, on=OPENED)
 
     assert (within.reason, within.headroom_fen) == ("", 0)
     assert (above.reason, above.headroom_fen) == ("LEVERAGE_REACHED", 10)
@@ -188,9 +188,9 @@ def test_the_exact_rest_is_within_and_one_fen_more_is_not() -> None:
 
 def test_leverage_is_said_to_be_reached_once_until_there_is_room_again() -> None:
     fund = a_fund(balance_fen=1)
-    refused = cover.reserve(a_cover(1), fund, model_id="m", multiple=10)
+    refused = cover.reserve(a_cover(1), fund, model_id="m", multiple=10, on=OPENED)
     assert refused.fund is not None
-    again = cover.reserve(a_cover(2), refused.fund, model_id="m", multiple=10)
+    again = cover.reserve(a_cover(2), refused.fund, model_id="m", multiple=10, on=OPENED)
 
     assert (refused.reached_now, again.reached_now) == (True, False)
     assert again.fund == refused.fund
@@ -365,7 +365,7 @@ def test_interest_counts_only_where_the_programme_says_so() -> None:
 
 def test_a_no_needs_a_reason() -> None:
     with pytest.raises(Invalid, match="REASON_NEEDED"):
-        cases.check_decision(a_case(), Decision(new_id(), approve=False, reason=" "), "cfc-1-p1")
+        cases.check_reason(Decision(new_id(), approve=False, reason=" "))
 
 
 @pytest.mark.parametrize(

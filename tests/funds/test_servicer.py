@@ -131,7 +131,7 @@ async def test_a_loss_is_shared_to_the_fen_and_the_cover_used_up(
     left = FUND_FEN - 1_000_007
     assert (now.balance_fen, now.covered_fen, now.capacity_fen) == (left, 0, left * 10)
     found = steps.names(await steps.said(db))
-    assert found == ["cover_reserved", "compensation_paid", "cover_released"]
+    assert found == ["cover_reserved", "case_step_taken", "compensation_paid", "cover_released"]
     assert await steps.totals(db) == {
         "funds.balance_fen": left,
         "funds.book_difference_fen": 0,
@@ -144,6 +144,7 @@ async def test_a_loss_is_shared_to_the_fen_and_the_cover_used_up(
         "funds.paid_fen": 1_000_007,
         "funds.recovered_fen": 0,
         "funds.recovered_to_funds_fen": 0,
+        "funds.shares_paid_fen": 0,
         "funds.accounts_difference_fen": 0,
         "funds.withdrawn_fen": 0,
         "funds.stabilised_fen": 0,

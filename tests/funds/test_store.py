@@ -52,7 +52,7 @@ async def test_what_was_posted_cannot_be_taken_back_by_the_service(
         ("UPDATE fund SET covered_fen = covered_fen - 7", 7),
         ("UPDATE fund SET owed_fen = owed_fen + 7", 7),
         ("UPDATE compensation_case SET loss_fen = loss_fen + 7", 14),
-        ("UPDATE case_part SET paid_fen = 7 WHERE party = 'guarantee'", 7),
+        ("UPDATE case_part SET paid_fen = 7 WHERE party = 'guarantee'", 14),
     ],
 )
 async def test_rows_that_leave_the_journal_are_found(

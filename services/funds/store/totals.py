@@ -6,7 +6,7 @@ from services.kernel import database
 
 _TOTALS = """
 SELECT f.balance_fen, f.covered_fen, n.contributed_fen, c.cases_paid_count, c.loss_fen,
-       p.paid_fen, p.owed_fen, p.lender_own_fen, r.recovered_fen, p.recovered_to_funds_fen
+       p.paid_fen, p.shares_paid_fen, p.owed_fen, p.lender_own_fen, r.recovered_fen, p.recovered_to_funds_fen
 FROM (SELECT coalesce(sum(balance_fen), 0)::bigint AS balance_fen,
              coalesce(sum(covered_fen), 0)::bigint AS covered_fen
       FROM fund WHERE county_code = $1) AS f,
@@ -14,7 +14,9 @@ FROM (SELECT coalesce(sum(balance_fen), 0)::bigint AS balance_fen,
       FROM contribution WHERE county_code = $1) AS n,
      (SELECT count(*) AS cases_paid_count, coalesce(sum(loss_fen), 0)::bigint AS loss_fen
       FROM compensation_case WHERE county_code = $1 AND state IN ('paid', 'closed')) AS c,
-     (SELECT coalesce(sum(paid_fen) FILTER (WHERE NOT own_loss), 0)::bigint AS paid_fen,
+     (SELECT coalesce(sum(paid_fen) FILTER (WHERE fund_id IS NOT NULL), 0)::bigint AS paid_fen,
+             coalesce(sum(paid_fen) FILTER (WHERE fund_id IS NULL AND NOT own_loss), 0)::bigint
+                 AS shares_paid_fen,
              coalesce(sum(amount_fen - paid_fen) FILTER (WHERE NOT own_loss), 0)::bigint
                  AS owed_fen,
              coalesce(sum(amount_fen) FILTER (WHERE own_loss), 0)::bigint AS lender_own_fen,
