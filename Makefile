@@ -18,7 +18,7 @@ endif
 SOURCES := services gateway deploy tests
 WORK := .liandong/make
 
-.PHONY: help venv lock protos protos-third-party fmt check test test-fast faults faults-long import-long loans-long reservations-long cases cases-live rows programmes up down demo bench
+.PHONY: help venv lock protos protos-third-party fmt check test test-fast faults faults-long import-long loans-long reservations-long sagas-long cases cases-live rows programmes up down demo bench
 
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,14 +99,17 @@ faults: $(VENV) ## Kill every process in turn under the county's year; the books
 	$(BIN)/pytest -m faults --log-cli-level=INFO tests/faults
 
 SEEDS ?= 10
-faults-long: $(VENV) ## The same, and SEEDS=10 years of random kills and lost streams a form
-	LIANDONG_FAULTS_SEEDS=$(SEEDS) $(BIN)/pytest -m faults --log-cli-level=INFO tests/faults
+faults-long: $(VENV) ## The same, 300 kills under payouts, SEEDS=10 years of random kills and lost streams a form
+	LIANDONG_FAULTS_KILLS=300 LIANDONG_FAULTS_SEEDS=$(SEEDS) $(BIN)/pytest -m faults --log-cli-level=INFO tests/faults
 
 loans-long: $(VENV) ## A hundred thousand steps of a loan's life against a plain model
 	LIANDONG_LOANS_LONG=1 $(BIN)/pytest -m "" --timeout=7200 tests/loans/test_life.py
 
 reservations-long: $(VENV) ## Fifty requests for ten covers at once, a thousand rounds
 	LIANDONG_RESERVATIONS_LONG=1 $(BIN)/pytest -m "" tests/funds/test_cover.py -k fifty
+
+sagas-long: $(VENV) ## Ten thousand histories of the sagas, and a thousand seeds for each planted fault
+	LIANDONG_SAGAS_HISTORIES=10000 LIANDONG_SAGAS_SEEDS=1000 $(BIN)/pytest -m "" --timeout 20000 --log-cli-level=INFO tests/sagas
 
 IMPORT_LINES ?= 200000
 import-long: $(VENV) ## Import 200,000 lines, the client and the platform killed on the way

@@ -111,6 +111,11 @@ class Killer:
             kill = self._waiting.pop()
             self._running.append(asyncio.create_task(self._carry_out(kill), name=str(kill)))
 
+    @property
+    def is_done(self) -> bool:
+        """Whether everybody who was to die has been found."""
+        return not self._waiting
+
     async def finish(self) -> list[Killed]:
         """Wait until all that died are back; a kill that never came to pass is an error."""
         assert not self._waiting, f"the load ended before {self._waiting}"
@@ -303,6 +308,14 @@ class Load:
         client = Watched(self._stack.gateway_address, own, institution_id)
         client.killer = self._killer
         return client
+
+    def under_fire(self, kills: Sequence[Kill]) -> Killer:
+        """From here on other kills meet the load, counted from its next command."""
+        self._killer = Killer(self._stack, kills)
+        for client in self.year._clients.values():
+            if isinstance(client, Watched):
+                client.killer = self._killer
+        return self._killer
 
     async def live(self) -> Outcome:
         """Live the year, carry out the kills meanwhile, wait until all is quiet, look."""

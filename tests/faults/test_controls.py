@@ -1,5 +1,7 @@
 """Positive controls: what the harness asserts after a trial is false when something is wrong."""
 
+import logging
+import os
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,13 +12,19 @@ import pytest_asyncio
 
 from deploy.local.stack import Stack
 from tests.eventually import eventually
-from tests.faults import harness
+from tests.faults import harness, payouts
 from tests.faults.harness import Kill, Killed, Load, ask
 from tests.faults.test_kills import SEED
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1_200)]
 
+log = logging.getLogger(__name__)
+
 QUIET_SECONDS = 5.0
+KILLS_EACH = 20
+KILLS_VARIABLE = "LIANDONG_FAULTS_KILLS"
+"""How many processes die under the payout load; the long form kills three hundred."""
+PAYOUT_ROUNDS = -(-int(os.environ.get(KILLS_VARIABLE, "20")) // KILLS_EACH)
 
 
 class County:
@@ -100,6 +108,26 @@ async def test_a_row_of_the_access_log_that_was_changed_is_found(county: County)
         assert outcome.access_log_broken_at == 7
         with pytest.raises(AssertionError):
             harness.require_balanced(outcome)
+
+
+@pytest.mark.parametrize("seed", range(PAYOUT_ROUNDS))
+async def test_payouts_are_allocated_once_whoever_dies(county: County, seed: int) -> None:
+    """No control: it is here because this platform has a year behind it, with loans to pay off."""
+    names = harness.victims(one_process_each=False)
+    kills = payouts.often(names, seed=SEED + seed, kills=KILLS_EACH)
+    if seed == 0:
+        # The last time that NATS dies its data goes with it.
+        last = max(kill for kill in kills if kill.victim == "nats")
+        kills = sorted(replace(kill, wipe=True) if kill is last else kill for kill in kills)
+    before = await payouts.require_once(county.stack)
+
+    outcome = await payouts.pay(county.stack, county.load, kills, seed=seed)
+
+    log.info("%s", outcome)
+    harness.require_killed(outcome, kills)
+    harness.require_balanced(outcome)
+    assert await payouts.require_once(county.stack) > before
+    county.outcome = replace(outcome, killed=())
 
 
 async def test_without_its_inbox_a_service_would_take_an_event_twice_and_be_caught(
