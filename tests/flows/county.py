@@ -26,6 +26,7 @@ from deploy.nats import topology
 from services.claims import events_in as claims_in
 from services.claims import reports as claims_reports
 from services.claims.servicer import ClaimsServicer
+from services.claims.servicer.policies_service import PoliciesServicer
 from services.credit import events_in as credit_in
 from services.credit import jobs as credit_jobs
 from services.credit import reports as credit_reports

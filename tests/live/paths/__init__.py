@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from tests.live.paths import breakers, funds, gateway, insurance, loans, scoring, settlement
+from tests.live.paths import breakers, chain, funds, gateway, insurance, loans, scoring, settlement
 from tests.live.paths.path import Path
 
 PATHS: Mapping[str, Path] = {
@@ -13,10 +13,10 @@ PATHS: Mapping[str, Path] = {
     **settlement.PATHS,
     **funds.PATHS,
     **gateway.PATHS,
+    **chain.PATHS,
 }
 
 WITHOUT: Mapping[str, str] = {
-    "chain.claim_to_compensation": "no RPC confirms that repayment is in difficulty (S04)",
     "funds.allocate": "a fund is not divided among banks",
     "funds.fee_subsidy": "no fee is paid to lenders",
     "funds.insurer_pool": "no pool of the insurers is kept",
@@ -24,8 +24,6 @@ WITHOUT: Mapping[str, str] = {
     "funds.recovery": "no RPC records a recovery with its costs",
     "funds.top_up_rule": "no yearly addition to a fund is worked out",
     "funds.village_fund": "a village fund is not held against the village's loans",
-    "insurance.master_policy": "certificates are not counted",
-    "insurance.premium": "no RPC says a premium",
     "insurance.price_index": "a price makes no claim",
     "insurance.stabilisation": "no result of a line is kept",
     "loans.age_check": "an application is not held against the borrower's age",
