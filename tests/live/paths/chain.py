@@ -18,7 +18,8 @@ async def claim_to_compensation(county: County, case: Case) -> Answer:
     """The payout settles what it can; on the next day the lender files the rest."""
     given = case["inputs"]
     pots = {each["party"]: each["balance_fen"] for each in given["layers"] if each["type"] == "pot"}
-    settled, debts = await settlement.settle(county, given)
+    # A loan of a month: long overdue when the interest of the case has accrued.
+    settled, debts = await settlement.settle(county, given, months=1)
     fund_ids = {party: await county.fund(party, fen) for party, fen in pots.items()}
     # The close of the day states what is owed after the payout.
     await county.advance(county.today + timedelta(days=1))

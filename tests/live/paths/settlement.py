@@ -30,19 +30,28 @@ LENDER, HOUSEHOLD = 1, 2
 OPEN = 1
 """`InstructionState` as on the wire."""
 
+ONE_PRODUCT = "the programme's one product is capped, and the first loan takes the whole cap"
 ORDER = "the programme fixes the order of interest and principal, and no overlay may turn it"
 
 
 def lacks(case: Case) -> str:
     """Where the programme or the services stand in the way."""
+    if "wangcang" in case["programme"] and len(case["inputs"].get("debts", ())) > 1:
+        return ONE_PRODUCT
     if case["inputs"].get("appropriation_order", "interest_first") != "interest_first":
         return ORDER
     return ""
 
 
-def code(payout_id: str) -> str:
+OWN_COVER: Mapping[str, str] = {"sichuan-wangcang": "microloan"}
+"""The cover that pays where a county may add none, and may only say what its own leave open."""
+SUBSIDISED_PPM: Mapping[str, int] = {"sichuan-wangcang": 50_000}
+"""What the treasury bears of the rate: the case's interest is what the household bears."""
+
+
+def code(programme: str, payout_id: str) -> str:
     """The cover that pays a payout."""
-    return payout_id.replace("-", "_")
+    return OWN_COVER.get(programme.split("@", maxsplit=1)[0], payout_id.replace("-", "_"))
 
 
 def cover(cover_id: str, payees: Sequence[Any], amount_fen: int) -> dict[str, Any]:
@@ -72,13 +81,24 @@ def setup(case: Case) -> Setup:
     """A cover for each payout; a rate at which the case's interest accrues within a year."""
     given = case["inputs"]
     covers = {
-        each["id"]: cover(code(each["id"]), each["priority"], each["amount_fen"])
+        each["id"]: cover(code(case["programme"], each["id"]), each["priority"], each["amount_fen"])
         for each in given["payouts"]
     }
     rate, _ = _accrual(given["debts"])
     start = STARTS_ON.get(case["programme"], USUAL_START)
     lenders = tuple(dict.fromkeys(LENDER_OF[each["creditor"]] for each in given["debts"]))
-    return Setup(start, covered_by(list(covers.values()), rate), lenders=lenders)
+    values = _values(case, list(covers.values()), rate)
+    return Setup(start, values, lenders=lenders)
+
+
+def _values(case: Case, covers: Sequence[Mapping[str, Any]], rate_ppm: int) -> dict[str, Any]:
+    """Covers of the case's own; or sums of the programme's, whose order of payees stands."""
+    programme = case["programme"].split("@")[0]
+    if programme not in OWN_COVER:
+        return covered_by(covers, rate_ppm)
+    sums = [{"id": each["id"], "sum_insured": each["sum_insured"]} for each in covers]
+    rate = rate_ppm + SUBSIDISED_PPM[programme]
+    return {"loans": {"benchmark": benchmark(rate)}, "insurance": {"covers": sums}}
 
 
 def _accrual(debts: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
@@ -96,6 +116,7 @@ class Debts:
     county: County
     household_id: str
     loan_ids: dict[str, str] = field(default_factory=dict)
+    months: int = 12
     _in_difficulty: bool = False
 
     async def incur(self, debts: Sequence[Mapping[str, Any]]) -> None:
@@ -122,7 +143,13 @@ class Debts:
         fits = isinstance(cap, int) and lent + principal <= cap
         product = "microcredit" if fits else SECOND_PRODUCT
         loan = await self.county.lend(
-            Wish(self.household_id, principal, lender=lender, product_id=product)
+            Wish(
+                self.household_id,
+                principal,
+                lender=lender,
+                product_id=product,
+                months=self.months,
+            )
         )
         if not debt["principal_fen"]:
             await self.county.repay(loan, principal, lender=lender)
@@ -158,10 +185,12 @@ async def payouts(county: County, case: Case) -> Answer:
     return answer
 
 
-async def settle(county: County, given: Mapping[str, Any]) -> tuple[Answer, Debts]:
+async def settle(
+    county: County, given: Mapping[str, Any], *, months: int = 12
+) -> tuple[Answer, Debts]:
     """The same, and the loans as they are then."""
     await county.open()
-    debts = Debts(county, await county.borrower())
+    debts = Debts(county, await county.borrower(), months=months)
     await debts.incur(given["debts"])
     at_first = await debts.all_owed()
     allocations: list[dict[str, Any]] = []
@@ -221,7 +250,9 @@ class Paid:
 
 async def _pay(county: County, household_id: str, payout: Mapping[str, Any]) -> Paid:
     """A claim on the payout's cover, approved; everybody has heard of it."""
-    claim = await county.report_claim(household_id, code(payout["id"]), payout["amount_fen"])
+    claim = await county.report_claim(
+        household_id, code(county.programme_id, payout["id"]), payout["amount_fen"]
+    )
     first, request_id = await _position(county), str(uuid4())
     approved = await county.approve_claim(claim.claim_id, request_id=request_id)
     last = await _position(county)
@@ -289,9 +320,9 @@ def sweep_setup(case: Case) -> Setup:
     order = case["inputs"]["beneficiary_order"]
     start = STARTS_ON.get(case["programme"], USUAL_START)
     names = _lenders(case)
-    swept = cover("swept", order, SWEPT_FEN * (len(names) + 1))
+    swept = cover(code(case["programme"], "swept"), order, SWEPT_FEN * (len(names) + 1))
     lenders = tuple(LENDER_OF[name] for name in names)
-    return Setup(start, covered_by([swept], 43_500), lenders=lenders)
+    return Setup(start, _values(case, [swept], 43_500), lenders=lenders)
 
 
 async def sweep(county: County, case: Case) -> Answer:
