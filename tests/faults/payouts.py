@@ -74,7 +74,11 @@ class Mess:
         """What is given back late is overtaken by what follows it."""
         own = self._stack.ca.service("operator")
         client = await connect(
-            self._stack.nats.url, own, "operator", max_reconnect_attempts=-1, reconnect_time_wait=0.3
+            self._stack.nats.url,
+            own,
+            "operator",
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.3,
         )
         try:
             while True:
@@ -133,7 +137,9 @@ async def pay(stack: Stack, load: Load, kills: Sequence[Kill], *, seed: int) -> 
     return await load.look(killed)
 
 
-def _report(household_id: str, today: Date, back: int, rng: random.Random) -> claims_pb2.ClaimReport:
+def _report(
+    household_id: str, today: Date, back: int, rng: random.Random
+) -> claims_pb2.ClaimReport:
     """Another loss of a household: each round has a day of its own, for one event is paid once."""
     on = day_to_proto(wire.date_from_proto("today", today) - timedelta(days=back))
     return claims_pb2.ClaimReport(

@@ -1,11 +1,14 @@
 """A case's county: its institutions ask, its days pass, its households borrow and are insured."""
 
 import asyncio
+import csv
 import itertools
+import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -14,6 +17,7 @@ from stdnum.cn import uscc
 
 from deploy.demo import generator
 from deploy.local.audit import SERVICES
+from deploy.local.household_file import import_file
 from services.kernel.status import explain, reason_of
 from services.loans.rules.schedule import Method, due_days
 from services.programmes import policies
@@ -367,6 +371,25 @@ class County:
         await self.settle()
         return str(answer.enterprise_id)
 
+    async def import_households(self, count: int) -> list[str]:
+        """So many households of one person each, from a file."""
+        serial = int(self.code) % 1_000 + 1
+        with tempfile.TemporaryDirectory(prefix="liandong-live-file-") as made:
+            path = Path(made) / "households.csv"
+            with path.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(
+                    ["household_number", "village_code", "relation", "name", "identity_number"]
+                )
+                for number in range(count):
+                    born = date(1925, 1, 1) + timedelta(days=number)
+                    identity = generator.identity_number(f"{born:%Y%m%d}", serial)
+                    writer.writerow([f"F-{number}", self.village(), "户主", "王芳", identity])
+            client = self.platform.client(self.institution("centre"))
+            report = await import_file(client, path, self.code, file_id=uuid4())
+        must(report.households == count, f"{report.refused_lines} lines refused")
+        return list(report.household_ids.values())
+
     async def households(self, villages: Sequence[str]) -> list[str]:
         """A household in each of these villages."""
         return await self.each([self.household(village) for village in villages])
@@ -581,6 +604,17 @@ class County:
             value_date=self.today,
         )
         return answer.loan
+
+    async def confirm_difficulty(self, loan_id: str, *, lender: str = "bank") -> None:
+        """The lender says that a loss made repayment difficult (S04)."""
+        await self.ask(
+            "claims.ConfirmDifficulty",
+            lender,
+            loan_id=loan_id,
+            cause="accident",
+            evidence=uuid4().hex,
+            from_date=self.today,
+        )
 
     # --- claims -----------------------------------------------------------------------------------
 

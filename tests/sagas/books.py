@@ -26,7 +26,14 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     ),
     "funds": (
         *("fund", "contribution", "cover", "compensation_case", "case_part", "recovery"),
-        *("recovery_share", "recovery_reversal", "loan_statement", "loan_payment", "journal", "parked_event"),
+        *(
+            "recovery_share",
+            "recovery_reversal",
+            "loan_statement",
+            "loan_payment",
+            "journal",
+            "parked_event",
+        ),
     ),
 }
 
@@ -298,9 +305,7 @@ def _payouts(before: Books, now: Books) -> Iterator[str]:
         allocation = allocations.get(payout_id)
         if allocation is None:
             yield f"payout {payout_id} was never allocated"
-        elif (
-            allocation["corrections"] == payout["corrections_answered"] and divided != allotted
-        ):
+        elif allocation["corrections"] == payout["corrections_answered"] and divided != allotted:
             yield f"payout {payout_id} is divided {divided}, loans divided it {allotted}"
         was = old.get(payout_id)
         if was and was["state"] != "authorised" and was["corrections"] == payout["corrections"]:

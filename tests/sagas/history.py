@@ -148,7 +148,9 @@ class History:
     async def send(self, command: Command) -> Any:
         """One call; it raises what the service refuses with, or Died."""
         room = self.rooms[command.noun]
-        service = next(name for name, held in room.servicers.items() if hasattr(held, command.method))
+        service = next(
+            name for name, held in room.servicers.items() if hasattr(held, command.method)
+        )
         path = f"/liandong.{command.noun}.v1.{service}/{command.method}"
         caller = a_caller(command.who, self.county, path, post=command.post)
         rpc.check(command.request)
@@ -370,9 +372,7 @@ class History:
                 for loan_id in loan_ids
             ]
         )
-        await self.send(
-            self.command("loans", "BatchDecideApplications", decisions, who, post=post)
-        )
+        await self.send(self.command("loans", "BatchDecideApplications", decisions, who, post=post))
 
     async def contribute(self, amount_fen: int) -> None:
         """The treasury pays into the fund."""
@@ -603,9 +603,7 @@ class History:
     def _payee(self, row: Mapping[str, Any]) -> str:
         return str(row["payee_id"] if row["payee_kind"] == "lender" else row["insurer_id"])
 
-    async def _confirm(
-        self, row: Mapping[str, Any], *, off_fen: int = 0, reason: str = ""
-    ) -> None:
+    async def _confirm(self, row: Mapping[str, Any], *, off_fen: int = 0, reason: str = "") -> None:
         asked = claims_pb2.ConfirmPaymentRequest(
             instruction_id=row["instruction_id"],
             confirmed_fen=max(0, row["amount_fen"] + off_fen),
@@ -644,7 +642,9 @@ class History:
 
     async def take_back(self) -> None:
         """The insurer asks for a payout back, or another person of it decides."""
-        asked = [row for row in self._now.of("claims", "payout_reversal") if row["state"] == "asked"]
+        asked = [
+            row for row in self._now.of("claims", "payout_reversal") if row["state"] == "asked"
+        ]
         if asked and self.rng.random() < 0.7:
             deciding = payouts_pb2.DecideReversalRequest(
                 reversal_id=self.rng.choice(asked)["reversal_id"],

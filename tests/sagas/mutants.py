@@ -145,9 +145,7 @@ def rounded_by_claims(patch: Patch) -> None:
             for part in allocation.parts
         )
         lost = sum(part.amount_fen for part in allocation.parts) - sum(p.amount_fen for p in parts)
-        given = replace(
-            allocation, parts=parts, household_fen=Fen(allocation.household_fen + lost)
-        )
+        given = replace(allocation, parts=parts, household_fen=Fen(allocation.household_fen + lost))
         return original(payout, given, *args)
 
     _wrap(patch, payout_rules, "instruct", around)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from tests.live.paths import (
     applying,
     breakers,
+    chain,
     funds,
     gateway,
     insurance,
@@ -25,13 +26,11 @@ PATHS: Mapping[str, Path] = {
     **settlement.PATHS,
     **funds.PATHS,
     **gateway.PATHS,
+    **chain.PATHS,
 }
 
 WITHOUT: Mapping[str, str] = {
-    "chain.claim_to_compensation": "no RPC confirms that repayment is in difficulty (S04)",
     "funds.recovery": "no RPC records a recovery with its costs",
-    "insurance.master_policy": "certificates are not counted",
-    "insurance.premium": "no RPC says a premium",
     "monitoring.bulletin": "no bulletin is written",
     "monitoring.compliance": "no loan is held against the compliance list",
     "monitoring.count_check": "no counts are kept",

@@ -1,10 +1,11 @@
-"""Insurance: what a claim pays, and by when."""
+"""Insurance: what it costs, how few policies it takes, what a claim pays, and by when."""
 
 from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
-from tests.live.county import County, Wish
+from services.programmes import policies
+from tests.live.county import BATCH_ITEMS, County, Wish
 from tests.live.paths.loans import WANGCANG_COVERS, day, iso, without_assignment
 from tests.live.paths.path import Answer, Path
 from tests.live.platform import must
@@ -177,7 +178,72 @@ async def _stabilisation_pool(county: County, amount_fen: int) -> str:
     return str(answer.fund.fund_id)
 
 
+YUNYANG_START: Mapping[str, date] = {"hubei-yunyang-troika@2017": date(2017, 3, 6)}
+COVER_OF_PREMIUM: Mapping[str, str] = {"henan-sanmenxia-211@1": "loan_guarantee"}
+"""The cover whose rate a case is about; elsewhere it is the policy's premium on lending."""
+
+
+def premium_setup(case: Case) -> Setup:
+    """The rates and caps are the programme's own."""
+    return Setup(YUNYANG_START.get(case["programme"], date(2018, 3, 5)))
+
+
+async def premium(county: County, case: Case) -> Answer:
+    """The rate that is proposed, or the programme's own, on the case's base."""
+    given = case["inputs"]
+    await county.open(funds={}, covers=())
+    cover_id = COVER_OF_PREMIUM.get(case["programme"], "")
+    quote = await county.ask(
+        "claims.QuotePremium",
+        "insurer",
+        programme_id=county.programme_id,
+        cover_id=cover_id,
+        base_fen=given["base_fen"],
+        rate_ppm=given["rate_ppm"] if cover_id else None,
+    )
+    must(quote.rate_ppm == given["rate_ppm"], f"a rate of {quote.rate_ppm} ppm")
+    answer: dict[str, Any] = {"premium_fen": quote.premium_fen}
+    if quote.HasField("max_premium_fen"):
+        answer |= {"allowed": quote.allowed, "max_premium_fen": quote.max_premium_fen}
+    return answer
+
+
+async def master_policy(county: County, case: Case) -> Answer:
+    """Every household of a file on the list of one policy, for each of its covers."""
+    given = case["inputs"]
+    await county.open(funds={}, covers=())
+    cover_ids = policies.master_covers(county.terms.insurance)
+    must(len(cover_ids) == given["covers"], f"the policy has {len(cover_ids)} covers")
+    [policy_id] = await county.insure(*cover_ids)
+    households = await county.import_households(given["households"])
+    await county.settle()
+    lines = [
+        {"household_id": household_id, "cover_id": cover_id}
+        for household_id in households
+        for cover_id in cover_ids
+    ]
+    for start in range(0, len(lines), BATCH_ITEMS):
+        answer = await county.ask(
+            "claims.EnrolInsured",
+            "insurer",
+            policy_id=policy_id,
+            items=lines[start : start + BATCH_ITEMS],
+        )
+        refused = [each.reason for each in answer.verdicts if not each.accepted]
+        must(not refused, f"lines refused: {refused[:3]}")
+    counts = await county.ask(
+        "claims.CountCertificates", "centre", programme_id=county.programme_id
+    )
+    must(counts.households == given["households"], f"{counts.households} households")
+    return {
+        "certificates_before": counts.certificates_before,
+        "policies_after": counts.policies_after,
+    }
+
+
 PATHS: Mapping[str, Path] = {
+    "insurance.premium": Path(premium_setup, premium),
+    "insurance.master_policy": Path(premium_setup, master_policy, heavy=lambda _: True),
     "insurance.claim_tier": Path(tier_setup, tier, unsaid=("tier", "working_days")),
     "insurance.cover_cap": Path(cap_setup, cap),
     "insurance.price_index": Path(price_setup, price),

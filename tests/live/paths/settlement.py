@@ -30,22 +30,28 @@ LENDER, HOUSEHOLD = 1, 2
 OPEN = 1
 """`InstructionState` as on the wire."""
 
-DIFFICULTY = "no RPC confirms that repayment is in difficulty (S04), so no policy is issued"
+ONE_PRODUCT = "the programme's one product is capped, and the first loan takes the whole cap"
 ORDER = "the programme fixes the order of interest and principal, and no overlay may turn it"
 
 
 def lacks(case: Case) -> str:
     """Where the programme or the services stand in the way."""
-    if "wangcang" in case["programme"]:
-        return DIFFICULTY
+    if "wangcang" in case["programme"] and len(case["inputs"].get("debts", ())) > 1:
+        return ONE_PRODUCT
     if case["inputs"].get("appropriation_order", "interest_first") != "interest_first":
         return ORDER
     return ""
 
 
-def code(payout_id: str) -> str:
+OWN_COVER: Mapping[str, str] = {"sichuan-wangcang": "microloan"}
+"""The cover that pays where a county may add none, and may only say what its own leave open."""
+SUBSIDISED_PPM: Mapping[str, int] = {"sichuan-wangcang": 50_000}
+"""What the treasury bears of the rate: the case's interest is what the household bears."""
+
+
+def code(programme: str, payout_id: str) -> str:
     """The cover that pays a payout."""
-    return payout_id.replace("-", "_")
+    return OWN_COVER.get(programme.split("@", maxsplit=1)[0], payout_id.replace("-", "_"))
 
 
 def cover(cover_id: str, payees: Sequence[Any], amount_fen: int) -> dict[str, Any]:
@@ -75,13 +81,24 @@ def setup(case: Case) -> Setup:
     """A cover for each payout; a rate at which the case's interest accrues within a year."""
     given = case["inputs"]
     covers = {
-        each["id"]: cover(code(each["id"]), each["priority"], each["amount_fen"])
+        each["id"]: cover(code(case["programme"], each["id"]), each["priority"], each["amount_fen"])
         for each in given["payouts"]
     }
     rate, _ = _accrual(given["debts"])
     start = STARTS_ON.get(case["programme"], USUAL_START)
     lenders = tuple(dict.fromkeys(LENDER_OF[each["creditor"]] for each in given["debts"]))
-    return Setup(start, covered_by(list(covers.values()), rate), lenders=lenders)
+    values = _values(case, list(covers.values()), rate)
+    return Setup(start, values, lenders=lenders)
+
+
+def _values(case: Case, covers: Sequence[Mapping[str, Any]], rate_ppm: int) -> dict[str, Any]:
+    """Covers of the case's own; or sums of the programme's, whose order of payees stands."""
+    programme = case["programme"].split("@")[0]
+    if programme not in OWN_COVER:
+        return covered_by(covers, rate_ppm)
+    sums = [{"id": each["id"], "sum_insured": each["sum_insured"]} for each in covers]
+    rate = rate_ppm + SUBSIDISED_PPM[programme]
+    return {"loans": {"benchmark": benchmark(rate)}, "insurance": {"covers": sums}}
 
 
 def _accrual(debts: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
@@ -99,6 +116,8 @@ class Debts:
     county: County
     household_id: str
     loan_ids: dict[str, str] = field(default_factory=dict)
+    months: int = 12
+    _in_difficulty: bool = False
 
     async def incur(self, debts: Sequence[Mapping[str, Any]]) -> None:
         """Lend what bears interest first, let it accrue, lend the rest."""
@@ -124,7 +143,13 @@ class Debts:
         fits = isinstance(cap, int) and lent + principal <= cap
         product = "microcredit" if fits else SECOND_PRODUCT
         loan = await self.county.lend(
-            Wish(self.household_id, principal, lender=lender, product_id=product)
+            Wish(
+                self.household_id,
+                principal,
+                lender=lender,
+                product_id=product,
+                months=self.months,
+            )
         )
         if not debt["principal_fen"]:
             await self.county.repay(loan, principal, lender=lender)
@@ -139,6 +164,16 @@ class Debts:
         quote = await self.county.quote(loan.loan_id)
         return quote.interest_fen, quote.principal_fen
 
+    async def confirm_difficulty(self) -> None:
+        """Where the programme sweeps in difficulty only, every lender says that it is there."""
+        if self.county.terms.insurance.sweep_trigger == "always" or self._in_difficulty:
+            return
+        self._in_difficulty = True
+        for creditor, loan_id in self.loan_ids.items():
+            if sum(await self.owed(creditor)):
+                lender = LENDER_OF[creditor]
+                await self.county.confirm_difficulty(loan_id, lender=lender)
+
     async def all_owed(self) -> dict[str, tuple[int, int]]:
         """The same by creditor."""
         return {creditor: await self.owed(creditor) for creditor in self.loan_ids}
@@ -146,9 +181,16 @@ class Debts:
 
 async def payouts(county: County, case: Case) -> Answer:
     """Each payout in its turn; what it did is what the loans owe less afterwards."""
-    given = case["inputs"]
+    answer, _ = await settle(county, case["inputs"])
+    return answer
+
+
+async def settle(
+    county: County, given: Mapping[str, Any], *, months: int = 12
+) -> tuple[Answer, Debts]:
+    """The same, and the loans as they are then."""
     await county.open()
-    debts = Debts(county, await county.borrower())
+    debts = Debts(county, await county.borrower(), months=months)
     await debts.incur(given["debts"])
     at_first = await debts.all_owed()
     allocations: list[dict[str, Any]] = []
@@ -161,6 +203,7 @@ async def payouts(county: County, case: Case) -> Answer:
             ignored.append(each["id"])
             continue
         before = await debts.all_owed()
+        await debts.confirm_difficulty()
         paid[each["id"]] = await _pay(county, debts.household_id, each)
         after = await debts.all_owed()
         payout = await county.payout(paid[each["id"]].payout_id)
@@ -177,7 +220,7 @@ async def payouts(county: County, case: Case) -> Answer:
         household_fen += payout.household_fen
         await _confirm(county, payout)
     left = await debts.all_owed()
-    return {
+    answer = {
         "allocations": allocations,
         "remaining": [
             {"creditor": name, "principal_fen": principal, "interest_fen": interest}
@@ -191,6 +234,7 @@ async def payouts(county: County, case: Case) -> Answer:
         ],
         "ignored_payouts": ignored,
     }
+    return answer, debts
 
 
 def closed(loan: Any) -> bool:
@@ -212,7 +256,9 @@ class Paid:
 
 async def _pay(county: County, household_id: str, payout: Mapping[str, Any]) -> Paid:
     """A claim on the payout's cover, approved; everybody has heard of it."""
-    claim = await county.report_claim(household_id, code(payout["id"]), payout["amount_fen"])
+    claim = await county.report_claim(
+        household_id, code(county.programme_id, payout["id"]), payout["amount_fen"]
+    )
     first, request_id = await _position(county), str(uuid4())
     approved = await county.approve_claim(claim.claim_id, request_id=request_id)
     last = await _position(county)
@@ -246,9 +292,9 @@ def _creditors(priority: Sequence[Any]) -> list[str]:
     return [name for group in groups for name in group if name != "household"]
 
 
-async def _confirm(county: County, payout: Any) -> list[int]:
-    """Everybody confirms what it got; the kinds of payees in the order in which they were paid."""
-    order: list[int] = []
+async def _confirm(county: County, payout: Any) -> list[str]:
+    """Everybody confirms what it got; the payees in the order in which they were paid."""
+    order: list[str] = []
     while payout.state != PAYOUT_SETTLED:
         waiting = [each for each in payout.instructions if each.state == OPEN]
         must(waiting, f"payout {payout.payout_id} waits for nobody and is not settled")
@@ -262,27 +308,44 @@ async def _confirm(county: County, payout: Any) -> list[int]:
                 confirmed_fen=instruction.amount_fen,
                 value_date=county.today,
             )
-            order.append(kind)
+            order.append(short if kind == LENDER else "household")
         payout = await county.payout(payout.payout_id)
     return order
+
+
+SWEPT_FEN = 1_000_000
+
+
+def _lenders(case: Case) -> list[str]:
+    """Creditors of the case's order, before the household."""
+    return _creditors(case["inputs"]["beneficiary_order"])
 
 
 def sweep_setup(case: Case) -> Setup:
     """One cover in the case's order of payees; the programme says when it sweeps."""
     order = case["inputs"]["beneficiary_order"]
     start = STARTS_ON.get(case["programme"], USUAL_START)
-    return Setup(start, covered_by([cover("swept", order, 2_000_000)], 43_500))
+    names = _lenders(case)
+    swept = cover(code(case["programme"], "swept"), order, SWEPT_FEN * (len(names) + 1))
+    lenders = tuple(LENDER_OF[name] for name in names)
+    return Setup(start, _values(case, [swept], 43_500), lenders=lenders)
 
 
 async def sweep(county: County, case: Case) -> Answer:
-    """A loan that is current, a payout larger than it, and who is instructed first."""
+    """Loans that are current, a payout larger than they are, and who is instructed first."""
+    given, names = case["inputs"], _lenders(case)
     await county.open()
     household = await county.borrower()
-    await county.lend(Wish(household, 1_000_000))
-    paid = await _pay(county, household, {"id": "swept", "amount_fen": 2_000_000})
+    for name in names:
+        lender = LENDER_OF[name]
+        loan = await county.lend(Wish(household, SWEPT_FEN, lender=lender))
+        if given["repayment_difficulty"]:
+            await county.confirm_difficulty(loan.loan_id, lender=lender)
+    amount_fen = SWEPT_FEN * (len(names) + 1)
+    paid = await _pay(county, household, {"id": "swept", "amount_fen": amount_fen})
     order = await _confirm(county, await county.payout(paid.payout_id))
-    names = {LENDER: "bank", HOUSEHOLD: "household"}
-    return {"priority": [names[kind] for kind in order]}
+    by_short = {LENDER_OF[name]: name for name in names}
+    return {"priority": [by_short.get(short, "household") for short in order]}
 
 
 STALE_START = date(2017, 3, 6)
