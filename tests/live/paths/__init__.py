@@ -49,8 +49,6 @@ WITHOUT: Mapping[str, str] = {
     "monitoring.recovery_rate": "no breaker watches collections",
     "scoring.deduction_waiver": "the one programme with waivers weighs factors, not deductions",
     "scoring.gate": "a rating does not ask the gates",
-    "settlement.reversal": "no RPC reverses a payout",
-    "settlement.stale_snapshot": "a payout is divided on the debt of its own moment",
 }
 """Rule → what is missing for a path."""
 
