@@ -88,8 +88,9 @@ check: $(VENV) ## Everything static: format, lint, types, contracts, protos, tid
 
 # --- tests: real servers, started by the fixtures -----------------------------------------------------
 
+# Each worker has servers of its own; a file stays on one, as its fixtures are dear.
 test: $(VENV) ## All tests
-	$(BIN)/pytest -m ""
+	$(BIN)/pytest -m "" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV) ## Only the tests that need no server
 	$(BIN)/pytest
@@ -102,7 +103,7 @@ faults-long: $(VENV) ## The same, and SEEDS=10 years of random kills and lost st
 	LIANDONG_FAULTS_SEEDS=$(SEEDS) $(BIN)/pytest -m faults --log-cli-level=INFO tests/faults
 
 loans-long: $(VENV) ## A hundred thousand steps of a loan's life against a plain model
-	LIANDONG_LOANS_LONG=1 $(BIN)/pytest -m "" tests/loans/test_life.py
+	LIANDONG_LOANS_LONG=1 $(BIN)/pytest -m "" --timeout=7200 tests/loans/test_life.py
 
 IMPORT_LINES ?= 200000
 import-long: $(VENV) ## Import 200,000 lines, the client and the platform killed on the way

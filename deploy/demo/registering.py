@@ -1,6 +1,7 @@
 """The year begins: the registry, the credit, the fund and the policies."""
 
 import uuid
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from liandong.claims.v1 import claims_pb2, claims_pb2_grpc, policies_pb2, policies_pb2_grpc
@@ -80,25 +81,38 @@ class Registering(Counter):
             honours=[level.id for level in scheme.honours.levels] if scheme.honours else [],
         )
 
-    async def _grant_credit(self) -> None:
-        codes = self._codes()
+    def _gates(self) -> tuple[str, ...]:
+        """What must hold of every household before it has a grade."""
+        eligibility = self._terms.pack.eligibility
+        return () if eligibility is None else tuple(each.code for each in known(eligibility.gates))
+
+    async def _observe(self, found: Mapping[str, Sequence[str]]) -> None:
+        """Record by household what applies to it."""
         observed = day_to_proto(self.plan.starts_on - timedelta(days=20))
-        found: list[credit_pb2.Indicator] = []
-        for number, household_id in self._household_ids.items():
-            held = indicators(self._seed, self._scale, number, codes=codes)
-            found.extend(
-                credit_pb2.Indicator(
-                    household_id=household_id, code=code, applies=True, observed_on=observed
-                )
-                for code in (*held.adjustments, *held.vetoes)
+        every = [
+            credit_pb2.Indicator(
+                household_id=household_id, code=code, applies=True, observed_on=observed
             )
+            for household_id, codes in found.items()
+            for code in codes
+        ]
         centre = self._party("county_centre")
         stub = credit_pb2_grpc.CreditServiceStub
-        for part in parts(found, INDICATORS_A_BATCH):
+        for part in parts(every, INDICATORS_A_BATCH):
             request = credit_pb2.BatchRecordIndicatorsRequest(county_code=COUNTY, indicators=part)
             answer = await self._command(centre, stub, "BatchRecordIndicators", request)
             if answer.refused:
                 raise RuntimeError(f"indicators refused: {answer.refused[0]}")
+
+    async def _grant_credit(self) -> None:
+        codes, gates = self._codes(), self._gates()
+        found: dict[str, Sequence[str]] = {}
+        for number, household_id in self._household_ids.items():
+            held = indicators(self._seed, self._scale, number, codes=codes)
+            found[household_id] = (*gates, *held.adjustments, *held.vetoes)
+        await self._observe(found)
+        centre = self._party("county_centre")
+        stub = credit_pb2_grpc.CreditServiceStub
         rated = granted = vetoed = 0
         after = ""
         while True:

@@ -145,8 +145,8 @@ async def monitor(monitor_url: str, path: str) -> dict[str, Any]:
 
 async def require_sync_always(monitor_url: str) -> None:
     """Refuse a server that acknowledges an event before it is on disk."""
-    varz = await monitor(monitor_url, "/varz")
-    jetstream = varz.get("jetstream", {}).get("config", {})
+    # /varz may keep what it said before JetStream was up.
+    jetstream = (await monitor(monitor_url, "/jsz")).get("config", {})
     if jetstream.get("sync_always") is not True:
         raise UnsafeServerError(
             f"NATS at {monitor_url} does not sync before it acknowledges: set"

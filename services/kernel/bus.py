@@ -64,9 +64,12 @@ async def connect(url: str, *, name: str, ca_path: Path, cert_path: Path, key_pa
 
 
 def _syncs_always(monitor_url: str) -> bool:
-    with urllib.request.urlopen(f"{monitor_url}/varz", timeout=5) as answer:  # noqa: S310 - our own settings say http
+    # /varz may keep what it said before JetStream was up.
+    with urllib.request.urlopen(f"{monitor_url}/jsz", timeout=5) as answer:  # noqa: S310 - our own settings say http
         found = json.loads(answer.read())
-    return found["jetstream"]["config"].get("sync_always") is True
+    if found.get("disabled"):
+        raise ConnectionError("JetStream is not up yet")
+    return found.get("config", {}).get("sync_always") is True
 
 
 async def require_synced_streams(monitor_url: str) -> None:

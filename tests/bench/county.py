@@ -97,6 +97,7 @@ class BenchCounty(Year):
         assert report.refused_lines == 0, report.refused[:3]
         self._household_ids = report.household_ids
         await self.quiet()
+        await self._observe(dict.fromkeys(self._household_ids.values(), self._gates()))
         await self._rate(centre)
         await self._found_fund_and_policies()
         await self._fill_fund(households)

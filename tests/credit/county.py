@@ -30,7 +30,6 @@ programme:
   title: {zh: 示例, en: Plain}
 eligibility:
   borrower_classes: [poor_household]
-  gates: [{code: able_to_work}]
   standards: [kind]
 scoring:
   type: base_points
@@ -60,6 +59,18 @@ programme:
 scoring:
   adjustments:
     - {id: skills, points_centi: 100}
+"""
+
+# The same, with conditions that must hold whatever the score.
+PACK_GATED = """
+programme:
+  id: gated
+  version: "1"
+  extends: plain@1
+  effective_from: 2020-01-01
+  title: {zh: 准入, en: Gated}
+eligibility:
+  gates: [{code: rated_and_granted}, {code: able_to_work}, {code: has_project}]
 """
 
 PACK_OPEN = """
@@ -96,6 +107,7 @@ adoption:
   entries:
     - {programme: plain@1, from: 2020-01-01, to: 2021-12-31, parties: {}}
     - {programme: plain@2, from: 2022-01-01, parties: {}}
+    - {programme: gated@1, from: 2020-01-01, parties: {}}
     - {programme: weighed@1, from: 2020-01-01, parties: {}}
     - {programme: undecided@1, from: 2023-01-01, parties: {}}
 """
@@ -106,6 +118,7 @@ def a_catalogue() -> Catalogue:
         {
             "plain@1.yaml": PACK,
             "plain@2.yaml": PACK_NEXT,
+            "gated@1.yaml": PACK_GATED,
             "undecided@1.yaml": PACK_OPEN,
             "weighed@1.yaml": PACK_WEIGHED,
             "adoption.yaml": ADOPTION,

@@ -96,6 +96,22 @@ def test_weights_are_raised_by_as_little_as_is_needed() -> None:
     assert [line.points_centi for line in found.lines] == [3_000, 2_400]
 
 
+def test_a_gate_that_does_not_hold_is_said_and_must_be_lifted_first() -> None:
+    scheme = a_scheme("gated@1")
+    inputs = observed(skills=1, able_to_work=0)
+    decision = rating.rate(a_file(), inputs, scheme=scheme, rating_id=NEW, on=OPENED)
+    assert decision.rating is not None
+
+    found = explain(decision.rating, scheme)
+
+    assert found.next_grade is not None
+    assert found.next_grade.lift == ("gate:able_to_work", "gate:has_project")
+    assert (found.next_grade.grade, found.next_grade.missing_centi) == ("AA", 0)
+    assert "Gate able_to_work does not hold: no grade" in found.words
+    assert "Gate has_project must hold, and nobody has observed it: no grade" in found.words
+    assert "准入条件 has_project 尚未采集,不予评级" in found.words_zh
+
+
 MOVES = st.lists(
     st.lists(st.integers(1, 12), min_size=1, max_size=3, unique=True).map(sorted), max_size=5
 )

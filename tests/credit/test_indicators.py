@@ -48,6 +48,7 @@ YEARLY = indicators_pb2.REFRESH_YEARLY
 NEW = household_id(99)
 LUSHI = load().terms(COUNTY, "henan-lushi@1")
 PLAIN = a_catalogue().terms(COUNTY, "plain@1")
+GATED = a_catalogue().terms(COUNTY, "gated@1")
 
 
 def a_rule(code: str = "income", **more: Any) -> IndicatorRule:
@@ -68,10 +69,11 @@ def a_rule(code: str = "income", **more: Any) -> IndicatorRule:
 
 
 def test_the_catalogue_is_what_clauses_read_and_what_the_county_declares() -> None:
-    known = rules.catalogue_of(PLAIN, {"income": a_rule()})
+    known = rules.catalogue_of(GATED, {"income": a_rule()})
 
     assert set(known.rules) == {
-        *("skills", "late", "arrears", "dishonesty", "able_to_work", "kind"),
+        *("skills", "late", "arrears", "dishonesty", "kind"),
+        *("rated_and_granted", "able_to_work", "has_project"),
         "income",
     }
     assert known.rules["income"].declared

@@ -51,7 +51,8 @@ ABOVE = a_caller(county_code="000000")
 # --- rules ----------------------------------------------------------------------------------------
 
 VALUES = st.dictionaries(
-    st.sampled_from(["skills", "late", "arrears", "dishonesty"]), st.integers(0, 1)
+    st.sampled_from(["skills", "late", "arrears", "dishonesty", "able_to_work", "has_project"]),
+    st.integers(0, 1),
 )
 
 
@@ -59,7 +60,14 @@ VALUES = st.dictionaries(
     before=VALUES,
     after=VALUES,
     honour=st.sampled_from(["", "honest"]),
-    refs=st.sampled_from([("plain@1", "plain@1"), ("plain@1", "plain@2")]),
+    refs=st.sampled_from(
+        [
+            ("plain@1", "plain@1"),
+            ("plain@1", "plain@2"),
+            ("gated@1", "gated@1"),
+            ("plain@1", "gated@1"),
+        ]
+    ),
     write_all=st.booleans(),
 )
 def test_whoever_the_columns_leave_alone_would_come_out_the_same(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.credit.model import Cause, CreditFile, Decision, Fact, Observed
+from services.credit.model import Cause, CreditFile, Decision, Fact, Observed, Override
 from services.credit.rules import rating as rules
 from services.credit.rules import recording
 from services.credit.rules.scheme import missing_factors, scheme_of
@@ -67,6 +67,59 @@ def test_below_the_lowest_grade_there_is_a_score_and_no_limit() -> None:
     assert decision.facts == (Fact.GRADED,)
     assert (decision.file.score_centi, decision.file.grade) == (8_500, "")
     assert (decision.file.limit_fen, decision.file.valid_until) == (0, None)
+
+
+GATED = a_scheme("gated@1")
+
+
+def gated(inputs: Mapping[str, Observed], file: CreditFile | None = None) -> Decision:
+    return rules.rate(file or a_file(), inputs, scheme=GATED, rating_id=NEW, on=OPENED)
+
+
+@pytest.mark.parametrize(
+    ("values", "failed"),
+    [
+        ({"able_to_work": 1, "has_project": 1}, ()),
+        ({"able_to_work": 1}, ("gate:has_project",)),
+        ({"able_to_work": 0, "has_project": 1}, ("gate:able_to_work",)),
+        ({}, ("gate:able_to_work", "gate:has_project")),
+    ],
+)
+def test_a_grade_needs_every_gate_and_unknown_is_not_held(
+    values: dict[str, int], failed: tuple[str, ...]
+) -> None:
+    decision = gated(observed(skills=1, **values))
+
+    assert decision.file.score_centi == 10_500
+    assert decision.file.holds == failed
+    assert (decision.file.grade, decision.file.limit_fen) == (
+        ("", 0) if failed else ("AA", 10_000_000)
+    )
+    assert decision.rating is not None
+    assert all(f"{code} holds the grade back" in decision.rating.working for code in failed)
+    assert decision.file.barred == ()
+    assert rules.derive_again(decision.rating, scheme=GATED).identical
+
+
+def test_a_gate_that_is_out_of_date_is_not_held_and_takes_a_grade_away() -> None:
+    good = observed(able_to_work=1, has_project=1)
+    granted = gated(good).file
+    stale = {**good, "has_project": replace(good["has_project"], stale=True)}
+
+    decision = gated(stale, granted)
+
+    assert decision.file.holds == ("gate:has_project",)
+    assert (decision.file.grade, decision.file.limit_fen) == ("", 0)
+    assert Fact.LIMIT_CHANGED in decision.facts
+
+
+def test_people_do_not_override_a_gate() -> None:
+    override = Override(UUID(int=2), "AA", None)
+    standing = replace(rules.NOTHING, override=override)
+
+    decision = rules.rate(a_file(), {}, scheme=GATED, rating_id=NEW, on=OPENED, standing=standing)
+
+    assert (decision.file.grade, decision.file.limit_fen) == ("", 0)
 
 
 def test_an_indicator_taken_back_counts_for_nothing() -> None:

@@ -164,6 +164,27 @@ async def test_a_household_is_observed_rated_and_read_with_the_working(
     )
 
 
+async def test_a_household_of_which_a_gate_is_not_known_gets_no_limit(
+    db: Database, servicer: CreditServicer
+) -> None:
+    await put(db, 1)
+    await put(db, 2)
+    await record(
+        servicer,
+        an_indicator(1, "able_to_work"),
+        an_indicator(1, "has_project"),
+        an_indicator(2, "able_to_work"),
+    )
+
+    rated = await rate(servicer, programme_id="gated")
+    held, lacking = await get(servicer, 1), await get(servicer, 2)
+
+    assert rated == credit_pb2.RateHouseholdsResponse(rated=2, granted=1)
+    assert (held.grade, held.limit_fen, list(held.holds)) == ("A", 5_000_000, [])
+    assert (lacking.grade, lacking.limit_fen) == ("", 0)
+    assert list(lacking.holds) == ["gate:has_project"]
+
+
 async def test_each_indicator_is_decided_on_its_own(db: Database, servicer: CreditServicer) -> None:
     await put(db, 1)
     await put(db, 2, area_code=OTHER_VILLAGE)

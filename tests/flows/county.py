@@ -54,6 +54,7 @@ from services.loans import store as loans_store
 from services.loans.servicer import LoansServicer
 from services.programmes.loader import Catalogue, load
 from services.programmes.schema.pack import split_ref
+from services.programmes.schema.values import known
 from tests.conftest import MakeSchema
 from tests.servers import Schema
 
@@ -297,6 +298,19 @@ class County:
         )
         answer = await self.ask("households", "RegisterHousehold", request, role="county_centre")
         await self.tell()
+        eligibility = self.catalogue.terms(self.code, self.ref).pack.eligibility
+        gates = () if eligibility is None else known(eligibility.gates)
+        observed = [
+            credit_pb2.Indicator(
+                household_id=answer.household_id,
+                code=gate.code,
+                applies=True,
+                observed_on=day(self.today),
+            )
+            for gate in gates
+        ]
+        recording = credit_pb2.BatchRecordIndicatorsRequest(indicators=observed)
+        await self.ask("credit", "BatchRecordIndicators", recording, role="county_centre")
         rating = credit_pb2.RateHouseholdsRequest(programme_id=self.programme_id)
         await self.ask("credit", "RateHouseholds", rating, role="county_centre")
         await self.tell()

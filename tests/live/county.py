@@ -10,15 +10,18 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import grpc
+from stdnum.cn import uscc
 
 from deploy.demo import generator
 from deploy.local.audit import SERVICES
 from services.kernel.status import explain, reason_of
 from services.programmes import policies
 from services.programmes.schema.loans import ApprovalStep, LoanProduct
+from services.programmes.schema.pledges import AdvancePledge, DepositPledge
 from services.programmes.schema.values import known
 from services.programmes.terms import Terms
-from tests.live.folder import OVERLAY, RATING, Place
+from tests.live import asking
+from tests.live.folder import OVERLAY, POSTS, RATING, Place, parties
 from tests.live.platform import Platform, must
 from tests.live.setup import PURPOSE
 
@@ -30,6 +33,9 @@ DAYS_A_CALL = 400
 FUND_FEN = 1_000_000_000_000
 POLICY_DAYS = 364
 TELLER_POST = 3
+UNITS, UNIT_FEN = 1_000, 1_000_000
+COOPERATIVE = 1
+"""`EnterpriseKind` as on the wire."""
 IN_REVIEW, APPROVED, REFUSED, ACTIVE, SETTLED = 1, 3, 4, 5, 6
 """`LoanState` as on the wire."""
 
@@ -55,6 +61,8 @@ class Wish:
     months: int = 12
     purpose: str = ""
     used_in_area: str = ""
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    """Particulars that are others than those of an application that nothing forbids."""
 
 
 @dataclass
@@ -90,6 +98,20 @@ class County:
         ref = f"{self.programme_id}@{version}:{OVERLAY}"
         return self.platform.catalogue.terms(self.code, ref)
 
+    @property
+    def _parties(self) -> Mapping[str, Sequence[str]]:
+        """Who takes which part in the case's programme, as the adoption says."""
+        named = parties(self.place, self.platform.catalogue)
+        return {
+            party: [self.institution(short) for short in shorts] for party, shorts in named.items()
+        }
+
+    @property
+    def gates(self) -> tuple[str, ...]:
+        """What must hold of a household before the case's programme gives it a grade."""
+        eligibility = self.terms.pack.eligibility
+        return () if eligibility is None else tuple(each.code for each in known(eligibility.gates))
+
     def product(self, product_id: str) -> LoanProduct:
         """A loan product of the case's programme."""
         return self.terms.product(product_id)
@@ -108,12 +130,12 @@ class County:
 
     # --- asking -----------------------------------------------------------------------------------
 
-    async def ask(self, name: str, short: str, *, post: int = 1, **values: Any) -> Any:
+    async def ask(self, name: str, short: str, /, *, post: int = 1, **values: Any) -> Any:
         """One call as an institution of the county."""
         whole = {"county_code": self.code, **values}
         return await self.platform.call(name, self.institution(short), whole, post=post)
 
-    async def refusal(self, name: str, short: str, *, post: int = 1, **values: Any) -> str:
+    async def refusal(self, name: str, short: str, /, *, post: int = 1, **values: Any) -> str:
         """Why a call is refused; empty when it is not."""
         try:
             await self.ask(name, short, post=post, **values)
@@ -250,12 +272,11 @@ class County:
 
     # --- households -------------------------------------------------------------------------------
 
-    async def household(self, village: str = "", *, honour: str = "", status: int = 1) -> str:
+    async def household(
+        self, village: str = "", *, honour: str = "", status: int = 1, people: int = 1
+    ) -> str:
         """A household of one person; a registered poor one when nothing else is said."""
         number = next(self._people)
-        # Across counties nobody is the same person.
-        serial = int(self.code) % 1_000 + 1
-        born = date(1960, 1, 1) + timedelta(days=number)
         answer = await self.ask(
             "households.RegisterHousehold",
             "centre",
@@ -263,33 +284,60 @@ class County:
             area_code=village or self.village(),
             status=status,
             honour=honour,
-            members=[
-                {
-                    "name": "王芳",
-                    "identity_number": generator.identity_number(f"{born:%Y%m%d}", serial),
-                    "relation": "户主",
-                }
-            ],
+            members=[self._member(number)]
+            + [self._member(next(self._people), child=True) for _ in range(people - 1)],
         )
         return str(answer.household_id)
+
+    def _member(self, number: int, *, child: bool = False) -> dict[str, str]:
+        # Across counties nobody is the same person; an odd serial is a man's.
+        serial = int(self.code) % 1_000 + 1
+        born = date(1990 if child else 1960, 1, 1) + timedelta(days=number)
+        relation = ("女", "子")[serial % 2] if child else "户主"
+        return {
+            "name": "王芳",
+            "identity_number": generator.identity_number(f"{born:%Y%m%d}", serial),
+            "relation": relation,
+        }
+
+    async def entity(self, *, kind: int = COOPERATIVE) -> str:
+        """An entity that borrows; a co-operative when nothing else is said."""
+        body = f"9352{next(self._people):04d}{self.code}ABC"
+        answer = await self.ask(
+            "households.RegisterEnterprise",
+            "centre",
+            credit_code=body + uscc.calc_check_digit(body),
+            name="某县合作社",
+            kind=kind,
+            area_code=self.village(),
+            evidence={"kind": 1, "reference": "paper", "sha256": bytes(32)},
+        )
+        await self.settle()
+        return str(answer.enterprise_id)
 
     async def households(self, villages: Sequence[str]) -> list[str]:
         """A household in each of these villages."""
         return await self.each([self.household(village) for village in villages])
 
-    async def record(self, household_id: str, codes: Iterable[str]) -> None:
-        """What was observed about a household: each of these holds."""
-        await self.record_values(household_id, [(code, None) for code in codes])
+    async def record(
+        self, household_id: str, codes: Iterable[str], *, applies: bool = True
+    ) -> None:
+        """What was observed about a household: each of these holds, or does not."""
+        await self.record_values(household_id, [(code, None) for code in codes], applies=applies)
 
     async def record_values(
-        self, household_id: str, values: Iterable[tuple[str, int | None]]
+        self,
+        household_id: str,
+        values: Iterable[tuple[str, int | None]],
+        *,
+        applies: bool = True,
     ) -> None:
         """What was observed about a household, with figures where there are any."""
         indicators = [
             {
                 "household_id": household_id,
                 "code": code,
-                "applies": True,
+                "applies": applies,
                 "observed_on": self.today,
                 **({} if value is None else {"value": value}),
             }
@@ -330,8 +378,12 @@ class County:
 
     def application(self, wish: Wish) -> dict[str, Any]:
         """What an application says, with a purpose that the programme lists."""
-        allowed = self.product(wish.product_id).purpose.allowed
+        product = self.product(wish.product_id)
+        allowed = product.purpose.allowed
         listed = () if allowed is None else known(allowed)
+        stated = asking.particulars(
+            self.terms, product, self._parties, months=wish.months, on=self.today
+        )
         return {
             "household_id": wish.household_id,
             "lender_id": self.institution(wish.lender),
@@ -342,6 +394,7 @@ class County:
             "purpose": wish.purpose or (listed[0] if listed else PURPOSE),
             "used_in_area": wish.used_in_area or self.village(),
             "assignment_evidence": uuid4().hex,
+            "particulars": {**stated, **wish.stated},
         }
 
     async def apply(self, wish: Wish) -> Any:
@@ -364,8 +417,12 @@ class County:
             # One person decides one step only, and who decides never pays out.
             posts[short] += 1
             post = posts[short]
-            must(post < TELLER_POST, f"{short} decides more steps than it has posts for")
-            items = [{"loan_id": id_, "step": step.step, "approve": True} for id_ in loan_ids]
+            most = TELLER_POST - 1 if short == wish.lender else POSTS
+            must(post <= most, f"{short} decides more steps than it has posts for")
+            items = [
+                {"loan_id": id_, "step": step.step, "approve": True, "evidence": uuid4().hex}
+                for id_ in loan_ids
+            ]
             await self._batch("loans.BatchDecideApplications", short, items, post=post)
         await self.settle()
 
@@ -381,10 +438,53 @@ class County:
         for loan in await self._loans(loan_ids[:1]):
             must(loan.state == IN_REVIEW, f"application refused: {list(loan.refusal_reasons)}")
         await self._decide_all(loan_ids, wishes[0])
-        paid = [{"loan_id": loan_id} for loan_id in loan_ids]
-        lender = wishes[0].lender
-        await self._batch("loans.BatchDisburseLoans", lender, paid, post=TELLER_POST)
+        await self._pay_out(loan_ids, wishes)
         return await self._loans(loan_ids)
+
+    async def _pay_out(self, loan_ids: Sequence[str], wishes: Sequence[Wish]) -> None:
+        """The whole of each loan, which its collateral secures where the product asks for any."""
+        product, lender = self.product(wishes[0].product_id), wishes[0].lender
+        if product.security.collateral == "required":
+            await self.each([self.secure(loan_id, wishes[0]) for loan_id in loan_ids])
+        if product.revolving is None:
+            paid = [{"loan_id": loan_id} for loan_id in loan_ids]
+            await self._batch("loans.BatchDisburseLoans", lender, paid, post=TELLER_POST)
+            return
+        await self.each(
+            [
+                self.draw(loan_id, wish.principal_fen, lender=lender)
+                for loan_id, wish in zip(loan_ids, wishes, strict=True)
+            ]
+        )
+
+    async def draw(self, loan_id: str, amount_fen: int, *, lender: str = "bank") -> Any:
+        """A draw on a revolving limit, paid by the lender."""
+        answer = await self.ask(
+            "loans.DrawOnLimit", lender, post=TELLER_POST, loan_id=loan_id, amount_fen=amount_fen
+        )
+        return answer.loan
+
+    async def secure(
+        self, loan_id: str, wish: Wish, *, units: int = UNITS, unit_value_fen: int = UNIT_FEN
+    ) -> Any:
+        """Collateral by the product's first pledge, or else anything worth more than the loan."""
+        security = self.product(wish.product_id).security
+        pledge = security.pledges[0] if security.pledges else None
+        keeper = pledge.keeper if isinstance(pledge, DepositPledge) else ""
+        source = pledge.price_source if pledge else None
+        answer = await self.ask(
+            "loans.RegisterCollateral",
+            wish.lender,
+            loan_id=loan_id,
+            pledge_id=pledge.id if pledge else "",
+            asset=_asset(pledge),
+            units=units,
+            unit_value_fen=unit_value_fen,
+            source=source if isinstance(source, str) else "appraiser",
+            evidence=uuid4().hex,
+            keeper_id=self._parties[keeper][0] if keeper else "",
+        )
+        return answer.collateral
 
     async def _loans(self, loan_ids: Sequence[str]) -> list[Any]:
         return await self.each([self.loan(loan_id) for loan_id in loan_ids])
@@ -494,6 +594,12 @@ class County:
                 return await do
 
         return await asyncio.gather(*(one(do) for do in work))
+
+
+def _asset(pledge: AdvancePledge | DepositPledge | None) -> str:
+    if pledge is None:
+        return "warehouse"
+    return pledge.asset if isinstance(pledge, DepositPledge) else pledge.assets[0]
 
 
 def said_by(error: grpc.aio.AioRpcError) -> str:

@@ -20,7 +20,7 @@ RATING = "live-rating"
 RATING_FROM = date(2010, 1, 1)
 OPERATOR = "operator-live"
 NATIONAL = "cn-national-2014@1"
-POSTS, POSTS_OF_LENDERS = 2, 3
+POSTS = 3
 
 ROLES: Mapping[str, str] = {
     "centre": "county_centre",
@@ -120,10 +120,10 @@ def write(folder: Path, wanted: Sequence[Place]) -> tuple[Catalogue, dict[str, s
     for place in wanted:
         if place.county_code in wrong:
             continue
-        parties = _parties(place, overlaid)
-        _write_adoption(folder, place, overlaid, parties)
+        named = parties(place, overlaid)
+        _write_adoption(folder, place, overlaid, named)
         insured = overlaid.terms(place.county_code, _own_ref(place)).pack.insurance
-        institutions += _institutions(place, parties, insured=insured is not None)
+        institutions += _institutions(place, named, insured=insured is not None)
     operator = _institution(OPERATOR, "operator", "000000", [])
     _dump(institutions_path(folder), {"institutions": [*institutions, operator]})
     return overlaid, wrong
@@ -151,16 +151,18 @@ def _load_without_wrong(folder: Path) -> tuple[Catalogue, dict[str, str]]:
 
 
 def _write_overlays(folder: Path, place: Place, packaged: Catalogue) -> None:
-    programme_id, version, condition = split_ref(place.ref)
-    header = {
-        "name": OVERLAY,
-        "county": place.county_code,
-        "programme": f"{programme_id}@{version}",
-        "status": "example",
-        "conditions": [condition] if condition else [],
-    }
-    values = overlay_values(packaged.programme(place.ref), place.setup)
-    _dump(folder / f"{place.county_code}-overlay.yaml", {"overlay": header, "values": values})
+    for number, ref in enumerate(filter(None, (place.ref, place.setup.then)), 1):
+        programme_id, version, condition = split_ref(ref)
+        header = {
+            "name": OVERLAY,
+            "county": place.county_code,
+            "programme": f"{programme_id}@{version}",
+            "status": "example",
+            "conditions": [condition] if condition else [],
+        }
+        values = overlay_values(packaged.programme(ref), place.setup)
+        written = {"overlay": header, "values": values}
+        _dump(folder / f"{place.county_code}-overlay-{number}.yaml", written)
     rating = {
         "name": OVERLAY,
         "county": place.county_code,
@@ -172,11 +174,15 @@ def _write_overlays(folder: Path, place: Place, packaged: Catalogue) -> None:
 
 
 def _own_ref(place: Place) -> str:
-    programme_id, version, _ = split_ref(place.ref)
+    return _overlaid(place.ref)
+
+
+def _overlaid(ref: str) -> str:
+    programme_id, version, _ = split_ref(ref)
     return f"{programme_id}@{version}:{OVERLAY}"
 
 
-def _parties(place: Place, overlaid: Catalogue) -> Mapping[str, Sequence[str]]:
+def parties(place: Place, overlaid: Catalogue) -> Mapping[str, Sequence[str]]:
     """Every party that the county's terms name → short names of its institutions."""
     lenders = place.setup.lenders
     known = {**PARTIES, "lender": lenders, "bank": [each for each in lenders if each in BANKS]}
@@ -186,13 +192,14 @@ def _parties(place: Place, overlaid: Catalogue) -> Mapping[str, Sequence[str]]:
 
 
 def _write_adoption(
-    folder: Path, place: Place, overlaid: Catalogue, parties: Mapping[str, Sequence[str]]
+    folder: Path, place: Place, overlaid: Catalogue, named: Mapping[str, Sequence[str]]
 ) -> None:
-    county, ref = place.county_code, _own_ref(place)
-    header = overlaid.terms(county, ref).pack.programme
-    filled = {party: [f"{short}-{county}" for short in shorts] for party, shorts in parties.items()}
+    county = place.county_code
+    refs = [_overlaid(ref) for ref in (place.ref, place.setup.then) if ref]
+    filled = {party: [f"{short}-{county}" for short in shorts] for party, shorts in named.items()}
     rating = {"programme": f"{RATING}@1:{OVERLAY}", "from": RATING_FROM, "parties": {}}
-    adoption = {"county": county, "entries": [_entry(ref, header, filled), rating]}
+    own = [_entry(ref, overlaid.terms(county, ref).pack.programme, filled) for ref in refs]
+    adoption = {"county": county, "entries": [*own, rating]}
     _dump(folder / f"{county}-adoption.yaml", {"adoption": adoption})
 
 
@@ -204,11 +211,11 @@ def _entry(ref: str, header: Header, parties: Mapping[str, Any]) -> dict[str, An
 
 
 def _institutions(
-    place: Place, parties: Mapping[str, Sequence[str]], *, insured: bool
+    place: Place, named: Mapping[str, Sequence[str]], *, insured: bool
 ) -> list[dict[str, Any]]:
     """Those that always are there, those behind the parties, and whom the path asks besides."""
     county = place.county_code
-    behind = [short for shorts in parties.values() for short in shorts]
+    behind = [short for shorts in named.values() for short in shorts]
     insurer = ["insurer"] if insured else []
     wanted = dict.fromkeys([*ALWAYS, *behind, *insurer, *place.setup.others])
     return [
@@ -225,7 +232,6 @@ def _institutions(
 def _institution(
     institution_id: str, role: str, county_code: str, areas: list[str]
 ) -> dict[str, Any]:
-    posts = POSTS_OF_LENDERS if role in ("bank", "mutual_aid_society") else POSTS
     return {
         "institution_id": institution_id,
         "name": {"zh": institution_id, "en": institution_id},
@@ -238,7 +244,7 @@ def _institution(
                 "title": {"zh": "经办", "en": "Officer"},
                 "duty": "maker" if post % 2 else "checker",
             }
-            for post in range(1, posts + 1)
+            for post in range(1, POSTS + 1)
         ],
     }
 

@@ -44,7 +44,11 @@ FIVE_TIER: Sequence[Mapping[str, Any]] = (
 )
 CLAIM_TIERS: Sequence[Mapping[str, Any]] = ({"tier": "any", "max_fen": None, "working_days": 5},)
 
+PAPERS = tuple(f"paper_{number}" for number in range(1, 14))
+"""Thirteen, as the one programme counts that does not list them."""
+
 BLANKS: Mapping[str, Any] = {
+    r"registry\.documents\.required": list(PAPERS),
     r"loans\.benchmark": benchmark(RATE_PPM),
     r"loans\.npl": {"measure": "overdue_days", "more_than_days": 90},
     r"loans\.maturity_notice\.lead_months": 1,
@@ -54,6 +58,7 @@ BLANKS: Mapping[str, Any] = {
     r"loan_products\[.+\]\.pricing": {"mode": "benchmark"},
     r"loan_products\[.+\]\.max_principal_fen": LIMIT_FEN,
     r"loan_products\[.+\]\.max_term_months": 120,
+    r"loan_products\[.+\]\.sla": {"unit": "days", "value": 30},
     r"loan_products\[.+\]\.purpose\.allowed": [PURPOSE],
     r"insurance\.required_covers": [],
     r"insurance\.sweep_trigger": "always",
@@ -84,6 +89,8 @@ class Setup:
     """What the rig's own rating grants."""
     lenders: tuple[str, ...] = ("bank",)
     """Who lends there."""
+    then: str = ""
+    """The version of its programme that follows when the case's own is over."""
     others: tuple[str, ...] = ()
     """Institutions that the programme does not name and the path asks all the same."""
 

@@ -60,6 +60,8 @@ loans:
   sanctions:
     - {id: evader, effects: [no_credit], ban_months: 60}
     - {id: late_payer, effects: [no_subsidy]}
+    - {id: default_loans, cause: wilful_default, effects: [no_credit], ban_months: 60}
+    - {id: default_subsidies, cause: wilful_default, effects: [no_subsidy], ban_months: 60}
 loan_products:
   - id: outlet_credit
     title: {zh: 网点贷款, en: Outlet}

@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from liandong.claims.v1 import events_pb2 as claims_events
 from liandong.loans.v1 import events_pb2, loans_pb2
 
+from services.kernel import wire
 from services.kernel.bus import Consumer
 from services.kernel.caller import Caller
 from services.kernel.database import Database
@@ -237,9 +238,15 @@ async def test_a_cured_loan_is_normal_again_at_the_day_close(
 async def test_the_maturity_is_told_ahead_and_on_its_day_by_the_packs_channels(
     servicer: LoansServicer, consumer: Consumer, db: Database, catalogue: Catalogue
 ) -> None:
-    await a_loan(servicer, consumer, term_months=3)
+    loan_id = await a_loan(servicer, consumer, term_months=3)
+    before = await steps.get(servicer, loan_id)
     await steps.advance(db, catalogue, 95)
+    after = await steps.get(servicer, loan_id)
 
+    assert wire.date_from_proto("notice_on", before.notice_on) < wire.date_from_proto(
+        "matures_on", before.matures_on
+    )
+    assert not after.HasField("notice_on")
     told_ = await steps.said(db, "loan_due_soon", events_pb2.LoanDueSoon)
     assert [each.at_maturity for each in told_] == [False, True]
     assert list(told_[0].channels) == ["sms", "phone"]

@@ -204,7 +204,18 @@ async def test_what_satisfies_every_rule_is_taken_in_with_all_that_was_stated(
     assert kept.borrower_kind == "household"
 
 
-@pytest.mark.parametrize(("cause", "barred"), [("evader", True), ("late_payer", False)])
+@pytest.mark.parametrize(
+    ("cause", "barred"),
+    [
+        ("evader", True),
+        ("late_payer", False),
+        # Credit lists by a sanction's id; several sanctions may share a cause.
+        ("wilful_default", True),
+        ("default_loans", True),
+        ("default_subsidies", False),
+        ("never_heard_of", True),
+    ],
+)
 async def test_a_sanction_bars_credit_only_where_the_programme_says_so(
     servicer: LoansServicer, consumer: Consumer, cause: str, *, barred: bool
 ) -> None:

@@ -386,6 +386,26 @@ async def test_a_large_loan_goes_out_batch_by_batch_each_with_all_its_papers(
     await steps.books_are_whole(db)
 
 
+# S51, G-063
+async def test_a_batch_without_its_papers_keeps_nothing_back_from_the_next(
+    servicer: LoansServicer, consumer: Consumer, db: Database
+) -> None:
+    loan_id = await a_controlled_loan(servicer, consumer)
+    await request_batch(servicer, loan_id, 500_000 * YUAN, evidence="")
+    await signed(servicer, loan_id, 1)
+    with pytest.raises(Refused, match="BATCH_INCOMPLETE"):
+        await pay(servicer, loan_id, 1)
+
+    whole = await request_batch(servicer, loan_id, 800_000 * YUAN)
+    await signed(servicer, loan_id, whole.number)
+    paid = await pay(servicer, loan_id, whole.number)
+
+    assert (paid.loan.outstanding_fen, paid.loan.undrawn_fen) == (800_000 * YUAN, 0)
+    with pytest.raises(Refused, match="BATCH_INCOMPLETE"):
+        await pay(servicer, loan_id, 1)
+    await steps.books_are_whole(db)
+
+
 async def test_a_batch_stops_before_a_breaker(
     servicer: LoansServicer, consumer: Consumer, db: Database
 ) -> None:

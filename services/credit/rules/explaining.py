@@ -6,12 +6,18 @@ from datetime import date
 from math import gcd
 
 from services.credit.model import Observed, Rating
-from services.credit.rules.rating import values_of
+from services.credit.rules.rating import GATE, values_of
 from services.credit.rules.scheme import FACTOR_MAX, MODEL, Scheme
 from services.programmes.schema.scoring import Adjustment, BasePointsScoring, WeightedScoring
 from services.programmes.schema.values import known
 from services.programmes.scoring import applies, band_of, weights_of
 
+GATE_WORDS: Mapping[str, tuple[str, str]] = {
+    "missing": ("must hold, and nobody has observed it", "尚未采集"),
+    "stale": ("must hold, and what was observed is out of date", "采集结果已过期"),
+    "not_met": ("does not hold", "不符合"),
+}
+"""State of a gate's indicator → what is said of it, in English and Chinese."""
 STATES_MAX = 200_000
 """Sums looked at in search of the smallest changes; beyond, the largest gains are taken."""
 
@@ -249,10 +255,12 @@ def _words(rating: Rating, lines: Sequence[Line], nxt: NextGrade | None) -> tupl
         if line.state == "stale"
     ]
     told += [f"Veto {veto}: no grade whatever the score" for veto in rating.vetoes]
+    told += [f"Gate {code} {GATE_WORDS[state][0]}: no grade" for code, state in _gates(rating)]
     told += [
         f"{hold.code} holds the {'grade' if hold.grade_too else 'limit'} back"
         + (f" until {hold.until}" if hold.until else "")
         for hold in rating.pins.holds
+        if not hold.code.startswith(GATE)
     ]
     if rating.pins.override is not None:
         told.append(f"Decided by people in review {rating.pins.override.review_id}")
@@ -294,10 +302,12 @@ def _words_zh(rating: Rating, lines: Sequence[Line], nxt: NextGrade | None) -> t
         if line.state == "stale"
     ]
     told += [f"一票否决:{veto}" for veto in rating.vetoes]
+    told += [f"准入条件 {code} {GATE_WORDS[state][1]},不予评级" for code, state in _gates(rating)]
     told += [
         f"{hold.code} 暂停{'评级' if hold.grade_too else '授信'}"
         + (f",至 {hold.until}" if hold.until else "")
         for hold in rating.pins.holds
+        if not hold.code.startswith(GATE)
     ]
     if rating.pins.override is not None:
         told.append(f"由人工评议决定(评议 {rating.pins.override.review_id})")
@@ -314,6 +324,18 @@ def _words_zh(rating: Rating, lines: Sequence[Line], nxt: NextGrade | None) -> t
     if not nxt.reachable:
         told.append(f"仅凭指标变化无法达到 {nxt.grade} 级")
     return tuple(told)
+
+
+def _gates(rating: Rating) -> list[tuple[str, str]]:
+    """The gates that did not hold, each with the state of its indicator."""
+    found = []
+    for hold in rating.pins.holds:
+        if hold.code.startswith(GATE):
+            code = hold.code.removeprefix(GATE)
+            seen = rating.inputs.get(code)
+            state = "missing" if seen is None else "stale" if seen.stale else "not_met"
+            found.append((code, state))
+    return found
 
 
 def _unknown(lines: Sequence[Line]) -> list[Line]:

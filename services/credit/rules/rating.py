@@ -25,12 +25,14 @@ from services.kernel.money import Fen
 from services.programmes.calendars import last_valid_day
 from services.programmes.rerating import after_veto
 from services.programmes.schema.values import Open
+from services.programmes.scoring import gates_held
 
 OBSERVATION = "observation:"
 STALE = "stale:"
 LAPSED = "lapsed"
 REVIEW = "review"
 BREAKER = "breaker:"
+GATE = "gate:"
 NOTHING = Pins()
 """A household of which nothing but its indicators and its honour counts."""
 
@@ -115,7 +117,7 @@ def _rate(
     valid_until: date | None,
 ) -> Decision:
     observed = observations(file, inputs, scheme=scheme, on=on)
-    holds = (*standing.holds, *observed)
+    holds = (*standing.holds, *observed, *closed_gates(inputs, scheme=scheme))
     rating = _rating(
         county_code=file.county_code,
         household_id=file.household_id,
@@ -187,6 +189,12 @@ def observations(
             until = back.first_on - timedelta(days=1)
         holds.append(Hold(f"{OBSERVATION}{veto.id}", grade_too=True, until=until))
     return tuple(holds)
+
+
+def closed_gates(inputs: Mapping[str, Observed], *, scheme: Scheme) -> tuple[Hold, ...]:
+    """The programme's gates that do not hold, or of which nobody knows today that they do."""
+    found = gates_held(scheme.gates, values_of(inputs))
+    return tuple(Hold(f"{GATE}{code}", grade_too=True, until=None) for code in found.failed)
 
 
 def restate(

@@ -65,6 +65,7 @@ def plan(heads: Heads, inputs: Inputs, *, scheme: Scheme, write_all: bool) -> Pl
     """
     made = _scored(scheme, heads, inputs.columns)
     lacking = _lacking(scheme, len(heads), inputs.columns)
+    gated = _gated(scheme, len(heads), inputs.columns)
     rate = [
         household_id
         for row, household_id in enumerate(heads.household_ids)
@@ -73,6 +74,7 @@ def plan(heads: Heads, inputs: Inputs, *, scheme: Scheme, write_all: bool) -> Pl
             made is None
             or not heads.plain[row]
             or row in inputs.watched
+            or row in gated
             or (write_all and not heads.same_terms[row])
             or made.vetoed[row]
             or made.score_centi[row] != heads.scores_centi[row]
@@ -100,6 +102,16 @@ def _lacking(scheme: Scheme, rows: int, columns: Mapping[str, Column]) -> frozen
         for code, _ in weights_of(scheme.scoring)
         for row, value in enumerate(columns.get(code, nobody))
         if value is None
+    )
+
+
+def _gated(scheme: Scheme, rows: int, columns: Mapping[str, Column]) -> frozenset[int]:
+    nobody: Column = [None] * rows
+    return frozenset(
+        row
+        for gate in scheme.gates
+        for row, value in enumerate(columns.get(gate.code, nobody))
+        if value is None or value < 1
     )
 
 

@@ -10,6 +10,7 @@ from services.kernel.money import Fen
 from services.programmes.schema.scoring import (
     BasePointsScoring,
     ExternalScoring,
+    Gate,
     ProposalScoring,
     ScoringRules,
     WeightedScoring,
@@ -32,6 +33,8 @@ from services.programmes.terms import Terms
 
 FACTOR_MAX = 100
 """A factor of a weighted scheme is scored from 0 to this."""
+RATED = "rated_and_granted"
+"""The gate that a rating answers by itself: it cannot be asked before there is one."""
 MODEL = "external_model:"
 """Before a model's id: its score as an input of a rating."""
 
@@ -49,6 +52,8 @@ class Scheme:
     """SHA-256 of the clauses, as they were read."""
     points: ReadyPoints | None = None
     """A base-points scheme's clauses as plain values."""
+    gates: tuple[Gate, ...] = ()
+    """What must hold besides the score; unknown is not held."""
 
     @property
     def bands(self) -> tuple[Band, ...]:
@@ -78,7 +83,15 @@ def scheme_of(terms: Terms) -> Scheme:
         observation_months=scoring.observation_months,
         digest=hashlib.sha256(text.encode()).hexdigest(),
         points=points,
+        gates=_gates(terms),
     )
+
+
+def _gates(terms: Terms) -> tuple[Gate, ...]:
+    eligibility = terms.pack.eligibility
+    if eligibility is None or isinstance(eligibility.gates, Open):
+        return ()
+    return tuple(gate for gate in eligibility.gates if gate.code != RATED)
 
 
 def reads_of(scheme: Scheme) -> tuple[str, ...]:
@@ -89,7 +102,8 @@ def reads_of(scheme: Scheme) -> tuple[str, ...]:
         read += [each.reads for each in known(scoring.adjustments)]
     elif isinstance(scoring, WeightedScoring):
         read += [code for code, _ in weights_of(scoring)]
-    return tuple(dict.fromkeys([*read, *(veto.reads for veto in scoring.vetoes)]))
+    read += [veto.reads for veto in scoring.vetoes]
+    return tuple(dict.fromkeys([*read, *(gate.code for gate in scheme.gates)]))
 
 
 def missing_factors(scheme: Scheme, values: Mapping[str, int]) -> tuple[str, ...]:

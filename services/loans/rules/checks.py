@@ -318,7 +318,8 @@ def _gates(
     eligibility = terms.pack.eligibility
     if eligibility is None:
         return
-    # A limit in force says that credit held these gates; a statement against one counts too.
+    # Without all gates credit gives no limit, and without a limit nothing is lent; a statement
+    # against one counts too.
     gates = () if isinstance(eligibility.gates, Open) else eligibility.gates
     for gate in gates:
         if facts.get(gate.code) is False:
@@ -368,19 +369,23 @@ def _stopped(breakers: Sequence[Breaker]) -> Iterable[Finding]:
 
 
 def sanctioned(listings: Sequence[Listing], terms: Terms, today: date) -> list[Finding]:
-    """Who is listed for a cause that takes credit away; so does one the programme does not name."""
+    """
+    Who is listed for a cause that takes credit away; so does one the programme does not name.
+
+    A listing names one of the programme's sanctions, or the cause of several.
+    """
     found = []
     for listing in listings:
-        rules = terms.loans.sanctions
-        named = any((each.cause or each.id) == listing.cause for each in rules)
+        rules = [each for each in terms.loans.sanctions if listing.cause in (each.id, each.cause)]
+        cause = (rules[0].cause or rules[0].id) if rules else listing.cause
         lost = sanctions.lost(
             rules,
-            cause=listing.cause,
+            cause=cause,
             relation=Relation.SELF,
             sanctioned_on=listing.listed_on,
             on=today,
         )
-        if not named or SanctionEffect.NO_CREDIT in lost.effects:
+        if not rules or SanctionEffect.NO_CREDIT in lost.effects:
             since = f"since {listing.listed_on}"
             found.append(Finding("SANCTIONED", f"{listing.cause} {since}; {lost.working}"))
     return found

@@ -97,12 +97,13 @@ def request(loan: Loan, batch: Batch, batches: Sequence[Batch], terms: Terms) ->
     )
     if not ready:
         raise Refused("LOAN_NOT_APPROVED", f"the loan is {loan.state}", message_zh="贷款未获批准")
-    asked = sum(each.amount_fen for each in batches)
-    free = loan.principal_fen - asked
+    # What was asked for and lacks its papers keeps nothing back from what has them.
+    paid = sum(each.amount_fen for each in batches if each.state is BatchState.PAID)
+    free = loan.principal_fen - paid
     if batch.amount_fen > free or len(batches) >= BATCHES_MAX:
         raise Refused(
             "BATCH_ABOVE_LOAN",
-            f"{batch.amount_fen} fen asked for, {asked} of {loan.principal_fen} fen are in "
+            f"{batch.amount_fen} fen asked for, {paid} of {loan.principal_fen} fen are paid in "
             f"{len(batches)} batches",
             message_zh="支用金额超过贷款余额",
             facts={"free_fen": str(free), "batches": str(len(batches))},

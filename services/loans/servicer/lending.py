@@ -159,6 +159,7 @@ def loan_to_proto(loan: Loan) -> loans_pb2.Loan:
         next_due_on=wire.date_to_proto(loan.next_due_on),
         undrawn_fen=loan.undrawn_fen,
         revolving_until=wire.date_to_proto(loan.revolving_until),
+        notice_on=wire.date_to_proto(loan.notice_on),
     )
 
 

@@ -1,6 +1,6 @@
 """Funds: how much cover a fund gives, and who bears a loss that was compensated."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 from uuid import uuid4
@@ -12,7 +12,6 @@ from services.programmes.schema.fund import SharingModel
 from services.programmes.schema.values import known
 from tests.live.county import FUND_FEN, County, Wish
 from tests.live.paths.loans import (
-    ENTITY,
     WANGCANG_COVERS,
     chosen_ratio,
     rate_and_days,
@@ -34,6 +33,7 @@ UNCOVERED = "CAUSE_NOT_COVERED"
 LENDER = "bank"
 
 RATE = "the lender names this product's rate, and no RPC takes it"
+ENTITY = "no path loses the loan of an entity"
 SUM_INSURED = "funds does not know the sum insured that the insurer's part goes up to (S25)"
 
 
@@ -73,7 +73,7 @@ def loss_setup(case: Case) -> Setup:
     interest = given["loss_fen"] - min(given["loss_fen"], PRINCIPAL_FEN_MAX)
     values: dict[str, Any] = {}
     if interest:
-        rate, _ = rate_and_days(PRINCIPAL_FEN_MAX, interest)
+        rate, _ = rate_and_days(PRINCIPAL_FEN_MAX, interest, after=days_drawn(programme))
         values = {"loans": {"benchmark": benchmark(rate)}}
     elif programme.startswith(("ningxia", "hubei", "anhui")):
         subsidy = {"mode": "full_at_benchmark"}
@@ -86,6 +86,11 @@ def loss_setup(case: Case) -> Setup:
     return Setup(starts_on(case), values)
 
 
+def days_drawn(programme: str) -> int:
+    """A limit of three years is due when it ends: its loss comes that many days later."""
+    return 3 * 366 + TRIGGER_DAYS if "yanchi" in programme else 0
+
+
 async def lost(county: County, loss_fen: int) -> Any:
     """A loan that is overdue for longer than the trigger, with exactly this owed on it."""
     principal = min(loss_fen, PRINCIPAL_FEN_MAX)
@@ -93,7 +98,8 @@ async def lost(county: County, loss_fen: int) -> Any:
     due = date(loan.matures_on.year, loan.matures_on.month, loan.matures_on.day)
     day = due + timedelta(days=TRIGGER_DAYS + 1)
     if loss_fen > principal:
-        _, days = rate_and_days(principal, loss_fen - principal)
+        after = days_drawn(county.programme_id)
+        _, days = rate_and_days(principal, loss_fen - principal, after=after)
         day = county.today + timedelta(days=days)
     # The close of that day states what is owed.
     await county.advance(day + timedelta(days=1))
@@ -190,22 +196,18 @@ async def waterfall(county: County, case: Case) -> Answer:
 
 # --- leverage -------------------------------------------------------------------------------------
 
-UNCAPPED: Mapping[str, str] = {"hubei-yunyang-troika@2017": "mutual_help_loan"}
-"""A product whose loans are not capped by an amount."""
 LOANS_MAX = 1_000
 
 
 def lacks_loans(case: Case) -> str:
     """Thousands of loans of the product's cap are more than a case is worth."""
-    if case["programme"] in UNCAPPED:
-        return ""
     loans = case["inputs"]["outstanding_fen"] // PRINCIPAL_FEN_MAX
     return f"it takes {loans} loans of the product's cap" if loans > LOANS_MAX else ""
 
 
-def heavy(case: Case) -> bool:
+def heavy(_: Case) -> bool:
     """Hundreds of loans."""
-    return case["programme"] not in UNCAPPED
+    return True
 
 
 def leverage_setup(case: Case) -> Setup:
@@ -223,15 +225,12 @@ async def leverage(county: County, case: Case) -> Answer:
     await county.open(funds={})
     [kind] = county.fund_kinds()
     fund_id = await county.fund(kind, given["fund_fen"])
-    product = UNCAPPED.get(case["programme"], "microcredit")
-    amounts: Sequence[int] = [given["outstanding_fen"]]
-    if product == "microcredit":
-        amounts = [PRINCIPAL_FEN_MAX] * (given["outstanding_fen"] // PRINCIPAL_FEN_MAX)
+    amounts = [PRINCIPAL_FEN_MAX] * (given["outstanding_fen"] // PRINCIPAL_FEN_MAX)
     households = await county.households([county.village()] * len(amounts))
     await county.rate()
     await county.lend_all(
         [
-            Wish(household, amount_fen, product_id=product)
+            Wish(household, amount_fen)
             for household, amount_fen in zip(households, amounts, strict=True)
         ]
     )
@@ -245,7 +244,12 @@ async def leverage(county: County, case: Case) -> Answer:
 
 
 PATHS: Mapping[str, Path] = {
-    "funds.risk_share": Path(loss_setup, risk_share, lacks=lacks_loss),
+    "funds.risk_share": Path(
+        loss_setup,
+        risk_share,
+        lacks=lacks_loss,
+        heavy=lambda case: days_drawn(case["programme"]) > 0,
+    ),
     "funds.waterfall": Path(loss_setup, waterfall, lacks=lacks_loss),
     "funds.leverage": Path(
         leverage_setup,

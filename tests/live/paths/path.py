@@ -21,6 +21,11 @@ def light(_: Case) -> bool:
     return False
 
 
+def long(_: Case) -> bool:
+    """A case of years of day closes."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Path:
     """From a case to its county, and from its county to what the services answer."""
@@ -36,7 +41,7 @@ class Path:
     """Why this one case has no path; empty when it has one."""
 
     heavy: Callable[[Case], bool] = light
-    """Whether a case takes so many loans that only the long form asks it."""
+    """Whether a case takes so many loans or days that only the long form asks it."""
 
     def reason_without(self, case: Case) -> str:
         """Why a case cannot be asked of these services; empty when it can."""

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from services.programmes.schema.scoring import WeightedScoring
+from services.programmes.schema.values import known
 from tests.live.county import County
 from tests.live.paths.path import Answer, Path
 from tests.live.platform import must
@@ -60,7 +62,7 @@ async def base_points(county: County, case: Case) -> Answer:
     await county.settle()
     codes = [each["code"] for each in given["adjustments"]] + given["veto_hits"]
     for household_id in (household, plain):
-        await county.record(household_id, codes)
+        await county.record(household_id, [*codes, *county.gates])
     await county.rate()
     file, without = await county.credit_file(household), await county.credit_file(plain)
     return {
@@ -106,6 +108,7 @@ async def weighted(county: County, case: Case) -> Answer:
     await county.settle()
     factors = [(each["code"], each["score"]) for each in case["inputs"]["factors"]]
     await county.record_values(household, factors)
+    await county.record(household, county.gates)
     await county.rate()
     file = await county.credit_file(household)
     whole = {
@@ -143,8 +146,9 @@ async def credit_area(county: County, case: Case) -> Answer:
     villages = [county.village(place if in_township else 0) for place in range(given["total"])]
     households = await county.households(villages)
     await county.settle()
-    for household in households[given["credited"] :]:
-        await county.record(household, [VETO])
+    for place, household in enumerate(households):
+        vetoed = [VETO] * (place >= given["credited"])
+        await county.record(household, [*county.gates, *vetoed])
     await county.rate()
     await county.ask("credit.AssessAreas", "centre", programme_id=county.programme_id)
     code = county.village()[: 9 if in_township else 12]
@@ -155,7 +159,53 @@ async def credit_area(county: County, case: Case) -> Answer:
     return {"awarded": area.certified, "min_units": area.min_units}
 
 
+FULL_MARKS = 100
+GATE = "gate:"
+CHAIN_OPEN = "people propose its grades in a chain with an open organ that no overlay may name"
+
+
+def lacks_points(case: Case) -> str:
+    """Where no data alone make a grade."""
+    return CHAIN_OPEN if "tongxiang" in case["programme"] else ""
+
+
+def gate_setup(_: Case) -> Setup:
+    """Four grades, of which the highest score has the best."""
+    grades = [
+        {"id": f"grade_{4 - place}", "min_score_centi": 6_000 + 1_000 * place, "limit_fen": limit}
+        for place, limit in enumerate((1_000_000, 2_000_000, 3_000_000, 5_000_000))
+    ]
+    return Setup(date(2018, 3, 5), {"scoring": {"grades": grades}}, own_credit=True)
+
+
+async def gate(county: County, case: Case) -> Answer:
+    """A household of full marks of which the case's gates hold, and one of which all or none do."""
+    given = case["inputs"]["gates"]
+    must({each["code"] for each in given} == set(county.gates), "the programme has other gates")
+    await county.open(funds={}, covers=())
+    household, other = await county.households([county.village()] * 2)
+    await county.settle()
+    held = {each["code"]: each["passed"] for each in given}
+    against = not all(held.values())
+    for household_id, applies in ((household, held), (other, dict.fromkeys(held, against))):
+        await county.record(household_id, [code for code, holds in applies.items() if holds])
+        lacking = [code for code, holds in applies.items() if not holds]
+        await county.record(household_id, lacking, applies=False)
+    scheme = county.terms.scoring
+    assert isinstance(scheme, WeightedScoring)
+    marks = [(factor.id, FULL_MARKS) for factor in known(scheme.factors)]
+    for household_id in (household, other):
+        await county.record_values(household_id, marks)
+    await county.rate()
+    file, beside = await county.credit_file(household), await county.credit_file(other)
+    must(bool(beside.grade) == against, f"grade {beside.grade or 'none'} for the other household")
+    failed = [code.removeprefix(GATE) for code in file.holds if code.startswith(GATE)]
+    must(bool(file.grade) == (not failed), f"grade {file.grade or 'none'} with {failed}")
+    return {"eligible": bool(file.grade and file.limit_fen), "failed": failed}
+
+
 PATHS: Mapping[str, Path] = {
+    "scoring.gate": Path(gate_setup, gate, lacks=lacks_points),
     "scoring.credit_area": Path(
         area_setup, credit_area, needs=("credit.AssessAreas", "credit.ListCreditAreas")
     ),

@@ -187,10 +187,16 @@ async def payouts(county: County, case: Case) -> Answer:
         "closed": [
             name
             for name, loan_id in debts.loan_ids.items()
-            if sum(at_first[name]) and (await county.loan(loan_id)).state == SETTLED
+            if sum(at_first[name]) and closed(await county.loan(loan_id))
         ],
         "ignored_payouts": ignored,
     }
+
+
+def closed(loan: Any) -> bool:
+    """Whether a loan is settled; a limit goes on without a debt until its last day."""
+    owes = loan.outstanding_fen + loan.interest_fen
+    return bool(loan.state == SETTLED or (loan.HasField("revolving_until") and not owes))
 
 
 @dataclass(frozen=True, slots=True)

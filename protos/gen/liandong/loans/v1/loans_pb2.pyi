@@ -407,6 +407,7 @@ class Loan(_message.Message):
     NEXT_DUE_ON_FIELD_NUMBER: _builtins.int
     UNDRAWN_FEN_FIELD_NUMBER: _builtins.int
     REVOLVING_UNTIL_FIELD_NUMBER: _builtins.int
+    NOTICE_ON_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     county_code: _builtins.str
@@ -477,6 +478,10 @@ class Loan(_message.Message):
     def revolving_until(self) -> _date_pb2.Date:
         """Last day on which a revolving limit may be drawn; unset for a loan of a term."""
 
+    @_builtins.property
+    def notice_on(self) -> _date_pb2.Date:
+        """The next day whose close tells of its maturity; unset when all was told, or nothing will be."""
+
     def __init__(
         self,
         *,
@@ -508,10 +513,11 @@ class Loan(_message.Message):
         next_due_on: _date_pb2.Date | None = ...,
         undrawn_fen: _builtins.int = ...,
         revolving_until: _date_pb2.Date | None = ...,
+        notice_on: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "matures_on", b"matures_on", "next_due_on", b"next_due_on", "revolving_until", b"revolving_until", "sla_due_on", b"sla_due_on"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "matures_on", b"matures_on", "next_due_on", b"next_due_on", "notice_on", b"notice_on", "revolving_until", b"revolving_until", "sla_due_on", b"sla_due_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "county_code", b"county_code", "covers_missing", b"covers_missing", "disbursed_on", b"disbursed_on", "five_tier_class", b"five_tier_class", "household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "matures_on", b"matures_on", "next_due_on", b"next_due_on", "next_step", b"next_step", "non_performing", b"non_performing", "outstanding_fen", b"outstanding_fen", "overdue_days", b"overdue_days", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme", b"programme", "rate_ppm", b"rate_ppm", "refusal_reasons", b"refusal_reasons", "revolving_until", b"revolving_until", "sla_due_on", b"sla_due_on", "state", b"state", "subrogated_fen", b"subrogated_fen", "suspense_fen", b"suspense_fen", "term_months", b"term_months", "undrawn_fen", b"undrawn_fen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "county_code", b"county_code", "covers_missing", b"covers_missing", "disbursed_on", b"disbursed_on", "five_tier_class", b"five_tier_class", "household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "matures_on", b"matures_on", "next_due_on", b"next_due_on", "next_step", b"next_step", "non_performing", b"non_performing", "notice_on", b"notice_on", "outstanding_fen", b"outstanding_fen", "overdue_days", b"overdue_days", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme", b"programme", "rate_ppm", b"rate_ppm", "refusal_reasons", b"refusal_reasons", "revolving_until", b"revolving_until", "sla_due_on", b"sla_due_on", "state", b"state", "subrogated_fen", b"subrogated_fen", "suspense_fen", b"suspense_fen", "term_months", b"term_months", "undrawn_fen", b"undrawn_fen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
