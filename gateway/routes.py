@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
-from liandong.claims.v1 import claims_pb2, indices_pb2, policies_pb2, records_pb2
+from liandong.claims.v1 import claims_pb2, indices_pb2, payouts_pb2, policies_pb2, records_pb2
 from liandong.common.v1 import operator_pb2
 from liandong.credit.v1 import credit_pb2
 from liandong.funds.v1 import funds_pb2
@@ -40,6 +40,7 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
     "claims": (
         claims_pb2.DESCRIPTOR,
         indices_pb2.DESCRIPTOR,
+        payouts_pb2.DESCRIPTOR,
         policies_pb2.DESCRIPTOR,
         records_pb2.DESCRIPTOR,
     ),

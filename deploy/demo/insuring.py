@@ -1,22 +1,64 @@
 """Storms, deaths and early repayments: what the insurer pays goes to the bank first."""
 
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import date, timedelta
 from functools import partial
 
 from liandong.claims.v1 import claims_pb2, claims_pb2_grpc
+from liandong.households.v1 import accounts_pb2, accounts_pb2_grpc, evidence_pb2
 from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 
+from deploy.demo import generator
 from deploy.demo.counter import BATCH_ITEMS, COUNTY, COVERS, Counter, day_to_proto, parts
+from deploy.demo.people import HEAD
 from deploy.local.client import new_trace
 
 
 class Insuring(Counter):
     """Claims reported, decided and settled; repayments."""
 
+    async def _register_accounts(self, numbers: Iterable[str]) -> None:
+        """Households that will be paid have an account on their bank's list; once each."""
+        wanted = sorted({number for number in numbers if number in self._household_ids})
+        names = self._head_names(wanted)
+        centre, bank = self._party("county_centre"), self._parties["lender"][0]
+        paper = evidence_pb2.Evidence(
+            kind=evidence_pb2.EVIDENCE_KIND_DOCUMENT, reference="demo/accounts"
+        )
+        for part in parts(wanted, BATCH_ITEMS):
+            items = [
+                accounts_pb2.FirstPayeeAccount(
+                    household_id=self._household_ids[number],
+                    bank_id=bank,
+                    account_number=_account_number(self._household_ids[number]),
+                    account_name=names[number],
+                )
+                for number in part
+            ]
+            request = accounts_pb2.BatchRegisterPayeeAccountsRequest(
+                county_code=COUNTY, items=items, evidence=paper
+            )
+            stub = accounts_pb2_grpc.AccountsServiceStub
+            answer = await self._command(centre, stub, "BatchRegisterPayeeAccounts", request)
+            self._check(answer.verdicts, "payee accounts")
+        if wanted:
+            self._say(f"accounts: {len(wanted)} households that will be paid have one")
+
+    def _head_names(self, numbers: Sequence[str]) -> dict[str, str]:
+        """The names of the heads of some households, as their file has them."""
+        wanted = set(numbers)
+        return {
+            row["household_number"]: row["name"]
+            for row in generator.generate_households(self._seed, self._scale)
+            if row["household_number"] in wanted and row["relation"] == HEAD
+        }
+
     async def _live_events(self) -> None:
         """Storms, deaths and early repayments in the order in which they happen."""
+        losses = [loss.household_number for storm in self.plan.disasters for loss in storm.losses]
+        dead = [death.household_number for death in self.plan.deaths]
+        await self._register_accounts([*losses, *dead])
         events: list[tuple[date, Callable[[], Awaitable[None]]]] = []
         for storm in self.plan.disasters:
             reports = [
@@ -29,12 +71,12 @@ class Insuring(Counter):
             day = storm.occurred_on + timedelta(days=1)
             events.append((day, partial(self._claim, reports)))
         for day in sorted({death.died_on for death in self.plan.deaths}):
-            dead = [
+            died = [
                 (death.village_code, self._report(death.household_number, "death", day, 10_000_000))
                 for death in self.plan.deaths
                 if death.died_on == day
             ]
-            events.append((day + timedelta(days=1), partial(self._claim, dead)))
+            events.append((day + timedelta(days=1), partial(self._claim, died)))
         for day in sorted({each.repaid_on for each in self.plan.repayments}):
             numbers = [e.household_number for e in self.plan.repayments if e.repaid_on == day]
             events.append((day, partial(self._repay, day, numbers)))
@@ -169,3 +211,8 @@ class Insuring(Counter):
                 answer = await self._command(bank, stub, "BatchRepayLoans", request)
                 self._check(answer.verdicts, f"repayments at {bank}")
         self._say(f"loans: {len(numbers)} households repaid on {day}")
+
+
+def _account_number(household_id: str) -> str:
+    """Sixteen digits that no bank gave out."""
+    return f"62220000{uuid.UUID(household_id).int % 10**8:08d}"

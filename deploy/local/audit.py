@@ -27,6 +27,8 @@ EQUALITIES = (
     ("claims.payout_amount_fen", "loans.payout_amount_fen"),
     ("claims.payout_lenders_fen", "loans.payout_lenders_fen"),
     ("claims.payout_household_fen", "loans.payout_household_fen"),
+    ("claims.payouts_reversed_count", "loans.payouts_reversed_count"),
+    ("claims.reversed_lenders_fen", "loans.reversed_lenders_fen"),
     ("funds.covered_fen", "loans.covered_principal_fen"),
     ("funds.cases_paid_count", "loans.compensations_count"),
     ("funds.balance_fen", "journal.funds.fund_cash_fen"),

@@ -2,14 +2,23 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from liandong.households.v1 import events_pb2 as households
 from liandong.loans.v1 import events_pb2 as loans
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.claims.model import Allocation, ApprovedLoan, ClosedLoan, Household, LoanState, Part
-from services.claims.operations import others, payouts, policies
+from services.claims.model import (
+    Allocation,
+    ApprovedLoan,
+    ClosedLoan,
+    Debt,
+    Household,
+    LoanState,
+    Part,
+)
+from services.claims.operations import others, payments, payouts, policies
 from services.kernel import wire
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
@@ -105,12 +114,17 @@ async def loan_opened(session: AsyncSession, events: Sequence[Incoming[loans.Loa
             for event in events
         ],
     )
+    await loan_owes(session, events)
 
 
 async def loan_disbursed(
     session: AsyncSession, events: Sequence[Incoming[loans.LoanDisbursed]]
 ) -> None:
-    """Keep what was really lent."""
+    """Keep what was really lent, and that it is owed."""
+    await others.keep_debts(
+        session,
+        [_debt(e, e.message.loan_id, e.message.principal_fen, interest_fen=0) for e in events],
+    )
     await policies.note_disbursed(
         session,
         [
@@ -126,7 +140,10 @@ async def loan_disbursed(
 
 
 async def loan_drawn(session: AsyncSession, events: Sequence[Incoming[loans.LoanDrawn]]) -> None:
-    """Keep what more was really lent."""
+    """Keep what more was really lent, and what is owed."""
+    await others.keep_debts(
+        session, [_debt(e, e.message.loan_id, e.message.outstanding_fen) for e in events]
+    )
     await policies.note_disbursed(
         session,
         [
@@ -163,6 +180,9 @@ async def loan_settled(
     session: AsyncSession, events: Sequence[Incoming[loans.LoanSettled]]
 ) -> None:
     """Note that a loan is owed nothing: it is no payee of later payouts."""
+    await others.keep_debts(
+        session, [_debt(e, e.message.loan_id, 0, interest_fen=0) for e in events]
+    )
     await others.close_loans(
         session,
         [
@@ -178,10 +198,119 @@ async def loan_settled(
 
 
 async def payout_allocated(
-    session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocated]]
+    catalogue: Catalogue, session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocated]]
 ) -> None:
     """Loans divided a payout: the lenders are instructed, then the household."""
-    await payouts.instruct_payouts(session, [_allocation(event) for event in events])
+    await others.keep_debts(
+        session,
+        [
+            _debt(event, part.loan_id, part.outstanding_fen)
+            for event in events
+            for part in event.message.parts
+        ],
+    )
+    await payouts.instruct_payouts(session, catalogue, [_allocation(event) for event in events])
+
+
+async def payout_allocation_reversed(
+    session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocationReversed]]
+) -> None:
+    """Loans mirrored a payout that was taken back; one that is corrected is divided anew next."""
+    await others.keep_debts(
+        session,
+        [
+            _debt(event, part.loan_id, part.outstanding_fen, interest_fen=part.interest_fen)
+            for event in events
+            if not event.message.corrected
+            for part in event.message.parts
+        ],
+    )
+
+
+def _debt(
+    event: Incoming[Any],
+    loan_id: str,
+    outstanding_fen: int | None,
+    *,
+    interest_fen: int | None = None,
+) -> Debt:
+    """What a household owes on a loan now; interest is paid first, so it is gone with principal."""
+    return Debt(
+        county_code=event.envelope.county_code,
+        loan_id=UUID(loan_id),
+        outstanding_fen=None if outstanding_fen is None else Fen(outstanding_fen),
+        interest_fen=None if interest_fen is None else Fen(interest_fen),
+        said_on=event.envelope.day,
+    )
+
+
+async def loan_repaid(session: AsyncSession, events: Sequence[Incoming[loans.LoanRepaid]]) -> None:
+    """Less is owed."""
+    await others.keep_debts(
+        session,
+        [
+            _debt(
+                e,
+                e.message.loan_id,
+                e.message.outstanding_fen,
+                interest_fen=0 if e.message.principal_fen else None,
+            )
+            for e in events
+        ],
+    )
+
+
+async def loan_owes(
+    session: AsyncSession,
+    events: Sequence[Incoming[loans.RepaymentReversed]]
+    | Sequence[Incoming[loans.LoanReopened]]
+    | Sequence[Incoming[loans.LoanOpened]],
+) -> None:
+    """What is owed is this now, interest too."""
+    await others.keep_debts(
+        session,
+        [
+            _debt(
+                e,
+                e.message.loan_id,
+                e.message.outstanding_fen,
+                interest_fen=e.message.interest_fen,
+            )
+            for e in events
+        ],
+    )
+
+
+async def loan_reopened(
+    session: AsyncSession, events: Sequence[Incoming[loans.LoanReopened]]
+) -> None:
+    """A settled loan is owed again."""
+    await loan_owes(session, events)
+    await others.reopen_loans(
+        session, [(e.envelope.county_code, UUID(e.message.loan_id)) for e in events]
+    )
+
+
+async def payee_account_changed(
+    catalogue: Catalogue,
+    session: AsyncSession,
+    events: Sequence[Incoming[households.PayeeAccountChanged]],
+) -> None:
+    """A household is paid to this account from now on; what was held for want of one is sent."""
+    await payments.keep_accounts(
+        session,
+        catalogue,
+        [
+            (
+                event.envelope.county_code,
+                UUID(event.message.household_id),
+                UUID(event.message.account_id),
+                event.message.bank_id,
+                event.envelope.day,
+            )
+            for event in events
+        ],
+    )
 
 
 def _allocation(event: Incoming[loans.PayoutAllocated]) -> Allocation:
@@ -203,6 +332,7 @@ def _allocation(event: Incoming[loans.PayoutAllocated]) -> Allocation:
             )
             for part in message.parts
         ),
+        corrections=message.corrections,
     )
 
 
@@ -226,5 +356,16 @@ def handlers(catalogue: Catalogue) -> Handlers:
         "liandong.loans.v1.loan_drawn": Handler(loans.LoanDrawn, loan_drawn),
         "liandong.loans.v1.loan_refused": Handler(loans.LoanRefused, loan_refused),
         "liandong.loans.v1.loan_settled": Handler(loans.LoanSettled, loan_settled),
-        "liandong.loans.v1.payout_allocated": Handler(loans.PayoutAllocated, payout_allocated),
+        "liandong.households.v1.payee_account_changed": Handler(
+            households.PayeeAccountChanged, partial(payee_account_changed, catalogue)
+        ),
+        "liandong.loans.v1.loan_repaid": Handler(loans.LoanRepaid, loan_repaid),
+        "liandong.loans.v1.repayment_reversed": Handler(loans.RepaymentReversed, loan_owes),
+        "liandong.loans.v1.loan_reopened": Handler(loans.LoanReopened, loan_reopened),
+        "liandong.loans.v1.payout_allocated": Handler(
+            loans.PayoutAllocated, partial(payout_allocated, catalogue)
+        ),
+        "liandong.loans.v1.payout_allocation_reversed": Handler(
+            loans.PayoutAllocationReversed, payout_allocation_reversed
+        ),
     }

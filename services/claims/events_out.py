@@ -1,17 +1,21 @@
 """Claims: what this service says. One function per event."""
 
+from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
+from google.protobuf.message import Message
 from liandong.claims.v1 import events_pb2
 
 from services.claims.model import (
     Authorisation,
     Claim,
+    Instruction,
     InsuredEntry,
     LineResult,
     MasterPolicy,
     Payout,
+    Reversal,
 )
 from services.kernel import wire
 from services.kernel.outbox import OutgoingEvent
@@ -222,26 +226,77 @@ def payout_authorised(authorisation: Authorisation, *, on: date) -> OutgoingEven
 
 def payout_settled(payout: Payout, *, on: date) -> OutgoingEvent:
     """Every lender and the household have what is theirs."""
+    message = events_pb2.PayoutSettled(
+        payout_id=str(payout.payout_id),
+        lenders_fen=payout.lenders_fen,
+        household_fen=payout.household_fen,
+        parts=_settled_parts(payout),
+    )
+    return _of_payout(payout, "liandong.claims.v1.payout_settled", message, on)
+
+
+def payout_corrected(
+    payout: Payout, freed: Instruction, groups: Sequence[Sequence[UUID]], *, on: date
+) -> OutgoingEvent:
+    """A lender kept less than it was sent; loans divides the rest."""
+    message = events_pb2.PayoutCorrected(
+        payout_id=str(payout.payout_id),
+        correction=freed.correction,
+        loan_id=str(freed.loan_id),
+        kept_fen=freed.confirmed_fen,
+        freed_fen=freed.amount_fen - freed.confirmed_fen,
+        groups=[
+            events_pb2.PayeeGroup(loan_ids=[str(loan_id) for loan_id in group]) for group in groups
+        ],
+    )
+    return _of_payout(payout, "liandong.claims.v1.payout_corrected", message, on)
+
+
+def payment_unanswered(payout: Payout, silent: Instruction, *, on: date) -> OutgoingEvent:
+    """Nobody knows whether a payee has its money."""
+    message = events_pb2.PaymentUnanswered(
+        payout_id=str(payout.payout_id),
+        instruction_id=str(silent.instruction_id),
+        payee_id=silent.payee_id,
+        amount_fen=silent.amount_fen,
+        sent_on=wire.date_to_proto(silent.sent_on),
+    )
+    return _of_payout(payout, "liandong.claims.v1.payment_unanswered", message, on)
+
+
+def payout_reversed(payout: Payout, reversal: Reversal, *, on: date) -> OutgoingEvent:
+    """A settled payout is taken back: the mirror of what everybody had of it."""
+    message = events_pb2.PayoutReversed(
+        payout_id=str(payout.payout_id),
+        reason=reversal.reason,
+        lenders_fen=payout.lenders_fen,
+        household_fen=payout.household_fen,
+        parts=_settled_parts(payout),
+        value_date=wire.date_to_proto(on),
+    )
+    return _of_payout(payout, "liandong.claims.v1.payout_reversed", message, on)
+
+
+def _settled_parts(payout: Payout) -> list[events_pb2.SettledPart]:
+    return [
+        events_pb2.SettledPart(
+            loan_id=str(part.loan_id),
+            lender_id=part.lender_id,
+            amount_fen=part.amount_fen,
+            subrogated_fen=part.subrogated_fen,
+        )
+        for part in payout.parts
+    ]
+
+
+def _of_payout(payout: Payout, event_type: str, message: Message, on: date) -> OutgoingEvent:
     return OutgoingEvent(
-        event_type="liandong.claims.v1.payout_settled",
+        event_type=event_type,
         aggregate_type="claims.payout",
         aggregate_id=str(payout.payout_id),
         sequence=payout.version,
         county_code=payout.county_code,
-        message=events_pb2.PayoutSettled(
-            payout_id=str(payout.payout_id),
-            lenders_fen=payout.lenders_fen,
-            household_fen=payout.household_fen,
-            parts=[
-                events_pb2.SettledPart(
-                    loan_id=str(part.loan_id),
-                    lender_id=part.lender_id,
-                    amount_fen=part.amount_fen,
-                    subrogated_fen=part.subrogated_fen,
-                )
-                for part in payout.parts
-            ],
-        ),
+        message=message,
         business_date=on,
         programme=payout.programme,
     )

@@ -76,15 +76,30 @@ class PayoutState(StrEnum):
     """Where a payout is on its way."""
 
     AUTHORISED = "authorised"
+    ALLOCATED = "allocated"
+    """Divided; nothing is sent, every instruction is held."""
     INSTRUCTED = "instructed"
+    UNKNOWN = "unknown"
+    """A payee did not answer in time."""
+    CORRECTING = "correcting"
+    """A lender kept less than it was sent; loans divides the rest."""
+    CONFIRMED = "confirmed"
+    """Every lender has confirmed; the household's instruction is held."""
     HOUSEHOLD_INSTRUCTED = "household_instructed"
     SETTLED = "settled"
+    REVERSED = "reversed"
 
 
 class InstructionState(StrEnum):
     """Where a payment instruction is."""
 
+    HELD = "held"
+    """Not sent, for a reason."""
     OPEN = "open"
+    UNKNOWN = "unknown"
+    """Sent and not answered in time."""
+    NOT_RECEIVED = "not_received"
+    """Asked, and not there: it may be sent again with the same id."""
     CONFIRMED = "confirmed"
 
 
@@ -690,6 +705,8 @@ class Allocation:
     amount_fen: Fen
     household_fen: Fen
     parts: tuple[Part, ...]
+    corrections: int = 0
+    """How many corrections this division takes in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -706,6 +723,22 @@ class Instruction:
     state: InstructionState = InstructionState.OPEN
     confirmed_by: Actor | None = None
     confirmed_value_date: date | None = None
+    round: int = 0
+    """Which division of the payout it comes from: 0, or the number of the correction."""
+    account_ref: str = ""
+    held_reason: str = ""
+    sent_on: date | None = None
+    attempt: int = 1
+    asked_on: date | None = None
+    confirmed_fen: Fen = NOTHING
+    """What the payee kept, once it confirmed."""
+    correction: int = 0
+    """The correction that its confirmation made; 0 when it kept all."""
+
+    @property
+    def paid_fen(self) -> Fen:
+        """What it moves in the end: the amount, or what was kept of it."""
+        return self.confirmed_fen if self.state is InstructionState.CONFIRMED else self.amount_fen
 
 
 @dataclass(frozen=True, slots=True)
@@ -730,14 +763,16 @@ class Payout:
     household_fen: Fen = NOTHING
     parts: tuple[Part, ...] = ()
     instructions: tuple[Instruction, ...] = ()
+    groups: tuple[tuple[UUID, ...], ...] = ()
+    """The payees before the household, as they were authorised."""
+    corrections: int = 0
+    corrections_answered: int = 0
 
     @property
-    def household_instruction(self) -> Instruction | None:
-        """The instruction to the household, once it is made."""
-        for instruction in self.instructions:
-            if instruction.payee_kind is PayeeKind.HOUSEHOLD:
-                return instruction
-        return None
+    def household_instructed_fen(self) -> Fen:
+        """What the household is instructed to get so far."""
+        own = (i.paid_fen for i in self.instructions if i.payee_kind is PayeeKind.HOUSEHOLD)
+        return Fen(sum(own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -756,6 +791,193 @@ class Confirmation:
     instruction_id: UUID
     confirmed_fen: Fen
     value_date: date
+    reason: str = ""
+    """OVERPAID when less is kept because less was owed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Payee:
+    """Where a payee is paid, or why it is not."""
+
+    account_ref: str
+    held_reason: str = ""
+
+
+class Said(StrEnum):
+    """What is said about an instruction; statuses of pain.002 by their own codes."""
+
+    CONFIRM = "confirm"
+    ASK = "ask"
+    DONE = "done"
+    NOT_RECEIVED = "not_received"
+    REFUSED = "refused"
+    RESEND = "resend"
+    TAKEN_IN = "ACCP"
+    SETTLED = "ACSC"
+    REJECTED = "RJCT"
+    PENDING = "PDNG"
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """One thing that somebody says about an instruction."""
+
+    said: Said
+    instruction_id: UUID
+    amount_fen: Fen = NOTHING
+    """None of it: the whole instruction, where the word is a status."""
+    value_date: date | None = None
+    reason: str = ""
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptWord:
+    """A word as it is kept, also when it was refused."""
+
+    county_code: str
+    word_id: UUID
+    word: Word
+    refusal: str
+    actor: Actor
+    said_on: date
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """What a household itself owes on a loan, as loans said it last."""
+
+    county_code: str
+    loan_id: UUID
+    outstanding_fen: Fen | None
+    interest_fen: Fen | None
+    """None: not said, as it was."""
+    said_on: date
+
+    @property
+    def owed_fen(self) -> Fen:
+        """Both together."""
+        return Fen((self.outstanding_fen or 0) + (self.interest_fen or 0))
+
+
+@dataclass(frozen=True, slots=True)
+class QuotedPart:
+    """What one lender would get."""
+
+    loan: AssignedLoan
+    amount_fen: Fen
+    owed_fen: Fen
+    said_on: date | None
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What a payout would come to."""
+
+    parts: tuple[QuotedPart, ...]
+    household_fen: Fen
+
+    @property
+    def stale(self) -> bool:
+        """Some debt was said before the day."""
+        return any(part.stale for part in self.parts)
+
+
+class ReversalState(StrEnum):
+    """Where a reversal is."""
+
+    ASKED = "asked"
+    APPROVED = "approved"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Reversal:
+    """A wish to take a settled payout back, and what a second person decided."""
+
+    county_code: str
+    reversal_id: UUID
+    payout_id: UUID
+    reason: str
+    evidence: str
+    asked_by: Actor
+    asked_on: date
+    state: ReversalState = ReversalState.ASKED
+    decided_by: Actor | None = None
+    decided_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Receivable:
+    """What a lender or a household owes back for a payout that was taken back."""
+
+    county_code: str
+    receivable_id: UUID
+    payout_id: UUID
+    insurer_id: str
+    debtor_kind: PayeeKind
+    debtor_id: str
+    loan_id: UUID | None
+    amount_fen: Fen
+    paid_fen: Fen = NOTHING
+
+    @property
+    def closed(self) -> bool:
+        """All of it came back."""
+        return self.paid_fen >= self.amount_fen
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivablePayment:
+    """Money that came back."""
+
+    receivable_id: UUID
+    amount_fen: Fen
+    value_date: date
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentMessage:
+    """Instructions that were sent together."""
+
+    county_code: str
+    message_id: UUID
+    insurer_id: str
+    created_on: date
+    instructions: tuple[Instruction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyEvent:
+    """What a payout came to at one moment, for the household's note."""
+
+    name: str
+    amount_fen: Fen
+    parts: tuple[tuple[str, Fen], ...]
+    """Lenders with what each has."""
+    household_fen: Fen
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """A household's complaint about a payout or a claim."""
+
+    county_code: str
+    complaint_id: UUID
+    subject_id: UUID
+    household_id: UUID
+    area_code: str
+    insurer_id: str
+    reason: str
+    evidence: str
+    filed_by: Actor
+    filed_on: date
+    due_on: date
+    outcome: str = ""
+    answered_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,16 +15,19 @@ from services.claims.model import (
     IndexValue,
     Instruction,
     LineResult,
+    MoneyEvent,
     PayeeKind,
     Payout,
     Sight,
 )
-from services.claims.operations import claims_life, indices, policies
+from services.claims.operations import claims_life, indices, payouts, policies
+from services.claims.rules import notes
 from services.claims.rules.claims import claim_not_found
 from services.claims.store import claims as claims_store
 from services.claims.store import claims_history
 from services.claims.store import indices as indices_store
 from services.claims.store import payouts as payouts_store
+from services.claims.store import reversals as reversals_store
 from services.claims.store import totals as totals_store
 from services.kernel.caller import Caller
 from services.kernel.database import Database
@@ -35,6 +38,7 @@ from services.programmes.schema.deployment import InstitutionRole
 
 LENDERS = (InstitutionRole.BANK, InstitutionRole.MUTUAL_AID_SOCIETY)
 FIRST = UUID(int=0)
+RECEIVABLES_MAX = 500
 
 
 def sight_of(caller: Caller) -> Sight:
@@ -158,6 +162,47 @@ def seen_by(caller: Caller, payout: Payout) -> Payout:
     return replace(payout, instructions=own)
 
 
+async def list_payouts(
+    session: AsyncSession,
+    caller: Caller,
+    county_code: str,
+    *,
+    state: str,
+    after: UUID | None,
+    limit: int,
+) -> list[Payout]:
+    """A page of payouts, in id order; a lender sees of their instructions only its own."""
+    found = await payouts_store.list_payouts(
+        session, county_code, sight_of(caller), state=state, after=after or FIRST, limit=limit
+    )
+    return [seen_by(caller, payout) for payout in found]
+
+
+async def payout_notes(
+    session: AsyncSession, catalogue: Catalogue, caller: Caller, county_code: str, payout_id: UUID
+) -> list[tuple[MoneyEvent, str]]:
+    """What the household is told about each money event of a payout."""
+    payout = await payouts_store.find_payout(session, county_code, sight_of(caller), payout_id)
+    if payout is None:
+        raise NotFound("PAYOUT_NOT_FOUND", f"no payout {payout_id}", message_zh="无此赔付")
+    reversal = await reversals_store.reversal_of(session, county_code, payout_id)
+    receivables = await reversals_store.list_receivables(
+        session,
+        county_code,
+        Sight(),
+        payout_id=payout_id,
+        open_only=False,
+        after=FIRST,
+        limit=RECEIVABLES_MAX,
+    )
+    terms = catalogue.terms(county_code, payout.programme)
+    names = {name: each.name.zh for name, each in catalogue.institutions.items()}
+    return [
+        (event, notes.text_of(event, terms.insurance.payouts.notes, names))
+        for event in notes.events_of(payout, reversal, receivables)
+    ]
+
+
 async def list_instructions(
     session: AsyncSession,
     caller: Caller,
@@ -188,6 +233,7 @@ def books(catalogue: Catalogue) -> Books:
 
     async def close_day(session: AsyncSession, county_code: str, day: date) -> None:
         await policies.close_day(session, catalogue, county_code, day)
+        await payouts.close_day(session, catalogue, county_code, day)
         await claims_life.close_day(session, county_code, day)
         await indices.close_day(session, catalogue, county_code, day)
 

@@ -179,7 +179,9 @@ async def payout_allocation_reversed(
     session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocationReversed]]
 ) -> None:
     """A payout was undone."""
-    rows = ((e.envelope.county_code, UUID(e.message.payout_id)) for e in events)
+    rows = (
+        (e.envelope.county_code, (UUID(e.message.payout_id), e.message.corrected)) for e in events
+    )
     await _by_county(session, rows, limits.take_reversals)
 
 

@@ -16,8 +16,8 @@ from services.kernel import business_day, wire
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
 from services.loans import store
-from services.loans.model import Compensation, Payout
-from services.loans.operations import lending, money, standing
+from services.loans.model import Compensation, Correction, Payout, PayoutReversal
+from services.loans.operations import lending, money, payouts, standing
 from services.loans.rules import lending as lending_rules
 from services.loans.store import applications
 from services.programmes.loader import Catalogue
@@ -222,7 +222,7 @@ async def payout_authorised(
 ) -> None:
     """A claim will be paid: its payout goes toward the loans first."""
     for county, own in by_county(events):
-        payouts = [
+        authorised = [
             Payout(
                 payout_id=UUID(e.message.payout_id),
                 household_id=UUID(e.message.household_id),
@@ -235,7 +235,52 @@ async def payout_authorised(
             for e in own
         ]
         today = await business_day.today_or(session, county, own[0].envelope.day)
-        await money.settle_payouts(session, county, payouts, catalogue, today)
+        await money.settle_payouts(session, county, authorised, catalogue, today)
+
+
+async def payout_corrected(
+    session: AsyncSession,
+    events: Sequence[Incoming[claims.PayoutCorrected]],
+    *,
+    catalogue: Catalogue,
+) -> None:
+    """A lender keeps less than it was sent: what it gives back goes to those after it."""
+    for county, own in by_county(events):
+        corrections = [
+            Correction(
+                payout_id=UUID(e.message.payout_id),
+                number=e.message.correction,
+                loan_id=UUID(e.message.loan_id),
+                freed_fen=Fen(e.message.freed_fen),
+                groups=tuple(
+                    tuple(UUID(loan_id) for loan_id in group.loan_ids) for group in e.message.groups
+                ),
+            )
+            for e in own
+        ]
+        today = await business_day.today_or(session, county, own[0].envelope.day)
+        await payouts.correct_payouts(session, county, corrections, catalogue, today)
+
+
+async def payout_reversed(
+    session: AsyncSession,
+    events: Sequence[Incoming[claims.PayoutReversed]],
+    *,
+    catalogue: Catalogue,
+) -> None:
+    """The insurer takes a payout back: its loans are owed again what it had paid."""
+    for county, own in by_county(events):
+        today = await business_day.today_or(session, county, own[0].envelope.day)
+        reversals = [
+            PayoutReversal(
+                payout_id=UUID(e.message.payout_id),
+                value_date=wire.date_from_proto("value_date", e.message.value_date)
+                if e.message.HasField("value_date")
+                else today,
+            )
+            for e in own
+        ]
+        await payouts.reverse_payouts(session, county, reversals, catalogue, today)
 
 
 async def payout_settled(
@@ -299,6 +344,12 @@ def handlers(catalogue: Catalogue) -> Handlers:
         ),
         "liandong.claims.v1.payout_authorised": Handler(claims.PayoutAuthorised, allocate),
         "liandong.claims.v1.payout_settled": Handler(claims.PayoutSettled, payout_settled),
+        "liandong.claims.v1.payout_corrected": Handler(
+            claims.PayoutCorrected, partial(payout_corrected, catalogue=catalogue)
+        ),
+        "liandong.claims.v1.payout_reversed": Handler(
+            claims.PayoutReversed, partial(payout_reversed, catalogue=catalogue)
+        ),
         "liandong.funds.v1.cover_reserved": Handler(funds.CoverReserved, reserved),
         "liandong.funds.v1.cover_refused": Handler(funds.CoverRefused, refused),
         "liandong.funds.v1.cover_released": Handler(funds.CoverReleased, cover_released),

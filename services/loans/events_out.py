@@ -282,24 +282,51 @@ def payout_allocated(allocation: Allocation, county_code: str, day: date) -> Out
         payout_id=str(allocation.payout.payout_id),
         household_fen=allocation.household_fen,
         amount_fen=allocation.payout.amount_fen,
-        parts=[
-            events_pb2.LenderPart(
-                loan_id=str(part.loan_id),
-                lender_id=part.lender_id,
-                amount_fen=part.amount_fen,
-                interest_fen=part.interest_fen,
-                principal_fen=part.principal_fen,
-                subrogated_fen=part.subrogated_fen,
-                outstanding_fen=part.outstanding_fen,
-            )
-            for part in allocation.parts
-        ],
+        parts=_lender_parts(allocation),
+        corrections=allocation.corrections,
     )
+    return _of_allocation(
+        allocation, "liandong.loans.v1.payout_allocated", message, county_code, day
+    )
+
+
+def payout_allocation_reversed(
+    allocation: Allocation, county_code: str, day: date, *, corrected: bool
+) -> OutgoingEvent:
+    """A payout's allocation is undone; the parts are those that it had."""
+    message = events_pb2.PayoutAllocationReversed(
+        payout_id=str(allocation.payout.payout_id),
+        household_fen=allocation.household_fen,
+        parts=_lender_parts(allocation),
+        corrected=corrected,
+    )
+    name = "liandong.loans.v1.payout_allocation_reversed"
+    return _of_allocation(allocation, name, message, county_code, day)
+
+
+def _lender_parts(allocation: Allocation) -> list[events_pb2.LenderPart]:
+    return [
+        events_pb2.LenderPart(
+            loan_id=str(part.loan_id),
+            lender_id=part.lender_id,
+            amount_fen=part.amount_fen,
+            interest_fen=part.interest_fen,
+            principal_fen=part.principal_fen,
+            subrogated_fen=part.subrogated_fen,
+            outstanding_fen=part.outstanding_fen,
+        )
+        for part in allocation.parts
+    ]
+
+
+def _of_allocation(
+    allocation: Allocation, event_type: str, message: Message, county_code: str, day: date
+) -> OutgoingEvent:
     return OutgoingEvent(
-        event_type="liandong.loans.v1.payout_allocated",
+        event_type=event_type,
         aggregate_type="loans.payout_allocation",
         aggregate_id=str(allocation.payout.payout_id),
-        sequence=1,
+        sequence=allocation.version,
         county_code=county_code,
         message=message,
         business_date=day,

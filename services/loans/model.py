@@ -419,6 +419,32 @@ class Allocation:
     payout: Payout
     parts: tuple[AllocatedPart, ...]
     household_fen: Fen
+    corrections: int = 0
+    """How often a lender kept less than it was sent, and the rest was divided anew."""
+    version: int = 1
+    """Events said of it."""
+    reversed_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """A lender keeps less of a payout than it was sent: the rest is for those after it."""
+
+    payout_id: UUID
+    number: int
+    """From 1, in the order in which the payout was corrected."""
+    loan_id: UUID
+    freed_fen: Fen
+    """What the lender gives back of what the loan has of the payout."""
+    groups: tuple[tuple[UUID, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutReversal:
+    """A payout that the insurer takes back."""
+
+    payout_id: UUID
+    value_date: date
 
 
 @dataclass(frozen=True, slots=True)

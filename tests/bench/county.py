@@ -28,6 +28,7 @@ LENT_AT_ONCE = 2_000
 SCALE = 0.02
 """Of the story that the bench does not tell: as small as it gets."""
 
+HEAD_NAME = "示例户"
 _FIELDS = {name: title for title, name in COLUMNS.items()}
 _NUMBERS_A_DAY = 400
 
@@ -153,10 +154,14 @@ class BenchCounty(Year):
             )
         await self.quiet()
 
+    def _head_names(self, numbers: Sequence[str]) -> dict[str, str]:
+        return dict.fromkeys(numbers, HEAD_NAME)
+
     async def storm(self, numbers: Sequence[str]) -> list[str]:
         """A storm the day after, and everybody's claim; the claims' ids."""
         day = self.plan.starts_on + timedelta(days=1)
         await self._advance(day + timedelta(days=1))
+        await self._register_accounts(numbers)
         stub = claims_pb2_grpc.ClaimsServiceStub
         by_department: dict[str, list[str]] = {}
         for number in numbers:
@@ -189,7 +194,7 @@ def _write(path: Path, villages: Sequence[str], households: int) -> list[str]:
                     "household_number": number,
                     "village_code": village,
                     "relation": "户主",
-                    "name": "示例户",
+                    "name": HEAD_NAME,
                     "identity_number": generator.identity_number(
                         f"{born:%Y%m%d}", 100 + place % _NUMBERS_A_DAY
                     ),

@@ -214,6 +214,7 @@ class House:
         self.area_code = area_code
         self._county_code = county_code
         self._sequence = 0
+        self._accounts = 0
 
     def _told(self, name: str, message: Message) -> Delivery:
         self._sequence += 1
@@ -230,6 +231,28 @@ class House:
             household_id=str(self.household_id), area_code=self.area_code, status="registered_poor"
         )
         return self._told("household_registered", message)
+
+    def payee(self, account_id: UUID | None = None) -> Delivery:
+        """The household is paid to this account from now on."""
+        self._accounts += 1
+        message = households.PayeeAccountChanged(
+            household_id=str(self.household_id),
+            account_id=str(account_id or new_id()),
+            bank_id=BANK,
+        )
+        return told(
+            "liandong.households.v1.payee_account_changed",
+            ("households.payee_account", str(self.household_id)),
+            self._accounts,
+            message,
+            county_code=self._county_code,
+        )
+
+    def died(self) -> Delivery:
+        message = households.HouseholdChanged(
+            household_id=str(self.household_id), area_code=self.area_code, status="deceased"
+        )
+        return self._told("household_changed", message)
 
     def moved(self, area_code: str) -> Delivery:
         message = households.HouseholdChanged(
@@ -292,6 +315,24 @@ class Loan:
     def refused(self, *, on: date = OPENED) -> Delivery:
         return self._told("loan_refused", loans.LoanRefused(loan_id=str(self.loan_id)), on)
 
+    def disbursed(self, *, on: date = OPENED) -> Delivery:
+        message = loans.LoanDisbursed(loan_id=str(self.loan_id), principal_fen=self.principal_fen)
+        return self._told("loan_disbursed", message, on)
+
+    def repaid(self, amount_fen: int, *, on: date = OPENED) -> Delivery:
+        self.principal_fen -= amount_fen
+        message = loans.LoanRepaid(
+            loan_id=str(self.loan_id),
+            amount_fen=amount_fen,
+            principal_fen=amount_fen,
+            outstanding_fen=self.principal_fen,
+        )
+        return self._told("loan_repaid", message, on)
+
+    def reopened(self, outstanding_fen: int, *, on: date = OPENED) -> Delivery:
+        message = loans.LoanReopened(loan_id=str(self.loan_id), outstanding_fen=outstanding_fen)
+        return self._told("loan_reopened", message, on)
+
     def settled(self, *, on: date = OPENED) -> Delivery:
         return self._told("loan_settled", loans.LoanSettled(loan_id=str(self.loan_id)), on)
 
@@ -304,6 +345,7 @@ def allocated(
     subrogated_fen: int = 0,
     county_code: str = COUNTY,
     sequence: int = 1,
+    corrections: int = 0,
 ) -> Delivery:
     """Loans divided a payout: each loan takes interest of one fen first, the rest is principal."""
     message = loans.PayoutAllocated(
@@ -322,6 +364,7 @@ def allocated(
         ],
         household_fen=household_fen,
         amount_fen=household_fen + sum(amount for _, amount in parts),
+        corrections=corrections,
     )
     aggregate = ("loans.payout_allocation", payout_id)
     return told(

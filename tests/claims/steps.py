@@ -123,7 +123,7 @@ async def approved_payout(
 ) -> str:
     """Loans of one household approved, its claim reported and approved: the payout's id."""
     house = loans[0].house
-    await take(consumer, house.registered(), *[loan.approved() for loan in loans])
+    await take(consumer, house.registered(), house.payee(), *[loan.approved() for loan in loans])
     asked = a_report(house, cover_id=cover_id, assessed_fen=assessed_fen)
     claim = await report(servicer, asked, caller=CENTRE)
     return (await decide(servicer, a_decision(claim))).payout_id

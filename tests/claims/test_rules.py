@@ -16,21 +16,25 @@ from services.claims.model import (
     AssignedLoan,
     Claim,
     ClaimState,
-    Confirmation,
     Decision,
     EntryState,
+    Instruction,
     InstructionState,
     InsuredEntry,
     MasterPolicy,
     Part,
+    Payee,
     PayeeKind,
     Payout,
     PayoutState,
     Report,
+    Said,
     Standing,
+    Word,
 )
 from services.claims.rules import claims as claim_rules
 from services.claims.rules import insured as insured_rules
+from services.claims.rules import payments as payment_rules
 from services.claims.rules import payouts as payout_rules
 from services.claims.rules import policies as policy_rules
 from services.kernel.errors import Invalid, LiandongError, NotFound, Refused
@@ -53,6 +57,7 @@ from tests.claims.county import (
 CATALOGUE = a_catalogue()
 TERMS = CATALOGUE.terms(COUNTY, REF)
 PARTIES = CATALOGUE.parties(COUNTY, REF)
+REGISTERED = Payee("account:1")
 YEAR_END = date(2021, 12, 31)
 REPORTER = Actor("vil-1", "vil-1-p1")
 ADJUSTER = Actor(INSURER, "ins-1-p2")
@@ -350,23 +355,43 @@ def an_allocation(parts: Sequence[int], household_fen: int) -> Allocation:
     )
 
 
-def instructed(parts: Sequence[int], household_fen: int, *, at_once: bool = False) -> Payout:
+def divide(payout: Payout, allocation: Allocation, first_id: int = 50) -> Payout:
     return payout_rules.instruct(
-        a_payout(sum(parts) + household_fen, at_once=at_once),
-        an_allocation(parts, household_fen),
-        [an_id(50 + i) for i in range(len(parts) + 1)],
+        payout,
+        allocation,
+        [an_id(first_id + i) for i in range(len(allocation.parts) + 1)],
+        lenders={part.lender_id: REGISTERED for part in allocation.parts},
+        household=REGISTERED,
     )
 
 
+def instructed(parts: Sequence[int], household_fen: int, *, at_once: bool = False) -> Payout:
+    payout = a_payout(sum(parts) + household_fen, at_once=at_once)
+    return divide(payout, an_allocation(parts, household_fen))
+
+
+def household_instruction(payout: Payout) -> Instruction | None:
+    own = [i for i in payout.instructions if i.payee_kind is PayeeKind.HOUSEHOLD]
+    return own[0] if own else None
+
+
 def confirm(
-    payout: Payout, instruction_id: UUID, amount_fen: int, institution_id: str, *, on: date = OPENED
+    payout: Payout,
+    instruction_id: UUID,
+    amount_fen: int,
+    institution_id: str,
+    *,
+    on: date = OPENED,
+    reason: str = "",
 ) -> Payout:
-    return payout_rules.confirm(
+    return payment_rules.hear(
         payout,
-        Confirmation(instruction_id, Fen(amount_fen), on),
-        confirmer=Actor(institution_id, "p1"),
+        Word(Said.CONFIRM, instruction_id, Fen(amount_fen), on, reason),
+        actor=Actor(institution_id, "p1"),
         on=OPENED,
-        household_instruction_id=an_id(99),
+        new_id=an_id(99),
+        lender=REGISTERED,
+        household=REGISTERED,
     )
 
 
@@ -375,14 +400,14 @@ def test_lenders_are_instructed_at_once_and_the_household_waits() -> None:
 
     assert payout.state is PayoutState.INSTRUCTED
     assert [i.amount_fen for i in payout.instructions] == [3_000_000, 1_000_000]
-    assert payout.household_instruction is None
+    assert household_instruction(payout) is None
 
 
 def test_without_a_lender_the_household_is_instructed_at_once() -> None:
     payout = instructed([], 500_000)
 
     assert payout.state is PayoutState.HOUSEHOLD_INSTRUCTED
-    assert payout.household_instruction is not None
+    assert household_instruction(payout) is not None
 
 
 def test_a_programme_may_pay_the_household_at_once_beside_the_lenders() -> None:
@@ -394,7 +419,7 @@ def test_a_programme_may_pay_the_household_at_once_beside_the_lenders() -> None:
 
 def test_an_allocation_that_does_not_sum_to_the_payout_is_refused() -> None:
     with pytest.raises(Refused) as refusal:
-        payout_rules.instruct(a_payout(1_000), an_allocation([600], 399), [an_id(50), an_id(51)])
+        divide(a_payout(1_000), an_allocation([600], 399))
 
     assert reason_of(refusal) == "ALLOCATION_UNBALANCED"
 
@@ -405,7 +430,7 @@ def test_a_payout_is_allocated_once() -> None:
     assert payout_rules.is_same_allocation(payout, an_allocation([600], 400))
     assert not payout_rules.is_same_allocation(payout, an_allocation([601], 399))
     with pytest.raises(Refused) as refusal:
-        payout_rules.instruct(payout, an_allocation([601], 399), [an_id(52), an_id(53)])
+        divide(payout, an_allocation([601], 399), 52)
     assert reason_of(refusal) == "PAYOUT_ALREADY_ALLOCATED"
 
 

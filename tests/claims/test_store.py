@@ -65,9 +65,11 @@ async def test_the_database_itself_never_lets_one_payee_be_instructed_twice(
     loan = Loan(House())
     payout_id = await approved_payout(servicer, consumer, [loan])
     await take(consumer, allocated(payout_id, [], 4_500_000))
-    copy = """INSERT INTO instruction
+    copy = """INSERT INTO instruction (county_code, instruction_id, payout_id, payee_kind, payee_id,
+                                       insurer_id, loan_id, amount_fen, state, confirmed_by,
+                                       confirmed_person, sent_on)
               SELECT county_code, $1, payout_id, payee_kind, payee_id, insurer_id, loan_id,
-                     amount_fen, state, confirmed_by, confirmed_person, confirmed_value_date
+                     amount_fen, state, confirmed_by, confirmed_person, sent_on
               FROM instruction RETURNING instruction_id"""
 
     with pytest.raises(asyncpg.UniqueViolationError, match="instruction_once"):

@@ -14,7 +14,7 @@ from liandong.claims.v1 import claims_pb2, policies_pb2
 from liandong.common.v1 import operator_pb2
 from liandong.credit.v1 import credit_pb2
 from liandong.funds.v1 import funds_pb2
-from liandong.households.v1 import households_pb2
+from liandong.households.v1 import accounts_pb2, evidence_pb2, households_pb2
 from liandong.loans.v1 import loans_pb2
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -27,6 +27,7 @@ from services.claims import events_in as claims_in
 from services.claims import reports as claims_reports
 from services.claims.servicer import ClaimsServicer
 from services.claims.servicer.policies_service import PoliciesServicer
+from services.claims.servicer.saga import PayoutsServicer
 from services.credit import events_in as credit_in
 from services.credit import jobs as credit_jobs
 from services.credit import reports as credit_reports
@@ -37,6 +38,7 @@ from services.funds.__main__ import close_day as funds_close_day
 from services.funds.servicer import FundsServicer
 from services.households.operations.registration import BOOKS
 from services.households.operations.shared import Keys
+from services.households.servicer.accounts import AccountsServicer
 from services.households.servicer.registration import HouseholdsServicer
 from services.kernel import rpc, wire
 from services.kernel.bus import Consumer
@@ -102,6 +104,7 @@ class County:
         self.next_village = f"{self.code}101202"
         self._hears = topology.load().hears
         self._people = PERSON_FIRST
+        self._paid: set[str] = set()
         self.today = OPENED
 
     # --- asking -----------------------------------------------------------------------------------
@@ -396,7 +399,10 @@ class County:
     async def approved_claim(
         self, household_id: str, assessed_fen: int, *, cover_id: str = "natural_disaster"
     ) -> str:
-        """A loss reported and approved; the payout's id."""
+        """A loss reported and approved; the payout's id. The household has an account."""
+        if household_id not in self._paid:
+            self._paid.add(household_id)
+            await self.registered_account(household_id)
         report = claims_pb2.ReportClaimRequest(
             household_id=household_id,
             cover_id=cover_id,
@@ -409,6 +415,23 @@ class County:
         decision = claims_pb2.AdjudicateClaimRequest(claim_id=claim.claim_id, approve=True)
         answer = await self.ask("claims", "AdjudicateClaim", decision, role="insurer", post=2)
         return str(answer.claim.payout_id)
+
+    async def registered_account(self, household_id: str) -> None:
+        """The household's own account, on its bank's list."""
+        account = accounts_pb2.FirstPayeeAccount(
+            household_id=household_id,
+            bank_id=self.party("lender"),
+            account_number="62220000" + str(UUID(household_id).int)[-8:],
+            account_name="王芳",
+        )
+        paper = evidence_pb2.Evidence(
+            kind=evidence_pb2.EVIDENCE_KIND_DOCUMENT, reference="archive/accounts"
+        )
+        request = accounts_pb2.BatchRegisterPayeeAccountsRequest(items=[account], evidence=paper)
+        answer = await self.ask(
+            "households", "BatchRegisterPayeeAccounts", request, role="county_centre"
+        )
+        assert answer.verdicts[0].accepted, answer.verdicts[0].message
 
     async def payout(self, payout_id: str) -> claims_pb2.Payout:
         """The payout as it is."""
@@ -469,11 +492,15 @@ async def a_county(schema: MakeSchema) -> County:
     made = {noun: await schema(noun) for noun in SERVICES}
     keys = Keys(Sealer([secrets.token_bytes(32)]), Finder(secrets.token_bytes(32)))
     servicers: dict[str, dict[str, Any]] = {
-        "households": {"HouseholdsService": HouseholdsServicer(made["households"].db, keys)},
+        "households": {
+            "HouseholdsService": HouseholdsServicer(made["households"].db, keys),
+            "AccountsService": AccountsServicer(made["households"].db, keys, waiting_days=3),
+        },
         "credit": {"CreditService": CreditServicer(made["credit"].db, catalogue)},
         "loans": {"LoansService": LoansServicer(made["loans"].db, catalogue)},
         "claims": {
             "ClaimsService": ClaimsServicer(made["claims"].db, catalogue),
+            "PayoutsService": PayoutsServicer(made["claims"].db, catalogue),
             "PoliciesService": PoliciesServicer(made["claims"].db, catalogue),
         },
         "funds": {"FundsService": FundsServicer(made["funds"].db, catalogue)},

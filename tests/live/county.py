@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, TypeVar
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import grpc
 from stdnum.cn import uscc
@@ -76,6 +76,7 @@ class County:
     """Nine digits of each town that was opened."""
     _signed: bool = False
     _people: Any = field(default_factory=lambda: itertools.count(1))
+    _paid: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.today = self.place.setup.starts_on
@@ -532,7 +533,10 @@ class County:
     # --- claims -----------------------------------------------------------------------------------
 
     async def report_claim(self, household_id: str, cover_id: str, assessed_fen: int) -> Any:
-        """The village reports a loss of today."""
+        """The village reports a loss of today; the household has an account to be paid to."""
+        if household_id not in self._paid:
+            self._paid.add(household_id)
+            await self._register_account(household_id)
         answer = await self.ask(
             "claims.ReportClaim",
             "village",
@@ -544,6 +548,24 @@ class County:
             documents=[uuid4().hex],
         )
         return answer.claim
+
+    async def _register_account(self, household_id: str) -> None:
+        answer = await self.ask(
+            "households.BatchRegisterPayeeAccounts",
+            "centre",
+            items=[
+                {
+                    "household_id": household_id,
+                    "bank_id": self.institution("bank"),
+                    "account_number": "62220000" + str(UUID(household_id).int)[-8:],
+                    "account_name": "王芳",
+                }
+            ],
+            evidence={"kind": 1, "reference": "archive/accounts"},
+        )
+        (verdict,) = answer.verdicts
+        must(verdict.accepted, f"account refused: {verdict.reason}")
+        await self.settle()
 
     async def approve_claim(self, claim_id: str, *, request_id: str = "") -> Any:
         """The insurer approves a claim; the money is on its way."""

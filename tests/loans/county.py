@@ -356,3 +356,30 @@ def authorised(
     )
     aggregate = ("claims.payout", str(found))
     return told("liandong.claims.v1.payout_authorised", aggregate, 1, message, on=on)
+
+
+def corrected(
+    payout_id: UUID,
+    loan_id: str,
+    freed_fen: int,
+    *groups: list[str],
+    number: int = 1,
+    on: date = OPENED,
+) -> Delivery:
+    """A lender gives back a part of a payout; the loans of each group may take of it."""
+    message = claims.PayoutCorrected(
+        payout_id=str(payout_id),
+        correction=number,
+        loan_id=loan_id,
+        freed_fen=freed_fen,
+        groups=[claims.PayeeGroup(loan_ids=group) for group in groups],
+    )
+    aggregate = ("claims.payout", str(payout_id))
+    return told("liandong.claims.v1.payout_corrected", aggregate, 1 + number, message, on=on)
+
+
+def reversed_payout(payout_id: UUID, *, sequence: int = 3, on: date = OPENED) -> Delivery:
+    """The insurer takes a payout back."""
+    message = claims.PayoutReversed(payout_id=str(payout_id), reason="FRAUD", value_date=day(on))
+    aggregate = ("claims.payout", str(payout_id))
+    return told("liandong.claims.v1.payout_reversed", aggregate, sequence, message, on=on)

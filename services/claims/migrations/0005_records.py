@@ -3,7 +3,7 @@
 from services.kernel.migrations import tables_0001
 
 revision = "claims_0005"
-down_revision = "claims_0003"
+down_revision = "claims_0004"
 branch_labels = None
 depends_on = None
 

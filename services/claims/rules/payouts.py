@@ -1,4 +1,4 @@
-"""Claims: whom a payout is for, and its way from allocation to every payee's confirmation."""
+"""Claims: whom a payout is for, how it is divided into instructions, and where that puts it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -6,25 +6,45 @@ from datetime import date
 from uuid import UUID
 
 from services.claims.model import (
-    Actor,
     Allocation,
     AssignedLoan,
     Authorisation,
     Claim,
     ClaimState,
-    Confirmation,
+    Debt,
     Instruction,
     InstructionState,
+    Part,
+    Payee,
     PayeeKind,
     Payout,
     PayoutState,
+    Quote,
+    QuotedPart,
 )
-from services.kernel.errors import NotFound, Refused, invalid_field
+from services.kernel.errors import NotFound, Refused
 from services.kernel.money import Fen
-from services.programmes import covers
+from services.programmes import covers, settlement
 from services.programmes.schema.insurance import HOUSEHOLD
 from services.programmes.schema.values import known
+from services.programmes.settlement import Amounts
 from services.programmes.terms import Terms
+
+NO_ACCOUNT = "NO_REGISTERED_ACCOUNT"
+HEIR_NEEDED = "HEIR_NEEDED"
+LENDER_NOT_REGISTERED = "LENDER_NOT_REGISTERED"
+REFUSED_BY_PAYEE = "REFUSED_BY_PAYEE"
+DIED = "deceased"
+
+WAITING = frozenset(
+    {
+        InstructionState.HELD,
+        InstructionState.OPEN,
+        InstructionState.UNKNOWN,
+        InstructionState.NOT_RECEIVED,
+    }
+)
+"""States of an instruction whose money has not arrived as far as anybody knows."""
 
 
 def authorise(
@@ -50,8 +70,9 @@ def authorise(
         value_date=claim.decided_on,
         loss_date=claim.loss_date,
         household_at_once=terms.insurance.household_paid == "at_once",
+        groups=payee_groups(terms, claim.cover_id, assigned, parties),
     )
-    return Authorisation(payout, payee_groups(terms, claim.cover_id, assigned, parties))
+    return Authorisation(payout, payout.groups)
 
 
 def payee_groups(
@@ -87,14 +108,30 @@ def payee_groups(
     return tuple(group for group in groups if group)
 
 
-def instruct(payout: Payout, allocation: Allocation, instruction_ids: Sequence[UUID]) -> Payout:
+def household_payee(status: str, account_id: UUID | None, heir_account_id: UUID | None) -> Payee:
     """
-    Turn an allocation into instructions: the lenders' at once, the household's when it is its turn.
+    Where a household is paid: its registered account, and no other.
 
-    `instruction_ids` has one for each part and one for the household; those not needed are dropped.
+    After the borrower's death that is the heirs' account, once somebody registered it (S40).
     """
-    if payout.state is not PayoutState.AUTHORISED:
-        raise Refused("PAYOUT_ALREADY_ALLOCATED", f"payout {payout.payout_id} is {payout.state}")
+    if account_id is None:
+        return Payee("", NO_ACCOUNT)
+    if status == DIED and heir_account_id != account_id:
+        return Payee("", HEIR_NEEDED)
+    return Payee(f"account:{account_id}")
+
+
+def lender_payee(lender_id: str, recorded: str, *, registered: bool) -> Payee:
+    """Where a lender is paid: the account that it recorded, or itself as the county registers it."""
+    if recorded:
+        return Payee(recorded)
+    if registered:
+        return Payee(f"institution:{lender_id}")
+    return Payee("", LENDER_NOT_REGISTERED)
+
+
+def check_sums(payout: Payout, allocation: Allocation) -> None:
+    """Refuse an allocation whose parts are not the payout."""
     lenders_fen = sum(part.amount_fen for part in allocation.parts)
     amounts = [allocation.household_fen, *(part.amount_fen for part in allocation.parts)]
     whole = lenders_fen + allocation.household_fen
@@ -103,8 +140,63 @@ def instruct(payout: Payout, allocation: Allocation, instruction_ids: Sequence[U
             "ALLOCATION_UNBALANCED",
             f"{lenders_fen} and {allocation.household_fen} fen do not sum to {payout.amount_fen}",
         )
+
+
+def instruct(
+    payout: Payout,
+    allocation: Allocation,
+    instruction_ids: Sequence[UUID],
+    *,
+    lenders: Mapping[str, Payee],
+    household: Payee,
+) -> Payout:
+    """
+    Turn an allocation into instructions: the lenders' at once, the household's when it is its turn.
+
+    The allocation after a correction makes instructions for what is new in it. `instruction_ids`
+    has one for each part and one for the household; those not needed are dropped.
+    """
+    first = payout.state is PayoutState.AUTHORISED
+    expected = 0 if first else payout.corrections_answered + 1
+    if allocation.corrections != expected or allocation.corrections > payout.corrections:
+        raise Refused("PAYOUT_ALREADY_ALLOCATED", f"payout {payout.payout_id} is {payout.state}")
+    check_sums(payout, allocation)
     assert len(instruction_ids) > len(allocation.parts)
-    instructions = tuple(
+    answered = replace(
+        payout,
+        lenders_fen=Fen(sum(part.amount_fen for part in allocation.parts)),
+        household_fen=allocation.household_fen,
+        parts=allocation.parts,
+        corrections_answered=allocation.corrections,
+    )
+    fresh = tuple(
+        _to_lender(answered, part, more, instruction_id, lenders[part.lender_id])
+        for part, instruction_id in zip(allocation.parts, instruction_ids, strict=False)
+        if (more := Fen(part.amount_fen - instructed_fen(answered, part.loan_id))) > 0
+    )
+    answered = replace(answered, instructions=(*answered.instructions, *fresh))
+    if payout.household_at_once:
+        answered = _open_household(answered, instruction_ids[-1], household)
+    return move_on(answered, instruction_ids[-1], household)
+
+
+def instructed_fen(payout: Payout, loan_id: UUID) -> int:
+    """
+    What a loan's lender is instructed to get, as loans knows it.
+
+    A shortfall that loans has not divided yet still counts as the lender's.
+    """
+    return sum(
+        i.amount_fen if i.correction > payout.corrections_answered else i.paid_fen
+        for i in payout.instructions
+        if i.loan_id == loan_id
+    )
+
+
+def _to_lender(
+    payout: Payout, part: Part, amount_fen: Fen, instruction_id: UUID, payee: Payee
+) -> Instruction:
+    return _addressed(
         Instruction(
             instruction_id=instruction_id,
             payout_id=payout.payout_id,
@@ -112,27 +204,69 @@ def instruct(payout: Payout, allocation: Allocation, instruction_ids: Sequence[U
             payee_id=part.lender_id,
             insurer_id=payout.insurer_id,
             loan_id=part.loan_id,
-            amount_fen=part.amount_fen,
-        )
-        for part, instruction_id in zip(allocation.parts, instruction_ids, strict=False)
-        if part.amount_fen
+            amount_fen=amount_fen,
+            round=payout.corrections_answered,
+        ),
+        payee,
     )
-    allocated = replace(
-        payout,
-        lenders_fen=Fen(lenders_fen),
-        household_fen=allocation.household_fen,
-        parts=allocation.parts,
-        instructions=instructions,
+
+
+def _addressed(instruction: Instruction, payee: Payee) -> Instruction:
+    """An instruction to a registered account, or held until there is one."""
+    state = InstructionState.HELD if payee.held_reason else InstructionState.OPEN
+    return replace(
+        instruction,
+        state=state,
+        account_ref=payee.account_ref,
+        held_reason=payee.held_reason,
     )
-    if payout.household_at_once and allocation.household_fen:
-        allocated = _open_household(allocated, instruction_ids[-1])
-    return _move_on(allocated, instruction_ids[-1])
+
+
+def _open_household(payout: Payout, instruction_id: UUID, payee: Payee) -> Payout:
+    """Instruct what is the household's and not instructed yet; nothing when there is none."""
+    rest = Fen(payout.household_fen - payout.household_instructed_fen)
+    if rest <= 0:
+        return payout
+    instruction = Instruction(
+        instruction_id=instruction_id,
+        payout_id=payout.payout_id,
+        payee_kind=PayeeKind.HOUSEHOLD,
+        payee_id=str(payout.household_id),
+        insurer_id=payout.insurer_id,
+        loan_id=None,
+        amount_fen=rest,
+        round=payout.corrections_answered,
+    )
+    return replace(payout, instructions=(*payout.instructions, _addressed(instruction, payee)))
+
+
+def move_on(payout: Payout, household_instruction_id: UUID, household: Payee) -> Payout:
+    """Bring a payout to the state that its instructions put it in."""
+    if payout.corrections > payout.corrections_answered:
+        return replace(payout, state=PayoutState.CORRECTING)
+    states = {i.state for i in payout.instructions}
+    lenders = [i for i in payout.instructions if i.payee_kind is PayeeKind.LENDER]
+    if InstructionState.UNKNOWN in states:
+        return replace(payout, state=PayoutState.UNKNOWN)
+    if any(i.state in WAITING for i in lenders):
+        sent = any(i.state is not InstructionState.HELD for i in lenders)
+        state = PayoutState.INSTRUCTED if sent else PayoutState.ALLOCATED
+        return replace(payout, state=state)
+    payout = _open_household(payout, household_instruction_id, household)
+    waiting = {i.state for i in payout.instructions if i.state in WAITING}
+    if waiting - {InstructionState.HELD}:
+        return replace(payout, state=PayoutState.HOUSEHOLD_INSTRUCTED)
+    if waiting:
+        state = PayoutState.CONFIRMED if lenders else PayoutState.ALLOCATED
+        return replace(payout, state=state)
+    return replace(payout, state=PayoutState.SETTLED, version=payout.version + 1)
 
 
 def is_same_allocation(payout: Payout, allocation: Allocation) -> bool:
     """Whether a payout has been divided exactly so before."""
     return (
         payout.state is not PayoutState.AUTHORISED
+        and allocation.corrections == payout.corrections_answered
         and payout.household_fen == allocation.household_fen
         and sorted(payout.parts, key=_by_loan) == sorted(allocation.parts, key=_by_loan)
     )
@@ -149,92 +283,41 @@ def instruction_not_found(instruction_id: UUID) -> NotFound:
     )
 
 
-def confirm(
-    payout: Payout,
-    confirmation: Confirmation,
+def quote(
+    amount_fen: Fen,
+    groups: Sequence[Sequence[UUID]],
+    loans: Mapping[UUID, AssignedLoan],
+    debts: Mapping[UUID, Debt],
     *,
-    confirmer: Actor,
+    terms: Terms,
     on: date,
-    household_instruction_id: UUID,
-) -> Payout:
-    """Take a confirmation of exactly what was instructed; the last lender frees the rest."""
-    found = [i for i in payout.instructions if i.instruction_id == confirmation.instruction_id]
-    if not found or not _may_confirm(found[0], confirmer.institution_id):
-        raise instruction_not_found(confirmation.instruction_id)
-    instruction = found[0]
-    _check_confirmation(payout, instruction, confirmation, on)
-    confirmed = replace(
-        instruction,
-        state=InstructionState.CONFIRMED,
-        confirmed_by=confirmer,
-        confirmed_value_date=confirmation.value_date,
-    )
-    instructions = tuple(confirmed if i is instruction else i for i in payout.instructions)
-    return _move_on(replace(payout, instructions=instructions), household_instruction_id)
+) -> Quote:
+    """
+    What each payee would get of an amount, from the debts as loans said them last.
 
-
-def _may_confirm(instruction: Instruction, institution_id: str) -> bool:
-    """The payee confirms what it received; the insurer speaks for the household."""
-    if instruction.payee_kind is PayeeKind.LENDER:
-        return instruction.payee_id == institution_id
-    return instruction.insurer_id == institution_id
-
-
-def _check_confirmation(
-    payout: Payout, instruction: Instruction, confirmation: Confirmation, on: date
-) -> None:
-    if instruction.state is not InstructionState.OPEN:
-        raise Refused(
-            "INSTRUCTION_NOT_OPEN",
-            f"the instruction is {instruction.state}",
-            message_zh="该支付指令已确认",
+    A debt that was said before the day is stale: interest and repayments since are not in it.
+    """
+    owed = {
+        str(loan_id): Amounts(
+            interest_fen=Fen(debt.interest_fen or 0), principal_fen=Fen(debt.outstanding_fen or 0)
         )
-    facts = {
-        "instructed_fen": str(instruction.amount_fen),
-        "confirmed_fen": str(confirmation.confirmed_fen),
+        for loan_id, debt in debts.items()
     }
-    if confirmation.confirmed_fen > instruction.amount_fen:
-        raise Refused(
-            "CONFIRMATION_ABOVE_INSTRUCTION",
-            f"{confirmation.confirmed_fen} fen is above the {instruction.amount_fen} instructed",
-            message_zh="确认金额高于指令金额",
-            facts=facts,
-        )
-    if confirmation.confirmed_fen < instruction.amount_fen:
-        raise Refused(
-            "CONFIRMATION_BELOW_INSTRUCTION",
-            f"{confirmation.confirmed_fen} fen is below the {instruction.amount_fen} instructed",
-            message_zh="确认金额低于指令金额",
-            facts=facts,
-        )
-    if not payout.value_date <= confirmation.value_date <= on:
-        rule = f"must be from the payout's day {payout.value_date} to the business date {on}"
-        raise invalid_field(
-            "VALUE_DATE_OUT_OF_RANGE", "value_date", confirmation.value_date, rule, "到账日期有误"
-        )
-
-
-def _open_household(payout: Payout, instruction_id: UUID) -> Payout:
-    instruction = Instruction(
-        instruction_id=instruction_id,
-        payout_id=payout.payout_id,
-        payee_kind=PayeeKind.HOUSEHOLD,
-        payee_id=str(payout.household_id),
-        insurer_id=payout.insurer_id,
-        loan_id=None,
-        amount_fen=payout.household_fen,
+    known_groups = [[str(each) for each in group if each in debts] for group in groups]
+    order = settlement.appropriation(
+        terms.loans.appropriation_order if terms.pack.loans else "interest_first"
     )
-    return replace(payout, instructions=(*payout.instructions, instruction))
-
-
-def _move_on(payout: Payout, household_instruction_id: UUID) -> Payout:
-    """Bring a payout to the state that its instructions put it in."""
-    waiting = {i.payee_kind for i in payout.instructions if i.state is InstructionState.OPEN}
-    if PayeeKind.LENDER in waiting:
-        return replace(payout, state=PayoutState.INSTRUCTED)
-    if payout.household_fen and payout.household_instruction is None:
-        payout = _open_household(payout, household_instruction_id)
-        return replace(payout, state=PayoutState.HOUSEHOLD_INSTRUCTED)
-    if PayeeKind.HOUSEHOLD in waiting:
-        return replace(payout, state=PayoutState.HOUSEHOLD_INSTRUCTED)
-    return replace(payout, state=PayoutState.SETTLED, version=payout.version + 1)
+    divided = settlement.settle(amount_fen, known_groups, owed, order)
+    taken = {UUID(part.debt_id): part.taken.total_fen for part in divided.parts}
+    parts = tuple(
+        QuotedPart(
+            loan=loans[loan_id],
+            amount_fen=taken.get(loan_id, Fen(0)),
+            owed_fen=debts[loan_id].owed_fen if loan_id in debts else Fen(0),
+            said_on=debts[loan_id].said_on if loan_id in debts else None,
+            stale=loan_id not in debts or debts[loan_id].said_on != on,
+        )
+        for group in groups
+        for loan_id in group
+    )
+    return Quote(parts, divided.household_fen)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from liandong.claims.v1 import (
     claims_pb2_grpc,
     indices_pb2_grpc,
+    payouts_pb2_grpc,
     policies_pb2_grpc,
     records_pb2_grpc,
 )
@@ -15,6 +16,7 @@ from services.claims.servicer import ClaimsServicer
 from services.claims.servicer.indices import IndicesServicer
 from services.claims.servicer.policies_service import PoliciesServicer
 from services.claims.servicer.records import RecordsServicer
+from services.claims.servicer.saga import PayoutsServicer
 from services.kernel.database import Database
 from services.programmes.loader import Catalogue
 
@@ -24,6 +26,7 @@ Add = Callable[[Any, Any], None]
 _DOORS: Final[tuple[tuple[str, Add, Callable[[Database, Catalogue], Any]], ...]] = (
     ("ClaimsService", claims_pb2_grpc.add_ClaimsServiceServicer_to_server, ClaimsServicer),
     ("RecordsService", records_pb2_grpc.add_RecordsServiceServicer_to_server, RecordsServicer),
+    ("PayoutsService", payouts_pb2_grpc.add_PayoutsServiceServicer_to_server, PayoutsServicer),
     ("IndicesService", indices_pb2_grpc.add_IndicesServiceServicer_to_server, IndicesServicer),
     (
         "PoliciesService",

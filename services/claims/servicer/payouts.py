@@ -1,5 +1,8 @@
 """Claims over gRPC: payouts, and the instructions that pay them."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from liandong.claims.v1 import claims_pb2, claims_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -11,11 +14,15 @@ from services.claims.model import (
     PayeeKind,
     Payout,
     PayoutState,
+    Said,
+    Word,
 )
 from services.claims.operations import payouts
 from services.claims.servicer.shared import READERS, admit, after_of, only, verdicts
 from services.kernel import wire
+from services.kernel.caller import Caller
 from services.kernel.database import Database
+from services.kernel.errors import LiandongError
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
 from services.kernel.money import Fen
@@ -25,16 +32,17 @@ from services.programmes.loader import Catalogue
 PAYEES_AND_PAYERS = ("bank", "mutual_aid_society", "insurer")
 
 _PAYOUT_STATES = {
-    PayoutState.AUTHORISED: claims_pb2.PAYOUT_STATE_AUTHORISED,
-    PayoutState.INSTRUCTED: claims_pb2.PAYOUT_STATE_INSTRUCTED,
-    PayoutState.HOUSEHOLD_INSTRUCTED: claims_pb2.PAYOUT_STATE_HOUSEHOLD_INSTRUCTED,
-    PayoutState.SETTLED: claims_pb2.PAYOUT_STATE_SETTLED,
+    state: claims_pb2.PayoutState.Value(f"PAYOUT_STATE_{state.name}") for state in PayoutState
 }
 _INSTRUCTION_STATES = {
-    InstructionState.OPEN: claims_pb2.INSTRUCTION_STATE_OPEN,
-    InstructionState.CONFIRMED: claims_pb2.INSTRUCTION_STATE_CONFIRMED,
+    state: claims_pb2.InstructionState.Value(f"INSTRUCTION_STATE_{state.name}")
+    for state in InstructionState
 }
-_PAYEE_KINDS = {
+PAYOUT_STATES_ASKED = {
+    claims_pb2.PAYOUT_STATE_UNSPECIFIED: "",
+    **{there: here.value for here, there in _PAYOUT_STATES.items()},
+}
+PAYEE_KINDS = {
     PayeeKind.LENDER: claims_pb2.PAYEE_KIND_LENDER,
     PayeeKind.HOUSEHOLD: claims_pb2.PAYEE_KIND_HOUSEHOLD,
 }
@@ -52,6 +60,7 @@ def confirmation_from_proto(
         instruction_id=parse_id(f"{path}instruction_id", item.instruction_id),
         confirmed_fen=Fen(item.confirmed_fen),
         value_date=wire.date_from_proto(f"{path}value_date", item.value_date),
+        reason=item.reason,
     )
 
 
@@ -60,12 +69,19 @@ def instruction_to_proto(instruction: Instruction) -> claims_pb2.PaymentInstruct
     return claims_pb2.PaymentInstruction(
         instruction_id=str(instruction.instruction_id),
         payout_id=str(instruction.payout_id),
-        payee_kind=_PAYEE_KINDS[instruction.payee_kind],
+        payee_kind=PAYEE_KINDS[instruction.payee_kind],
         payee_id=instruction.payee_id,
         insurer_id=instruction.insurer_id,
         loan_id=str(instruction.loan_id) if instruction.loan_id else "",
         amount_fen=instruction.amount_fen,
         state=_INSTRUCTION_STATES[instruction.state],
+        confirmed_fen=instruction.confirmed_fen,
+        held_reason=instruction.held_reason,
+        account_ref=instruction.account_ref,
+        sent_on=wire.date_to_proto(instruction.sent_on),
+        attempt=instruction.attempt,
+        asked_on=wire.date_to_proto(instruction.asked_on),
+        round=instruction.round,
     )
 
 
@@ -81,7 +97,21 @@ def payout_to_proto(payout: Payout) -> claims_pb2.Payout:
         state=_PAYOUT_STATES[payout.state],
         value_date=wire.date_to_proto(payout.value_date),
         instructions=[instruction_to_proto(each) for each in payout.instructions],
+        corrections=payout.corrections,
     )
+
+
+@asynccontextmanager
+async def kept_if_refused(
+    db: Database, caller: Caller, county_code: str, word: Word
+) -> AsyncIterator[None]:
+    """Keep a word that is refused: its own transaction is undone with the refusal."""
+    try:
+        yield
+    except LiandongError as error:
+        async with db.transaction(institution_id=caller.institution_id) as session:
+            await payouts.keep_refused(session, caller, county_code, word, error)
+        raise
 
 
 class PayoutsDoor(claims_pb2_grpc.ClaimsServiceServicer):
@@ -131,12 +161,21 @@ class PayoutsDoor(claims_pb2_grpc.ClaimsServiceServicer):
 
         async def work(session: AsyncSession) -> claims_pb2.ConfirmPaymentResponse:
             outcomes = await payouts.confirm_payments(
-                session, caller, request.county_code, [confirmation]
+                session, self._catalogue, caller, request.county_code, [confirmation]
             )
             payout = reports.seen_by(caller, only(outcomes))
             return claims_pb2.ConfirmPaymentResponse(payout=payout_to_proto(payout))
 
-        return await once(self._database, caller, request, claims_pb2.ConfirmPaymentResponse, work)
+        word = Word(
+            Said.CONFIRM,
+            confirmation.instruction_id,
+            confirmation.confirmed_fen,
+            confirmation.value_date,
+            confirmation.reason,
+        )
+        async with kept_if_refused(self._database, caller, request.county_code, word):
+            answer = claims_pb2.ConfirmPaymentResponse
+            return await once(self._database, caller, request, answer, work)
 
     async def BatchConfirmPayments(
         self, request: claims_pb2.BatchConfirmPaymentsRequest, context: Context
@@ -150,7 +189,7 @@ class PayoutsDoor(claims_pb2_grpc.ClaimsServiceServicer):
 
         async def work(session: AsyncSession) -> claims_pb2.BatchConfirmPaymentsResponse:
             outcomes = await payouts.confirm_payments(
-                session, caller, request.county_code, confirmations
+                session, self._catalogue, caller, request.county_code, confirmations
             )
             return claims_pb2.BatchConfirmPaymentsResponse(
                 verdicts=verdicts(outcomes, lambda payout: payout.payout_id)

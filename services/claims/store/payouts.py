@@ -1,5 +1,6 @@
 """Claims: SQL of payouts, of what lenders take of them, and of payment instructions."""
 
+import json
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
@@ -37,6 +38,7 @@ async def add_payouts(session: AsyncSession, payouts: Sequence[Payout]) -> None:
             payout.loss_date,
             payout.household_at_once,
             payout.state.value,
+            json.dumps([[str(loan_id) for loan_id in group] for group in payout.groups]),
         )
         for payout in payouts
     ]
@@ -44,12 +46,12 @@ async def add_payouts(session: AsyncSession, payouts: Sequence[Payout]) -> None:
         session,
         """INSERT INTO payout (county_code, payout_id, version, claim_id, household_id, area_code,
                                insurer_id, programme, amount_fen, value_date, loss_date,
-                               household_at_once, state, lenders_fen, household_fen)
+                               household_at_once, state, groups, lenders_fen, household_fen)
            SELECT s.*, 0, 0
            FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::uuid[], $5::uuid[], $6::text[],
                        $7::text[], $8::text[], $9::bigint[], $10::date[], $11::date[],
-                       $12::boolean[], $13::text[]) AS s""",
-        *database.columns(rows, 13),
+                       $12::boolean[], $13::text[], $14::text[]) AS s""",
+        *database.columns(rows, 14),
     )
 
 
@@ -117,6 +119,7 @@ async def _with_parts(
         """SELECT t.* FROM payout_part AS t
            JOIN unnest($1::text[], $2::uuid[]) AS asked (county_code, payout_id)
                 USING (county_code, payout_id)
+           WHERE t.amount_fen > 0
            ORDER BY t.payout_id, t.place""",
         *keys,
     )
@@ -126,7 +129,7 @@ async def _with_parts(
            JOIN unnest($1::text[], $2::uuid[]) AS asked (county_code, payout_id)
                 USING (county_code, payout_id)
            LEFT JOIN payout_part AS t USING (county_code, payout_id, loan_id)
-           ORDER BY i.payee_kind DESC, t.place""",
+           ORDER BY i.payee_kind DESC, i.round, t.place, i.instruction_id""",
         *keys,
     )
     parts_of: dict[UUID, list[Part]] = {}
@@ -134,7 +137,7 @@ async def _with_parts(
         parts_of.setdefault(row["payout_id"], []).append(_part(row))
     instructions_of: dict[UUID, list[Instruction]] = {}
     for row in instructions:
-        instructions_of.setdefault(row["payout_id"], []).append(_instruction(row))
+        instructions_of.setdefault(row["payout_id"], []).append(to_instruction(row))
     return {
         (row["county_code"], row["payout_id"]): _payout(row, parts_of, instructions_of)
         for row in rows
@@ -164,6 +167,9 @@ def _payout(
         household_fen=Fen(row["household_fen"]),
         parts=tuple(parts.get(row["payout_id"], ())),
         instructions=tuple(instructions.get(row["payout_id"], ())),
+        groups=tuple(tuple(UUID(each) for each in group) for group in json.loads(row["groups"])),
+        corrections=row["corrections"],
+        corrections_answered=row["corrections_answered"],
     )
 
 
@@ -179,7 +185,7 @@ def _part(row: asyncpg.Record) -> Part:
     )
 
 
-def _instruction(row: asyncpg.Record) -> Instruction:
+def to_instruction(row: asyncpg.Record) -> Instruction:
     confirmed = row["confirmed_value_date"] is not None
     return Instruction(
         instruction_id=row["instruction_id"],
@@ -192,29 +198,57 @@ def _instruction(row: asyncpg.Record) -> Instruction:
         state=InstructionState(row["state"]),
         confirmed_by=Actor(row["confirmed_by"], row["confirmed_person"]) if confirmed else None,
         confirmed_value_date=row["confirmed_value_date"],
+        round=row["round"],
+        account_ref=row["account_ref"],
+        held_reason=row["held_reason"],
+        sent_on=row["sent_on"],
+        attempt=row["attempt"],
+        asked_on=row["asked_on"],
+        confirmed_fen=Fen(row["confirmed_fen"]),
+        correction=row["correction"],
     )
 
 
 async def save_payouts(session: AsyncSession, payouts: Sequence[Payout]) -> None:
     """Write how far payouts have come."""
     rows = [
-        (p.county_code, p.payout_id, p.version, p.state.value, p.lenders_fen, p.household_fen)
+        (
+            p.county_code,
+            p.payout_id,
+            p.version,
+            p.state.value,
+            p.lenders_fen,
+            p.household_fen,
+            p.corrections,
+            p.corrections_answered,
+        )
         for p in payouts
     ]
     await database.execute(
         session,
         """UPDATE payout AS p
            SET version = s.version, state = s.state, lenders_fen = s.lenders_fen,
-               household_fen = s.household_fen
-           FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::bigint[], $6::bigint[])
-                AS s (county_code, payout_id, version, state, lenders_fen, household_fen)
+               household_fen = s.household_fen, corrections = s.corrections,
+               corrections_answered = s.corrections_answered
+           FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::bigint[],
+                       $6::bigint[], $7::int[], $8::int[])
+                AS s (county_code, payout_id, version, state, lenders_fen, household_fen,
+                      corrections, corrections_answered)
            WHERE p.county_code = s.county_code AND p.payout_id = s.payout_id""",
-        *database.columns(rows, 6),
+        *database.columns(rows, 8),
     )
 
 
-async def add_parts(session: AsyncSession, payouts: Sequence[Payout]) -> None:
-    """Keep what the lenders of payouts take."""
+async def put_parts(session: AsyncSession, payouts: Sequence[Payout]) -> None:
+    """Keep what the lenders of payouts take; after a correction a loan may take nothing any more."""
+    await database.execute(
+        session,
+        """UPDATE payout_part AS t
+           SET amount_fen = 0, interest_fen = 0, principal_fen = 0, subrogated_fen = 0
+           FROM unnest($1::text[], $2::uuid[]) AS s (county_code, payout_id)
+           WHERE t.county_code = s.county_code AND t.payout_id = s.payout_id""",
+        *database.columns([(p.county_code, p.payout_id) for p in payouts], 2),
+    )
     rows = [
         (
             payout.county_code,
@@ -239,7 +273,12 @@ async def add_parts(session: AsyncSession, payouts: Sequence[Payout]) -> None:
                                         outstanding_fen)
                SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::int[], $5::text[],
                                     $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[],
-                                    $10::bigint[])""",
+                                    $10::bigint[])
+               ON CONFLICT (county_code, payout_id, loan_id) DO UPDATE
+               SET place = excluded.place, amount_fen = excluded.amount_fen,
+                   interest_fen = excluded.interest_fen, principal_fen = excluded.principal_fen,
+                   subrogated_fen = excluded.subrogated_fen,
+                   outstanding_fen = excluded.outstanding_fen""",
             *database.columns(rows, 10),
         )
 
@@ -258,6 +297,11 @@ async def add_instructions(
             instruction.insurer_id,
             instruction.loan_id,
             instruction.amount_fen,
+            instruction.state.value,
+            instruction.round,
+            instruction.account_ref,
+            instruction.held_reason,
+            instruction.sent_on,
         )
         for payout, instruction in opened
     ]
@@ -265,42 +309,93 @@ async def add_instructions(
         await database.execute(
             session,
             """INSERT INTO instruction (county_code, instruction_id, payout_id, payee_kind,
-                                        payee_id, insurer_id, loan_id, amount_fen, state,
-                                        confirmed_by, confirmed_person)
-               SELECT s.*, 'open', '', ''
+                                        payee_id, insurer_id, loan_id, amount_fen, state, round,
+                                        account_ref, held_reason, sent_on, confirmed_by,
+                                        confirmed_person)
+               SELECT s.*, '', ''
                FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::text[], $6::text[],
-                           $7::uuid[], $8::bigint[]) AS s""",
-            *database.columns(rows, 8),
+                           $7::uuid[], $8::bigint[], $9::text[], $10::int[], $11::text[],
+                           $12::text[], $13::date[]) AS s""",
+            *database.columns(rows, 13),
         )
 
 
-async def save_confirmations(
-    session: AsyncSession, confirmed: Sequence[tuple[Payout, Instruction]]
+async def save_instructions(
+    session: AsyncSession, changed: Sequence[tuple[Payout, Instruction]]
 ) -> None:
-    """Write which instructions were confirmed, by whom and for which day."""
+    """Write what became of instructions."""
     rows = [
         (
             payout.county_code,
-            instruction.instruction_id,
-            instruction.confirmed_by.institution_id if instruction.confirmed_by else "",
-            instruction.confirmed_by.person_id if instruction.confirmed_by else "",
-            instruction.confirmed_value_date,
+            i.instruction_id,
+            i.state.value,
+            i.confirmed_by.institution_id if i.confirmed_by else "",
+            i.confirmed_by.person_id if i.confirmed_by else "",
+            i.confirmed_value_date,
+            i.account_ref,
+            i.held_reason,
+            i.sent_on,
+            i.attempt,
+            i.asked_on,
+            i.confirmed_fen,
+            i.correction,
         )
-        for payout, instruction in confirmed
+        for payout, i in changed
     ]
     if rows:
         await database.execute(
             session,
             """UPDATE instruction AS i
-               SET state = 'confirmed', confirmed_by = s.confirmed_by,
+               SET state = s.state, confirmed_by = s.confirmed_by,
                    confirmed_person = s.confirmed_person,
-                   confirmed_value_date = s.confirmed_value_date
-               FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::date[])
-                    AS s (county_code, instruction_id, confirmed_by, confirmed_person,
-                          confirmed_value_date)
+                   confirmed_value_date = s.confirmed_value_date, account_ref = s.account_ref,
+                   held_reason = s.held_reason, sent_on = s.sent_on, attempt = s.attempt,
+                   asked_on = s.asked_on, confirmed_fen = s.confirmed_fen,
+                   correction = s.correction,
+                   -- What is sent again goes into a message again, with the same id.
+                   message_id = CASE WHEN s.attempt = i.attempt THEN i.message_id END
+               FROM unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::date[],
+                           $7::text[], $8::text[], $9::date[], $10::int[], $11::date[],
+                           $12::bigint[], $13::int[])
+                    AS s (county_code, instruction_id, state, confirmed_by, confirmed_person,
+                          confirmed_value_date, account_ref, held_reason, sent_on, attempt,
+                          asked_on, confirmed_fen, correction)
                WHERE i.county_code = s.county_code AND i.instruction_id = s.instruction_id""",
-            *database.columns(rows, 5),
+            *database.columns(rows, 13),
         )
+
+
+async def list_payouts(
+    session: AsyncSession,
+    county_code: str,
+    sight: Sight,
+    *,
+    state: str,
+    after: UUID,
+    limit: int,
+) -> list[Payout]:
+    """Payouts that the caller may see, in id order."""
+    rows = await database.fetch(
+        session,
+        """SELECT p.* FROM payout AS p
+           WHERE p.county_code = $1 AND ($2 = '' OR p.insurer_id = $2)
+             AND ($3 = '' OR EXISTS (
+                 SELECT FROM payout_part AS t WHERE t.county_code = p.county_code
+                 AND t.payout_id = p.payout_id AND t.lender_id = $3))
+             AND (cardinality($4::text[]) = 0 OR EXISTS (
+                 SELECT FROM unnest($4::text[]) AS seen (area)
+                 WHERE starts_with(p.area_code, seen.area)))
+             AND ($5 = '' OR p.state = $5) AND p.payout_id > $6
+           ORDER BY p.payout_id LIMIT $7""",
+        county_code,
+        sight.insurer_id,
+        sight.lender_id,
+        list(sight.areas),
+        state,
+        after,
+        limit,
+    )
+    return list((await _with_parts(session, rows)).values())
 
 
 async def list_instructions(
@@ -327,4 +422,4 @@ async def list_instructions(
         after,
         limit,
     )
-    return [_instruction(row) for row in rows]
+    return [to_instruction(row) for row in rows]

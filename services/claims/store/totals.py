@@ -13,8 +13,15 @@ SELECT (SELECT count(*) FROM household WHERE county_code = $1) AS households_cou
        count(*) FILTER (WHERE state <> 'authorised') AS payouts_allocated_count,
        coalesce(sum(lenders_fen), 0)::bigint AS payout_lenders_fen,
        coalesce(sum(household_fen), 0)::bigint AS payout_household_fen,
-       count(*) FILTER (WHERE state <> 'settled') AS payouts_unsettled_count,
+       count(*) FILTER (WHERE state NOT IN ('settled', 'reversed')) AS payouts_unsettled_count,
+       count(*) FILTER (WHERE state = 'reversed') AS payouts_reversed_count,
+       coalesce(sum(lenders_fen) FILTER (WHERE state = 'reversed'), 0)::bigint
+           AS reversed_lenders_fen,
+       (SELECT coalesce(sum(amount_fen - paid_fen), 0)::bigint FROM receivable
+        WHERE county_code = $1) AS receivable_fen,
        (SELECT coalesce(sum(amount_fen), 0)::bigint FROM instruction
+        WHERE county_code = $1 AND state = 'unknown') AS suspense_fen,
+       (SELECT coalesce(sum(confirmed_fen), 0)::bigint FROM instruction
         WHERE county_code = $1 AND state = 'confirmed') AS confirmed_fen,
        (SELECT coalesce(sum(amount_fen), 0)::bigint FROM premium_charge
         WHERE county_code = $1) AS premium_fen,
@@ -35,26 +42,35 @@ WITH sides AS (
         SELECT credit_account, credit_id, -amount_fen FROM journal WHERE county_code = $1
     ) AS both_sides GROUP BY account, owner
 ), instructed AS (
-    SELECT payout_id, sum(amount_fen) AS amount FROM instruction
-    WHERE county_code = $1 GROUP BY payout_id
+    SELECT payout_id,
+           sum(CASE state WHEN 'confirmed' THEN confirmed_fen ELSE amount_fen END) AS amount
+    FROM instruction WHERE county_code = $1 GROUP BY payout_id
 ), expected AS (
     SELECT 'payout_payable' AS account, p.payout_id::text AS owner,
            coalesce(n.amount, 0) - p.amount_fen AS balance
     FROM payout AS p LEFT JOIN instructed AS n USING (payout_id) WHERE p.county_code = $1
     UNION ALL
     SELECT 'instruction_payable', instruction_id::text,
-           CASE state WHEN 'open' THEN -amount_fen ELSE 0 END
+           CASE WHEN state IN ('confirmed', 'unknown') THEN 0 ELSE -amount_fen END
     FROM instruction WHERE county_code = $1
     UNION ALL
-    SELECT 'claim_expense', insurer_id, sum(amount_fen)
+    SELECT 'payment_suspense', instruction_id::text, -amount_fen
+    FROM instruction WHERE county_code = $1 AND state = 'unknown'
+    UNION ALL
+    SELECT 'claim_expense', insurer_id, sum(amount_fen) FILTER (WHERE state <> 'reversed')
     FROM payout WHERE county_code = $1 GROUP BY insurer_id
     UNION ALL
     SELECT 'insurer_cash', insurer_id, sum(amount) FROM (
-        SELECT insurer_id, -amount_fen AS amount FROM instruction
-        WHERE county_code = $1 AND state = 'confirmed'
+        SELECT insurer_id, -confirmed_fen AS amount
+        FROM instruction WHERE county_code = $1 AND state = 'confirmed'
+        UNION ALL
+        SELECT insurer_id, paid_fen FROM receivable WHERE county_code = $1
         UNION ALL
         SELECT insurer_id, amount_fen FROM premium_payment WHERE county_code = $1
     ) AS moved GROUP BY insurer_id
+    UNION ALL
+    SELECT 'payout_receivable', receivable_id::text, amount_fen - paid_fen
+    FROM receivable WHERE county_code = $1
     UNION ALL
     SELECT 'premium_receivable', payer_id, sum(amount) FROM (
         SELECT payer_id, amount_fen AS amount FROM premium_charge WHERE county_code = $1

@@ -42,10 +42,10 @@ async def take_payouts(
 
 
 async def take_reversals(
-    session: AsyncSession, county_code: str, payout_ids: Sequence[UUID]
+    session: AsyncSession, county_code: str, payouts: Sequence[tuple[UUID, bool]]
 ) -> None:
-    """Payouts that were undone."""
-    await store.reverse_payouts(session, county_code, payout_ids)
+    """Payouts that were undone, each with whether it is divided anew at once."""
+    await store.reverse_payouts(session, county_code, payouts)
 
 
 async def take_overdue(

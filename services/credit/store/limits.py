@@ -212,7 +212,8 @@ async def add_payout_parts(
         session,
         """INSERT INTO exposure_payout (county_code, payout_id, loan_id, principal_fen)
            SELECT $1, p.* FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS p
-           ON CONFLICT DO NOTHING""",
+           ON CONFLICT (county_code, payout_id, loan_id) DO UPDATE
+           SET principal_fen = excluded.principal_fen, reversed = false""",
         county_code,
         *columns(parts, 3),
     )
@@ -220,25 +221,31 @@ async def add_payout_parts(
 
 
 async def reverse_payouts(
-    session: AsyncSession, county_code: str, payout_ids: Sequence[UUID]
+    session: AsyncSession, county_code: str, payouts: Sequence[tuple[UUID, bool]]
 ) -> None:
-    """Undo what payouts took off loans."""
+    """
+    Undo what payouts took off loans.
+
+    One that is corrected is divided anew at once: its loans stay as settled as they are.
+    """
     rows = await fetch(
         session,
         """UPDATE exposure_payout SET reversed = true
            WHERE county_code = $1 AND payout_id = ANY($2::uuid[]) AND NOT reversed
-           RETURNING loan_id, principal_fen""",
+           RETURNING payout_id, loan_id, principal_fen""",
         county_code,
-        payout_ids,
+        [payout_id for payout_id, _ in payouts],
     )
-    back = [(row["loan_id"], -row["principal_fen"]) for row in rows]
-    await add_repaid(session, county_code, back)
+    await add_repaid(
+        session, county_code, [(row["loan_id"], -row["principal_fen"]) for row in rows]
+    )
+    corrected = {payout_id for payout_id, again in payouts if again}
     await execute(
         session,
         """UPDATE exposure SET settled_on = NULL
            WHERE county_code = $1 AND loan_id = ANY($2::uuid[])""",
         county_code,
-        [loan_id for loan_id, _ in back],
+        [row["loan_id"] for row in rows if row["payout_id"] not in corrected],
     )
 
 

@@ -32,7 +32,7 @@ from services.households.store import people as people_store
 from services.households.store import records
 from services.kernel import ids, outbox
 from services.kernel.caller import Caller
-from services.kernel.errors import NotFound, Refused
+from services.kernel.errors import LiandongError, NotFound, Refused
 
 _PLACE: Final = b"households.payee_account.sealed."
 
@@ -79,6 +79,73 @@ async def register_account(
     if first:
         await _put_in_force(session, county_code, made, provenance)
     return made
+
+
+async def register_first_accounts(
+    session: AsyncSession,
+    caller: Caller,
+    county_code: str,
+    accounts: Sequence[tuple[PayeeAccount, str]],
+    keys: Keys,
+    *,
+    evidence: Evidence,
+) -> list[PayeeAccount | LiandongError]:
+    """Keep the first accounts of households, each with the name on it; each on its own."""
+    provenance = await came_from(session, caller, county_code, evidence)
+    outcomes: list[PayeeAccount | LiandongError] = []
+    for account, account_name in sorted(accounts, key=lambda each: each[0].household_id):
+        try:
+            holder_id = await _only_holder(
+                session, caller, county_code, account, keys, account_name
+            )
+        except LiandongError as error:
+            outcomes.append(error)
+            continue
+        account_id = ids.new_id()
+        made = replace(
+            account,
+            account_id=account_id,
+            holder_id=holder_id,
+            state=PayeeAccountState.IN_FORCE,
+            provenance=provenance,
+            sealed=keys.seal_text(account.account_number, _PLACE, account_id),
+        )
+        await store.insert_account(session, county_code, made)
+        await _put_in_force(session, county_code, made, provenance)
+        outcomes.append(made)
+    order = sorted(range(len(accounts)), key=lambda place: accounts[place][0].household_id)
+    by_place = dict(zip(order, outcomes, strict=True))
+    return [by_place[place] for place in range(len(accounts))]
+
+
+async def _only_holder(
+    session: AsyncSession,
+    caller: Caller,
+    county_code: str,
+    account: PayeeAccount,
+    keys: Keys,
+    account_name: str,
+) -> UUID:
+    """The member who has the account's name, of a household that has no account yet."""
+    household = await lock_own(session, caller, county_code, account.household_id)
+    if await store.list_accounts(session, county_code, [household.household_id]):
+        raise Refused(
+            "PAYEE_ACCOUNT_EXISTS",
+            "the household has an account: change it with a second person",
+            message_zh="本户已登记收款账户",
+        )
+    members = await people_store.members_as_known(
+        session, county_code, account.household_id, records.NOW
+    )
+    for member in members:
+        name = keys.open_person(member.person_id, member.sealed)[0]
+        if rules.name_fault(account_name, name) is None:
+            return member.person_id
+    raise Refused(
+        "PAYEE_NAME_DIFFERS",
+        "account_name = ***: must be the name of a member of the household",
+        message_zh="账户户名与户内成员姓名不一致",
+    )
 
 
 async def _holder_name(

@@ -12,6 +12,7 @@ from services.households.operations.shared import Keys
 from services.households.servicer import shared
 from services.kernel import wire
 from services.kernel.database import Database
+from services.kernel.errors import LiandongError
 from services.kernel.ids import parse_id
 from services.kernel.rpc import Context
 
@@ -62,6 +63,48 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
             )
 
         answer = accounts_pb2.RegisterPayeeAccountResponse
+        return await shared.command(self._database, caller, request, answer, work)
+
+    async def BatchRegisterPayeeAccounts(
+        self, request: accounts_pb2.BatchRegisterPayeeAccountsRequest, context: Context
+    ) -> accounts_pb2.BatchRegisterPayeeAccountsResponse:
+        """Register the first accounts of many households."""
+        caller = shared.allowed(context, request.county_code, shared.STATION_ROLES)
+        evidence = shared.evidence_of(request.evidence)
+        accounts = [
+            (
+                PayeeAccount(
+                    account_id=UUID(int=0),
+                    household_id=parse_id(f"items[{place}].household_id", item.household_id),
+                    holder_id=UUID(int=0),
+                    bank_id=item.bank_id,
+                    state=PayeeAccountState.PROPOSED,
+                    earliest_on=None,
+                    provenance=Provenance(
+                        caller.institution_id, caller.person_id, evidence, date.min
+                    ),
+                    decision=None,
+                    account_number=item.account_number,
+                ),
+                item.account_name,
+            )
+            for place, item in enumerate(request.items)
+        ]
+
+        async def work(session: AsyncSession) -> accounts_pb2.BatchRegisterPayeeAccountsResponse:
+            made = await operations.register_first_accounts(
+                session, caller, request.county_code, accounts, self._keys, evidence=evidence
+            )
+            return accounts_pb2.BatchRegisterPayeeAccountsResponse(
+                verdicts=[
+                    wire.refused(place, each)
+                    if isinstance(each, LiandongError)
+                    else wire.accepted(place, each.account_id)
+                    for place, each in enumerate(made)
+                ]
+            )
+
+        answer = accounts_pb2.BatchRegisterPayeeAccountsResponse
         return await shared.command(self._database, caller, request, answer, work)
 
     async def DecidePayeeAccount(

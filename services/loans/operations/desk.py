@@ -140,16 +140,22 @@ class Desk:
                 facts={"earliest": str(postings[0].value_date)},
             )
 
-    def post(self, loan_id: UUID, posting: Posting) -> Posted:
-        """Make one posting; its number is given here."""
+    def post(
+        self, loan_id: UUID, posting: Posting, *, subrogated_back_fen: Fen | None = None
+    ) -> Posted:
+        """
+        Make one posting; its number is given here.
+
+        `subrogated_back_fen` is what an undone payout had brought those who compensated the lender.
+        """
         before = self.loans[loan_id]
         posting = replace(posting, number=before.postings + 1)
         if before.interest is not None and (
             posting.reverses is not None or posting.value_date < before.interest.accrued_through
         ):
-            posted = self._restate(before, posting)
+            posted = self._restate(before, posting, subrogated_back_fen)
         else:
-            posted = self._put_on_top(before, posting)
+            posted = self._put_on_top(before, posting, subrogated_back_fen)
         self._rows.append((loan_id, posting, self._person_id))
         if loan_id in self._books:
             self._books[loan_id].append(posting)
@@ -157,7 +163,7 @@ class Desk:
         self.loans[loan_id] = now
         return replace(posted, loan=now)
 
-    def _put_on_top(self, before: Loan, posting: Posting) -> Posted:
+    def _put_on_top(self, before: Loan, posting: Posting, back: Fen | None) -> Posted:
         terms = position.book_terms(before, self._terms_of(before.programme))
         held = (
             position.position_of(before)
@@ -172,9 +178,9 @@ class Desk:
         accrued = book.accrue(held, posting.value_date, terms.day_basis)
         after, line = book.apply(accrued, posting, terms.order)
         moved = position.cash_moved(Replayed(held, ()), Replayed(after, (line,)))
-        return self._done(before, posting, _Step(held, after, line, moved))
+        return self._done(before, posting, _Step(held, after, line, moved), back)
 
-    def _restate(self, before: Loan, posting: Posting) -> Posted:
+    def _restate(self, before: Loan, posting: Posting, back: Fen | None) -> Posted:
         terms = position.book_terms(before, self._terms_of(before.programme))
         assert before.interest is not None
         through = max(before.interest.accrued_through, posting.value_date)
@@ -187,9 +193,9 @@ class Desk:
         moved = position.cash_moved(first, again)
         held = position.position_of(before)
         assert first.position == book.accrue(held, through, terms.day_basis), "a book is its loan"
-        return self._done(before, posting, _Step(held, again.position, line, moved))
+        return self._done(before, posting, _Step(held, again.position, line, moved), back)
 
-    def _done(self, before: Loan, posting: Posting, step: "_Step") -> Posted:
+    def _done(self, before: Loan, posting: Posting, step: "_Step", back: Fen | None) -> Posted:
         loan = position.with_position(before, step.after)
         taken = sum(
             interest + principal
@@ -197,6 +203,8 @@ class Desk:
             if kind in book.MONEY_IN or kind in (PostingKind.PAYOUT_UNDONE, PostingKind.RECOVERY)
         )
         subrogated = balance.subrogated_part(before, taken) if taken > 0 else Fen(0)
+        if back is not None:
+            subrogated = Fen(-back)
         loan = replace(loan, subrogated_fen=Fen(before.subrogated_fen - subrogated))
         if posting.kind is PostingKind.SUBSIDY_STOP:
             loan = replace(loan, subsidy_ended_on=posting.value_date)
@@ -293,10 +301,18 @@ class Desk:
             loan, next_due_on=due, overdue_days=0 if cured else loan.overdue_days
         )
         if was is LoanState.SETTLED:
-            return self.say(loan_id, lambda it: events_out.loan_reopened(it, self.today))
+            return self._reopen(loan_id)
         if cured:
             return self.say(loan_id, lambda it: events_out.loan_cured(it, self.today))
         return loan
+
+    def _reopen(self, loan_id: UUID) -> Loan:
+        """Something is owed again; cover went back when the loan was settled: it is asked anew."""
+        loan = self.say(loan_id, lambda it: events_out.loan_reopened(it, self.today))
+        if not loan.covered or loan.compensated:
+            return loan
+        self.loans[loan_id] = replace(loan, covered=False)
+        return self.say(loan_id, lambda it: events_out.cover_requested(it, self.today))
 
     async def write(self, session: AsyncSession) -> None:
         """Write all that changed: loans, books, exposure, journal, events."""

@@ -150,7 +150,7 @@ def next_due(
     if loan.state is not LoanState.ACTIVE:
         return None
     replayed = book.replay(terms, postings, through)
-    paid = book.totals(replayed.lines, BORNE_BY_PAYER)
+    paid = book.totals(replayed.lines, BORNE_BY_PAYER).minus(_undone(replayed))
     if loan.revolving_until is not None and agreed is None:
         for day in due_days(loan):
             if day > through or paid.interest_fen < charged_by(terms, postings, day):
@@ -181,6 +181,15 @@ def next_due(
         if paid.interest_fen < charged_by(terms, postings, max(instalment.due_on, begun)):
             return instalment.due_on
     return loan.matures_on
+
+
+def _undone(replayed: Replayed) -> settlement.Amounts:
+    """What payouts had paid that were undone since."""
+    total = settlement.Amounts()
+    for line in replayed.lines:
+        if line.posting.kind is PostingKind.PAYOUT_UNDONE:
+            total = total.plus(line.posting.fixed)
+    return total
 
 
 def _agreed(

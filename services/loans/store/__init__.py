@@ -731,6 +731,10 @@ SELECT
     (SELECT coalesce(sum(principal_fen), 0) FROM loans WHERE covered AND NOT compensated
         AND state IN ('in_review', 'approved', 'active', 'written_off')) AS covered_principal_fen,
     (SELECT count(*) FROM allocation WHERE county_code = $1) AS payouts_allocated_count,
+    (SELECT count(*) FROM allocation WHERE county_code = $1 AND reversed_on IS NOT NULL)
+        AS payouts_reversed_count,
+    (SELECT coalesce(sum(lenders_fen), 0) FROM allocation
+     WHERE county_code = $1 AND reversed_on IS NOT NULL) AS reversed_lenders_fen,
     (SELECT coalesce(sum(amount_fen), 0) FROM allocation WHERE county_code = $1)
         AS payout_amount_fen,
     (SELECT coalesce(sum(lenders_fen), 0) FROM allocation WHERE county_code = $1)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from services.programmes.schema.index import PriceIndex
+from services.programmes.schema.payouts import PayoutRules
 from services.programmes.schema.policies import (
     Bundle,
     DirectFinancing,
@@ -176,6 +177,7 @@ class Insurance(Clause):
     bundles: tuple[Bundle, ...] = ()
     participation: Participation | None = None
     direct_financing: DirectFinancing | None = None
+    payouts: PayoutRules = PayoutRules()
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -105,6 +105,16 @@ class _PayoutStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PayoutSta
     """Every lender has confirmed; the household's instruction is open."""
     PAYOUT_STATE_SETTLED: _PayoutState.ValueType  # 4
     """Everybody has confirmed."""
+    PAYOUT_STATE_ALLOCATED: _PayoutState.ValueType  # 5
+    """Allocated; nothing is sent yet, every instruction is held."""
+    PAYOUT_STATE_CONFIRMED: _PayoutState.ValueType  # 6
+    """Every lender has confirmed; the household's instruction is held."""
+    PAYOUT_STATE_UNKNOWN: _PayoutState.ValueType  # 7
+    """A payee did not answer in time (S44): nobody knows yet whether it has the money."""
+    PAYOUT_STATE_CORRECTING: _PayoutState.ValueType  # 8
+    """A lender kept less than it was sent; loans divides the rest."""
+    PAYOUT_STATE_REVERSED: _PayoutState.ValueType  # 9
+    """Taken back after it was settled (S41)."""
 
 class PayoutState(_PayoutState, metaclass=_PayoutStateEnumTypeWrapper):
     """Where a payout is on its way."""
@@ -119,6 +129,16 @@ PAYOUT_STATE_HOUSEHOLD_INSTRUCTED: PayoutState.ValueType  # 3
 """Every lender has confirmed; the household's instruction is open."""
 PAYOUT_STATE_SETTLED: PayoutState.ValueType  # 4
 """Everybody has confirmed."""
+PAYOUT_STATE_ALLOCATED: PayoutState.ValueType  # 5
+"""Allocated; nothing is sent yet, every instruction is held."""
+PAYOUT_STATE_CONFIRMED: PayoutState.ValueType  # 6
+"""Every lender has confirmed; the household's instruction is held."""
+PAYOUT_STATE_UNKNOWN: PayoutState.ValueType  # 7
+"""A payee did not answer in time (S44): nobody knows yet whether it has the money."""
+PAYOUT_STATE_CORRECTING: PayoutState.ValueType  # 8
+"""A lender kept less than it was sent; loans divides the rest."""
+PAYOUT_STATE_REVERSED: PayoutState.ValueType  # 9
+"""Taken back after it was settled (S41)."""
 Global___PayoutState: _TypeAlias = PayoutState  # noqa: Y015
 
 class _InstructionState:
@@ -133,6 +153,12 @@ class _InstructionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Inst
     """Sent, not confirmed."""
     INSTRUCTION_STATE_CONFIRMED: _InstructionState.ValueType  # 2
     """The money arrived."""
+    INSTRUCTION_STATE_HELD: _InstructionState.ValueType  # 3
+    """Not sent, for a reason: no registered account, no heir, refused by the payee."""
+    INSTRUCTION_STATE_UNKNOWN: _InstructionState.ValueType  # 4
+    """Sent and not answered in time; ask with the same id."""
+    INSTRUCTION_STATE_NOT_RECEIVED: _InstructionState.ValueType  # 5
+    """Asked, and the payee has not received it: it may be sent again with the same id."""
 
 class InstructionState(_InstructionState, metaclass=_InstructionStateEnumTypeWrapper):
     """Where a payment instruction is."""
@@ -143,6 +169,12 @@ INSTRUCTION_STATE_OPEN: InstructionState.ValueType  # 1
 """Sent, not confirmed."""
 INSTRUCTION_STATE_CONFIRMED: InstructionState.ValueType  # 2
 """The money arrived."""
+INSTRUCTION_STATE_HELD: InstructionState.ValueType  # 3
+"""Not sent, for a reason: no registered account, no heir, refused by the payee."""
+INSTRUCTION_STATE_UNKNOWN: InstructionState.ValueType  # 4
+"""Sent and not answered in time; ask with the same id."""
+INSTRUCTION_STATE_NOT_RECEIVED: InstructionState.ValueType  # 5
+"""Asked, and the payee has not received it: it may be sent again with the same id."""
 Global___InstructionState: _TypeAlias = InstructionState  # noqa: Y015
 
 class _PayeeKind:
@@ -1160,6 +1192,7 @@ class Payout(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     VALUE_DATE_FIELD_NUMBER: _builtins.int
     INSTRUCTIONS_FIELD_NUMBER: _builtins.int
+    CORRECTIONS_FIELD_NUMBER: _builtins.int
     payout_id: _builtins.str
     """The payout (UUIDv7)."""
     claim_id: _builtins.str
@@ -1174,6 +1207,8 @@ class Payout(_message.Message):
     """What is left for the household; 0 before it is allocated."""
     state: Global___PayoutState.ValueType
     """Where it is."""
+    corrections: _builtins.int
+    """How often a lender kept less than it was sent."""
     @_builtins.property
     def value_date(self) -> _date_pb2.Date:
         """Day on which it counts."""
@@ -1194,10 +1229,11 @@ class Payout(_message.Message):
         state: Global___PayoutState.ValueType = ...,
         value_date: _date_pb2.Date | None = ...,
         instructions: _abc.Iterable[Global___PaymentInstruction] | None = ...,
+        corrections: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "claim_id", b"claim_id", "household_fen", b"household_fen", "household_id", b"household_id", "instructions", b"instructions", "lenders_fen", b"lenders_fen", "payout_id", b"payout_id", "state", b"state", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "claim_id", b"claim_id", "corrections", b"corrections", "household_fen", b"household_fen", "household_id", b"household_id", "instructions", b"instructions", "lenders_fen", b"lenders_fen", "payout_id", b"payout_id", "state", b"state", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1217,6 +1253,13 @@ class PaymentInstruction(_message.Message):
     LOAN_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_FEN_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    CONFIRMED_FEN_FIELD_NUMBER: _builtins.int
+    HELD_REASON_FIELD_NUMBER: _builtins.int
+    ACCOUNT_REF_FIELD_NUMBER: _builtins.int
+    SENT_ON_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    ASKED_ON_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
     instruction_id: _builtins.str
     """The instruction (UUIDv7)."""
     payout_id: _builtins.str
@@ -1233,6 +1276,24 @@ class PaymentInstruction(_message.Message):
     """Amount."""
     state: Global___InstructionState.ValueType
     """Where it is."""
+    confirmed_fen: _builtins.int
+    """What the payee kept; below the amount after a correction."""
+    held_reason: _builtins.str
+    """Why it is held: NO_REGISTERED_ACCOUNT, HEIR_NEEDED, REFUSED_BY_PAYEE, LENDER_NOT_REGISTERED."""
+    account_ref: _builtins.str
+    """The registered account that it pays to, a reference and never a number."""
+    attempt: _builtins.int
+    """How often it was sent, always with the same id."""
+    round: _builtins.int
+    """Which division of the payout it comes from: 0 the first, then the number of the correction."""
+    @_builtins.property
+    def sent_on(self) -> _date_pb2.Date:
+        """Day on which it was sent last."""
+
+    @_builtins.property
+    def asked_on(self) -> _date_pb2.Date:
+        """Day on which the payee was asked whether it has the money."""
+
     def __init__(
         self,
         *,
@@ -1244,10 +1305,17 @@ class PaymentInstruction(_message.Message):
         loan_id: _builtins.str = ...,
         amount_fen: _builtins.int = ...,
         state: Global___InstructionState.ValueType = ...,
+        confirmed_fen: _builtins.int = ...,
+        held_reason: _builtins.str = ...,
+        account_ref: _builtins.str = ...,
+        sent_on: _date_pb2.Date | None = ...,
+        attempt: _builtins.int = ...,
+        asked_on: _date_pb2.Date | None = ...,
+        round: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asked_on", b"asked_on", "sent_on", b"sent_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "instruction_id", b"instruction_id", "insurer_id", b"insurer_id", "loan_id", b"loan_id", "payee_id", b"payee_id", "payee_kind", b"payee_kind", "payout_id", b"payout_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_ref", b"account_ref", "amount_fen", b"amount_fen", "asked_on", b"asked_on", "attempt", b"attempt", "confirmed_fen", b"confirmed_fen", "held_reason", b"held_reason", "instruction_id", b"instruction_id", "insurer_id", b"insurer_id", "loan_id", b"loan_id", "payee_id", b"payee_id", "payee_kind", b"payee_kind", "payout_id", b"payout_id", "round", b"round", "sent_on", b"sent_on", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1376,6 +1444,7 @@ class ConfirmPaymentRequest(_message.Message):
     INSTRUCTION_ID_FIELD_NUMBER: _builtins.int
     CONFIRMED_FEN_FIELD_NUMBER: _builtins.int
     VALUE_DATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call idempotent (UUID)."""
     county_code: _builtins.str
@@ -1383,7 +1452,9 @@ class ConfirmPaymentRequest(_message.Message):
     instruction_id: _builtins.str
     """The instruction (UUID)."""
     confirmed_fen: _builtins.int
-    """Amount that arrived; never above the instruction."""
+    """Amount that arrived; never above the instruction. 0 only with OVERPAID."""
+    reason: _builtins.str
+    """OVERPAID: less was owed, the rest goes to the payees after (S43). Empty for the whole amount."""
     @_builtins.property
     def value_date(self) -> _date_pb2.Date:
         """Day on which it arrived."""
@@ -1396,10 +1467,11 @@ class ConfirmPaymentRequest(_message.Message):
         instruction_id: _builtins.str = ...,
         confirmed_fen: _builtins.int = ...,
         value_date: _date_pb2.Date | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed_fen", b"confirmed_fen", "county_code", b"county_code", "instruction_id", b"instruction_id", "request_id", b"request_id", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed_fen", b"confirmed_fen", "county_code", b"county_code", "instruction_id", b"instruction_id", "reason", b"reason", "request_id", b"request_id", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1438,10 +1510,13 @@ class PaymentConfirmation(_message.Message):
     INSTRUCTION_ID_FIELD_NUMBER: _builtins.int
     CONFIRMED_FEN_FIELD_NUMBER: _builtins.int
     VALUE_DATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     instruction_id: _builtins.str
     """The instruction (UUID)."""
     confirmed_fen: _builtins.int
-    """Amount that arrived; never above the instruction."""
+    """Amount that arrived; never above the instruction. 0 only with OVERPAID."""
+    reason: _builtins.str
+    """OVERPAID: less was owed, the rest goes to the payees after (S43). Empty for the whole amount."""
     @_builtins.property
     def value_date(self) -> _date_pb2.Date:
         """Day on which it arrived."""
@@ -1452,10 +1527,11 @@ class PaymentConfirmation(_message.Message):
         instruction_id: _builtins.str = ...,
         confirmed_fen: _builtins.int = ...,
         value_date: _date_pb2.Date | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed_fen", b"confirmed_fen", "instruction_id", b"instruction_id", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed_fen", b"confirmed_fen", "instruction_id", b"instruction_id", "reason", b"reason", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

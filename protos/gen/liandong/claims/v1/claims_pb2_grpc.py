@@ -307,8 +307,9 @@ class ClaimsServiceServicer:
 
     def ConfirmPayment(self, request, context):
         """Confirm that the money of an instruction arrived. A lender confirms its own; the insurer confirms
-        the household's. FAILED_PRECONDITION: INSTRUCTION_NOT_OPEN, CONFIRMATION_ABOVE_INSTRUCTION,
-        CONFIRMATION_BELOW_INSTRUCTION.
+        the household's. Less than the instruction is a correction with the reason OVERPAID; any other
+        shortfall leaves it open. What is refused is kept. FAILED_PRECONDITION: INSTRUCTION_NOT_OPEN,
+        CONFIRMATION_ABOVE_INSTRUCTION, CONFIRMATION_BELOW_INSTRUCTION.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

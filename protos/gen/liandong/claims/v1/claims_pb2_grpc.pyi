@@ -105,8 +105,9 @@ class ClaimsServiceStub:
     """
     ConfirmPayment: _grpc.UnaryUnaryMultiCallable[_claims_pb2.ConfirmPaymentRequest, _claims_pb2.ConfirmPaymentResponse]
     """Confirm that the money of an instruction arrived. A lender confirms its own; the insurer confirms
-    the household's. FAILED_PRECONDITION: INSTRUCTION_NOT_OPEN, CONFIRMATION_ABOVE_INSTRUCTION,
-    CONFIRMATION_BELOW_INSTRUCTION.
+    the household's. Less than the instruction is a correction with the reason OVERPAID; any other
+    shortfall leaves it open. What is refused is kept. FAILED_PRECONDITION: INSTRUCTION_NOT_OPEN,
+    CONFIRMATION_ABOVE_INSTRUCTION, CONFIRMATION_BELOW_INSTRUCTION.
     """
     BatchConfirmPayments: _grpc.UnaryUnaryMultiCallable[_claims_pb2.BatchConfirmPaymentsRequest, _claims_pb2.BatchConfirmPaymentsResponse]
     """Confirm many."""
@@ -188,8 +189,9 @@ class ClaimsServiceAsyncStub(ClaimsServiceStub):
     """
     ConfirmPayment: _aio.UnaryUnaryMultiCallable[_claims_pb2.ConfirmPaymentRequest, _claims_pb2.ConfirmPaymentResponse]  # type: ignore[assignment]
     """Confirm that the money of an instruction arrived. A lender confirms its own; the insurer confirms
-    the household's. FAILED_PRECONDITION: INSTRUCTION_NOT_OPEN, CONFIRMATION_ABOVE_INSTRUCTION,
-    CONFIRMATION_BELOW_INSTRUCTION.
+    the household's. Less than the instruction is a correction with the reason OVERPAID; any other
+    shortfall leaves it open. What is refused is kept. FAILED_PRECONDITION: INSTRUCTION_NOT_OPEN,
+    CONFIRMATION_ABOVE_INSTRUCTION, CONFIRMATION_BELOW_INSTRUCTION.
     """
     BatchConfirmPayments: _aio.UnaryUnaryMultiCallable[_claims_pb2.BatchConfirmPaymentsRequest, _claims_pb2.BatchConfirmPaymentsResponse]  # type: ignore[assignment]
     """Confirm many."""
@@ -388,8 +390,9 @@ class ClaimsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_claims_pb2.ConfirmPaymentResponse, _abc.Awaitable[_claims_pb2.ConfirmPaymentResponse]]:
         """Confirm that the money of an instruction arrived. A lender confirms its own; the insurer confirms
-        the household's. FAILED_PRECONDITION: INSTRUCTION_NOT_OPEN, CONFIRMATION_ABOVE_INSTRUCTION,
-        CONFIRMATION_BELOW_INSTRUCTION.
+        the household's. Less than the instruction is a correction with the reason OVERPAID; any other
+        shortfall leaves it open. What is refused is kept. FAILED_PRECONDITION: INSTRUCTION_NOT_OPEN,
+        CONFIRMATION_ABOVE_INSTRUCTION, CONFIRMATION_BELOW_INSTRUCTION.
         """
 
     @_abc_1.abstractmethod

@@ -379,23 +379,131 @@ class PayoutReversed(_message.Message):
 
     PAYOUT_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    LENDERS_FEN_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_FEN_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
     payout_id: _builtins.str
     """The payout (UUIDv7)."""
     reason: _builtins.str
     """Stable reason."""
+    lenders_fen: _builtins.int
+    """What the lenders received and give back."""
+    household_fen: _builtins.int
+    """What the household received: a claim of the insurer now, taken back by nobody on its own (S41)."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettledPart]:
+        """The loans it went to; their subrogated parts go back from those who shared them."""
+
+    @_builtins.property
+    def value_date(self) -> _date_pb2.Date:
+        """Day from which the reversal counts."""
+
     def __init__(
         self,
         *,
         payout_id: _builtins.str = ...,
         reason: _builtins.str = ...,
+        lenders_fen: _builtins.int = ...,
+        household_fen: _builtins.int = ...,
+        parts: _abc.Iterable[Global___SettledPart] | None = ...,
+        value_date: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["payout_id", b"payout_id", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["household_fen", b"household_fen", "lenders_fen", b"lenders_fen", "parts", b"parts", "payout_id", b"payout_id", "reason", b"reason", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PayoutReversed: _TypeAlias = PayoutReversed  # noqa: Y015
+
+@_typing.final
+class PayoutCorrected(_message.Message):
+    """A lender kept less than it was instructed because less was owed (reason OVERPAID): the rest must
+    be put toward the payees after it. Aggregate: the payout.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYOUT_ID_FIELD_NUMBER: _builtins.int
+    CORRECTION_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    KEPT_FEN_FIELD_NUMBER: _builtins.int
+    FREED_FEN_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    payout_id: _builtins.str
+    """The payout (UUIDv7)."""
+    correction: _builtins.int
+    """Which correction of the payout this is, from 1."""
+    loan_id: _builtins.str
+    """The loan whose lender keeps less (UUIDv7)."""
+    kept_fen: _builtins.int
+    """What it keeps of the instruction that it answered."""
+    freed_fen: _builtins.int
+    """What it gives back."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___PayeeGroup]:
+        """Payees before the household that may still take of it, in order."""
+
+    def __init__(
+        self,
+        *,
+        payout_id: _builtins.str = ...,
+        correction: _builtins.int = ...,
+        loan_id: _builtins.str = ...,
+        kept_fen: _builtins.int = ...,
+        freed_fen: _builtins.int = ...,
+        groups: _abc.Iterable[Global___PayeeGroup] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["correction", b"correction", "freed_fen", b"freed_fen", "groups", b"groups", "kept_fen", b"kept_fen", "loan_id", b"loan_id", "payout_id", b"payout_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PayoutCorrected: _TypeAlias = PayoutCorrected  # noqa: Y015
+
+@_typing.final
+class PaymentUnanswered(_message.Message):
+    """A payee did not answer in time: whether the money came is unknown until it is asked with the same
+    id; the money is held in suspense (S44). Aggregate: the payout.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAYOUT_ID_FIELD_NUMBER: _builtins.int
+    INSTRUCTION_ID_FIELD_NUMBER: _builtins.int
+    PAYEE_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    SENT_ON_FIELD_NUMBER: _builtins.int
+    payout_id: _builtins.str
+    """The payout (UUIDv7)."""
+    instruction_id: _builtins.str
+    """The instruction (UUIDv7)."""
+    payee_id: _builtins.str
+    """The lender's institution id, or the household's id."""
+    amount_fen: _builtins.int
+    """Amount instructed."""
+    @_builtins.property
+    def sent_on(self) -> _date_pb2.Date:
+        """Day on which it was sent last."""
+
+    def __init__(
+        self,
+        *,
+        payout_id: _builtins.str = ...,
+        instruction_id: _builtins.str = ...,
+        payee_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        sent_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["sent_on", b"sent_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "instruction_id", b"instruction_id", "payee_id", b"payee_id", "payout_id", b"payout_id", "sent_on", b"sent_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PaymentUnanswered: _TypeAlias = PaymentUnanswered  # noqa: Y015
 
 @_typing.final
 class LineResult(_message.Message):

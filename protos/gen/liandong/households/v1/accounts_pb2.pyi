@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import date_pb2 as _date_pb2
+from liandong.common.v1 import common_pb2 as _common_pb2
 from liandong.households.v1 import evidence_pb2 as _evidence_pb2
 import builtins as _builtins
 import sys
@@ -200,6 +201,102 @@ class RegisterPayeeAccountResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegisterPayeeAccountResponse: _TypeAlias = RegisterPayeeAccountResponse  # noqa: Y015
+
+@_typing.final
+class FirstPayeeAccount(_message.Message):
+    """One first account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    BANK_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_NUMBER_FIELD_NUMBER: _builtins.int
+    ACCOUNT_NAME_FIELD_NUMBER: _builtins.int
+    household_id: _builtins.str
+    """The household (UUID)."""
+    bank_id: _builtins.str
+    """The bank, an institution's code."""
+    account_number: _builtins.str
+    """8 to 32 digits."""
+    account_name: _builtins.str
+    """The name on the account; one member of the household must have it."""
+    def __init__(
+        self,
+        *,
+        household_id: _builtins.str = ...,
+        bank_id: _builtins.str = ...,
+        account_number: _builtins.str = ...,
+        account_name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_name", b"account_name", "account_number", b"account_number", "bank_id", b"bank_id", "household_id", b"household_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FirstPayeeAccount: _TypeAlias = FirstPayeeAccount  # noqa: Y015
+
+@_typing.final
+class BatchRegisterPayeeAccountsRequest(_message.Message):
+    """Registers first accounts."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    county_code: _builtins.str
+    """Six digits of the county."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___FirstPayeeAccount]:
+        """The accounts, at most 500."""
+
+    @_builtins.property
+    def evidence(self) -> _evidence_pb2.Evidence:
+        """What they rest on, e.g. the bank's list."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        items: _abc.Iterable[Global___FirstPayeeAccount] | None = ...,
+        evidence: _evidence_pb2.Evidence | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "evidence", b"evidence", "items", b"items", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchRegisterPayeeAccountsRequest: _TypeAlias = BatchRegisterPayeeAccountsRequest  # noqa: Y015
+
+@_typing.final
+class BatchRegisterPayeeAccountsResponse(_message.Message):
+    """What became of each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Verdict]:
+        """One verdict for each item, in the order asked."""
+
+    def __init__(
+        self,
+        *,
+        verdicts: _abc.Iterable[_common_pb2.Verdict] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchRegisterPayeeAccountsResponse: _TypeAlias = BatchRegisterPayeeAccountsResponse  # noqa: Y015
 
 @_typing.final
 class DecidePayeeAccountRequest(_message.Message):

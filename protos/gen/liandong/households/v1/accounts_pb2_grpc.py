@@ -44,6 +44,11 @@ class AccountsServiceStub:
                 request_serializer=liandong_dot_households_dot_v1_dot_accounts__pb2.RegisterPayeeAccountRequest.SerializeToString,
                 response_deserializer=liandong_dot_households_dot_v1_dot_accounts__pb2.RegisterPayeeAccountResponse.FromString,
                 _registered_method=True)
+        self.BatchRegisterPayeeAccounts = channel.unary_unary(
+                '/liandong.households.v1.AccountsService/BatchRegisterPayeeAccounts',
+                request_serializer=liandong_dot_households_dot_v1_dot_accounts__pb2.BatchRegisterPayeeAccountsRequest.SerializeToString,
+                response_deserializer=liandong_dot_households_dot_v1_dot_accounts__pb2.BatchRegisterPayeeAccountsResponse.FromString,
+                _registered_method=True)
         self.DecidePayeeAccount = channel.unary_unary(
                 '/liandong.households.v1.AccountsService/DecidePayeeAccount',
                 request_serializer=liandong_dot_households_dot_v1_dot_accounts__pb2.DecidePayeeAccountRequest.SerializeToString,
@@ -72,6 +77,15 @@ class AccountsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BatchRegisterPayeeAccounts(self, request, context):
+        """Register the first accounts of many households, as a bank opened them: the holder is the member of
+        the household who has the account's name. Each item gets its verdict, the id its account.
+        PAYEE_NAME_DIFFERS, PAYEE_ACCOUNT_EXISTS for a household that is paid somewhere already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DecidePayeeAccount(self, request, context):
         """A second person confirms or refuses a change, after the waiting time.
         FAILED_PRECONDITION SECOND_PERSON_NEEDED, PAYEE_WAITING, PAYEE_DECIDED, HOLDER_NOT_A_MEMBER.
@@ -94,6 +108,11 @@ def add_AccountsServiceServicer_to_server(servicer, server):
                     servicer.RegisterPayeeAccount,
                     request_deserializer=liandong_dot_households_dot_v1_dot_accounts__pb2.RegisterPayeeAccountRequest.FromString,
                     response_serializer=liandong_dot_households_dot_v1_dot_accounts__pb2.RegisterPayeeAccountResponse.SerializeToString,
+            ),
+            'BatchRegisterPayeeAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchRegisterPayeeAccounts,
+                    request_deserializer=liandong_dot_households_dot_v1_dot_accounts__pb2.BatchRegisterPayeeAccountsRequest.FromString,
+                    response_serializer=liandong_dot_households_dot_v1_dot_accounts__pb2.BatchRegisterPayeeAccountsResponse.SerializeToString,
             ),
             'DecidePayeeAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.DecidePayeeAccount,
@@ -138,6 +157,33 @@ class AccountsService:
             '/liandong.households.v1.AccountsService/RegisterPayeeAccount',
             liandong_dot_households_dot_v1_dot_accounts__pb2.RegisterPayeeAccountRequest.SerializeToString,
             liandong_dot_households_dot_v1_dot_accounts__pb2.RegisterPayeeAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchRegisterPayeeAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.households.v1.AccountsService/BatchRegisterPayeeAccounts',
+            liandong_dot_households_dot_v1_dot_accounts__pb2.BatchRegisterPayeeAccountsRequest.SerializeToString,
+            liandong_dot_households_dot_v1_dot_accounts__pb2.BatchRegisterPayeeAccountsResponse.FromString,
             options,
             channel_credentials,
             insecure,

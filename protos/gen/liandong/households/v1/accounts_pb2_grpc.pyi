@@ -42,6 +42,11 @@ class AccountsServiceStub:
     """Register an account. The first is in force at once; another waits for a second person.
     FAILED_PRECONDITION PAYEE_NAME_DIFFERS, HOLDER_NOT_A_MEMBER, PAYEE_CHANGE_OPEN. Says payee_account_changed when in force.
     """
+    BatchRegisterPayeeAccounts: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.BatchRegisterPayeeAccountsRequest, _accounts_pb2.BatchRegisterPayeeAccountsResponse]
+    """Register the first accounts of many households, as a bank opened them: the holder is the member of
+    the household who has the account's name. Each item gets its verdict, the id its account.
+    PAYEE_NAME_DIFFERS, PAYEE_ACCOUNT_EXISTS for a household that is paid somewhere already.
+    """
     DecidePayeeAccount: _grpc.UnaryUnaryMultiCallable[_accounts_pb2.DecidePayeeAccountRequest, _accounts_pb2.DecidePayeeAccountResponse]
     """A second person confirms or refuses a change, after the waiting time.
     FAILED_PRECONDITION SECOND_PERSON_NEEDED, PAYEE_WAITING, PAYEE_DECIDED, HOLDER_NOT_A_MEMBER.
@@ -62,6 +67,11 @@ class AccountsServiceAsyncStub(AccountsServiceStub):
     RegisterPayeeAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.RegisterPayeeAccountRequest, _accounts_pb2.RegisterPayeeAccountResponse]  # type: ignore[assignment]
     """Register an account. The first is in force at once; another waits for a second person.
     FAILED_PRECONDITION PAYEE_NAME_DIFFERS, HOLDER_NOT_A_MEMBER, PAYEE_CHANGE_OPEN. Says payee_account_changed when in force.
+    """
+    BatchRegisterPayeeAccounts: _aio.UnaryUnaryMultiCallable[_accounts_pb2.BatchRegisterPayeeAccountsRequest, _accounts_pb2.BatchRegisterPayeeAccountsResponse]  # type: ignore[assignment]
+    """Register the first accounts of many households, as a bank opened them: the holder is the member of
+    the household who has the account's name. Each item gets its verdict, the id its account.
+    PAYEE_NAME_DIFFERS, PAYEE_ACCOUNT_EXISTS for a household that is paid somewhere already.
     """
     DecidePayeeAccount: _aio.UnaryUnaryMultiCallable[_accounts_pb2.DecidePayeeAccountRequest, _accounts_pb2.DecidePayeeAccountResponse]  # type: ignore[assignment]
     """A second person confirms or refuses a change, after the waiting time.
@@ -86,6 +96,17 @@ class AccountsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_accounts_pb2.RegisterPayeeAccountResponse, _abc.Awaitable[_accounts_pb2.RegisterPayeeAccountResponse]]:
         """Register an account. The first is in force at once; another waits for a second person.
         FAILED_PRECONDITION PAYEE_NAME_DIFFERS, HOLDER_NOT_A_MEMBER, PAYEE_CHANGE_OPEN. Says payee_account_changed when in force.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchRegisterPayeeAccounts(
+        self,
+        request: _accounts_pb2.BatchRegisterPayeeAccountsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_accounts_pb2.BatchRegisterPayeeAccountsResponse, _abc.Awaitable[_accounts_pb2.BatchRegisterPayeeAccountsResponse]]:
+        """Register the first accounts of many households, as a bank opened them: the holder is the member of
+        the household who has the account's name. Each item gets its verdict, the id its account.
+        PAYEE_NAME_DIFFERS, PAYEE_ACCOUNT_EXISTS for a household that is paid somewhere already.
         """
 
     @_abc_1.abstractmethod

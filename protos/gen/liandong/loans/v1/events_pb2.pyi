@@ -635,12 +635,17 @@ class PayoutAllocated(_message.Message):
     PARTS_FIELD_NUMBER: _builtins.int
     HOUSEHOLD_FEN_FIELD_NUMBER: _builtins.int
     AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    CORRECTIONS_FIELD_NUMBER: _builtins.int
     payout_id: _builtins.str
     """The payout (UUIDv7)."""
     household_fen: _builtins.int
     """What is left for the household."""
     amount_fen: _builtins.int
     """The whole payout; parts and household sum to it."""
+    corrections: _builtins.int
+    """How many corrections it takes in: 0 the first time; after a lender kept less than it was sent the
+    whole payout is said again, divided anew, after its PayoutAllocationReversed.
+    """
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___LenderPart]:
         """What each lender takes, in the order of the payees."""
@@ -652,10 +657,11 @@ class PayoutAllocated(_message.Message):
         parts: _abc.Iterable[Global___LenderPart] | None = ...,
         household_fen: _builtins.int = ...,
         amount_fen: _builtins.int = ...,
+        corrections: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "household_fen", b"household_fen", "parts", b"parts", "payout_id", b"payout_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "corrections", b"corrections", "household_fen", b"household_fen", "parts", b"parts", "payout_id", b"payout_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -714,16 +720,30 @@ class PayoutAllocationReversed(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PAYOUT_ID_FIELD_NUMBER: _builtins.int
+    PARTS_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_FEN_FIELD_NUMBER: _builtins.int
+    CORRECTED_FIELD_NUMBER: _builtins.int
     payout_id: _builtins.str
     """The payout (UUIDv7)."""
+    household_fen: _builtins.int
+    """What the household had got; it becomes a claim of the insurer, unless divided anew."""
+    corrected: _builtins.bool
+    """True when a corrected allocation of the same payout follows at once."""
+    @_builtins.property
+    def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___LenderPart]:
+        """What each loan is owed again: the mirror of the parts as they were said last (S41)."""
+
     def __init__(
         self,
         *,
         payout_id: _builtins.str = ...,
+        parts: _abc.Iterable[Global___LenderPart] | None = ...,
+        household_fen: _builtins.int = ...,
+        corrected: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["payout_id", b"payout_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corrected", b"corrected", "household_fen", b"household_fen", "parts", b"parts", "payout_id", b"payout_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
