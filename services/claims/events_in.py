@@ -115,6 +115,7 @@ async def loan_opened(session: AsyncSession, events: Sequence[Incoming[loans.Loa
             for event in events
         ],
     )
+    await loan_owes(session, events)
 
 
 async def loan_disbursed(

@@ -168,7 +168,7 @@ def loan_opened(loan: Loan) -> Delivery:
 
 async def an_old_loan(consumer: Consumer) -> Loan:
     loan = Loan(House())
-    await take(consumer, loan.house.registered(), loan_opened(loan))
+    await take(consumer, loan.house.registered(), loan.house.payee(), loan_opened(loan))
     return loan
 
 

@@ -36,7 +36,7 @@ class Part:
 
 
 # Each row of the facts is one cover of a policy, one entry of a list, one unit of an index cover,
-# one charge of premium, one claim or one payment. A policy is for a county or a town, so it counts
+# one charge of premium, one claim, one payment or what undoes one. A policy is for a county or a town, so it counts
 # by itself only where nothing is asked by area; what it insures counts where its households are.
 _FACTS: Final = """
 SELECT v.cover_id AS line, p.insurer_id, p.area_code,
@@ -97,11 +97,26 @@ CROSS JOIN LATERAL (
 WHERE c.county_code = $1
 UNION ALL
 SELECT c.cover_id, c.insurer_id, c.area_code, extract(year FROM c.loss_date)::int, c.programme,
-       NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n.amount_fen
+       NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n.confirmed_fen
 FROM instruction AS n
 JOIN payout AS o USING (county_code, payout_id)
 JOIN claim AS c USING (county_code, claim_id)
 WHERE n.county_code = $1 AND n.state = 'confirmed' AND n.confirmed_value_date <= $2
+UNION ALL
+SELECT c.cover_id, c.insurer_id, c.area_code, extract(year FROM c.loss_date)::int, c.programme,
+       NULL, NULL, 0, 0, 0, 0, 0, 0, -o.amount_fen, 0, 0, 0, 0
+FROM payout_reversal AS r
+JOIN payout AS o USING (county_code, payout_id)
+JOIN claim AS c USING (county_code, claim_id)
+WHERE r.county_code = $1 AND r.state = 'approved' AND r.decided_on <= $2
+UNION ALL
+SELECT c.cover_id, c.insurer_id, c.area_code, extract(year FROM c.loss_date)::int, c.programme,
+       NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, -t.amount_fen
+FROM receivable_payment AS t
+JOIN receivable AS r USING (county_code, receivable_id)
+JOIN payout AS o USING (county_code, payout_id)
+JOIN claim AS c USING (county_code, claim_id)
+WHERE t.county_code = $1 AND t.value_date <= $2
 """
 
 _REPORT: Final = f"""

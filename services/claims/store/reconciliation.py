@@ -286,7 +286,8 @@ _OURS: Final[Mapping[Kind, str]] = {
         WHERE county_code = $1 AND insurer_id = $2
           AND (value_date BETWEEN $3 AND $4 OR payout_id = ANY($5::uuid[]))""",
     Kind.PAYMENTS: """
-        SELECT instruction_id AS id, amount_fen, confirmed_value_date AS value_date, payee_id, state
+        SELECT instruction_id AS id, confirmed_value_date AS value_date, payee_id, state,
+               CASE state WHEN 'confirmed' THEN confirmed_fen ELSE amount_fen END AS amount_fen
         FROM instruction
         WHERE county_code = $1
           AND (insurer_id = $2 OR (payee_kind = 'lender' AND payee_id = $2))

@@ -1360,7 +1360,7 @@ class InsuranceReportRow(_message.Message):
     approved: _builtins.int
     """Of the claims, those approved."""
     payable_fen: _builtins.int
-    """What is payable on them, in fen."""
+    """What is payable on them, less payouts that were taken back, in fen."""
     refused: _builtins.int
     """Of the claims, those refused."""
     pending: _builtins.int
@@ -1368,7 +1368,7 @@ class InsuranceReportRow(_message.Message):
     pending_fen: _builtins.int
     """Losses of those as assessed, or as claimed before the survey, in fen."""
     paid_fen: _builtins.int
-    """What payees have received, in fen."""
+    """What payees have received, less what came back, in fen."""
     loss_ratio_ppm: _builtins.int
     """Payable by premium, parts per million, rounded down; 0 without premium."""
     deficit_fen: _builtins.int
