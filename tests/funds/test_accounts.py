@@ -1,5 +1,6 @@
 """Funds of every kind on a real PostgreSQL: sub-accounts, dues, orders, pools, fees, statements."""
 
+import asyncio
 from datetime import date, timedelta
 from typing import Any
 from uuid import uuid4
@@ -7,6 +8,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
+from liandong.funds.v1 import events_pb2
 
 from services.funds.operations import accounts
 from services.kernel import business_day
@@ -356,7 +358,7 @@ async def close_days(county: County, until: date) -> None:
             await business_day.open_day(session, county.code, county.today)
 
 
-async def test_a_years_addition_is_worked_out_said_and_said_again_when_it_is_late(
+async def test_what_ratio_and_year_ask_for_is_said_and_said_again_when_it_is_late(
     county: County,
 ) -> None:
     fund_id = await county.fund(fen=2_000)
@@ -367,17 +369,49 @@ async def test_a_years_addition_is_worked_out_said_and_said_again_when_it_is_lat
 
     await close_days(county, date(2022, 2, 1))
 
+    # What the ratio wants is due the first day, a year's addition after the year's end.
     arrival = await county.ask("GetArrival", fund_id=fund_id)
-    [due] = arrival.dues
-    assert (due.source, due.amount_fen, due.year) == ("yearly_top_up", 400, 2021)
-    assert (due.due_on.month, due.due_on.day) == (1, 31)
-    said = await steps.said(county.db, "top_up_due")
-    assert [(row["business_date"].month, row["business_date"].day) for row in said] == [
-        (12, 31),
-        (1, 31),
+    dues = [(each.source, each.amount_fen, each.year) for each in arrival.dues]
+    assert dues == [("top_up", 2_000, 0), ("yearly_top_up", 400, 2021)]
+    due_on = arrival.dues[1].due_on
+    assert (due_on.year, due_on.month, due_on.day) == (2022, 1, 31)
+    said = [
+        (row["business_date"].month, events_pb2.TopUpDue.FromString(row["payload"]).amount_fen)
+        for row in await steps.said(county.db, "top_up_due")
     ]
+    assert said == [(3, 2_000), (12, 400), (1, 400)]
     await county.pay_in(fund_id, 400, source="yearly_top_up")
+    await county.pay_in(fund_id, 2_000, source="top_up")
     assert (await county.ask("GetArrival", fund_id=fund_id)).ratio_ppm == 1_000_000
+
+
+async def test_a_village_is_asked_once_a_year_for_what_its_fund_lacks(county: County) -> None:
+    fund_id = await county.fund("village_mutual_fund", scope_id=county.village, fen=2_500)
+    await county.lend(86_000, covered=False)
+    county.today = date(2021, 12, 30)
+
+    await close_days(county, date(2022, 1, 2))
+
+    [due] = (await county.ask("GetArrival", fund_id=fund_id)).dues
+    assert (due.source, due.amount_fen, due.due_on.year) == ("helper", 80, 2022)
+
+
+async def test_of_two_who_carry_an_order_out_at_once_one_does(county: County) -> None:
+    fund_id = await county.fund(fen=100)
+    lines = [{"to_custodian_id": "bank-a", "amount_fen": 30}]
+    asked = await county.ask(
+        "ProposeTransfer", fund_id=fund_id, lines=lines, value_date=county.today
+    )
+
+    outcomes = await asyncio.gather(
+        *(county.decide(asked.order, caller=county.caller(post=post)) for post in (2, 3, 4, 5)),
+        return_exceptions=True,
+    )
+
+    refused = [each for each in outcomes if isinstance(each, Refused)]
+    assert [each.reason for each in refused] == ["ORDER_DECIDED"] * 3
+    assert await county.accounts(fund_id) == {"bank-a": 30}
+    await in_order(county)
 
 
 async def test_a_villages_fund_is_held_against_its_loans(county: County) -> None:

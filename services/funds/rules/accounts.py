@@ -22,7 +22,8 @@ INSURER_POOL = "insurer_pool"
 STABILISATION = "insurer_stabilisation"
 VILLAGE_DIGITS = 12
 
-TOP_UP_SOURCE = "yearly_top_up"
+YEARLY_SOURCE = "yearly_top_up"
+TOP_UP_SOURCE = "top_up"
 POOL_PAYER = "county_budget"
 """Who has to fill a pool of the insurers."""
 GOVERNMENT_SOURCES = frozenset(
@@ -34,6 +35,7 @@ GOVERNMENT_SOURCES = frozenset(
         "provincial_poverty_fund",
         "county_poverty_fund",
         "government",
+        YEARLY_SOURCE,
         TOP_UP_SOURCE,
     }
 )
