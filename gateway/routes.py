@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
-from liandong.claims.v1 import claims_pb2, indices_pb2, policies_pb2
+from liandong.claims.v1 import claims_pb2, indices_pb2, payouts_pb2, policies_pb2
 from liandong.common.v1 import operator_pb2
 from liandong.credit.v1 import credit_pb2
 from liandong.funds.v1 import funds_pb2
@@ -37,7 +37,12 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
     ),
     "credit": (credit_pb2.DESCRIPTOR,),
     "loans": (loans_pb2.DESCRIPTOR,),
-    "claims": (claims_pb2.DESCRIPTOR, indices_pb2.DESCRIPTOR, policies_pb2.DESCRIPTOR),
+    "claims": (
+        claims_pb2.DESCRIPTOR,
+        indices_pb2.DESCRIPTOR,
+        payouts_pb2.DESCRIPTOR,
+        policies_pb2.DESCRIPTOR,
+    ),
     "funds": (funds_pb2.DESCRIPTOR,),
     OWN: (gateway_pb2.DESCRIPTOR,),
     NAMED_BY_CALLER: (operator_pb2.DESCRIPTOR,),
