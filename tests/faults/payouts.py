@@ -1,4 +1,4 @@
-"""The payout load: claims reported, paid and confirmed while processes die and letters go astray."""
+"""The payout load: claims are paid and confirmed while processes die and letters go astray."""
 
 import asyncio
 import logging
@@ -74,7 +74,11 @@ class Mess:
         """What is given back late is overtaken by what follows it."""
         own = self._stack.ca.service("operator")
         client = await connect(
-            self._stack.nats.url, own, "operator", max_reconnect_attempts=-1, reconnect_time_wait=0.3
+            self._stack.nats.url,
+            own,
+            "operator",
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.3,
         )
         try:
             while True:
@@ -113,7 +117,8 @@ async def pay(stack: Stack, load: Load, kills: Sequence[Kill], *, seed: int) -> 
         stack,
         """SELECT i.household_id, max(h.area_code) AS area_code
            FROM claims.insured AS i JOIN claims.household AS h USING (county_code, household_id)
-           WHERE i.cover_id = 'natural_disaster' AND h.status <> 'delisted' GROUP BY 1 ORDER BY 1""",
+           WHERE i.cover_id = 'natural_disaster' AND h.status <> 'delisted'
+           GROUP BY 1 ORDER BY 1""",
     )
     today = (await load.year.get_totals("claims", positions_only=True)).business_date
     async with Mess(stack, load, seed=seed).made() as mess:
@@ -133,7 +138,9 @@ async def pay(stack: Stack, load: Load, kills: Sequence[Kill], *, seed: int) -> 
     return await load.look(killed)
 
 
-def _report(household_id: str, today: Date, back: int, rng: random.Random) -> claims_pb2.ClaimReport:
+def _report(
+    household_id: str, today: Date, back: int, rng: random.Random
+) -> claims_pb2.ClaimReport:
     """Another loss of a household: each round has a day of its own, for one event is paid once."""
     on = day_to_proto(wire.date_from_proto("today", today) - timedelta(days=back))
     return claims_pb2.ClaimReport(
@@ -147,7 +154,7 @@ def _report(household_id: str, today: Date, back: int, rng: random.Random) -> cl
 
 
 async def require_once(stack: Stack) -> int:
-    """Every payout that was authorised is allocated, booked and settled, once; how many there are."""
+    """Every payout is allocated, booked and settled, once; how many there are."""
     rows = await ask(
         stack,
         """SELECT p.payout_id, p.state, p.amount_fen,

@@ -26,7 +26,14 @@ TABLES: Mapping[str, tuple[str, ...]] = {
     ),
     "funds": (
         *("fund", "contribution", "cover", "compensation_case", "case_part", "recovery"),
-        *("recovery_share", "recovery_reversal", "loan_statement", "loan_payment", "journal", "parked_event"),
+        *(
+            "recovery_share",
+            "recovery_reversal",
+            "loan_statement",
+            "loan_payment",
+            "journal",
+            "parked_event",
+        ),
     ),
 }
 
@@ -204,16 +211,29 @@ def _taken(before: Books, now: Books) -> Iterator[str]:
         for part in parts[row["payout_id"]]:
             taken[part["loan_id"]] += part["interest_fen"] + part["principal_fen"]
             gave[part["loan_id"]] += part["subrogated_fen"]
+    known = before.by("loans", "posting", "loan_id", "number")
+    # Where something was taken back in the same batch, what remains shows nothing of this.
+    mixed = {
+        row["loan_id"]
+        for key, row in now.by("loans", "posting", "loan_id", "number").items()
+        if key not in known and (row["kind"] != "payout" or row["reverses"] is not None)
+    }
+    noted = before.by("loans", "compensation", "case_id")
+    mixed |= {
+        row["loan_id"] for row in now.of("loans", "compensation") if row["case_id"] not in noted
+    }
     for loan_id, fen in taken.items():
+        if loan_id in mixed:
+            continue
         charged = is_now[loan_id][1] - was[loan_id][1]
         if was[loan_id][0] + charged - fen != is_now[loan_id][0]:
             yield (
                 f"loan {loan_id} owed {was[loan_id][0]}, {charged} was charged, {fen} taken,"
                 f" {is_now[loan_id][0]} is owed"
             )
-            held = others[loan_id]["subrogated_fen"]
-            if part := min(fen, held) - gave[loan_id]:
-                yield f"loan {loan_id}: {part} of what was taken belongs to those who paid"
+        held = others[loan_id]["subrogated_fen"]
+        if part := min(fen, held) - gave[loan_id]:
+            yield f"loan {loan_id}: {part} of what was taken belongs to those who paid"
 
 
 def _divided(before: Books, now: Books) -> Iterator[str]:
@@ -298,9 +318,7 @@ def _payouts(before: Books, now: Books) -> Iterator[str]:
         allocation = allocations.get(payout_id)
         if allocation is None:
             yield f"payout {payout_id} was never allocated"
-        elif (
-            allocation["corrections"] == payout["corrections_answered"] and divided != allotted
-        ):
+        elif allocation["corrections"] == payout["corrections_answered"] and divided != allotted:
             yield f"payout {payout_id} is divided {divided}, loans divided it {allotted}"
         was = old.get(payout_id)
         if was and was["state"] != "authorised" and was["corrections"] == payout["corrections"]:
@@ -367,7 +385,7 @@ def _given(instruction: Row) -> int:
 
 
 def _reversals(before: Books, now: Books) -> Iterator[str]:
-    """What was taken back is owed by exactly those who had it, once, and nobody is debited (F11)."""
+    """What was taken back is owed by exactly those who had it, and nobody is debited (F11)."""
     owed = now.many("claims", "receivable", "payout_id")
     own = now.many("claims", "instruction", "payout_id")
     held = now.balances("claims")
@@ -377,7 +395,7 @@ def _reversals(before: Books, now: Books) -> Iterator[str]:
         for row in owed[payout_id]:
             back[row["debtor_kind"], row["debtor_id"]] += row["amount_fen"]
             left = row["amount_fen"] - row["paid_fen"]
-            if not 0 <= left or held["payout_receivable", row["receivable_id"]] != left:
+            if not left >= 0 or held["payout_receivable", row["receivable_id"]] != left:
                 yield f"receivable {row['receivable_id']} is {left}, its account disagrees"
         if payout["state"] == "reversed":
             for row in own[payout_id]:
@@ -512,6 +530,9 @@ def _allocated_once(now: Books) -> Iterator[str]:
     for payout_id, payout in here.items():
         if payout["state"] == "authorised":
             yield f"payout {payout_id} was never allocated"
+        taken_back = payout_id in there and there[payout_id]["reversed_on"] is not None
+        if taken_back != (payout["state"] == "reversed"):
+            yield f"payout {payout_id} is {payout['state']}, by loans the opposite"
 
 
 def _subrogated(now: Books) -> Iterator[str]:
