@@ -74,7 +74,9 @@ def _key(row: Row, names: Sequence[str]) -> Any:
 
 def _query(tables: Sequence[str]) -> str:
     parts = ", ".join(
-        f"'{table}', (SELECT coalesce(json_agg(t), '[]') FROM {table} AS t WHERE county_code = $1)"
+        # In an order of its own: that of a plan may change between two looks.
+        f"'{table}', (SELECT coalesce(json_agg(t ORDER BY t), '[]')"
+        f" FROM {table} AS t WHERE county_code = $1)"
         for table in tables
     )
     return f"SELECT json_build_object({parts})::text"
