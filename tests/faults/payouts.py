@@ -115,11 +115,14 @@ async def pay(stack: Stack, load: Load, kills: Sequence[Kill], *, seed: int) -> 
     killer = load.under_fire(kills)
     rows = await ask(
         stack,
+        # Who has no account is not paid, and a borrower who died is paid through the heirs.
         """SELECT i.household_id, max(h.area_code) AS area_code
            FROM claims.insured AS i JOIN claims.household AS h USING (county_code, household_id)
-           WHERE i.cover_id = 'natural_disaster' AND h.status <> 'delisted'
+           JOIN claims.payee_account AS a USING (county_code, household_id)
+           WHERE i.cover_id = 'natural_disaster' AND h.status NOT IN ('delisted', 'deceased')
            GROUP BY 1 ORDER BY 1""",
     )
+    assert rows, "nobody can be paid"
     today = (await load.year.get_totals("claims", positions_only=True)).business_date
     async with Mess(stack, load, seed=seed).made() as mess:
         for back in range(ROUNDS_MAX):
