@@ -1,4 +1,4 @@
-"""The payout load: claims reported, paid and confirmed while processes die and letters go astray."""
+"""The payout load: claims are paid and confirmed while processes die and letters go astray."""
 
 import asyncio
 import logging
@@ -115,10 +115,14 @@ async def pay(stack: Stack, load: Load, kills: Sequence[Kill], *, seed: int) -> 
     killer = load.under_fire(kills)
     rows = await ask(
         stack,
+        # Who has no account is not paid, and a borrower who died is paid through the heirs.
         """SELECT i.household_id, max(h.area_code) AS area_code
            FROM claims.insured AS i JOIN claims.household AS h USING (county_code, household_id)
-           WHERE i.cover_id = 'natural_disaster' AND h.status <> 'delisted' GROUP BY 1 ORDER BY 1""",
+           JOIN claims.payee_account AS a USING (county_code, household_id)
+           WHERE i.cover_id = 'natural_disaster' AND h.status NOT IN ('delisted', 'deceased')
+           GROUP BY 1 ORDER BY 1""",
     )
+    assert rows, "nobody can be paid"
     today = (await load.year.get_totals("claims", positions_only=True)).business_date
     async with Mess(stack, load, seed=seed).made() as mess:
         for back in range(ROUNDS_MAX):
@@ -153,7 +157,7 @@ def _report(
 
 
 async def require_once(stack: Stack) -> int:
-    """Every payout that was authorised is allocated, booked and settled, once; how many there are."""
+    """Every payout is allocated, booked and settled, once; how many there are."""
     rows = await ask(
         stack,
         """SELECT p.payout_id, p.state, p.amount_fen,

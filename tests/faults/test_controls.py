@@ -21,10 +21,11 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(1_200)]
 log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 5.0
-KILLS_EACH = 20
 KILLS_VARIABLE = "LIANDONG_FAULTS_KILLS"
 """How many processes die under the payout load; the long form kills three hundred."""
-PAYOUT_ROUNDS = -(-int(os.environ.get(KILLS_VARIABLE, "20")) // KILLS_EACH)
+KILLS = int(os.environ.get(KILLS_VARIABLE, "20"))
+KILLS_EACH = min(20, KILLS)
+PAYOUT_ROUNDS = -(-KILLS // KILLS_EACH)
 
 
 class County:

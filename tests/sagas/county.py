@@ -242,7 +242,7 @@ def _parts(
                 close_day=loans_jobs.close_day(catalogue),
                 work_day=loans_jobs.work_day(catalogue),
             )
-            services = {"LoansService": LoansServicer(db, catalogue)}
+            services: dict[str, Any] = {"LoansService": LoansServicer(db, catalogue)}
             return loans_in.handlers(catalogue), books, services
         case "claims":
             services = {

@@ -9,9 +9,8 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 from google.type.date_pb2 import Date
-from liandong.claims.v1 import claims_pb2
+from liandong.claims.v1 import claims_pb2, payouts_pb2
 from liandong.claims.v1 import events_pb2 as claims_events
-from liandong.claims.v1 import payouts_pb2
 from liandong.common.v1 import operator_pb2
 from liandong.credit.v1 import events_pb2 as credit
 from liandong.funds.v1 import funds_pb2
@@ -44,6 +43,7 @@ from tests.sagas.county import (
 from tests.sagas.faults import AFTER_COMMIT, BEFORE_COMMIT, Died, Letter, Post, fresh, letter
 
 STEPS = 18
+SILENT_DAYS = 12
 FIRST_COUNTY = 100_000
 ROUNDS_MAX = 40
 """After so many rounds of nothing but deliveries a history must be quiet (L1)."""
@@ -228,7 +228,7 @@ class History:
                     self.known.approved[request.claim_id] = answer.claim.payable_fen
 
     def _believe(self, request: Any) -> None:
-        """A payee was told that its word was taken: it had what it was sent, or less as OVERPAID."""
+        """A payee's word was taken: it had what it was sent, or kept less as OVERPAID."""
         row = self._now.by("claims", "instruction", "instruction_id")[request.instruction_id]
         short = request.confirmed_fen < row["amount_fen"]
         overpaid = request.reason == "OVERPAID" and row["payee_kind"] == "lender"
@@ -273,9 +273,17 @@ class History:
         if self.rng.random() < 0.5:
             await self.claim()
             await self._all_heard()
-            for row in self._now.of("claims", "instruction"):
-                await self._confirm(row)
+            if self.rng.random() < 0.3:
+                # Nobody answers for so long that nobody knows any more.
+                await self.days_pass(SILENT_DAYS)
+            for _ in range(2):
+                for row in self._now.of("claims", "instruction"):
+                    if row["state"] == "open":
+                        await self._confirm(row)
             await self._all_heard()
+            if self.rng.random() < 0.7:
+                await self.take_back()
+                await self.take_back()
 
     async def _all_heard(self) -> None:
         await self.settle("funds", "claims", "loans")
@@ -353,7 +361,7 @@ class History:
             await self._posts[noun].deliver(own)
 
     def _told(self, kind: str, household: str, message: Message) -> Letter:
-        noun, name = kind.split(".")[0], type(message).__name__
+        noun, name = kind.split(".", maxsplit=1)[0], type(message).__name__
         words = "".join(f"_{each.lower()}" if each.isupper() else each for each in name)
         envelope = builders.an_envelope(
             event_type=f"liandong.{noun}.v1.{words[1:]}",
@@ -408,7 +416,7 @@ class History:
             for hearing, sources in HEARS.items():
                 if noun in sources:
                     post = self._posts[hearing]
-                    post.under_way += [letter(row, noun) for row in rows]
+                    post.under_way += [letter(dict(row), noun) for row in rows]
 
     async def settle(self, *nouns: str) -> None:
         """Carry everything to some services, in order."""
@@ -442,9 +450,8 @@ class History:
         self.tell(f"{noun} heard {names}")
         self.count("delivered")
         await self.look()
-        if not fresh_ones:
-            if self._now != before:
-                self.fail([f"{noun} heard what it had heard before, and something changed"])
+        if not fresh_ones and self._now != before:
+            self.fail([f"{noun} heard what it had heard before, and something changed"])
 
     async def quiet(self) -> None:
         """Deliver until nothing is under way, however the seed will have it."""
@@ -748,25 +755,31 @@ class History:
         acts: list[tuple[int, Callable[[], Awaitable[None]]]] = [
             (30, self.deliver),
             (10, self.repay),
-            (4, self.undo_repayment),
-            (3, self.refund),
-            (9, self.claim),
-            (3, self.adjudicate),
-            (14, self.confirm),
-            (6, self.answer),
-            (8, self.take_back),
-            (3, self.pay_back),
-            (9, self.file),
-            (9, self.decide),
+            (8, self.claim),
             (3, self.give),
-            (5, self.days_pass),
+            (4, self.days_pass),
+            (self._weight(3, "claims", "claim"), self.adjudicate),
+            (self._weight(12, "claims", "instruction", "open"), self.confirm),
+            (self._weight(14, "claims", "instruction", "unknown", "held"), self.answer),
+            (self._weight(10, "claims", "payout", "settled"), self.take_back),
+            (self._weight(20, "claims", "payout_reversal", "asked"), self.take_back),
+            (self._weight(5, "claims", "receivable"), self.pay_back),
+            (self._weight(4, "loans", "posting"), self.undo_repayment),
+            (3, self.refund),
+            (self._weight(7, "funds", "loan_statement"), self.file),
+            (self._weight(14, "funds", "compensation_case", "filed"), self.decide),
+            (4 if self._asked else 0, self.ask_again),
+            (12 if self._unanswered else 0, self.answer_late),
         ]
-        if self._asked:
-            acts.append((4, self.ask_again))
-        if self._unanswered:
-            acts.append((12, self.answer_late))
         (act,) = self.rng.choices([act for _, act in acts], [weight for weight, _ in acts])
         await act()
+
+    def _weight(self, weight: int, noun: str, table: str, *states: str) -> int:
+        """A full weight when there is something to act on, a little when that is refused."""
+        found = self._now.of(noun, table)
+        if not found:
+            return 0
+        return weight if not states or any(row["state"] in states for row in found) else 1
 
     async def _rest(self) -> None:
         """Everybody hears all, confirms all, and the books of the services agree."""

@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from services.claims.model import InstructionState
 from services.claims.operations import payouts as claims_payouts
 from services.claims.rules import claims as claims_rules
+from services.claims.rules import payments
 from services.claims.rules import payouts as payout_rules
 from services.funds.operations import cases as case_operations
 from services.funds.operations import cover as cover_operations
@@ -23,9 +25,10 @@ from services.funds.store import cases as case_store
 from services.kernel import bus, database, idempotency, inbox, outbox
 from services.kernel.inbox import Delivery, Sorted
 from services.kernel.money import Fen
-from services.loans.operations import desk
 from services.loans.operations import money as loan_money
-from services.loans.rules import balance, book
+from services.loans.operations import payouts as loan_payouts
+from services.loans.rules import balance, book, position
+from services.loans.rules import payouts as undoing
 from services.programmes import settlement
 
 Patch = pytest.MonkeyPatch
@@ -128,7 +131,7 @@ def household_before_lenders(patch: Patch) -> None:
 
 def confirmed_whatever_was_paid(patch: Patch) -> None:
     """Nobody compares a confirmation with its instruction."""
-    patch.setattr(payout_rules, "_check_confirmation", lambda *_: None)
+    patch.setattr(payments, "_check_confirmation", lambda *_: None)
 
 
 def decided_twice(patch: Patch) -> None:
@@ -139,29 +142,26 @@ def decided_twice(patch: Patch) -> None:
 def rounded_by_claims(patch: Patch) -> None:
     """Claims cuts the lenders' parts to ten fen, and gives the household what is lost."""
 
-    def around(original: Any, payout: Any, allocation: Any, *args: Any) -> Any:
+    def around(original: Any, payout: Any, allocation: Any, *args: Any, **options: Any) -> Any:
         parts = tuple(
             replace(part, amount_fen=Fen(part.amount_fen - part.amount_fen % 10))
             for part in allocation.parts
         )
         lost = sum(part.amount_fen for part in allocation.parts) - sum(p.amount_fen for p in parts)
         given = replace(allocation, parts=parts, household_fen=Fen(allocation.household_fen + lost))
-        return original(payout, given, *args)
+        return original(payout, given, *args, **options)
 
     _wrap(patch, payout_rules, "instruct", around)
 
 
 def journal_left_out(patch: Patch) -> None:
     """What is confirmed is not booked."""
-    patch.setattr(
-        claims_payouts,
-        "_instruction_confirmed",
-        lambda payout, instruction, on: replace(
-            claims_payouts._instruction_opened(payout, instruction, on),
-            kind="instruction_confirmed",
-            transfers=(),
-        ),
-    )
+
+    def around(original: Any, payout: Any, was: Any, now: Any, on: Any) -> Any:
+        paid = was is not None and now.state is InstructionState.CONFIRMED
+        return [] if paid else original(payout, was, now, on)
+
+    _wrap(patch, claims_payouts, "_moved", around)
 
 
 # --- loans ----------------------------------------------------------------------------------------
@@ -214,12 +214,41 @@ def rounding_lost(patch: Patch) -> None:
         moved = original(before, after)
         return {kind: (i - i % 2, p, s) for kind, (i, p, s) in moved.items()}
 
-    _wrap(patch, desk.position, "cash_moved", around)
+    _wrap(patch, position, "cash_moved", around)
 
 
 def bank_keeps_what_is_others(patch: Patch) -> None:
     """A payout for a compensated loan stays with the lender."""
     patch.setattr(balance, "subrogated_part", lambda *_: Fen(0))
+
+
+def reversal_without_interest(patch: Patch) -> None:
+    """A payout that is taken back gives the loan its principal only."""
+
+    def around(original: Any, part: Any, *args: Any) -> Any:
+        posting = original(part, *args)
+        fixed = replace(posting.fixed, interest_fen=Fen(0))
+        return replace(posting, fixed=fixed, amount_fen=fixed.principal_fen)
+
+    _wrap(patch, undoing, "mirror", around)
+
+
+def reversal_dropped(patch: Patch) -> None:
+    """Loans does not hear that a payout was taken back."""
+
+    async def nothing(*_: Any) -> None:
+        return None
+
+    patch.setattr(loan_payouts, "reverse_payouts", nothing)
+
+
+def correction_dropped(patch: Patch) -> None:
+    """Loans does not divide anew what a lender did not keep."""
+
+    async def nothing(*_: Any) -> None:
+        return None
+
+    patch.setattr(loan_payouts, "correct_payouts", nothing)
 
 
 def compensation_unheard(patch: Patch) -> None:
@@ -278,9 +307,9 @@ def filed_twice(patch: Patch) -> None:
 def recovery_kept(patch: Patch) -> None:
     """What comes back goes to the first who bore the loss."""
 
-    def around(original: Any, parts: Any, recovered: Any) -> Any:
-        first = [replace(part, amount_fen=Fen(0)) for part in parts[1:]]
-        done = original([parts[0], *first], recovered)
+    def around(original: Any, parts: Any, recovered: Any, **options: Any) -> Any:
+        rest = [replace(part, amount_fen=part.recovered_fen) for part in parts[1:]]
+        done = original([parts[0], *rest], recovered, **options)
         kept = tuple(
             replace(after, amount_fen=before.amount_fen)
             for after, before in zip(done.parts, parts, strict=True)
@@ -293,16 +322,16 @@ def recovery_kept(patch: Patch) -> None:
 def debts_paid_twice(patch: Patch) -> None:
     """A fund that received money pays its debts and keeps owing them."""
 
-    def around(original: Any, fund: Any, debts: Any) -> Any:
-        after, payments = original(fund, debts)
-        return replace(after, owed_fen=fund.owed_fen), payments
+    def around(original: Any, fund: Any, *args: Any) -> Any:
+        after, paid = original(fund, *args)
+        return replace(after, owed_fen=fund.owed_fen), paid
 
     _wrap(patch, fund_money, "pay_debts", around)
 
 
 def cover_kept_by_paid_case(patch: Patch) -> None:
     """A paid case does not use up its cover."""
-    patch.setattr(case_operations, "release_one", lambda work, cover, state, on: cover)
+    patch.setattr(case_operations, "release_one", lambda work, cover, *_, **__: cover)
 
 
 MUTANTS: Mapping[str, Mutant] = {
@@ -312,6 +341,7 @@ MUTANTS: Mapping[str, Mutant] = {
         *(published_after_commit, household_before_lenders, confirmed_whatever_was_paid),
         *(decided_twice, rounded_by_claims, journal_left_out, more_than_owed),
         *(stale_snapshot, first_rank_only, undone_repayment_counts, rounding_lost),
+        *(reversal_without_interest, reversal_dropped, correction_dropped),
         *(bank_keeps_what_is_others, compensation_unheard, cover_not_released),
         *(cover_beyond_leverage, loss_grows, filed_twice, recovery_kept, debts_paid_twice),
         cover_kept_by_paid_case,
