@@ -3,7 +3,7 @@
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import ARRAY, BigInteger, String
+from sqlalchemy import ARRAY, BigInteger, Date, String
 from sqlmodel import Field, SQLModel
 
 
@@ -119,9 +119,9 @@ class ClaimRow(SQLModel, table=True):
     household_id: UUID
     area_code: str
     cover_id: str
-    policy_id: UUID
-    insured_id: UUID
-    loan_id: UUID
+    policy_id: UUID | None
+    insured_id: UUID | None
+    loan_id: UUID | None
     insurer_id: str
     lender_id: str
     programme: str
@@ -140,6 +140,182 @@ class ClaimRow(SQLModel, table=True):
     decided_by: str
     decided_person: str
     decided_on: date | None
+    claimed_fen: int = Field(sa_type=BigInteger)
+    event_code: str
+    person_id: UUID | None
+    reporter_kind: str
+    taken_in: bool
+    steps: int
+    accepted_on: date | None
+    paused_from: date | None
+    pauses: list[date] = Field(sa_type=ARRAY(Date))
+    supplement: int
+    proposed_by: str
+    proposed_person: str
+    overdue_since: date | None
+    reason_code: str
+    unit_id: UUID | None
+
+
+class ClaimStepRow(SQLModel, table=True):
+    """One thing that happened to a claim; only added."""
+
+    __tablename__ = "claim_step"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    claim_id: UUID = Field(primary_key=True)
+    step: int = Field(primary_key=True)
+    kind: str
+    state: str
+    institution_id: str
+    person_id: str
+    happened_on: date
+    reason_code: str
+    note: str
+    claimed_fen: int = Field(sa_type=BigInteger)
+    assessed_fen: int = Field(sa_type=BigInteger)
+    payable_fen: int = Field(sa_type=BigInteger)
+    working: str
+
+
+class ClaimLineRow(SQLModel, table=True):
+    """One line of a survey or a decision; only added."""
+
+    __tablename__ = "claim_line"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    claim_id: UUID = Field(primary_key=True)
+    step: int = Field(primary_key=True)
+    line: int = Field(primary_key=True)
+    item: str
+    claimed_fen: int = Field(sa_type=BigInteger)
+    assessed_fen: int = Field(sa_type=BigInteger)
+    payable_fen: int = Field(sa_type=BigInteger)
+    reason_code: str
+
+
+class ClaimDocumentRow(SQLModel, table=True):
+    """A document that came with a step; only added."""
+
+    __tablename__ = "claim_document"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    claim_id: UUID = Field(primary_key=True)
+    step: int = Field(primary_key=True)
+    place: int = Field(primary_key=True)
+    document_type: str
+    reference: str
+    hash: str
+
+
+class ClaimDisputeRow(SQLModel, table=True):
+    """What a household says against a decision, and the answer."""
+
+    __tablename__ = "claim_dispute"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    dispute_id: UUID = Field(primary_key=True)
+    claim_id: UUID
+    said: str
+    opened_by: str
+    opened_person: str
+    opened_on: date
+    due_on: date
+    answer: str
+    upheld: bool
+    answered_by: str
+    answered_person: str
+    answered_on: date | None
+    supplement_claim_id: UUID | None
+
+
+class IndexUnitRow(SQLModel, table=True):
+    """What one household insures under a policy of an index cover; only added."""
+
+    __tablename__ = "index_unit"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    unit_id: UUID = Field(primary_key=True)
+    policy_id: UUID
+    household_id: UUID
+    area_code: str
+    insured_id: UUID | None
+    quantity_centi_jin: int = Field(sa_type=BigInteger)
+    sum_insured_fen: int = Field(sa_type=BigInteger)
+    set_by: str
+    set_person: str
+    set_on: date
+
+
+class IndexValueRow(SQLModel, table=True):
+    """A market price, also one that does not count; only added."""
+
+    __tablename__ = "index_value"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    value_id: UUID = Field(primary_key=True)
+    programme_id: str
+    cover_id: str
+    source_id: str
+    person_id: str
+    priced_on: date
+    price_fen_per_jin: int = Field(sa_type=BigInteger)
+    evidence: str
+    reason_code: str
+    recorded_on: date
+
+
+class IndexPeriodRow(SQLModel, table=True):
+    """A settlement period of a policy, its prices fixed."""
+
+    __tablename__ = "index_period"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    policy_id: UUID = Field(primary_key=True)
+    from_date: date = Field(primary_key=True)
+    until_date: date
+    cover_id: str
+    prices_fen: list[int] = Field(sa_type=ARRAY(BigInteger))
+    reporter_id: str
+    reporter_person: str
+    gap_fen_per_jin: int = Field(sa_type=BigInteger)
+    triggered: bool
+    working: str
+    settled_on: date
+    done: bool
+    claims_count: int
+    payable_fen: int = Field(sa_type=BigInteger)
+
+
+class LineResultRow(SQLModel, table=True):
+    """What one insurer's policies of one cover came to over a period; only added."""
+
+    __tablename__ = "line_result"
+    __table_args__ = {"schema": "claims"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    line_id: UUID = Field(primary_key=True)
+    number: int
+    insurer_id: str
+    programme_id: str
+    programme: str
+    cover_id: str
+    area_code: str
+    from_date: date
+    until_date: date
+    premium_fen: int = Field(sa_type=BigInteger)
+    payouts_fen: int = Field(sa_type=BigInteger)
+    payouts_count: int
+    stated_by: str
+    stated_person: str
+    stated_on: date
 
 
 class PayoutRow(SQLModel, table=True):
