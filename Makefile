@@ -103,7 +103,7 @@ faults-long: $(VENV) ## The same, and SEEDS=10 years of random kills and lost st
 	LIANDONG_FAULTS_SEEDS=$(SEEDS) $(BIN)/pytest -m faults --log-cli-level=INFO tests/faults
 
 loans-long: $(VENV) ## A hundred thousand steps of a loan's life against a plain model
-	LIANDONG_LOANS_LONG=1 $(BIN)/pytest -m "" tests/loans/test_life.py
+	LIANDONG_LOANS_LONG=1 $(BIN)/pytest -m "" --timeout=7200 tests/loans/test_life.py
 
 IMPORT_LINES ?= 200000
 import-long: $(VENV) ## Import 200,000 lines, the client and the platform killed on the way

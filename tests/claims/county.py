@@ -11,7 +11,7 @@ from liandong.loans.v1 import events_pb2 as loans
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from services.kernel import rpc
+from services.kernel import rpc, wire
 from services.kernel.caller import Caller
 from services.kernel.cloudevents import Envelope
 from services.kernel.ids import new_id
@@ -316,7 +316,11 @@ class Loan:
         return self._told("loan_refused", loans.LoanRefused(loan_id=str(self.loan_id)), on)
 
     def disbursed(self, *, on: date = OPENED) -> Delivery:
-        message = loans.LoanDisbursed(loan_id=str(self.loan_id), principal_fen=self.principal_fen)
+        message = loans.LoanDisbursed(
+            loan_id=str(self.loan_id),
+            principal_fen=self.principal_fen,
+            disbursed_on=wire.date_to_proto(on),
+        )
         return self._told("loan_disbursed", message, on)
 
     def repaid(self, amount_fen: int, *, on: date = OPENED) -> Delivery:

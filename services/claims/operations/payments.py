@@ -51,6 +51,7 @@ async def register_heir(
     catalogue: Catalogue,
     caller: Caller,
     county_code: str,
+    *,
     household_id: UUID,
     account_id: UUID,
     evidence: str,
@@ -66,7 +67,15 @@ async def register_heir(
             message_zh="该账户不是本户现行收款账户",
         )
     actor = actor_of(caller)
-    await store.add_heir(session, county_code, household_id, account_id, evidence, actor, today)
+    await store.add_heir(
+        session,
+        county_code,
+        household_id,
+        account_id,
+        evidence=evidence,
+        actor=actor,
+        on=today,
+    )
     payees = {county_code: [str(household_id)]}
     return await payouts.release(session, catalogue, payees, {county_code: today})
 
@@ -76,6 +85,7 @@ async def quote(
     catalogue: Catalogue,
     county_code: str,
     household_id: UUID,
+    *,
     cover_id: str,
     amount_fen: Fen,
     on: date,

@@ -34,6 +34,7 @@ async def ask(
     caller: Caller,
     county_code: str,
     payout_id: UUID,
+    *,
     reason: str,
     evidence: str,
 ) -> Reversal:
@@ -117,7 +118,9 @@ async def take_payment(
     today = await business_day.today(session, county_code)
     now = rules.pay(receivable, payment, since=since, on=today)
     payment_id = ids.new_id()
-    await store.save_payment(session, now, payment, payment_id, actor.person_id, today)
+    await store.save_payment(
+        session, now, payment, payment_id=payment_id, person_id=actor.person_id, on=today
+    )
     cash = Account("insurer_cash", receivable.insurer_id)
     await journal.post(
         session,
@@ -141,8 +144,9 @@ async def file_complaint(
     session: AsyncSession,
     catalogue: Catalogue,
     caller: Caller,
-    sight: Sight,
     county_code: str,
+    *,
+    sight: Sight,
     subject_id: UUID,
     reason: str,
     evidence: str,
@@ -178,6 +182,7 @@ async def answer_complaint(
     caller: Caller,
     county_code: str,
     complaint_id: UUID,
+    *,
     outcome: str,
     evidence: str,
 ) -> Complaint:

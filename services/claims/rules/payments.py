@@ -64,7 +64,8 @@ def hear(
         case _:
             if word.said is Said.DONE:
                 _require_unknown(instruction)
-            return _confirmed(payout, instruction, word, actor, on, new_id, household)
+            now_payout = _confirmed(payout, instruction, word, actor=actor, on=on)
+            return move_on(now_payout, new_id, household)
     instructions = tuple(now if i is instruction else i for i in payout.instructions)
     return move_on(replace(payout, instructions=instructions), new_id, household)
 
@@ -135,19 +136,18 @@ def _refused(instruction: Instruction, word: Word) -> Instruction:
 
 
 def _confirmed(
-    payout: Payout,
-    instruction: Instruction,
-    word: Word,
-    actor: Actor,
-    on: date,
-    new_id: UUID,
-    household: Payee,
+    payout: Payout, instruction: Instruction, word: Word, *, actor: Actor, on: date
 ) -> Payout:
     """Take a confirmation of what was instructed; of less with OVERPAID, which is a correction."""
     status = word.said is Said.SETTLED
     kept = instruction.amount_fen if status else word.amount_fen
     value_date = on if status and word.value_date is None else word.value_date
-    _check_confirmation(payout, instruction, kept, value_date, on, word.reason)
+    _check_confirmation(instruction, kept, word.reason)
+    if value_date is None or not payout.value_date <= value_date <= on:
+        rule = f"must be from the payout's day {payout.value_date} to the business date {on}"
+        raise invalid_field(
+            "VALUE_DATE_OUT_OF_RANGE", "value_date", value_date, rule, "到账日期有误"
+        )
     short = kept < instruction.amount_fen
     confirmed = replace(
         instruction,
@@ -161,17 +161,10 @@ def _confirmed(
     now = replace(payout, instructions=instructions)
     if short:
         now = replace(now, corrections=now.corrections + 1, version=now.version + 1)
-    return move_on(now, new_id, household)
+    return now
 
 
-def _check_confirmation(
-    payout: Payout,
-    instruction: Instruction,
-    kept: Fen,
-    value_date: date | None,
-    on: date,
-    reason: str,
-) -> None:
+def _check_confirmation(instruction: Instruction, kept: Fen, reason: str) -> None:
     if instruction.state in (InstructionState.CONFIRMED, InstructionState.HELD):
         raise Refused(
             "INSTRUCTION_NOT_OPEN",
@@ -193,11 +186,6 @@ def _check_confirmation(
             f"{kept} fen is below the {instruction.amount_fen} instructed",
             message_zh="确认金额低于指令金额",
             facts=facts,
-        )
-    if value_date is None or not payout.value_date <= value_date <= on:
-        rule = f"must be from the payout's day {payout.value_date} to the business date {on}"
-        raise invalid_field(
-            "VALUE_DATE_OUT_OF_RANGE", "value_date", value_date, rule, "到账日期有误"
         )
 
 

@@ -122,7 +122,7 @@ def household_payee(status: str, account_id: UUID | None, heir_account_id: UUID 
 
 
 def lender_payee(lender_id: str, recorded: str, *, registered: bool) -> Payee:
-    """Where a lender is paid: the account that it recorded, or itself as the county registers it."""
+    """Where a lender is paid: the account that it recorded, or itself as it is registered."""
     if recorded:
         return Payee(recorded)
     if registered:

@@ -77,9 +77,9 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
                 self._catalogue,
                 request.county_code,
                 parse_id("household_id", request.household_id),
-                request.cover_id,
-                Fen(request.amount_fen),
-                wire.date_from_proto("value_date", request.value_date),
+                cover_id=request.cover_id,
+                amount_fen=Fen(request.amount_fen),
+                on=wire.date_from_proto("value_date", request.value_date),
             )
         return _quote_to_proto(quoted, caller)
 
@@ -307,9 +307,9 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
                 self._catalogue,
                 caller,
                 request.county_code,
-                parse_id("household_id", request.household_id),
-                parse_id("account_id", request.account_id),
-                request.evidence,
+                household_id=parse_id("household_id", request.household_id),
+                account_id=parse_id("account_id", request.account_id),
+                evidence=request.evidence,
             )
             return payouts_pb2.RegisterHeirPayeeResponse(released=sent)
 
@@ -328,8 +328,8 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
                 caller,
                 request.county_code,
                 parse_id("payout_id", request.payout_id),
-                request.reason,
-                request.evidence,
+                reason=request.reason,
+                evidence=request.evidence,
             )
             return payouts_pb2.ReversePayoutResponse(reversal_id=str(asked.reversal_id))
 
@@ -436,11 +436,11 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
                 session,
                 self._catalogue,
                 caller,
-                reports.sight_of(caller),
                 request.county_code,
-                parse_id("subject_id", request.subject_id),
-                request.reason,
-                request.evidence,
+                sight=reports.sight_of(caller),
+                subject_id=parse_id("subject_id", request.subject_id),
+                reason=request.reason,
+                evidence=request.evidence,
             )
             return payouts_pb2.FileComplaintResponse(complaint=_complaint_to_proto(filed))
 
@@ -459,8 +459,8 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
                 caller,
                 request.county_code,
                 parse_id("complaint_id", request.complaint_id),
-                request.outcome,
-                request.evidence,
+                outcome=request.outcome,
+                evidence=request.evidence,
             )
             return payouts_pb2.AnswerComplaintResponse(complaint=_complaint_to_proto(answered))
 

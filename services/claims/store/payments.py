@@ -111,6 +111,7 @@ async def add_heir(
     county_code: str,
     household_id: UUID,
     account_id: UUID,
+    *,
     evidence: str,
     actor: Actor,
     on: date,
@@ -277,7 +278,8 @@ async def list_words(
     """Words about an instruction that the institution pays or is paid by, in order."""
     rows = await database.fetch(
         session,
-        """SELECT w.* FROM payment_word AS w JOIN instruction AS i USING (county_code, instruction_id)
+        """SELECT w.* FROM payment_word AS w
+           JOIN instruction AS i USING (county_code, instruction_id)
            WHERE county_code = $1 AND instruction_id = $2 AND w.word_id > $3
              AND (i.insurer_id = $5 OR (i.payee_kind = 'lender' AND i.payee_id = $5))
            ORDER BY w.word_id LIMIT $4""",

@@ -240,7 +240,7 @@ async def save_payouts(session: AsyncSession, payouts: Sequence[Payout]) -> None
 
 
 async def put_parts(session: AsyncSession, payouts: Sequence[Payout]) -> None:
-    """Keep what the lenders of payouts take; after a correction a loan may take nothing any more."""
+    """Keep what lenders take of payouts; after a correction a loan may take nothing any more."""
     await database.execute(
         session,
         """UPDATE payout_part AS t

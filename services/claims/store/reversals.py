@@ -167,6 +167,7 @@ async def save_payment(
     session: AsyncSession,
     receivable: Receivable,
     payment: ReceivablePayment,
+    *,
     payment_id: UUID,
     person_id: str,
     on: date,

@@ -96,7 +96,7 @@ async def register_first_accounts(
     for account, account_name in sorted(accounts, key=lambda each: each[0].household_id):
         try:
             holder_id = await _only_holder(
-                session, caller, county_code, account, keys, account_name
+                session, caller, county_code, account, keys=keys, account_name=account_name
             )
         except LiandongError as error:
             outcomes.append(error)
@@ -123,6 +123,7 @@ async def _only_holder(
     caller: Caller,
     county_code: str,
     account: PayeeAccount,
+    *,
     keys: Keys,
     account_name: str,
 ) -> UUID:

@@ -64,7 +64,7 @@ async def lock_allocations(
 async def save_allocations(
     session: AsyncSession, county_code: str, allocations: Sequence[Allocation]
 ) -> None:
-    """Write allocations that changed; a loan that took nothing in the end keeps a row of nothing."""
+    """Write allocations that changed; a loan that took nothing in the end has a row of nothing."""
     if not allocations:
         return
     heads = [

@@ -47,7 +47,6 @@ WITHOUT: Mapping[str, str] = {
     "monitoring.ratio": "no indicator is worked out",
     "monitoring.recovery_rate": "no breaker watches collections",
     "scoring.deduction_waiver": "its one programme weighs factors: people deduct within a score",
-    "settlement.reversal": "no RPC reverses a payout",
 }
 """Rule → what is missing for a path."""
 

@@ -244,7 +244,12 @@ async def leverage(county: County, case: Case) -> Answer:
 
 
 PATHS: Mapping[str, Path] = {
-    "funds.risk_share": Path(loss_setup, risk_share, lacks=lacks_loss),
+    "funds.risk_share": Path(
+        loss_setup,
+        risk_share,
+        lacks=lacks_loss,
+        heavy=lambda case: days_drawn(case["programme"]) > 0,
+    ),
     "funds.waterfall": Path(loss_setup, waterfall, lacks=lacks_loss),
     "funds.leverage": Path(
         leverage_setup,

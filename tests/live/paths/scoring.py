@@ -159,15 +159,17 @@ async def credit_area(county: County, case: Case) -> Answer:
     return {"awarded": area.certified, "min_units": area.min_units}
 
 
-REVIEWED = "under this programme people propose grades, and no path goes through their review"
+FULL_MARKS = 100
+GATE = "gate:"
+CHAIN_OPEN = "people propose its grades in a chain with an open organ that no overlay may name"
 
 
 def lacks_points(case: Case) -> str:
     """Where no data alone make a grade."""
-    return REVIEWED if "tongxiang" in case["programme"] else ""
+    return CHAIN_OPEN if "tongxiang" in case["programme"] else ""
 
 
-def gate_setup(case: Case) -> Setup:
+def gate_setup(_: Case) -> Setup:
     """Four grades, of which the highest score has the best."""
     grades = [
         {"id": f"grade_{4 - place}", "min_score_centi": 6_000 + 1_000 * place, "limit_fen": limit}
@@ -177,31 +179,30 @@ def gate_setup(case: Case) -> Setup:
 
 
 async def gate(county: County, case: Case) -> Answer:
-    """A household of full marks of which the case's gates hold, and one of which all do."""
+    """A household of full marks of which the case's gates hold, and one of which all or none do."""
     given = case["inputs"]["gates"]
     must({each["code"] for each in given} == set(county.gates), "the programme has other gates")
     await county.open(funds={}, covers=())
-    household, free = await county.households([county.village()] * 2)
+    household, other = await county.households([county.village()] * 2)
     await county.settle()
-    scheme = county.terms.scoring
-    assert isinstance(scheme, WeightedScoring)
-    marks = [(factor.id, FULL_MARKS) for factor in known(scheme.factors)]
     held = {each["code"]: each["passed"] for each in given}
-    for household_id, applies in ((household, held), (free, dict.fromkeys(held, True))):
-        await county.record_values(household_id, marks)
+    against = not all(held.values())
+    for household_id, applies in ((household, held), (other, dict.fromkeys(held, against))):
         await county.record(household_id, [code for code, holds in applies.items() if holds])
         lacking = [code for code, holds in applies.items() if not holds]
         await county.record(household_id, lacking, applies=False)
+    scheme = county.terms.scoring
+    assert isinstance(scheme, WeightedScoring)
+    marks = [(factor.id, FULL_MARKS) for factor in known(scheme.factors)]
+    for household_id in (household, other):
+        await county.record_values(household_id, marks)
     await county.rate()
-    file, other = await county.credit_file(household), await county.credit_file(free)
-    must(other.grade and not other.holds, f"nothing lacks, and {list(other.holds)} hold it back")
+    file, beside = await county.credit_file(household), await county.credit_file(other)
+    must(bool(beside.grade) == against, f"grade {beside.grade or 'none'} for the other household")
     failed = [code.removeprefix(GATE) for code in file.holds if code.startswith(GATE)]
     must(bool(file.grade) == (not failed), f"grade {file.grade or 'none'} with {failed}")
     return {"eligible": bool(file.grade and file.limit_fen), "failed": failed}
 
-
-FULL_MARKS = 100
-GATE = "gate:"
 
 PATHS: Mapping[str, Path] = {
     "scoring.gate": Path(gate_setup, gate, lacks=lacks_points),

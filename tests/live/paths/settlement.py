@@ -285,56 +285,86 @@ async def sweep(county: County, case: Case) -> Answer:
     return {"priority": [names[kind] for kind in order]}
 
 
-STALE_START = date(2017, 3, 6)
+async def reversal(county: County, case: Case) -> Answer:
+    """Payouts settled in their turn, then one of them taken back by two persons."""
+    given = case["inputs"]
+    await county.open()
+    debts = Debts(county, await county.borrower())
+    await debts.incur(given["debts"])
+    paid: dict[str, Paid] = {}
+    for each in given["payouts"]:
+        paid[each["id"]] = await _pay(county, debts.household_id, each)
+        await _confirm(county, await county.payout(paid[each["id"]].payout_id))
+    asked = await county.ask(
+        "claims.ReversePayout",
+        "insurer",
+        payout_id=paid[given["reverse_payout"]].payout_id,
+        reason="WRONG_CLAIM",
+        evidence=uuid4().hex,
+    )
+    done = await county.ask(
+        "claims.DecideReversal", "insurer", post=2, reversal_id=asked.reversal_id, approve=True
+    )
+    await county.settle()
+    creditor_of = {loan_id: creditor for creditor, loan_id in debts.loan_ids.items()}
+    household = [each for each in done.receivables if each.debtor_kind == HOUSEHOLD]
+    return {
+        "refund_to_insurer_fen": {
+            creditor_of[each.loan_id]: each.amount_fen
+            for each in done.receivables
+            if each.debtor_kind == LENDER
+        },
+        "household_clawback_fen": sum(each.amount_fen for each in household),
+        "reinstated": [
+            {"creditor": name, "principal_fen": principal, "interest_fen": interest}
+            for name, (interest, principal) in (await debts.all_owed()).items()
+        ],
+    }
 
 
 def stale_setup(case: Case) -> Setup:
-    """The treasury bears the interest, so that the debt is what was lent."""
-    subsidy = {"mode": "full_at_benchmark"}
-    values = covered_by(
-        [cover("swept", ["bank", "household"], case["inputs"]["payout_fen"])], 43_500
-    )
-    return Setup(
-        STALE_START, {**values, "loan_products": [{"id": "microcredit", "subsidy": subsidy}]}
-    )
+    """One cover that pays the case's amount, the bank first."""
+    covers = [cover("swept", ["bank", "household"], case["inputs"]["payout_fen"])]
+    start = STARTS_ON.get(case["programme"], USUAL_START)
+    return Setup(start, covered_by(covers, 43_500))
 
 
 async def stale_snapshot(county: County, case: Case) -> Answer:
-    """A payout on the debt as it stood; then a repayment comes in that was dated before it."""
+    """The bank is sent what was owed in our book, keeps what is owed in its own, and says so."""
     given = case["inputs"]
-    debt = given["snapshot_debt_fen"]
     await county.open()
     household = await county.borrower()
-    loan = await county.lend(Wish(household, debt))
-    repaid_on = county.today + timedelta(days=1)
-    await county.advance(repaid_on + timedelta(days=1))
+    loan = await county.lend(Wish(household, given["snapshot_debt_fen"]))
     paid = await _pay(county, household, {"id": "swept", "amount_fen": given["payout_fen"]})
-    payout = await county.payout(paid.payout_id)
-    await _confirm(county, payout)
+    (sent,) = (await county.payout(paid.payout_id)).instructions
     await county.ask(
-        "loans.RepayLoan",
+        "claims.ConfirmPayment",
         "bank",
-        loan_id=loan.loan_id,
-        amount_fen=debt - given["actual_debt_fen"],
-        value_date=repaid_on,
+        instruction_id=sent.instruction_id,
+        confirmed_fen=given["actual_debt_fen"],
+        value_date=county.today,
+        reason="OVERPAID",
     )
-    loan = await county.loan(loan.loan_id)
-    received = sum(e.amount_fen for e in payout.instructions if e.payee_kind == LENDER)
-    passed_on = loan.suspense_fen
-    if passed_on:
-        refund = {"loan_id": loan.loan_id, "amount_fen": passed_on, "value_date": county.today}
-        await county.ask("loans.RefundOverpayment", "bank", **refund)
+    await county.settle()
+    # The repayment that the bank knew of.
+    await county.repay(loan, given["snapshot_debt_fen"] - given["actual_debt_fen"])
+    await county.settle()
+    await _confirm(county, await county.payout(paid.payout_id))
+    payout = await county.payout(paid.payout_id)
+    (kept,) = [each for each in payout.instructions if each.payee_kind == LENDER]
+    now = await county.loan(loan.loan_id)
     return {
-        "bank_received_fen": received,
-        "bank_keeps_fen": received - passed_on,
-        "bank_passes_to_household_fen": passed_on,
-        "household_total_fen": payout.household_fen + passed_on,
-        "remaining_debt_fen": loan.outstanding_fen + loan.interest_fen,
+        "bank_received_fen": sent.amount_fen,
+        "bank_keeps_fen": kept.confirmed_fen,
+        "bank_passes_to_household_fen": sent.amount_fen - kept.confirmed_fen,
+        "household_total_fen": payout.household_fen,
+        "remaining_debt_fen": now.outstanding_fen,
     }
 
 
 PATHS: Mapping[str, Path] = {
     "settlement.payouts": Path(setup, payouts, lacks=lacks),
-    "settlement.stale_snapshot": Path(stale_setup, stale_snapshot),
+    "settlement.reversal": Path(setup, reversal, lacks=lacks),
+    "settlement.stale_snapshot": Path(stale_setup, stale_snapshot, lacks=lacks),
     "settlement.sweep": Path(sweep_setup, sweep, lacks=lacks),
 }
