@@ -36,8 +36,9 @@ class Part:
 
 
 # Each row of the facts is one cover of a policy, one entry of a list, one unit of an index cover,
-# one charge of premium, one claim, one payment or what undoes one. A policy is for a county or a town, so it counts
-# by itself only where nothing is asked by area; what it insures counts where its households are.
+# one charge of premium, one claim, one payment or what undoes one. A policy is for a county or a
+# town, so it counts by itself only where nothing is asked by area; what it insures counts where its
+# households are.
 _FACTS: Final = """
 SELECT v.cover_id AS line, p.insurer_id, p.area_code,
        extract(year FROM p.from_date)::int AS year, p.programme, p.policy_id,
