@@ -21,7 +21,6 @@ WITHOUT: Mapping[str, str] = {
     "funds.fee_subsidy": "no fee is paid to lenders",
     "funds.insurer_pool": "no pool of the insurers is kept",
     "funds.pool_mix": "no enterprise pool is kept",
-    "funds.recovery": "no RPC records a recovery with its costs",
     "funds.top_up_rule": "no yearly addition to a fund is worked out",
     "funds.village_fund": "a village fund is not held against the village's loans",
     "insurance.master_policy": "certificates are not counted",
