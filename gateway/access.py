@@ -349,7 +349,7 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.funds.v1.FundAccountsService/ListFeeClaims": FEE_COLLECTORS | FUND_OVERSEERS,
     "liandong.funds.v1.FundAccountsService/ListFundEntries": FUND_READERS,
     "liandong.funds.v1.FundAccountsService/GetFundBalance": FUND_READERS,
-    "liandong.funds.v1.FundAccountsService/ListFundRegister": FUND_READERS,
+    "liandong.funds.v1.FundAccountsService/ListFundRegister": FUND_READERS | FUND_OVERSEERS,
     # The operator's surface of every service.
     "liandong.common.v1.OperatorService/GetTotals": OPERATORS | AUDITORS,
     "liandong.common.v1.OperatorService/AdvanceDay": OPERATORS,

@@ -1,7 +1,7 @@
 """
 Funds: cover before the loan, shared loss after it.
 
-Owns: compensation funds, cover reserved per loan, compensation cases, loss shares, recoveries.
-Hears: loans' cover requests, disbursements, payments, arrears, breakers; claims' settled payouts.
+Owns: funds of every kind and their money, cover per loan, compensation cases, recoveries.
+Hears: loans' cover requests, disbursements, payments, arrears, breakers; claims' payouts, lines.
 Says: cover_reserved, cover_refused, cover_released, compensation_paid, recovery_shared and more.
 """

@@ -1,7 +1,8 @@
 """Start the funds service: the only module that builds things."""
 
-from services.funds import jobs, reports
+from services.funds import reports
 from services.funds.events_in import handlers
+from services.funds.jobs import close_day
 from services.funds.servicer.everything import PROTO_SERVICES, Doors, add_to_server
 from services.funds.settings import FundsSettings
 from services.kernel import chassis, process, telemetry
@@ -20,7 +21,7 @@ async def serve(settings: FundsSettings, platform: PlatformSettings) -> None:
         add_to_server=add_to_server,
         servicer=lambda db: Doors(db, catalogue),
         handlers=handlers(catalogue),
-        books=Books(totals=reports.totals, close_day=jobs.close_day(catalogue)),
+        books=Books(totals=reports.totals, close_day=close_day(catalogue)),
     )
     await chassis.run(service, settings, platform)
 

@@ -311,6 +311,7 @@ class LineResultRow(SQLModel, table=True):
     county_code: str = Field(primary_key=True, max_length=6)
     line_id: str = Field(primary_key=True)
     insurer_id: str
+    programme_id: str
     premium_fen: int = Field(sa_type=BigInteger)
     payouts_fen: int = Field(sa_type=BigInteger)
     compensated_fen: int = Field(sa_type=BigInteger)

@@ -301,9 +301,9 @@ class County:
             )
         )
 
-    async def line_result(self, premium_fen: int, payouts_fen: int, *, line_id: str = "") -> str:
+    async def line_result(self, premium_fen: int, payouts_fen: int, *, programme: str = REF) -> str:
         """An insurer's line came to something."""
-        name = line_id or str(uuid4())
+        name = str(uuid4())
         message = claims.LineResult(
             line_id=name, insurer_id=INSURER, premium_fen=premium_fen, payouts_fen=payouts_fen
         )
@@ -315,7 +315,7 @@ class County:
                 message,
                 on=self.today,
                 county_code=self.code,
-                programme=REF,
+                programme=programme,
             )
         )
         return name

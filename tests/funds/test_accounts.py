@@ -1,5 +1,6 @@
 """Funds of every kind on a real PostgreSQL: sub-accounts, dues, orders, pools, fees, statements."""
 
+import asyncio
 from datetime import date, timedelta
 from typing import Any
 from uuid import uuid4
@@ -7,6 +8,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
+from liandong.funds.v1 import events_pb2
 
 from services.funds.operations import accounts
 from services.kernel import business_day
@@ -193,7 +195,7 @@ async def test_a_transfer_by_anybody_but_the_finance_bureau_is_refused(
 async def test_two_persons_stand_behind_an_order_and_it_is_decided_once(county: County) -> None:
     fund_id = await county.fund(fen=100)
     lines = [{"from_custodian_id": "", "to_custodian_id": "bank-a", "amount_fen": 40}]
-    ask = {"fund_id": fund_id, "lines": lines, "value_date": county.today}
+    ask: dict[str, Any] = {"fund_id": fund_id, "lines": lines, "value_date": county.today}
     order = (await county.ask("ProposeTransfer", **ask)).order
 
     with pytest.raises(Refused, match="SAME_PERSON"):
@@ -216,7 +218,7 @@ async def test_two_persons_stand_behind_an_order_and_it_is_decided_once(county: 
 async def test_more_than_a_sub_account_holds_never_leaves_it(county: County) -> None:
     fund_id = await county.fund(fen=100)
     lines = [{"from_custodian_id": "", "to_custodian_id": "bank-a", "amount_fen": 60}]
-    ask = {"fund_id": fund_id, "lines": lines, "value_date": county.today}
+    ask: dict[str, Any] = {"fund_id": fund_id, "lines": lines, "value_date": county.today}
     first, second = [(await county.ask("ProposeTransfer", **ask)).order for _ in range(2)]
 
     await county.decide(first)
@@ -356,7 +358,7 @@ async def close_days(county: County, until: date) -> None:
             await business_day.open_day(session, county.code, county.today)
 
 
-async def test_a_years_addition_is_worked_out_said_and_said_again_when_it_is_late(
+async def test_what_ratio_and_year_ask_for_is_said_and_said_again_when_it_is_late(
     county: County,
 ) -> None:
     fund_id = await county.fund(fen=2_000)
@@ -367,17 +369,49 @@ async def test_a_years_addition_is_worked_out_said_and_said_again_when_it_is_lat
 
     await close_days(county, date(2022, 2, 1))
 
+    # What the ratio wants is due the first day, a year's addition after the year's end.
     arrival = await county.ask("GetArrival", fund_id=fund_id)
-    [due] = arrival.dues
-    assert (due.source, due.amount_fen, due.year) == ("yearly_top_up", 400, 2021)
-    assert (due.due_on.month, due.due_on.day) == (1, 31)
-    said = await steps.said(county.db, "top_up_due")
-    assert [(row["business_date"].month, row["business_date"].day) for row in said] == [
-        (12, 31),
-        (1, 31),
+    dues = [(each.source, each.amount_fen, each.year) for each in arrival.dues]
+    assert dues == [("top_up", 2_000, 0), ("yearly_top_up", 400, 2021)]
+    due_on = arrival.dues[1].due_on
+    assert (due_on.year, due_on.month, due_on.day) == (2022, 1, 31)
+    said = [
+        (row["business_date"].month, events_pb2.TopUpDue.FromString(row["payload"]).amount_fen)
+        for row in await steps.said(county.db, "top_up_due")
     ]
+    assert said == [(3, 2_000), (12, 400), (1, 400)]
     await county.pay_in(fund_id, 400, source="yearly_top_up")
+    await county.pay_in(fund_id, 2_000, source="top_up")
     assert (await county.ask("GetArrival", fund_id=fund_id)).ratio_ppm == 1_000_000
+
+
+async def test_a_village_is_asked_once_a_year_for_what_its_fund_lacks(county: County) -> None:
+    fund_id = await county.fund("village_mutual_fund", scope_id=county.village, fen=2_500)
+    await county.lend(86_000, covered=False)
+    county.today = date(2021, 12, 30)
+
+    await close_days(county, date(2022, 1, 2))
+
+    [due] = (await county.ask("GetArrival", fund_id=fund_id)).dues
+    assert (due.source, due.amount_fen, due.due_on.year) == ("helper", 80, 2022)
+
+
+async def test_of_two_who_carry_an_order_out_at_once_one_does(county: County) -> None:
+    fund_id = await county.fund(fen=100)
+    lines = [{"to_custodian_id": "bank-a", "amount_fen": 30}]
+    asked = await county.ask(
+        "ProposeTransfer", fund_id=fund_id, lines=lines, value_date=county.today
+    )
+
+    outcomes = await asyncio.gather(
+        *(county.decide(asked.order, caller=county.caller(post=post)) for post in (2, 3, 4, 5)),
+        return_exceptions=True,
+    )
+
+    refused = [each for each in outcomes if isinstance(each, Refused)]
+    assert [each.reason for each in refused] == ["ORDER_DECIDED"] * 3
+    assert await county.accounts(fund_id) == {"bank-a": 30}
+    await in_order(county)
 
 
 async def test_a_villages_fund_is_held_against_its_loans(county: County) -> None:
@@ -389,7 +423,7 @@ async def test_a_villages_fund_is_held_against_its_loans(county: County) -> None
 
     assert (found.village_loans_fen, found.min_fen, found.max_fen) == (86_000, 2_580, 4_300)
     assert not found.within
-    due = {"fund_id": fund_id, "source": "helper", "due_on": county.today}
+    due: dict[str, Any] = {"fund_id": fund_id, "source": "helper", "due_on": county.today}
     with pytest.raises(Refused, match="VILLAGE_FUND_OUT_OF_BOUNDS"):
         await county.ask("RecordContributionDue", amount_fen=1_801, **due)
     with pytest.raises(Refused, match="VILLAGE_FUND_OUT_OF_BOUNDS"):
@@ -420,7 +454,7 @@ async def test_a_mixed_pool_has_exactly_its_mix_and_a_cap(county: County) -> Non
 
 async def test_what_an_insurers_pool_lacks_becomes_due_once(county: County) -> None:
     pool = await county.fund("insurer_pool", fen=30)
-    ask = {"fund_id": pool, "expected_lending_fen": 10_000, "due_on": county.today}
+    ask: dict[str, Any] = {"fund_id": pool, "expected_lending_fen": 10_000, "due_on": county.today}
 
     first = await county.ask("SizeInsurerPool", **ask)
     second = await county.ask("SizeInsurerPool", **ask)
@@ -433,12 +467,15 @@ async def test_a_deficit_is_paid_as_far_as_the_pool_goes(county: County) -> None
     pool = await county.fund("insurer_stabilisation", scope_id=INSURER, fen=400)
     line_id = await county.line_result(700, 1_200)
     good = await county.line_result(700, 600)
-    ask = {"fund_id": pool, "value_date": county.today}
+    ask: dict[str, Any] = {"fund_id": pool, "value_date": county.today}
 
     with pytest.raises(Refused, match="NO_DEFICIT"):
         await county.ask("ProposeStabilisation", line_id=good, **ask)
     with pytest.raises(NotFound, match="LINE_UNKNOWN"):
         await county.ask("ProposeStabilisation", line_id="none", **ask)
+    foreign = await county.line_result(1, 2, programme="other@1")
+    with pytest.raises(Refused, match="ANOTHER_PROGRAMME"):
+        await county.ask("ProposeStabilisation", line_id=foreign, **ask)
     order = (await county.ask("ProposeStabilisation", line_id=line_id, **ask)).order
     await county.decide(order)
     with pytest.raises(Refused, match="FUND_EMPTY"):
@@ -449,7 +486,11 @@ async def test_a_deficit_is_paid_as_far_as_the_pool_goes(county: County) -> None
         await county.ask("ProposeStabilisation", line_id=line_id, **ask)
 
     results = (await county.ask("ListLineResults")).results
-    assert {each.line_id: each.compensated_fen for each in results} == {line_id: 500, good: 0}
+    assert {each.line_id: each.compensated_fen for each in results} == {
+        line_id: 500,
+        good: 0,
+        foreign: 0,
+    }
     totals = await in_order(county)
     assert (totals["funds.balance_fen"], totals["funds.stabilised_fen"]) == (200, 500)
 
@@ -459,7 +500,7 @@ async def test_a_deficit_is_paid_as_far_as_the_pool_goes(county: County) -> None
 
 async def test_a_guarantors_line_is_used_by_its_part_of_the_cover(county: County) -> None:
     await county.fund(fen=100_000)
-    ask = {"programme_id": PROGRAMME, "line_fen": 1_000, "from_date": county.today}
+    ask: dict[str, Any] = {"programme_id": PROGRAMME, "line_fen": 1_000, "from_date": county.today}
     with pytest.raises(Invalid, match="PARTY_NOT_IN_PROGRAMME"):
         await county.ask("ProposeFacility", party="nobody", **ask)
     await county.decide((await county.ask("ProposeFacility", party="guarantee", **ask)).order)
@@ -482,7 +523,12 @@ async def test_a_fee_is_worked_out_approved_and_paid_by_three_persons(county: Co
     await county.lend(123_456, lender="bank-a", covered=False)
     await county.lend(500, lender="bank-b", covered=False)
     bank = county.caller("bank", of="bank-a")
-    ask = {"programme_id": PROGRAMME, "kind": 1, "from_date": PAST, "until_date": county.today}
+    ask: dict[str, Any] = {
+        "programme_id": PROGRAMME,
+        "kind": 1,
+        "from_date": PAST,
+        "until_date": county.today,
+    }
 
     claim = (await county.ask("FileFeeClaim", bank, **ask)).claim
     assert (claim.disbursed_fen, claim.amount_fen) == (123_456, 1_235)
@@ -501,7 +547,7 @@ async def test_a_fee_is_worked_out_approved_and_paid_by_three_persons(county: Co
     assert (paid.state, paid.paid_by) == (3, "fin-1-p2")
 
     centre = county.caller("county_centre")
-    data = {**ask, "kind": 2, "households": 1_250}
+    data: dict[str, Any] = {**ask, "kind": 2, "households": 1_250}
     with pytest.raises(Invalid, match="EVIDENCE_NEEDED"):
         await county.ask("FileFeeClaim", centre, **data)
     collected = (await county.ask("FileFeeClaim", centre, evidence=["sha256:ab"], **data)).claim
@@ -563,6 +609,15 @@ async def test_a_statement_and_any_past_balance_come_from_the_journal(county: Co
     assert await balance(recorded_time=instant) == 700
     assert await balance(custodian_id="bank-a") == 50
     assert await balance(value_date=PAST - timedelta(days=1)) == 0
+    bank = county.caller("bank", of="bank-a")
+    days = {"from_date": PAST, "until_date": county.today}
+    own = await county.ask("ListFundEntries", bank, fund_id=fund_id, custodian_id="bank-a", **days)
+    assert [each.amount_fen for each in own.entries] == [50]
+    for other in ("", "bank-b"):
+        with pytest.raises(Denied, match="ACCOUNT_NOT_YOURS"):
+            await county.ask("ListFundEntries", bank, fund_id=fund_id, custodian_id=other, **days)
+        with pytest.raises(Denied, match="ACCOUNT_NOT_YOURS"):
+            await county.ask("GetFundBalance", bank, fund_id=fund_id, custodian_id=other)
 
 
 async def test_the_register_adds_up_over_all_counties_for_those_above_them(

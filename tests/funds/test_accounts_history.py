@@ -75,6 +75,7 @@ class History:
         for kind, scope in KINDS[:-1]:
             scope_id = scope.format(village=self.county.village)
             self.funds.append(await self.county.fund(kind, scope_id=scope_id))
+        await self.county.pay_in(self.funds[0], 3_000)
 
     async def do(self, step: Step) -> None:
         """One step; a refusal is an answer like any other."""

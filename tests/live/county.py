@@ -14,6 +14,7 @@ import grpc
 from deploy.demo import generator
 from deploy.local.audit import SERVICES
 from services.kernel.status import explain, reason_of
+from services.loans.rules.schedule import Method, due_days
 from services.programmes import policies
 from services.programmes.schema.loans import ApprovalStep, LoanProduct
 from services.programmes.schema.values import known
@@ -32,6 +33,8 @@ POLICY_DAYS = 364
 TELLER_POST = 3
 IN_REVIEW, APPROVED, REFUSED, ACTIVE, SETTLED = 1, 3, 4, 5, 6
 """`LoanState` as on the wire."""
+
+VILLAGE_FUNDS = ("village_mutual_fund",)
 
 SHORT_OF_ORGAN: Mapping[str, str] = {
     "village_department": "village",
@@ -187,20 +190,69 @@ class County:
         return self.terms.required_covers("poor_household") if self.terms.pack.insurance else ()
 
     async def fund(self, kind: str, amount_fen: int) -> str:
-        """Open a fund and pay into it; its id."""
+        """Open a fund and pay into it; its id. A village's is that of the first village."""
         answer = await self.ask(
-            "funds.OpenFund", "finance", programme_id=self.programme_id, kind=kind
+            "funds.OpenFund",
+            "finance",
+            programme_id=self.programme_id,
+            kind=kind,
+            scope_id=self.village() if kind in VILLAGE_FUNDS else "",
         )
         if amount_fen:
-            await self.ask(
-                "funds.RecordContribution",
-                "finance",
-                fund_id=answer.fund.fund_id,
-                source="county_budget",
-                amount_fen=amount_fen,
-                value_date=self.today,
-            )
+            await self.pay_in(str(answer.fund.fund_id), amount_fen)
         return str(answer.fund.fund_id)
+
+    async def pay_in(self, fund_id: str, amount_fen: int, source: str = "county_budget") -> None:
+        """Money arrives in a fund."""
+        await self.ask(
+            "funds.RecordContribution",
+            "finance",
+            fund_id=fund_id,
+            source=source,
+            amount_fen=amount_fen,
+            value_date=self.today,
+        )
+
+    async def take_over(self, lent: Mapping[str, int], product_id: str) -> None:
+        """A loan a lender from the time before, of one household of the first village."""
+        household_id = await self.household()
+        await self.settle()
+        settlement = known(self.product(product_id).interest_settlement)
+        method = Method(str(settlement[0] if isinstance(settlement, tuple) else settlement))
+        items = [
+            {
+                "reference": f"C-{lender}",
+                "household_id": household_id,
+                "lender_id": self.institution(lender),
+                "programme_id": self.programme_id,
+                "product_id": product_id,
+                "principal_fen": owed,
+                "term_months": 12,
+                "rate_ppm": 43_500,
+                "disbursed_on": self.today,
+                "outstanding_fen": owed,
+                "next_due_on": due_days(self.today, 12, method)[0],
+                "five_tier_class": 1,
+            }
+            for lender, owed in lent.items()
+        ]
+        answer = await self.ask(
+            "loans.ImportOpeningLoans",
+            "centre",
+            opening_on=self.today,
+            items=items,
+            control_totals=[
+                {
+                    "lender_id": self.institution(lender),
+                    "loans": 1,
+                    "outstanding_fen": owed,
+                    "interest_owed_fen": 0,
+                }
+                for lender, owed in lent.items()
+            ],
+        )
+        must(answer.landed, f"openings refused: {[v.message for v in answer.verdicts]}")
+        await self.settle()
 
     async def insure(self, cover_id: str, *more: str) -> list[str]:
         """

@@ -30,6 +30,7 @@ ROLES: Mapping[str, str] = {
     "finance": "finance_bureau",
     "bank": "bank",
     "bank2": "bank",
+    "bank3": "bank",
     "society": "mutual_aid_society",
     "insurer": "insurer",
     "guarantor": "guarantor",
@@ -38,7 +39,7 @@ ROLES: Mapping[str, str] = {
 
 ALWAYS = ("centre", "station", "village", "finance")
 """Short names of those that every county has."""
-BANKS = ("bank", "bank2")
+BANKS = ("bank", "bank2", "bank3")
 
 PARTIES: Mapping[str, tuple[str, ...]] = {
     "bank_a": ("bank",),

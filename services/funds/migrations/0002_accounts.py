@@ -111,6 +111,7 @@ CREATE TABLE line_result (
     county_code text NOT NULL,
     line_id text NOT NULL,
     insurer_id text NOT NULL,
+    programme_id text NOT NULL,
     premium_fen bigint NOT NULL CHECK (premium_fen >= 0),
     payouts_fen bigint NOT NULL CHECK (payouts_fen >= 0),
     compensated_fen bigint NOT NULL DEFAULT 0 CHECK (compensated_fen >= 0),

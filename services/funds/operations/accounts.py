@@ -22,14 +22,15 @@ from services.funds.store import accounts_lending as lending
 from services.funds.store import funds as fund_store
 from services.kernel import business_day, ids
 from services.kernel.caller import Caller, require_role
-from services.kernel.errors import NotFound, Refused, invalid_field
+from services.kernel.errors import Denied, NotFound, Refused, invalid_field
 from services.kernel.money import Fen
 from services.programmes import leverage
 from services.programmes.leverage import PoolMix, VillageFund
 from services.programmes.loader import Catalogue
 from services.programmes.schema.fund import Fund as FundTerms
 from services.programmes.schema.pack import Pack
-from services.programmes.schema.values import known
+from services.programmes.schema.values import Open, known
+from services.programmes.upkeep import needed_by, yearly_top_up
 
 FINANCE = ("finance_bureau",)
 KEEPERS = ("county_centre", "finance_bureau")
@@ -327,39 +328,70 @@ async def list_line_results(
 async def close_day(
     session: AsyncSession, catalogue: Catalogue, county_code: str, day: date
 ) -> None:
-    """At a year's end work out each fund's addition; on a due day say what is missing (S27)."""
-    last_of_year = (day.month, day.day) == (12, 31)
+    """Work out what the day makes due, and say of what is due today what has not come (S27)."""
     work = Work(await fund_store.lock_funds(session, [county_code]))
     open_funds = [f for f in work.funds.values() if f.state is not FundState.CLOSED]
-    if last_of_year:
-        for fund in open_funds:
-            await _add_year(session, catalogue, work, fund, day)
     for fund_id, view in (await _arrivals(session, open_funds, day)).items():
+        fund = work.funds[fund_id]
+        coming = sum(due.amount_fen - due.arrived_fen for due in view.dues)
+        demands = await _demands(session, catalogue, fund, day, coming_fen=coming)
         late = sum(due.amount_fen - due.arrived_fen for due in view.dues if due.due_on == day)
+        if await store.add_dues(session, demands):
+            late += sum(due.amount_fen for due in demands)
         if late:
-            _say_due(work, work.funds[fund_id], Fen(late), day)
+            _say_due(work, fund, Fen(late), day)
     await work.write(session)
 
 
-async def _add_year(
-    session: AsyncSession, catalogue: Catalogue, work: Work, fund: Fund, day: date
-) -> None:
+async def _demands(
+    session: AsyncSession, catalogue: Catalogue, fund: Fund, day: date, *, coming_fen: int
+) -> list[Due]:
+    """A year's addition or a village's yearly minimum at the year's end; a ratio on any day."""
     terms, _ = terms_of(catalogue, fund, day)
-    clause = terms.top_up if terms else None
-    if fund.fund_class is not FundClass.COMPENSATION or clause is None or not clause.yearly_due:
-        return
-    assert terms is not None
+    if terms is None:
+        return []
+    last_of_year = (day.month, day.day) == (12, 31)
+    if fund.fund_class is FundClass.VILLAGE_MUTUAL and last_of_year:
+        return await _village_year(session, fund, terms, day, coming_fen=coming_fen)
+    clause = terms.top_up
+    if fund.fund_class is not FundClass.COMPENSATION or clause is None:
+        return []
+    to_ratio = clause.to_ratio and not isinstance(terms.multiple, Open)
+    if not to_ratio and not (last_of_year and clause.yearly_due):
+        return []
     loans = await lending.outstanding(session, fund.county_code, fund.programme_id)
-    view = dues_rules.top_up(terms, fund.balance_fen, loans_fen=loans, today=day)
-    if view.yearly.added_fen == 0:
-        return
-    due_on = date.fromisoformat(f"{day.year + 1}-{clause.yearly_due}")
-    demand = Demand(
-        fund.county_code, fund.fund_id, rules.TOP_UP_SOURCE, view.yearly.added_fen, due_on
-    )
-    due = _due(demand, day, said_by=DAY_CLOSE, year=day.year, working=view.yearly.working)
-    if await store.add_dues(session, [due]):
-        _say_due(work, fund, due.amount_fen, day)
+    found: list[Due] = []
+    if last_of_year and clause.yearly_due:
+        yearly = yearly_top_up(
+            fund.balance_fen,
+            loans_fen=loans,
+            yearly_ppm=clause.yearly_ppm or 0,
+            min_balance_fen=terms.min_balance_fen or Fen(0),
+        )
+        due_on = date.fromisoformat(f"{day.year + 1}-{clause.yearly_due}")
+        demand = Demand(*fund.key, rules.YEARLY_SOURCE, yearly.added_fen, due_on)
+        found.append(_due(demand, day, said_by=DAY_CLOSE, year=day.year, working=yearly.working))
+    if to_ratio:
+        needs = needed_by(terms, fund.balance_fen, loans_fen=loans)
+        # What is due already, this year's addition too, is not asked for twice.
+        coming = coming_fen + sum(due.amount_fen for due in found)
+        demand = Demand(*fund.key, rules.TOP_UP_SOURCE, Fen(max(0, needs.top_up_fen - coming)), day)
+        found.append(_due(demand, day, said_by=DAY_CLOSE, working=needs.working))
+    return [due for due in found if due.amount_fen]
+
+
+async def _village_year(
+    session: AsyncSession, fund: Fund, terms: FundTerms, day: date, *, coming_fen: int
+) -> list[Due]:
+    bounds = await _village_bounds(session, fund, terms)
+    if bounds is None or terms.village_fund is None:
+        return []
+    missing = Fen(max(0, bounds.min_fen - fund.balance_fen - coming_fen))
+    # It is decided once a year: there is a year to raise it.
+    due_on = date(day.year + 1, day.month, day.day)
+    demand = Demand(*fund.key, terms.village_fund.raised_by, missing, due_on)
+    due = _due(demand, day, said_by=DAY_CLOSE, year=day.year, working=bounds.working)
+    return [due] if missing else []
 
 
 def _say_due(work: Work, fund: Fund, amount_fen: Fen, day: date) -> None:
@@ -393,6 +425,7 @@ async def statement(
 ) -> Statement:
     """The book of a fund or of one sub-account by value date."""
     _require_reader(caller, county_code)
+    require_own_account(caller, custodian_id)
     await _fund(session, county_code, fund_id)
     first, last = between
     if last < first:
@@ -424,15 +457,18 @@ async def balance_at(
     county_code: str,
     fund_id: UUID,
     *,
+    custodian_id: str,
     value_date: date | None,
     recorded: datetime | None,
 ) -> Mapping[str, int]:
     """By sub-account, what a fund held at a past moment."""
     _require_reader(caller, county_code)
+    require_own_account(caller, custodian_id)
     await _fund(session, county_code, fund_id)
-    return await books.balances_at(
+    held = await books.balances_at(
         session, county_code, fund_id, value_date=value_date, recorded=recorded
     )
+    return {bank: fen for bank, fen in held.items() if not custodian_id or bank == custodian_id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,14 +492,30 @@ async def register(
     require_role(caller, reports.OVERSEERS if county_code == ALL_COUNTIES else reports.READERS)
     caller.require_area(county_code)
     rows = await books.register(session, county_code, after=after, limit=limit)
+    accounts = await fund_store.accounts_of(session, rows)
+    if caller.role not in reports.OVERSEERS:
+        accounts = {
+            fund_id: tuple(each for each in held if each[0] == caller.institution_id)
+            for fund_id, held in accounts.items()
+        }
     return Register(
         rows,
-        await fund_store.accounts_of(session, rows),
+        accounts,
         await books.register_totals(session, county_code),
     )
 
 
 # --- shared ---------------------------------------------------------------------------------------
+
+
+def require_own_account(caller: Caller, custodian_id: str) -> None:
+    """Whoever does not oversee reads the book of its own sub-account only."""
+    if caller.role not in reports.OVERSEERS and custodian_id != caller.institution_id:
+        raise Denied(
+            "ACCOUNT_NOT_YOURS",
+            f"{caller.institution_id} keeps its own sub-account and sees no other",
+            message_zh="仅可查看本机构账户",
+        )
 
 
 def _require_reader(caller: Caller, county_code: str) -> None:

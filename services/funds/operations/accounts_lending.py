@@ -132,6 +132,7 @@ async def line_result(session: AsyncSession, events: Sequence[Incoming[Any]]) ->
                 county_code=event.envelope.county_code,
                 line_id=event.message.line_id,
                 insurer_id=event.message.insurer_id,
+                programme_id=getattr(event.message, "programme_id", "") or _programme(event),
                 premium_fen=Fen(event.message.premium_fen),
                 payouts_fen=Fen(event.message.payouts_fen),
                 compensated_fen=Fen(0),

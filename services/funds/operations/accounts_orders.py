@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.funds import reports
 from services.funds.model import Contribution, Fund, FundClass, FundState
 from services.funds.operations import accounts as money
-from services.funds.operations.funds import found, put_in, terms_of
+from services.funds.operations.funds import custodians, found, put_in, terms_of
 from services.funds.operations.shared import Work, cash_moves, pay_debts
 from services.funds.rules import accounts as rules
 from services.funds.rules.accounts import Line
@@ -42,6 +42,7 @@ class Asked:
     """Who proposes an order, where and on which day."""
 
     county_code: str
+    institution_id: str
     person_id: str
     today: date
     closed_through: date | None
@@ -50,7 +51,8 @@ class Asked:
 async def _asked(session: AsyncSession, caller: Caller, county_code: str) -> Asked:
     person_id = money.require_finance(caller, county_code)
     today = await business_day.today(session, county_code)
-    return Asked(county_code, person_id, today, await store.closed_through(session, county_code))
+    closed = await store.closed_through(session, county_code)
+    return Asked(county_code, caller.institution_id, person_id, today, closed)
 
 
 async def _lock(session: AsyncSession, asked: Asked, fund_id: UUID, value_date: date) -> Fund:
@@ -117,9 +119,8 @@ async def propose_transfer(
     """Move money between sub-accounts."""
     asked = await _asked(session, caller, county_code)
     fund = await _lock(session, asked, fund_id, value_date)
-    _, parties = terms_of(catalogue, fund, asked.today)
     for line in lines:
-        rules.check_custodian(fund, line.target, parties.get("bank", ()))
+        rules.check_custodian(fund, line.target, custodians(catalogue, fund, asked.today))
     rules.transfer(fund, lines)
     return await _propose(
         session,
@@ -260,10 +261,20 @@ def _stabilised(catalogue: Catalogue, fund: Fund, result: LineResult, on: date) 
     terms, _ = terms_of(catalogue, fund, on)
     clause = terms.insurer_stabilisation if terms else None
     if clause is None or fund.fund_class is not FundClass.STABILISATION:
-        raise Refused("NOT_A_STABILISATION_POOL", f"no such pool: {fund.kind}")
+        raise Refused(
+            "NOT_A_STABILISATION_POOL",
+            f"no stabilisation pool: {fund.kind}",
+            message_zh="非保险风险分散资金池",
+        )
     if fund.scope_id not in ("", result.insurer_id):
         raise Refused(
             "ANOTHER_INSURER", f"the pool is {fund.scope_id}'s", message_zh="非该保险机构资金池"
+        )
+    if result.programme_id not in ("", fund.programme_id):
+        raise Refused(
+            "ANOTHER_PROGRAMME",
+            f"the pool is of {fund.programme_id}, the line of {result.programme_id}",
+            message_zh="非本方案险种",
         )
     # As if the pool were bottomless first: what was paid before is taken off, then its bottom.
     whole = stabilise(
@@ -391,7 +402,7 @@ async def propose_opening(
     asked = await _asked(session, caller, county_code)
     rules.check_dates(opening_on, today=asked.today, closed_through=asked.closed_through)
     funds = await fund_store.lock_funds(session, [county_code])
-    outcomes = _checked(catalogue, county_code, items, funds, asked.today)
+    outcomes = _checked(catalogue, asked, items, funds)
     good = [item for item, wrong in zip(items, outcomes, strict=True) if wrong is None]
     proof = Proof(*control, len(good), sum(item.amount_fen for item in good))
     order = None
@@ -421,11 +432,7 @@ def _items_of(order: Order) -> list[OpeningFund]:
 
 
 def _checked(
-    catalogue: Catalogue,
-    county_code: str,
-    items: Sequence[OpeningFund],
-    funds: Mapping[UUID, Fund],
-    today: date,
+    catalogue: Catalogue, asked: Asked, items: Sequence[OpeningFund], funds: Mapping[UUID, Fund]
 ) -> list[LiandongError | None]:
     """What is wrong with each item; nothing where it may come in."""
     taken = {(f.programme_id, f.kind, f.scope_id) for f in funds.values()}
@@ -436,10 +443,10 @@ def _checked(
             if key in taken:
                 raise Conflict(
                     "FUND_EXISTS",
-                    f"county {county_code} has a {item.kind} already",
+                    f"county {asked.county_code} has a {item.kind} already",
                     message_zh="该基金已存在",
                 )
-            _new_fund(catalogue, county_code, item, today)
+            _new_fund(catalogue, asked, item)
         except LiandongError as error:
             outcomes.append(error)
             continue
@@ -448,8 +455,9 @@ def _checked(
     return outcomes
 
 
-def _new_fund(catalogue: Catalogue, county_code: str, item: OpeningFund, today: date) -> Fund:
-    ref = catalogue.in_force(county_code, item.programme_id, today)
+def _new_fund(catalogue: Catalogue, asked: Asked, item: OpeningFund) -> Fund:
+    county_code = asked.county_code
+    ref = catalogue.in_force(county_code, item.programme_id, asked.today)
     terms, parties = catalogue.terms(county_code, ref).fund, catalogue.parties(county_code, ref)
     fund_class = rules.check_kind(terms, item.kind, item.scope_id, county_code)
     named = parties.get(item.kind, ())
@@ -458,7 +466,7 @@ def _new_fund(catalogue: Catalogue, county_code: str, item: OpeningFund, today: 
         fund_id=ids.new_id(),
         programme_id=item.programme_id,
         kind=item.kind,
-        institution_id=named[0] if named else "",
+        institution_id=named[0] if named else asked.institution_id,
         state=FundState.OPEN,
         balance_fen=Fen(0),
         covered_fen=Fen(0),
@@ -470,7 +478,8 @@ def _new_fund(catalogue: Catalogue, county_code: str, item: OpeningFund, today: 
     )
     for each in item.sources:
         rules.check_source(terms, each.source)
-        rules.check_custodian(fund, each.custodian_id, parties.get("bank", ()))
+        banks = custodians(catalogue, fund, asked.today)
+        rules.check_custodian(fund, each.custodian_id, banks)
     return fund
 
 
@@ -601,16 +610,12 @@ async def _open_all(
     session: AsyncSession, catalogue: Catalogue, asked: Asked, order: Order, work: Work
 ) -> None:
     items = _items_of(order)
-    wrong = [
-        each
-        for each in _checked(catalogue, asked.county_code, items, work.funds, asked.today)
-        if each is not None
-    ]
+    wrong = [each for each in _checked(catalogue, asked, items, work.funds) if each is not None]
     if wrong:
         raise wrong[0]
     made: list[Contribution] = []
     for item in items:
-        fund = _new_fund(catalogue, asked.county_code, item, asked.today)
+        fund = _new_fund(catalogue, asked, item)
         if not await fund_store.add_fund(session, fund):
             raise Conflict("FUND_EXISTS", f"a {item.kind} was opened meanwhile")
         work.funds[fund.fund_id] = fund

@@ -92,9 +92,10 @@ async def record_contribution(
     fund = found(work.funds, county_code, arrived.fund_id)
     account_rules.check_open(fund)
     account_rules.check_dates(arrived.value_date, today=today, closed_through=closed)
-    terms, parties = terms_of(catalogue, fund, today)
+    terms, _ = terms_of(catalogue, fund, today)
     account_rules.check_source(terms, arrived.source)
-    account_rules.check_custodian(fund, arrived.custodian_id, parties.get("bank", ()))
+    banks = custodians(catalogue, fund, today)
+    account_rules.check_custodian(fund, arrived.custodian_id, banks)
     made = Contribution(
         county_code,
         ids.new_id(),
@@ -131,6 +132,14 @@ def found(funds: Mapping[UUID, Fund], county_code: str, fund_id: UUID) -> Fund:
     if fund is None or fund.county_code != county_code:
         raise NotFound("FUND_NOT_FOUND", f"no fund {fund_id}", message_zh="无此基金")
     return fund
+
+
+def custodians(catalogue: Catalogue, fund: Fund, on: date) -> Sequence[str]:
+    """The banks that may keep a part of a fund; none where the programme has one account."""
+    terms, parties = terms_of(catalogue, fund, on)
+    if terms is None or terms.custody == "special_account":
+        return ()
+    return parties.get("bank", ())
 
 
 def terms_of(

@@ -22,7 +22,8 @@ INSURER_POOL = "insurer_pool"
 STABILISATION = "insurer_stabilisation"
 VILLAGE_DIGITS = 12
 
-TOP_UP_SOURCE = "yearly_top_up"
+YEARLY_SOURCE = "yearly_top_up"
+TOP_UP_SOURCE = "top_up"
 POOL_PAYER = "county_budget"
 """Who has to fill a pool of the insurers."""
 GOVERNMENT_SOURCES = frozenset(
@@ -34,6 +35,7 @@ GOVERNMENT_SOURCES = frozenset(
         "provincial_poverty_fund",
         "county_poverty_fund",
         "government",
+        YEARLY_SOURCE,
         TOP_UP_SOURCE,
     }
 )
@@ -130,7 +132,7 @@ def check_source(terms: FundTerms | None, source: str) -> None:
 def check_custodian(fund: Fund, custodian_id: str, banks: Sequence[str]) -> None:
     """A bank that lends under the programme."""
     if custodian_id and custodian_id not in (*banks, *(name for name, _ in fund.accounts)):
-        rule = f"must be one of {', '.join(banks)}"
+        rule = f"must be one of {', '.join(banks)}" if banks else "the fund is kept in one account"
         raise invalid_field(
             "CUSTODIAN_UNKNOWN", "custodian_id", custodian_id, rule, "非本方案托管银行"
         )

@@ -38,6 +38,8 @@ class LineResult:
     county_code: str
     line_id: str
     insurer_id: str
+    programme_id: str
+    """Empty where the event names none."""
     premium_fen: Fen
     payouts_fen: Fen
     compensated_fen: Fen

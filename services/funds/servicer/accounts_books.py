@@ -151,19 +151,15 @@ class BooksDoor(accounts_pb2_grpc.FundAccountsServiceServicer):
                 caller,
                 request.county_code,
                 parse_id("fund_id", request.fund_id),
+                custodian_id=request.custodian_id,
                 value_date=value_date,
                 recorded=instant,
             )
-        wanted = {
-            bank: fen
-            for bank, fen in held.items()
-            if not request.custodian_id or bank == request.custodian_id
-        }
         return accounts_pb2.GetFundBalanceResponse(
-            balance_fen=sum(wanted.values()),
+            balance_fen=sum(held.values()),
             accounts=[
                 accounts_pb2.SubAccount(custodian_id=bank, balance_fen=fen)
-                for bank, fen in wanted.items()
+                for bank, fen in held.items()
             ],
         )
 

@@ -330,6 +330,7 @@ def _result(row: asyncpg.Record) -> LineResult:
         county_code=row["county_code"],
         line_id=row["line_id"],
         insurer_id=row["insurer_id"],
+        programme_id=row["programme_id"],
         premium_fen=Fen(row["premium_fen"]),
         payouts_fen=Fen(row["payouts_fen"]),
         compensated_fen=Fen(row["compensated_fen"]),
@@ -341,19 +342,27 @@ async def keep_line_results(session: AsyncSession, results: Sequence[LineResult]
     """Keep the last word on each line; what was paid for it stays."""
     latest = {(each.county_code, each.line_id): each for each in results}
     rows = [
-        (r.county_code, r.line_id, r.insurer_id, r.premium_fen, r.payouts_fen, r.said_on)
-        for _, r in sorted(latest.items())
+        (
+            each.county_code,
+            each.line_id,
+            each.insurer_id,
+            each.programme_id,
+            each.premium_fen,
+            each.payouts_fen,
+            each.said_on,
+        )
+        for _, each in sorted(latest.items())
     ]
     await database.execute(
         session,
-        """INSERT INTO line_result (county_code, line_id, insurer_id, premium_fen, payouts_fen,
-                                    said_on)
-           SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[],
-                                $6::date[])
+        """INSERT INTO line_result (county_code, line_id, insurer_id, programme_id, premium_fen,
+                                    payouts_fen, said_on)
+           SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[],
+                                $6::bigint[], $7::date[])
            ON CONFLICT (county_code, line_id) DO UPDATE
            SET premium_fen = excluded.premium_fen, payouts_fen = excluded.payouts_fen,
                said_on = excluded.said_on""",
-        *database.columns(rows, 6),
+        *database.columns(rows, 7),
     )
 
 

@@ -17,12 +17,6 @@ PATHS: Mapping[str, Path] = {
 
 WITHOUT: Mapping[str, str] = {
     "chain.claim_to_compensation": "no RPC confirms that repayment is in difficulty (S04)",
-    "funds.allocate": "a fund is not divided among banks",
-    "funds.fee_subsidy": "no fee is paid to lenders",
-    "funds.insurer_pool": "no pool of the insurers is kept",
-    "funds.pool_mix": "no enterprise pool is kept",
-    "funds.top_up_rule": "no yearly addition to a fund is worked out",
-    "funds.village_fund": "a village fund is not held against the village's loans",
     "insurance.master_policy": "certificates are not counted",
     "insurance.premium": "no RPC says a premium",
     "loans.age_check": "an application is not held against the borrower's age",

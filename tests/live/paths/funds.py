@@ -12,6 +12,7 @@ from services.programmes.schema.fund import SharingModel
 from services.programmes.schema.upkeep import PaymentControl
 from services.programmes.schema.values import Organ, known
 from tests.live.county import FUND_FEN, SHORT_OF_ORGAN, County, Wish
+from tests.live.folder import OPERATOR
 from tests.live.paths.loans import (
     ENTITY,
     WANGCANG_COVERS,
@@ -315,7 +316,159 @@ async def leverage(county: County, case: Case) -> Answer:
     }
 
 
+# --- funds of every kind --------------------------------------------------------------------------
+
+
+def bare_setup(case: Case) -> Setup:
+    """The programme as it is."""
+    return Setup(starts_on(case))
+
+
+BANKS = ("bank", "bank2", "bank3")
+
+
+def allocate_setup(case: Case) -> Setup:
+    """Three lead banks."""
+    return Setup(starts_on(case), lenders=BANKS)
+
+
+LENT_A_WEIGHT_FEN = 1_000_000
+
+
+async def allocate(county: County, case: Case) -> Answer:
+    """The pool is divided by what the banks have lent; the register says what each keeps."""
+    given = case["inputs"]
+    await county.open(funds={}, covers=())
+    fund_id = await county.fund("government", given["total_fen"])
+    names = dict(zip((each["party"] for each in given["weights"]), BANKS, strict=True))
+    lent = {names[e["party"]]: e["weight"] * LENT_A_WEIGHT_FEN for e in given["weights"]}
+    await county.take_over(lent, "entity_credit")
+    asked = await county.ask(
+        "funds.ProposeDivision", "finance", fund_id=fund_id, value_date=county.today
+    )
+    await county.ask(
+        "funds.DecideFundOrder", "finance", post=2, order_id=asked.order.order_id, approve=True
+    )
+    register = await county.ask("funds.ListFundRegister", "finance")
+    province = await county.platform.call(
+        "funds.ListFundRegister", OPERATOR, {"county_code": "000000", "page_size": 500}
+    )
+    must(any(each.fund_id == fund_id for each in province.funds), "the province knows no such fund")
+    held = {each.custodian_id: each.balance_fen for each in register.funds[0].accounts}
+    return {
+        "amounts_fen": {party: held[county.institution(short)] for party, short in names.items()}
+    }
+
+
+def insurer_pool_setup(case: Case) -> Setup:
+    """The region's default rate, which the pack leaves open."""
+    given = case["inputs"]
+    pool = {
+        "default_rate_ppm": given["default_rate_ppm"],
+        "insurer_share_pct": given["insurer_share_pct"],
+    }
+    return Setup(starts_on(case), {"fund": {"insurer_pool": pool}})
+
+
+async def insurer_pool(county: County, case: Case) -> Answer:
+    """The size of an empty pool for the lending that is expected."""
+    await county.open(funds={}, covers=())
+    fund_id = await county.fund("insurer_pool", 0)
+    size = await county.ask(
+        "funds.SizeInsurerPool",
+        "finance",
+        fund_id=fund_id,
+        expected_lending_fen=case["inputs"]["expected_lending_fen"],
+        due_on=county.today,
+    )
+    must(size.missing_fen == size.pool_fen, "an empty pool lacks all of it")
+    return {"pool_fen": size.pool_fen}
+
+
+async def pool_mix(county: County, case: Case) -> Answer:
+    """What government and enterprises paid in, and what was lent on it."""
+    given = case["inputs"]
+    await county.open(funds={}, covers=())
+    fund_id = await county.fund("enterprise_mutual_fund", given["gov_fen"])
+    await county.pay_in(fund_id, given["enterprise_fen"], "enterprise")
+    await county.take_over({"bank": given["loans_fen"]}, "entity_credit")
+    pool = await county.ask("funds.GetMutualPool", "finance", fund_id=fund_id)
+    must(pool.loans_fen == given["loans_fen"], f"{pool.loans_fen} fen lent")
+    return {key: getattr(pool, key) for key in case["expected"]}
+
+
+async def top_up_rule(county: County, case: Case) -> Answer:
+    """The first contributions, a year's loans, and what its last day makes due."""
+    given = case["inputs"]
+    await county.open(funds={}, covers=())
+    sources = [each.id for each in county.terms.fund.contributions]
+    fund_id = await county.fund("fund", 0)
+    for source, fen in zip(sources, given["contributions_fen"], strict=True):
+        await county.pay_in(fund_id, fen, source)
+    await county.take_over({"bank": given["total_loans_fen"]}, "microcredit")
+    needs = await county.ask("funds.GetTopUp", "finance", fund_id=fund_id)
+    must(needs.minimum_fen == given["min_balance_fen"], "another minimum")
+    await county.advance(date(county.today.year + 1, 1, 1))
+    arrival = await county.ask("funds.GetArrival", "finance", fund_id=fund_id)
+    [due] = arrival.dues
+    await county.pay_in(fund_id, due.amount_fen, "yearly_top_up")
+    fund = (await county.ask("funds.GetFund", "finance", fund_id=fund_id)).fund
+    return {
+        "meets_minimum": needs.meets_minimum,
+        "added_fen": due.amount_fen,
+        "balance_after_fen": fund.balance_fen,
+    }
+
+
+def top_up_setup(case: Case) -> Setup:
+    """Near the year's end, so that few days have to pass; the county has chosen its ratio."""
+    return Setup(date(2018, 12, 28), chosen_ratio({"bank": 2, "fund": 8}))
+
+
+async def village_fund(county: County, case: Case) -> Answer:
+    """A village's fund, and the village's loans."""
+    given = case["inputs"]
+    await county.open(funds={}, covers=())
+    fund_id = await county.fund("village_mutual_fund", given["fund_fen"])
+    await county.take_over({"bank": given["village_loans_fen"]}, "microcredit")
+    found = await county.ask("funds.GetVillageFund", "finance", fund_id=fund_id)
+    must(found.village_loans_fen == given["village_loans_fen"], "other loans")
+    return {"min_fen": found.min_fen, "max_fen": found.max_fen, "within": found.within}
+
+
+async def fee_subsidy(county: County, case: Case) -> Answer:
+    """A lender's fee for what it lent, a collector's for the files; both are paid."""
+    given = case["inputs"]
+    await county.open(funds={}, covers=())
+    await county.take_over({"bank": given["disbursed_fen"]}, "microcredit")
+    ask: dict[str, Any] = {"programme_id": county.programme_id, "from_date": county.today}
+    ask["until_date"] = county.today
+    lending = await county.ask("funds.FileFeeClaim", "bank", kind=1, **ask)
+    files = await county.ask(
+        "funds.FileFeeClaim",
+        "centre",
+        kind=2,
+        households=given["households"],
+        evidence=[uuid4().hex],
+        **ask,
+    )
+    paid = []
+    for claim_id in (lending.claim.claim_id, files.claim.claim_id):
+        await county.ask("funds.DecideFeeClaim", "finance", claim_id=claim_id, approve=True)
+        answer = await county.ask(
+            "funds.PayFeeClaim", "finance", post=2, claim_id=claim_id, value_date=county.today
+        )
+        paid.append(answer.claim.amount_fen)
+    return {"lending_subsidy_fen": paid[0], "data_fee_fen": paid[1]}
+
+
 PATHS: Mapping[str, Path] = {
+    "funds.allocate": Path(allocate_setup, allocate),
+    "funds.fee_subsidy": Path(bare_setup, fee_subsidy),
+    "funds.insurer_pool": Path(insurer_pool_setup, insurer_pool),
+    "funds.pool_mix": Path(bare_setup, pool_mix),
+    "funds.top_up_rule": Path(top_up_setup, top_up_rule),
+    "funds.village_fund": Path(bare_setup, village_fund),
     "funds.risk_share": Path(loss_setup, risk_share, lacks=lacks_loss),
     "funds.waterfall": Path(loss_setup, waterfall, lacks=lacks_loss),
     "funds.recovery": Path(recovery_setup, recovery),
