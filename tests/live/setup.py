@@ -71,6 +71,7 @@ BLANKS: Mapping[str, Any] = {
     r"fund\.multiple": 10,
     r"fund\.models\[.+\]\.trigger": {"overdue_more_than_days": 70},
     r"fund\.models\[.+\]\.base": "principal_and_interest",
+    r"fund\.payment_control\.public_notice\.days": 3,
     r"monitoring\.five_tier": [dict(tier) for tier in FIVE_TIER],
 }
 """Key path → what stands there where the pack leaves it open and the case says nothing of it."""

@@ -6,7 +6,9 @@ from services.kernel import database
 
 _TOTALS = """
 SELECT f.balance_fen, f.covered_fen, n.contributed_fen, c.cases_paid_count, c.loss_fen,
-       p.paid_fen, p.shares_paid_fen, p.owed_fen, p.lender_own_fen, r.recovered_fen, p.recovered_to_funds_fen
+       p.paid_fen, p.shares_paid_fen,
+       p.owed_fen, p.lender_own_fen, r.recovered_fen,
+       p.recovered_to_funds_fen
 FROM (SELECT coalesce(sum(balance_fen), 0)::bigint AS balance_fen,
              coalesce(sum(covered_fen), 0)::bigint AS covered_fen
       FROM fund WHERE county_code = $1) AS f,

@@ -30,7 +30,6 @@ PATHS: Mapping[str, Path] = {
 }
 
 WITHOUT: Mapping[str, str] = {
-    "funds.recovery": "no RPC records a recovery with its costs",
     "monitoring.bulletin": "no bulletin is written",
     "monitoring.compliance": "no loan is held against the compliance list",
     "monitoring.count_check": "no counts are kept",

@@ -9,8 +9,9 @@ import grpc
 
 from services.kernel.status import reason_of
 from services.programmes.schema.fund import SharingModel
-from services.programmes.schema.values import known
-from tests.live.county import FUND_FEN, County, Wish
+from services.programmes.schema.upkeep import PaymentControl
+from services.programmes.schema.values import Organ, known
+from tests.live.county import FUND_FEN, SHORT_OF_ORGAN, County, Wish
 from tests.live.folder import OPERATOR
 from tests.live.paths.loans import (
     WANGCANG_COVERS,
@@ -31,6 +32,8 @@ USUAL_START = date(2018, 3, 5)
 PRINCIPAL_FEN_MAX = 5_000_000
 TRIGGER_DAYS = 70
 UNCOVERED = "CAUSE_NOT_COVERED"
+PAYMENT = "compensation"
+GRADED = ("village", "township", "county")
 LENDER = "bank"
 
 RATE = "the lender names this product's rate, and no RPC takes it"
@@ -108,23 +111,45 @@ async def lost(county: County, loss_fen: int) -> Any:
 
 
 async def compensated(county: County, loan: Any, cause: str) -> Any:
-    """The lender files the case, the county decides it."""
+    """The lender files the case, the county decides it, step by step where the programme asks."""
+    visited = {"kind": "visited", "on": county.today, "evidence": uuid4().hex}
     filed = await county.ask(
         "funds.FileCompensationCase",
         "bank",
         loan_id=loan.loan_id,
         cause=cause,
         evidence=[uuid4().hex],
+        collection_steps=[visited],
+        shows=list(model_of(county).requires),
     )
-    decided = await county.ask(
-        "funds.DecideCompensationCase",
-        "centre",
-        post=2,
-        case_id=filed.compensation_case.case_id,
-        approve=True,
-    )
+    case_id = filed.compensation_case.case_id
+    control = county.terms.fund.payment_control
+    if control is not None and PAYMENT in control.payments:
+        done = await step_by_step(county, case_id, control)
+    else:
+        done = await county.ask(
+            "funds.DecideCompensationCase", "centre", post=2, case_id=case_id, approve=True
+        )
     await county.settle()
-    return decided.compensation_case
+    return done.compensation_case
+
+
+async def step_by_step(county: County, case_id: str, control: PaymentControl) -> Any:
+    """Verified, published where the programme wants it, approved, paid: by other persons each."""
+    await county.ask("funds.VerifyCase", "centre", case_id=case_id, findings="in order")
+    notice = control.public_notice
+    if notice is not None:
+        for level in GRADED if notice.graded else ("",):
+            await county.ask(
+                "funds.PublishCase", "centre", case_id=case_id, level=level, place="board"
+            )
+        await county.advance(county.today + timedelta(days=known(notice.days) + 1))
+    gateway = county.terms.pack.gateway
+    named = [*(gateway.compensation_approved_by if gateway else ()), *control.approved_by]
+    for organ in dict.fromkeys(named or [Organ.COUNTY_CENTRE]):
+        short = SHORT_OF_ORGAN[organ.value]
+        await county.ask("funds.ApproveCase", short, post=2, case_id=case_id)
+    return await county.ask("funds.PayCase", "finance", case_id=case_id)
 
 
 def model_of(county: County) -> SharingModel:
@@ -192,6 +217,52 @@ async def waterfall(county: County, case: Case) -> Answer:
         ],
         "pots_after_fen": after,
         "uncovered_fen": given["loss_fen"] - sum(part.amount_fen for part in done.parts),
+    }
+
+
+def recovery_setup(case: Case) -> Setup:
+    """The programme's own shares."""
+    return Setup(starts_on(case))
+
+
+async def recovery(county: County, case: Case) -> Answer:
+    """A loss that comes to the case's shares, all of them paid; then what is recovered of it."""
+    given = case["inputs"]
+    paid = {each["party"]: each["amount_fen"] for each in given["paid"]}
+    await county.open()
+    loan = await lost(county, sum(paid.values()))
+    done = await compensated(county, loan, cause_of(case, model_of(county)))
+    for part in done.parts:
+        must(part.amount_fen == paid[part.party], f"{part.party} bears {part.amount_fen} fen")
+        if part.paid_fen < part.amount_fen:
+            await county.ask(
+                "funds.ConfirmShare",
+                "bank",
+                case_id=done.case_id,
+                position=part.position,
+                amount_fen=part.amount_fen - part.paid_fen,
+                value_date=county.today,
+                reference=uuid4().hex,
+            )
+    before = (await county.loan(loan.loan_id)).subrogated_fen
+    made = await county.ask(
+        "funds.RecordRecovery",
+        "bank",
+        case_id=done.case_id,
+        recovered_fen=given["recovered_fen"],
+        costs_fen=given["costs_fen"],
+        value_date=county.today,
+        evidence=[uuid4().hex],
+        reference=uuid4().hex,
+    )
+    await county.settle()
+    shared = {part.party: part.paid_fen for part in made.recovery.shares}
+    after = (await county.loan(loan.loan_id)).subrogated_fen
+    must(before - after == sum(shared.values()), f"the debt fell by {before - after} fen")
+    return {
+        "costs_fen": made.recovery.costs_fen,
+        "amounts_fen": {party: shared.get(party, 0) for party in paid},
+        "to_household_fen": made.recovery.household_fen,
     }
 
 
@@ -404,6 +475,7 @@ PATHS: Mapping[str, Path] = {
         heavy=lambda case: days_drawn(case["programme"]) > 0,
     ),
     "funds.waterfall": Path(loss_setup, waterfall, lacks=lacks_loss),
+    "funds.recovery": Path(recovery_setup, recovery),
     "funds.leverage": Path(
         leverage_setup,
         leverage,
