@@ -228,10 +228,16 @@ async def maturity_notice(county: County, case: Case) -> Answer:
 STAGES, STAGE_DAYS = 4, 30
 
 
+def overdue_at(given: Case) -> tuple[int, int]:
+    """A rate and the first day, after a loan of a month was due, with the case's interest."""
+    principal, interest = given["principal_fen"], given["interest_due_fen"]
+    return rate_and_days(principal, interest, after=40, soon=True)
+
+
 def discount_setup(case: Case) -> Setup:
     """The stage with the case's discount stands on the day on which its interest is owed."""
     given = case["inputs"]
-    rate, days = rate_and_days(given["principal_fen"], given["interest_due_fen"])
+    rate, days = overdue_at(given)
     on = STARTS_ON + days * DAY
     stages = [
         {"id": f"stage_{place}", "from": start, "to": start + (STAGE_DAYS - 1) * DAY}
@@ -256,7 +262,7 @@ async def collection_discount(county: County, case: Case) -> Answer:
     borrower = await county.borrower(status=NON_POOR)
     wish = Wish(borrower, given["principal_fen"], product_id="farm_credit", months=1)
     loan = await county.lend(wish)
-    _, days = rate_and_days(given["principal_fen"], given["interest_due_fen"])
+    _, days = overdue_at(given)
     await county.advance(STARTS_ON + days * DAY)
     owed = await county.quote(loan.loan_id)
     must(owed.interest_fen == given["interest_due_fen"], f"{owed.interest_fen} fen of interest")
@@ -330,7 +336,7 @@ async def renewal(county: County, case: Case) -> Answer:
 PATHS: Mapping[str, Path] = {
     "loans.revolving": Path(revolving_setup, revolving, heavy=long),
     "loans.controlled_drawdown": Path(entity_setup, controlled_drawdown),
-    "loans.interest_subsidy": Path(subsidy_setup, interest_subsidy, heavy=years),
+    "loans.interest_subsidy": Path(subsidy_setup, interest_subsidy, heavy=long),
     "loans.maturity_notice": Path(notice_setup, maturity_notice, needs=("loans.Loan.notice_on",)),
     "loans.collection_discount": Path(discount_setup, collection_discount),
     "loans.renewal": Path(renewal_setup, renewal, heavy=years),

@@ -159,9 +159,12 @@ def snapshot_setup(case: Case) -> Setup:
 WANGCANG_COVERS = ("policy_agri", "microloan", "micro_poverty")
 
 
-def rate_and_days(principal_fen: int, interest_fen: int, *, after: int = 0) -> tuple[int, int]:
+def rate_and_days(
+    principal_fen: int, interest_fen: int, *, after: int = 0, soon: bool = False
+) -> tuple[int, int]:
     """A whole rate and a number of days, up to a year after others, that make this interest."""
-    for days in range(after + 360, after, -1):
+    days_of_year = range(after + 360, after, -1)
+    for days in reversed(days_of_year) if soon else days_of_year:
         # interest = principal × rate/10⁶ × days/360
         rate, rest = divmod(interest_fen * 360_000_000, principal_fen * days)
         if rest == 0 and 0 < rate <= 1_000_000:
