@@ -292,7 +292,7 @@ class County:
                     writer.writerow([f"F-{number}", self.village(), "户主", "王芳", identity])
             client = self.platform.client(self.institution("centre"))
             report = await import_file(client, path, self.code, file_id=uuid4())
-        must(report.households == count, f"{report.refused_lines} lines refused")
+        must(report.households == count, f"lines refused: {report.refused[:1]}")
         return list(report.household_ids.values())
 
     async def households(self, villages: Sequence[str]) -> list[str]:

@@ -157,9 +157,9 @@ def snapshot_setup(case: Case) -> Setup:
 WANGCANG_COVERS = ("policy_agri", "microloan", "micro_poverty")
 
 
-def rate_and_days(principal_fen: int, interest_fen: int) -> tuple[int, int]:
-    """A whole rate and a number of days below a year at which interest comes to exactly this."""
-    for days in range(360, 0, -1):
+def rate_and_days(principal_fen: int, interest_fen: int, *, days_max: int = 360) -> tuple[int, int]:
+    """A whole rate and a number of days, a year at most, at which interest is exactly this."""
+    for days in range(days_max, 0, -1):
         # interest = principal × rate/10⁶ × days/360
         rate, rest = divmod(interest_fen * 360_000_000, principal_fen * days)
         if rest == 0 and 0 < rate <= 1_000_000:
