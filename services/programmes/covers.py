@@ -80,7 +80,7 @@ def payable(
     person_left_fen: Fen | None = None,
     period_left_fen: Fen | None = None,
 ) -> Payable:
-    """The least of the assessed loss, the sum insured and the caps, or what is left of them (S38)."""
+    """The least of the assessed loss, the sum insured and what is left of the caps (S38)."""
     bounds = [("assessed", assessed_fen)]
     for name, bound in (
         ("sum_insured", sum_insured_fen),

@@ -63,7 +63,8 @@ def premium_parts(clause: Premium, premium_fen: Fen) -> Mapping[str, Fen]:
 
 def unearned_fen(premium_fen: Fen, *, days_left: int, days: int, refund: str) -> Fen:
     """What of a term's premium belongs to the days that are left, half up; nothing by `none`."""
-    assert 0 <= days_left <= days and days > 0
+    assert 0 <= days_left <= days
+    assert days > 0
     return Fen(0) if refund == "none" else Fen(half_up(premium_fen * days_left, days))
 
 
