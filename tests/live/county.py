@@ -35,7 +35,7 @@ FUND_FEN = 1_000_000_000_000
 POLICY_DAYS = 364
 FILE_COLUMNS = (
     *("household_number", "village_code", "relation", "name", "identity_number"),
-    "registered_on",
+    *("registered_on", "registration_status"),
 )
 TELLER_POST = 3
 IN_REVIEW, APPROVED, REFUSED, ACTIVE, SETTLED = 1, 3, 4, 5, 6
@@ -292,7 +292,15 @@ class County:
                     born = date(1925, 1, 1) + timedelta(days=number)
                     identity = generator.identity_number(f"{born:%Y%m%d}", serial)
                     writer.writerow(
-                        [f"F-{number}", self.village(), "户主", "王芳", identity, self.today]
+                        [
+                            f"F-{number}",
+                            self.village(),
+                            "户主",
+                            "王芳",
+                            identity,
+                            self.today,
+                            "建档立卡贫困户",
+                        ]
                     )
             client = self.platform.client(self.institution("centre"))
             report = await import_file(client, path, self.code, file_id=uuid4())
