@@ -37,6 +37,10 @@ BATCH_ITEMS = 500
 DAYS_A_CALL = 400
 FUND_FEN = 1_000_000_000_000
 POLICY_DAYS = 364
+FILE_COLUMNS = (
+    *("household_number", "village_code", "relation", "name", "identity_number"),
+    *("registered_on", "registration_status"),
+)
 TELLER_POST = 3
 UNITS, UNIT_FEN = 1_000, 1_000_000
 COOPERATIVE = 1
@@ -378,16 +382,24 @@ class County:
             path = Path(made) / "households.csv"
             with path.open("w", encoding="utf-8", newline="") as file:
                 writer = csv.writer(file)
-                writer.writerow(
-                    ["household_number", "village_code", "relation", "name", "identity_number"]
-                )
+                writer.writerow(FILE_COLUMNS)
                 for number in range(count):
                     born = date(1925, 1, 1) + timedelta(days=number)
                     identity = generator.identity_number(f"{born:%Y%m%d}", serial)
-                    writer.writerow([f"F-{number}", self.village(), "户主", "王芳", identity])
+                    writer.writerow(
+                        [
+                            f"F-{number}",
+                            self.village(),
+                            "户主",
+                            "王芳",
+                            identity,
+                            self.today,
+                            "建档立卡贫困户",
+                        ]
+                    )
             client = self.platform.client(self.institution("centre"))
             report = await import_file(client, path, self.code, file_id=uuid4())
-        must(report.households == count, f"{report.refused_lines} lines refused")
+        must(report.households == count, f"lines refused: {report.refused[:1]}")
         return list(report.household_ids.values())
 
     async def households(self, villages: Sequence[str]) -> list[str]:

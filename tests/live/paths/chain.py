@@ -8,18 +8,20 @@ from tests.live.paths import funds, settlement
 from tests.live.paths.path import Answer, Path
 from tests.live.setup import Case, Setup
 
+DAYS = 120
+"""A loan of a month is then overdue for longer than the trigger, and its subsidy still runs."""
+
 
 def setup(case: Case) -> Setup:
     """The covers of the case's payouts; its interest accrues within a year."""
-    return settlement.setup(case)
+    return settlement.setup(case, days_max=DAYS)
 
 
 async def claim_to_compensation(county: County, case: Case) -> Answer:
     """The payout settles what it can; on the next day the lender files the rest."""
     given = case["inputs"]
     pots = {each["party"]: each["balance_fen"] for each in given["layers"] if each["type"] == "pot"}
-    # A loan of a month: long overdue when the interest of the case has accrued.
-    settled, debts = await settlement.settle(county, given, months=1)
+    settled, debts = await settlement.settle(county, given, months=1, days_max=DAYS)
     fund_ids = {party: await county.fund(party, fen) for party, fen in pots.items()}
     # The close of the day states what is owed after the payout.
     await county.advance(county.today + timedelta(days=1))

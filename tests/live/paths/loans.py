@@ -160,10 +160,15 @@ WANGCANG_COVERS = ("policy_agri", "microloan", "micro_poverty")
 
 
 def rate_and_days(
-    principal_fen: int, interest_fen: int, *, after: int = 0, soon: bool = False
+    principal_fen: int,
+    interest_fen: int,
+    *,
+    after: int = 0,
+    soon: bool = False,
+    days_max: int = 360,
 ) -> tuple[int, int]:
     """A whole rate and a number of days, up to a year after others, that make this interest."""
-    days_of_year = range(after + 360, after, -1)
+    days_of_year = range(after + days_max, after, -1)
     for days in reversed(days_of_year) if soon else days_of_year:
         # interest = principal × rate/10⁶ × days/360
         rate, rest = divmod(interest_fen * 360_000_000, principal_fen * days)

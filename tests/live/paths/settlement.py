@@ -77,14 +77,14 @@ def covered_by(covers: Sequence[Mapping[str, Any]], rate_ppm: int) -> dict[str, 
     }
 
 
-def setup(case: Case) -> Setup:
+def setup(case: Case, *, days_max: int = 360) -> Setup:
     """A cover for each payout; a rate at which the case's interest accrues within a year."""
     given = case["inputs"]
     covers = {
         each["id"]: cover(code(case["programme"], each["id"]), each["priority"], each["amount_fen"])
         for each in given["payouts"]
     }
-    rate, _ = _accrual(given["debts"])
+    rate, _ = _accrual(given["debts"], days_max)
     start = STARTS_ON.get(case["programme"], USUAL_START)
     lenders = tuple(dict.fromkeys(LENDER_OF[each["creditor"]] for each in given["debts"]))
     values = _values(case, list(covers.values()), rate)
@@ -101,11 +101,11 @@ def _values(case: Case, covers: Sequence[Mapping[str, Any]], rate_ppm: int) -> d
     return {"loans": {"benchmark": benchmark(rate)}, "insurance": {"covers": sums}}
 
 
-def _accrual(debts: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+def _accrual(debts: Sequence[Mapping[str, Any]], days_max: int = 360) -> tuple[int, int]:
     """Rate and days of the one debt that bears interest; nothing accrues within a day."""
     for debt in debts:
         if debt["interest_fen"]:
-            return rate_and_days(debt["principal_fen"], debt["interest_fen"])
+            return rate_and_days(debt["principal_fen"], debt["interest_fen"], days_max=days_max)
     return 43_500, 0
 
 
@@ -117,6 +117,7 @@ class Debts:
     household_id: str
     loan_ids: dict[str, str] = field(default_factory=dict)
     months: int = 12
+    days_max: int = 360
     _in_difficulty: bool = False
 
     async def incur(self, debts: Sequence[Mapping[str, Any]]) -> None:
@@ -124,7 +125,7 @@ class Debts:
         for debt in debts:
             if debt["interest_fen"]:
                 await self._lend(debt)
-        _, days = _accrual(debts)
+        _, days = _accrual(debts, self.days_max)
         await self.county.advance(self.county.today + timedelta(days=days))
         for debt in debts:
             if not debt["interest_fen"]:
@@ -186,11 +187,11 @@ async def payouts(county: County, case: Case) -> Answer:
 
 
 async def settle(
-    county: County, given: Mapping[str, Any], *, months: int = 12
+    county: County, given: Mapping[str, Any], *, months: int = 12, days_max: int = 360
 ) -> tuple[Answer, Debts]:
     """The same, and the loans as they are then."""
     await county.open()
-    debts = Debts(county, await county.borrower(), months=months)
+    debts = Debts(county, await county.borrower(), months=months, days_max=days_max)
     await debts.incur(given["debts"])
     at_first = await debts.all_owed()
     allocations: list[dict[str, Any]] = []
