@@ -110,12 +110,13 @@ def stabilisation_setup(case: Case) -> Setup:
         "sum_insured": {"of": "fixed", "amount_fen": LINE_SUM_FEN},
         "premium": {"rate_ppm": rate_ppm, "payer": "county"},
     }
-    last_day = december(case) + timedelta(days=30)
-    return Setup(last_day, {"insurance": {"covers": [cover]}})
+    # Paid on the spot: the official calendar begins with the next year.
+    tiers = [{"tier": "on_the_spot", "max_fen": None, "working_days": 0}]
+    return Setup(december(case), {"insurance": {"covers": [cover], "claim_tiers": tiers}})
 
 
 async def stabilisation(county: County, case: Case) -> Answer:
-    """A year ends on a line with a deficit; the pool makes good what it holds."""
+    """A line is stated with a deficit; the pool makes good what it holds."""
     given = case["inputs"]
     await county.open(funds={}, covers=())
     household = await county.household()
@@ -137,7 +138,17 @@ async def stabilisation(county: County, case: Case) -> Answer:
     claim = await county.report_claim(household, FAMILY, given["claims_fen"])
     await county.approve_claim(claim.claim_id)
     fund_id = await _stabilisation_pool(county, given["fund_fen"])
-    await county.advance(county.today + timedelta(days=1))
+    stated = county.today
+    await county.advance(stated + timedelta(days=1))
+    await county.ask(
+        "claims.StateLineResult",
+        "insurer",
+        insurer_id=county.institution("insurer"),
+        programme_id=county.programme_id,
+        cover_id=FAMILY,
+        until_date=stated,
+    )
+    await county.settle()
     results = (await county.ask("funds.ListLineResults", "finance")).results
     line = next(each for each in results if each.payouts_fen)
     asked = await county.ask(
