@@ -92,7 +92,9 @@ class Mess:
                     await puller.close()
                 await asyncio.sleep(self._rng.uniform(0, PAUSE_SECONDS))
         finally:
-            await client.close()
+            # A client whose server has just died has nobody to say goodbye to.
+            with suppress(AttributeError, nats.errors.Error, OSError):
+                await client.close()
 
     async def _double(self) -> None:
         """An operator has a range of some service's events published again."""

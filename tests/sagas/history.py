@@ -270,7 +270,7 @@ class History:
             await self.file()
             await self.decide()
             await self._all_heard()
-        if self.rng.random() < 0.5:
+        if self.rng.random() < 0.6:
             await self.claim()
             await self._all_heard()
             if self.rng.random() < 0.3:
@@ -282,8 +282,8 @@ class History:
                         await self._confirm(row)
             await self._all_heard()
             if self.rng.random() < 0.7:
-                await self.take_back()
-                await self.take_back()
+                await self.take_back(surely=True)
+                await self.take_back(surely=True)
 
     async def _all_heard(self) -> None:
         await self.settle("funds", "claims", "loans")
@@ -647,17 +647,17 @@ class History:
             )
             await self.try_(self.command("claims", "AnswerPayment", word, self._payee(row)))
 
-    async def take_back(self) -> None:
+    async def take_back(self, *, surely: bool = False) -> None:
         """The insurer asks for a payout back, or another person of it decides."""
         asked = [
             row for row in self._now.of("claims", "payout_reversal") if row["state"] == "asked"
         ]
-        if asked and self.rng.random() < 0.7:
+        if asked and (surely or self.rng.random() < 0.7):
             deciding = payouts_pb2.DecideReversalRequest(
                 reversal_id=self.rng.choice(asked)["reversal_id"],
-                approve=self.rng.random() < 0.9,
+                approve=surely or self.rng.random() < 0.9,
             )
-            post = self.rng.choice([1, 2, 2, 2])
+            post = 2 if surely else self.rng.choice([1, 2, 2, 2])
             command = self.command("claims", "DecideReversal", deciding, INSURER, post=post)
             await self.try_(command)
             return

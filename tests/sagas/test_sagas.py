@@ -49,7 +49,7 @@ SEEDS_VARIABLE = "LIANDONG_SAGAS_SEEDS"
 """How many seeds a mutant may hide from."""
 HISTORIES = int(os.environ.get(HISTORIES_VARIABLE, "40"))
 FIRST = int(os.environ.get(FIRST_VARIABLE, "0"))
-SEEDS = int(os.environ.get(SEEDS_VARIABLE, "60"))
+SEEDS = int(os.environ.get(SEEDS_VARIABLE, "150"))
 SEED = 7
 LANES = 2
 """Histories side by side, each on databases of its own."""
