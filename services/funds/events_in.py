@@ -317,8 +317,17 @@ async def _payout_reversed(
 STOPPING = ("stop_grant", "stop_approve", "stop_draw", "stop_disburse")
 
 
-def handlers(catalogue: Catalogue) -> Handlers:
-    """What is heard, and by which function."""
+def _renewal(key: Key, event: Incoming[Any]) -> cover.Renewal:
+    """A loan's new term, and which loan it renews where it does."""
+    return cover.Renewal(
+        *key,
+        until_on=_date(event.message, "matures_on"),
+        renews=_uuid(getattr(event.message, "renewed_loan_id", "")),
+    )
+
+
+def _of_cover(catalogue: Catalogue) -> Handlers:
+    """What is heard of cover, which needs the programmes."""
 
     async def cover_requested(
         session: AsyncSession, events: Sequence[Incoming[loans.CoverRequested]]
@@ -356,21 +365,11 @@ def handlers(catalogue: Catalogue) -> Handlers:
         session: AsyncSession, events: Sequence[Incoming[loans.LoanRenewed]]
     ) -> None:
         await lending.loan_renewed(session, events)
-        renewals = [
-            cover.Renewal(
-                *key,
-                until_on=_date(event.message, "matures_on"),
-                renews=_uuid(event.message.renewed_loan_id),
-            )
-            for key, event in _keyed(events)
-        ]
+        renewals = [_renewal(*each) for each in _keyed(events)]
         await cover.renew_covers(session, catalogue, renewals, await _days(session, events))
 
     async def loan_extended(session: AsyncSession, events: Sequence[Incoming[Any]]) -> None:
-        renewals = [
-            cover.Renewal(*key, until_on=_date(event.message, "matures_on"))
-            for key, event in _keyed(events)
-        ]
+        renewals = [_renewal(*each) for each in _keyed(events)]
         await cover.renew_covers(session, catalogue, renewals, await _days(session, events))
 
     async def loan_reopened(
@@ -382,8 +381,21 @@ def handlers(catalogue: Catalogue) -> Handlers:
 
     return {
         "liandong.loans.v1.cover_requested": Handler(loans.CoverRequested, cover_requested),
-        "liandong.loans.v1.loan_refused": Handler(loans.LoanRefused, _released),
         "liandong.loans.v1.loan_disbursed": Handler(loans.LoanDisbursed, loan_disbursed),
+        "liandong.loans.v1.loan_opened": Handler(loans.LoanOpened, loan_opened),
+        "liandong.loans.v1.loan_drawn": Handler(loans.LoanDrawn, loan_drawn),
+        "liandong.loans.v1.loan_renewed": Handler(loans.LoanRenewed, loan_renewed),
+        "liandong.loans.v1.loan_extended": Handler(loans.LoanExtended, loan_extended),
+        "liandong.loans.v1.loan_restructured": Handler(loans.LoanRestructured, loan_extended),
+        "liandong.loans.v1.loan_reopened": Handler(loans.LoanReopened, loan_reopened),
+    }
+
+
+def handlers(catalogue: Catalogue) -> Handlers:
+    """What is heard, and by which function."""
+    return {
+        **_of_cover(catalogue),
+        "liandong.loans.v1.loan_refused": Handler(loans.LoanRefused, _released),
         "liandong.loans.v1.loan_overdue": Handler(loans.LoanOverdue, _loan_overdue),
         "liandong.loans.v1.loan_repaid": Handler(loans.LoanRepaid, _loan_repaid),
         "liandong.loans.v1.payout_allocated": Handler(loans.PayoutAllocated, _payout_allocated),
@@ -392,12 +404,6 @@ def handlers(catalogue: Catalogue) -> Handlers:
         ),
         "liandong.loans.v1.loan_settled": Handler(loans.LoanSettled, _released),
         "liandong.loans.v1.breaker_tripped": Handler(loans.BreakerTripped, _breaker_tripped),
-        "liandong.loans.v1.loan_opened": Handler(loans.LoanOpened, loan_opened),
-        "liandong.loans.v1.loan_drawn": Handler(loans.LoanDrawn, loan_drawn),
-        "liandong.loans.v1.loan_renewed": Handler(loans.LoanRenewed, loan_renewed),
-        "liandong.loans.v1.loan_extended": Handler(loans.LoanExtended, loan_extended),
-        "liandong.loans.v1.loan_restructured": Handler(loans.LoanRestructured, loan_extended),
-        "liandong.loans.v1.loan_reopened": Handler(loans.LoanReopened, loan_reopened),
         "liandong.loans.v1.repayment_reversed": Handler(
             loans.RepaymentReversed, _repayment_reversed
         ),
