@@ -567,8 +567,8 @@ async def test_where_premium_comes_first_nothing_is_in_force_until_it_is_paid(
     await take(desk.consumer, loan.approved())
     assert await insured(db) == []
 
-    with pytest.raises(Refused, match="PREMIUM_UNPAID"):
-        await report(desk.claims, a_report(house, cover_id="medical"))
+    early = await report(desk.claims, a_report(house, cover_id="medical"))
+    assert (early.state, early.reason_code) == (claims_pb2.CLAIM_STATE_REFUSED, "PREMIUM_UNPAID")
     paid = a_payment(policy_id, house.household_id, 2_000, "a")
     await desk.ask("RecordPremiumPayments", ADJUSTER, items=[paid])
 

@@ -348,6 +348,10 @@ def test_without_cover_the_loan_is_refused_with_the_funds_reason() -> None:
 @pytest.mark.parametrize("refusal", ["", "FUND_EXHAUSTED"])
 def test_an_answer_that_nobody_waits_for_changes_nothing(state: LoanState, refusal: str) -> None:
     loan = a_loan(state=state, covered=True)
+    if state is LoanState.ACTIVE and refusal:
+        # Reopened after it was settled, it waits: the fund has no room for it any more.
+        assert not lending.cover_answered(loan, refusal).covered
+        loan = replace(loan, compensated=True)
 
     assert lending.cover_answered(loan, refusal) is loan
 

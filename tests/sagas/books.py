@@ -411,6 +411,11 @@ def _claims(before: Books, now: Books) -> Iterator[str]:
     sums = now.by("claims", "insured", "insured_id")
     payouts = now.many("claims", "payout", "claim_id")
     for claim in now.of("claims", "claim"):
+        if claim["insured_id"] is None:
+            # A report that was refused is kept, and nobody is insured for it.
+            if claim["state"] != "refused":
+                yield f"{claim['claim_id']} is {claim['state']} of nobody who is insured"
+            continue
         most = min(claim["assessed_fen"], sums[claim["insured_id"]]["sum_insured_fen"])
         if claim["payable_fen"] > most:
             yield f"claim {claim['claim_id']} pays {claim['payable_fen']}, at most {most}"
