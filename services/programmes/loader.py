@@ -109,6 +109,27 @@ def load_texts(texts: Mapping[str, str]) -> Catalogue:
     return _catalogue(assemble([parse(file, text) for file, text in texts.items()], []))
 
 
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A pack that came as a text, beside the packaged ones that it may build on."""
+
+    ref: str
+    catalogue: Catalogue
+
+
+def try_pack(file: str, text: str) -> Tried:
+    """Read one pack beside the packaged ones; raise `PackErrors` with what is wrong with it."""
+    own = parse(file, text)
+    around = [each for each in read(PACKAGED)[0] if Path(each.file).name != Path(file).name]
+    catalogue = _catalogue(assemble([*around, own], []))
+    header = own.value.get("programme") if isinstance(own.value, dict) else None
+    if not isinstance(header, dict):
+        raise PackErrors(
+            [Problem(file, 1, "programme", "", "the text of a pack names its programme")]
+        )
+    return Tried(f"{header['id']}@{header['version']}", catalogue)
+
+
 def check(path: Path) -> Checked:
     """
     What is wrong with a file or a folder, beside the packs it may build on.
@@ -173,4 +194,14 @@ def _files_of(path: Path) -> Iterable[Path]:
     return (file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
 
 
-__all__ = ["Catalogue", "Checked", "PackErrors", "check", "load", "load_texts", "read"]
+__all__ = [
+    "Catalogue",
+    "Checked",
+    "PackErrors",
+    "Tried",
+    "check",
+    "load",
+    "load_texts",
+    "read",
+    "try_pack",
+]
