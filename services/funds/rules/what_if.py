@@ -487,8 +487,12 @@ class _Replay:
         ]
         paid.sort(key=lambda p: (self._decided(p.case_id), p.case_id, p.position), reverse=True)
         paid.sort(key=lambda p: (p.case_id, p.position) != own)
-        for part in recoveries.owe_again(paid, missing):
-            self._put(part)
+        try:
+            for part in recoveries.owe_again(paid, missing):
+                self._put(part)
+        except Refused:
+            # Under this pack the fund never had that much to give back.
+            self.withheld += missing
 
     def step(self, item: Item) -> None:
         """One item of the history under the pack."""

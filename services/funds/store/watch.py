@@ -93,11 +93,11 @@ async def log(
             message_zh="历史记录过多,无法推演",
             facts={"items_max": str(ITEMS_MAX)},
         )
-    found: list[tuple[tuple[int, int, int], Item]] = []
+    found: list[tuple[tuple[int, int, int, int], Item]] = []
     latest = 0
     for row in events:
         latest = max(latest, _moment(row["event_id"]))
-        found.append(((latest, 1, row["position"]), _item(row, latest)))
+        found.append(((latest, 1, 0, row["position"]), _item(row, latest)))
     by_entry = groupby(entries, key=lambda row: (row["entry_id"], row["fund_id"]))
     for number, ((entry_id, fund_id), group) in enumerate(by_entry):
         rows = list(group)
@@ -107,7 +107,9 @@ async def log(
             fund_id=UUID(fund_id),
             changes=tuple((row["custodian_id"], row["change"]) for row in rows if row["change"]),
         )
-        found.append(((_moment(entry_id), 0, number), money))
+        # A debt is paid with money that came in the same millisecond.
+        later = int(money.kind == "debt_payment")
+        found.append(((_moment(entry_id), 0, later, number), money))
     return [item for _, item in sorted(found, key=lambda each: each[0])]
 
 
