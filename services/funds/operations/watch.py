@@ -9,11 +9,12 @@ from uuid import UUID
 import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.funds import events_out
 from services.funds.model import CaseFile, CaseState, Fund, Part
 from services.funds.rules import watch as rules
 from services.funds.rules import what_if
 from services.funds.rules.watch import Backed, Watched, Year, YearLine
-from services.funds.rules.what_if import History, Line, Outcome, Rules
+from services.funds.rules.what_if import History, Item, Line, Outcome, Rules
 from services.funds.store import accounts_lending as lending
 from services.funds.store import cases as case_store
 from services.funds.store import cover as cover_store
@@ -201,8 +202,36 @@ async def read_history(
             for case in cases
             if (model := _model(catalogue, county_code, case.programme, case.model_id)) is not None
         },
-        log=tuple(await store.log(session, county_code, programme_id, funds)),
+        log=await _log(session, county_code, programme_id, funds),
     )
+
+
+async def _log(
+    session: AsyncSession, county_code: str, programme_id: str, funds: Sequence[Fund]
+) -> tuple[Item, ...]:
+    """
+    What happened, in order.
+
+    Events keep the order of the locks; entries of money are put between them by the millisecond.
+    """
+    found: list[tuple[tuple[int, int, int], Item]] = []
+    latest = 0
+    for row in await store.events(session, county_code, programme_id):
+        latest = max(latest, _moment(row["event_id"]))
+        said = events_out.Said(
+            row["event_type"], row["aggregate_id"], row["business_date"], row["payload"]
+        )
+        found.append(((latest, 2, len(found)), events_out.read_back(said, latest)))
+    for entry_id, money in await store.money(session, county_code, funds):
+        # A debt is paid with money that came in the same millisecond.
+        later = int(money.kind == "debt_payment")
+        found.append(((_moment(entry_id), later, len(found)), money))
+    return tuple(item for _, item in sorted(found, key=lambda each: each[0]))
+
+
+def _moment(made: UUID) -> int:
+    """The millisecond in which an id was made (RFC 9562)."""
+    return made.int >> 80
 
 
 def _model(catalogue: Catalogue, county_code: str, ref: str, model_id: str) -> SharingModel | None:

@@ -7,20 +7,10 @@ from itertools import groupby
 from uuid import UUID
 
 import asyncpg
-from liandong.funds.v1 import events_pb2
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.funds.model import Case, Cover, Fund, Part
-from services.funds.rules.what_if import (
-    Asked,
-    Back,
-    Gone,
-    Item,
-    Known,
-    Money,
-    Paid,
-    Released,
-)
+from services.funds.rules.what_if import Known, Money
 from services.funds.store import cases as case_store
 from services.funds.store import cover as cover_store
 from services.funds.store import funds as fund_store
@@ -62,84 +52,46 @@ _MONEY = """
 """
 
 
-def _moment(made: UUID) -> int:
-    """The millisecond in which an id was made (RFC 9562)."""
-    return made.int >> 80
+async def events(
+    session: AsyncSession, county_code: str, programme_id: str
+) -> list[asyncpg.Record]:
+    """What was said of covers and cases, in the order of the locks; too many are refused."""
+    types = [f"liandong.funds.v1.{name}" for name in _TYPES]
+    rows = await database.fetch(session, _EVENTS, county_code, programme_id, types, ITEMS_MAX + 1)
+    check_size(len(rows))
+    return rows
 
 
-async def log(
-    session: AsyncSession, county_code: str, programme_id: str, funds: Iterable[Fund]
-) -> list[Item]:
-    """
-    What happened to the funds of a programme, in order.
-
-    Events keep the order of the locks; entries of money from outside are put between them by time.
-    """
-    events = await database.fetch(
-        session,
-        _EVENTS,
-        county_code,
-        programme_id,
-        [f"liandong.funds.v1.{name}" for name in _TYPES],
-        ITEMS_MAX + 1,
-    )
-    entries = await database.fetch(
+async def money(
+    session: AsyncSession, county_code: str, funds: Iterable[Fund]
+) -> list[tuple[UUID, Money]]:
+    """What moved in funds, by entry of the journal and fund."""
+    rows = await database.fetch(
         session, _MONEY, county_code, [str(fund.fund_id) for fund in funds], ITEMS_MAX + 1
     )
-    if len(events) + len(entries) > ITEMS_MAX:
+    check_size(len(rows))
+    found = []
+    for (entry_id, fund_id), group in groupby(rows, key=lambda r: (r["entry_id"], r["fund_id"])):
+        lines = list(group)
+        moved = Money(
+            on=lines[0]["business_date"],
+            kind=lines[0]["kind"],
+            fund_id=UUID(fund_id),
+            changes=tuple((row["custodian_id"], row["change"]) for row in lines if row["change"]),
+        )
+        found.append((entry_id, moved))
+    return found
+
+
+def check_size(items: int) -> None:
+    """A replay has a bound."""
+    if items > ITEMS_MAX:
         raise Refused(
             "HISTORY_TOO_LARGE",
-            f"a replay takes at most {ITEMS_MAX} covers, cases and movements of money",
-            message_zh="历史记录过多,无法推演",
+            f"a replay takes at most {ITEMS_MAX} covers and cases, or movements of money",
+            message_zh="历史记录过多，无法推演",
             facts={"items_max": str(ITEMS_MAX)},
         )
-    found: list[tuple[tuple[int, int, int, int], Item]] = []
-    latest = 0
-    for row in events:
-        latest = max(latest, _moment(row["event_id"]))
-        found.append(((latest, 1, 0, row["position"]), _item(row, latest)))
-    by_entry = groupby(entries, key=lambda row: (row["entry_id"], row["fund_id"]))
-    for number, ((entry_id, fund_id), group) in enumerate(by_entry):
-        rows = list(group)
-        money = Money(
-            on=rows[0]["business_date"],
-            kind=rows[0]["kind"],
-            fund_id=UUID(fund_id),
-            changes=tuple((row["custodian_id"], row["change"]) for row in rows if row["change"]),
-        )
-        # A debt is paid with money that came in the same millisecond.
-        later = int(money.kind == "debt_payment")
-        found.append(((_moment(entry_id), 0, later, number), money))
-    return [item for _, item in sorted(found, key=lambda each: each[0])]
-
-
-def _item(row: asyncpg.Record, moment: int) -> Item:
-    """One event of ours, read back."""
-    on, name, payload = row["business_date"], row["event_type"].rsplit(".", 1)[1], row["payload"]
-    if name == "cover_reserved":
-        given = events_pb2.CoverReserved.FromString(payload)
-        loan, fund = UUID(given.loan_id), UUID(given.fund_id)
-        return Asked(on, loan, Fen(given.covered_fen), fund, moment)
-    if name == "cover_refused":
-        no = events_pb2.CoverRefused.FromString(payload)
-        return Asked(on, UUID(no.loan_id), Fen(no.asked_fen), None, moment)
-    if name == "cover_released":
-        freed = events_pb2.CoverReleased.FromString(payload)
-        return Released(on, UUID(freed.loan_id), freed.reason)
-    if name == "compensation_paid":
-        return Paid(on, UUID(row["aggregate_id"]))
-    if name == "recovery_shared":
-        back = events_pb2.RecoveryShared.FromString(payload)
-        return Back(
-            on,
-            UUID(back.case_id),
-            UUID(back.recovery_id),
-            Fen(back.recovered_fen),
-            Fen(back.costs_fen),
-            tuple((part.position, Fen(part.amount_fen)) for part in back.parts),
-        )
-    gone = events_pb2.RecoveryReversed.FromString(payload)
-    return Gone(on, UUID(gone.case_id), UUID(gone.recovery_id))
 
 
 async def funds_of(session: AsyncSession, county_code: str, programme_id: str) -> list[Fund]:
