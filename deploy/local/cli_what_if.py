@@ -1,5 +1,6 @@
 """The `liandong what-if` command: a county's history under another pack, as a table."""
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,8 @@ from deploy.local.remote import Remote
 
 PAGE_ROWS = 500
 PAGES_MAX = 100
+PROGRAMME = re.compile(r"^\s+programme:\s*\"?([^\s@\"]+)@", re.MULTILINE)
+"""In an overlay, the pack that it is for."""
 console = Console()
 
 Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
@@ -24,7 +27,10 @@ County = Annotated[str, typer.Option("--county", help="Six digits; needed with s
 
 
 def what_if(
-    pack: Annotated[str, typer.Argument(help="A ref, id@version[:overlay], or a YAML file.")],
+    pack: Annotated[
+        str,
+        typer.Argument(help="A ref, id@version[:overlay], or the YAML of a pack or of an overlay."),
+    ],
     *,
     since: Annotated[
         datetime | None,
@@ -64,7 +70,8 @@ def question(pack: str, programme: str) -> watch_pb2.RunWhatIfRequest:
         raise LookupError(f"no file {path}")
     else:
         request.pack_ref = pack
-    request.programme_id = programme or path.name.split("@", maxsplit=1)[0]
+    named = PROGRAMME.search(request.pack_text.yaml)
+    request.programme_id = programme or (named[1] if named else path.name.split("@", maxsplit=1)[0])
     return request
 
 

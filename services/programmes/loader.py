@@ -109,25 +109,27 @@ def load_texts(texts: Mapping[str, str]) -> Catalogue:
     return _catalogue(assemble([parse(file, text) for file, text in texts.items()], []))
 
 
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """A pack that came as a text, beside the packaged ones that it may build on."""
+def try_terms(file: str, text: str, county_code: str) -> Terms:
+    """
+    A county's terms under a pack or an overlay of its own that came as a text.
 
-    ref: str
-    catalogue: Catalogue
-
-
-def try_pack(file: str, text: str) -> Tried:
-    """Read one pack beside the packaged ones; raise `PackErrors` with what is wrong with it."""
+    It stands beside the packaged packs, on which it may build; raise `PackErrors` with what is
+    wrong with it.
+    """
     own = parse(file, text)
     around = [each for each in read(PACKAGED)[0] if Path(each.file).name != Path(file).name]
     catalogue = _catalogue(assemble([*around, own], []))
-    header = own.value.get("programme") if isinstance(own.value, dict) else None
-    if not isinstance(header, dict):
-        raise PackErrors(
-            [Problem(file, 1, "programme", "", "the text of a pack names its programme")]
-        )
-    return Tried(f"{header['id']}@{header['version']}", catalogue)
+    header = own.value if isinstance(own.value, dict) else {}
+    match header:
+        case {"programme": {"id": programme_id, "version": version}}:
+            return catalogue.terms(county_code, f"{programme_id}@{version}")
+        case {"overlay": {"programme": ref, "name": name, "county": county}}:
+            if county == county_code:
+                return catalogue.terms(county_code, f"{ref}:{name}")
+            rule = f"must be an overlay of county {county_code}"
+            line = own.line_of("overlay.county")
+            raise PackErrors([Problem(file, line, "overlay.county", str(county), rule)])
+    raise PackErrors([Problem(file, 1, "", "", "must be a pack or an overlay of the county")])
 
 
 def check(path: Path) -> Checked:
@@ -203,5 +205,5 @@ __all__ = [
     "load",
     "load_texts",
     "read",
-    "try_pack",
+    "try_terms",
 ]

@@ -18,6 +18,9 @@ def test_a_ref_or_a_file_is_asked_about(tmp_path: Path) -> None:
     by_text = cli_what_if.question(str(file), "plain")
     assert (by_text.pack_text.file, by_text.programme_id) == ("other@2.yaml", "plain")
     assert by_text.pack_text.yaml == "programme: {}\n"
+    overlay = tmp_path / "overlay.yaml"
+    overlay.write_text("overlay:\n  programme: plain@1\n", encoding="utf-8")
+    assert cli_what_if.question(str(overlay), "").programme_id == "plain"
     with pytest.raises(LookupError, match="no file"):
         cli_what_if.question(str(tmp_path / "none@1.yaml"), "")
 

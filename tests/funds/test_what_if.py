@@ -53,6 +53,15 @@ OTHER = (
 )
 
 
+OVERLAY = """
+overlay:
+  name: mine
+  county: "990101"
+  programme: nobody@1
+  status: example
+  note: {zh: 无, en: None}
+values: {fund: {multiple: 3}}
+"""
 TURNS = (*["ask"] * 3, *["case"] * 3, "give", "back", "settle", "day", "undo", "confirm")
 
 
@@ -188,7 +197,7 @@ def _same(answer: watch_pb2.RunWhatIfResponse) -> None:
     assert all(row.books == row.tried for row in answer.rows)
 
 
-@pytest.mark.parametrize("seed", (10, 15, 21, 29))
+@pytest.mark.parametrize("seed", [10, 15, 21, 29])
 async def test_under_its_own_pack_a_history_is_the_books_to_the_fen(
     db: Database,
     servicer: FundsServicer,
@@ -365,5 +374,8 @@ async def test_what_cannot_be_tried_is_refused_with_the_reason(
     assert violation.value == '"many"'
     with pytest.raises(Invalid, match="PACK_INVALID"):
         await ask(watcher, yaml="[")
+    with pytest.raises(Invalid, match="PACK_INVALID") as nowhere:
+        await ask(watcher, file="overlay.yaml", yaml=OVERLAY)
+    assert nowhere.value.violations[0].field == "overlay.yaml:5 overlay.programme"
     with pytest.raises(Refused, match="PROGRAMME_CLAUSE_MISSING"):
         await ask(watcher, yaml=OTHER[: OTHER.index("fund:")])

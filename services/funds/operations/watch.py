@@ -25,7 +25,7 @@ from services.kernel.caller import Caller, require_role
 from services.kernel.database import Database
 from services.kernel.errors import Invalid, NotFound, Refused, Violation, invalid_field
 from services.kernel.money import Fen
-from services.programmes.loader import Catalogue, PackErrors, try_pack
+from services.programmes.loader import Catalogue, PackErrors, try_terms
 from services.programmes.schema.fund import SharingModel
 from services.programmes.schema.pack import split_ref
 from services.programmes.schema.values import known
@@ -129,11 +129,9 @@ def terms_of(catalogue: Catalogue, asked: Question) -> Terms:
         terms = catalogue.terms(asked.county_code, asked.pack)
     else:
         try:
-            found = try_pack(asked.pack.file, asked.pack.yaml)
+            terms = try_terms(asked.pack.file, asked.pack.yaml, asked.county_code)
         except PackErrors as error:
             raise _pack_refused(error) from None
-        pack = found.catalogue.programme(found.ref)
-        terms = Terms(asked.county_code, found.ref, pack, catalogue.calendar)
     # Refused here, where there is none: nothing could be shared.
     assert terms.fund is not None
     return terms

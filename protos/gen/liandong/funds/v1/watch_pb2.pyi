@@ -22,16 +22,16 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class PackText(_message.Message):
-    """A pack that is not on the shelf."""
+    """A pack, or an overlay of the county, that is not on the shelf."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FILE_FIELD_NUMBER: _builtins.int
     YAML_FIELD_NUMBER: _builtins.int
     file: _builtins.str
-    """File name, `id@version.yaml`; problems are said by it."""
+    """File name, for a pack `id@version.yaml`; problems are said by it."""
     yaml: _builtins.str
-    """The YAML of the pack; it may build on the packs of the shelf."""
+    """Its YAML; it may build on the packs that come with the platform."""
     def __init__(
         self,
         *,
