@@ -196,14 +196,4 @@ def _files_of(path: Path) -> Iterable[Path]:
     return (file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
 
 
-__all__ = [
-    "Catalogue",
-    "Checked",
-    "PackErrors",
-    "Tried",
-    "check",
-    "load",
-    "load_texts",
-    "read",
-    "try_terms",
-]
+__all__ = ["Catalogue", "Checked", "PackErrors", "check", "load", "load_texts", "read", "try_terms"]
