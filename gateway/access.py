@@ -33,6 +33,8 @@ FUND_READERS = FUND_KEEPERS | LENDERS | INSURERS | AUDITORS | {Role.GUARANTOR, R
 FINANCE = frozenset({Role.FINANCE_BUREAU})
 """Only they move a fund's money (S57)."""
 FUND_OVERSEERS = FUND_KEEPERS | AUDITORS | OPERATORS | {Role.REGULATOR}
+FUND_WATCHERS = FUND_KEEPERS | AUDITORS
+"""They see how a whole fund stands, and who would have paid what."""
 FEE_COLLECTORS = OWN_LOANS | STATIONS | {Role.COUNTY_CENTRE, Role.CREDIT_BUREAU}
 """They lend, or collect credit data, and may be paid for it (SC.fun.5, SC.fun.6)."""
 CASE_REVIEWERS = FUND_KEEPERS | {Role.POVERTY_OFFICE}
@@ -363,6 +365,9 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.funds.v1.FundAccountsService/ListFundEntries": FUND_READERS,
     "liandong.funds.v1.FundAccountsService/GetFundBalance": FUND_READERS,
     "liandong.funds.v1.FundAccountsService/ListFundRegister": FUND_READERS | FUND_OVERSEERS,
+    "liandong.funds.v1.WatchService/RunWhatIf": FUND_WATCHERS | LENDERS,
+    "liandong.funds.v1.WatchService/GetFundWatch": FUND_WATCHERS | LENDERS,
+    "liandong.funds.v1.WatchService/GetYearlyAudit": FUND_WATCHERS,
     # The operator's surface of every service.
     "liandong.common.v1.OperatorService/GetTotals": OPERATORS | AUDITORS,
     "liandong.common.v1.OperatorService/AdvanceDay": OPERATORS,

@@ -9,6 +9,7 @@ from liandong.credit.v1 import credit_pb2
 from liandong.funds.v1 import accounts_pb2 as fund_accounts_pb2
 from liandong.funds.v1 import cases_pb2 as fund_cases_pb2
 from liandong.funds.v1 import funds_pb2
+from liandong.funds.v1 import watch_pb2 as fund_watch_pb2
 from liandong.gateway.v1 import gateway_pb2
 from liandong.households.v1 import (
     accounts_pb2,
@@ -50,6 +51,7 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
         funds_pb2.DESCRIPTOR,
         fund_accounts_pb2.DESCRIPTOR,
         fund_cases_pb2.DESCRIPTOR,
+        fund_watch_pb2.DESCRIPTOR,
     ),
     OWN: (gateway_pb2.DESCRIPTOR,),
     NAMED_BY_CALLER: (operator_pb2.DESCRIPTOR,),

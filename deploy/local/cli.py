@@ -14,7 +14,14 @@ from rich.console import Console
 
 from deploy.demo import run as demo
 from deploy.local import audit as audits
-from deploy.local import cli_events, cli_files, cli_insurance, cli_programmes, places
+from deploy.local import (
+    cli_events,
+    cli_files,
+    cli_insurance,
+    cli_programmes,
+    cli_what_if,
+    places,
+)
 from deploy.local.cli_run import run
 from deploy.local.processes import StartError, read_pid, ticks
 from deploy.local.remote import Operator, Remote
@@ -34,6 +41,7 @@ app.command(name="import-facts")(cli_files.import_facts)
 app.command(name="import-indicators")(cli_files.import_indicators)
 app.command(name="reconcile")(cli_insurance.reconcile)
 app.command(name="export-insurance")(cli_insurance.export_insurance)
+app.command(name="what-if")(cli_what_if.what_if)
 console = Console()
 
 Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]

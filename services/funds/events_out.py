@@ -1,5 +1,6 @@
-"""Funds: what this service says. One function per event: type, aggregate, sequence, message."""
+"""Funds: what this service says, and reads back. One function per event."""
 
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -7,6 +8,7 @@ from google.protobuf.message import Message
 from liandong.funds.v1 import events_pb2
 
 from services.funds.model import Case, CaseFile, Cover, Fund, Part, Recovery
+from services.funds.rules.what_if import Asked, Back, Gone, Item, Paid, Released
 from services.kernel import wire
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
@@ -231,3 +233,45 @@ def top_up_due(fund: Fund, amount_fen: Fen, on: date) -> OutgoingEvent:
     """A fund needs money."""
     message = events_pb2.TopUpDue(fund_id=str(fund.fund_id), amount_fen=amount_fen)
     return _of_fund("liandong.funds.v1.top_up_due", fund, message, on)
+
+
+# --- read back ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An event as the outbox keeps it."""
+
+    event_type: str
+    aggregate_id: str
+    on: date
+    payload: bytes
+
+
+def read_back(said: Said, moment: int) -> Item:
+    """An event of ours as the history that it tells; the moment in milliseconds."""
+    on, name, payload = said.on, said.event_type.rsplit(".", 1)[1], said.payload
+    if name == "cover_reserved":
+        given = events_pb2.CoverReserved.FromString(payload)
+        loan, fund = UUID(given.loan_id), UUID(given.fund_id)
+        return Asked(on, loan, Fen(given.covered_fen), fund, moment)
+    if name == "cover_refused":
+        no = events_pb2.CoverRefused.FromString(payload)
+        return Asked(on, UUID(no.loan_id), Fen(no.asked_fen), None, moment)
+    if name == "cover_released":
+        freed = events_pb2.CoverReleased.FromString(payload)
+        return Released(on, UUID(freed.loan_id), freed.reason)
+    if name == "compensation_paid":
+        return Paid(on, UUID(said.aggregate_id))
+    if name == "recovery_shared":
+        back = events_pb2.RecoveryShared.FromString(payload)
+        return Back(
+            on,
+            UUID(back.case_id),
+            UUID(back.recovery_id),
+            Fen(back.recovered_fen),
+            Fen(back.costs_fen),
+            tuple((part.position, Fen(part.amount_fen)) for part in back.parts),
+        )
+    gone = events_pb2.RecoveryReversed.FromString(payload)
+    return Gone(on, UUID(gone.case_id), UUID(gone.recovery_id))

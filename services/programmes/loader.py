@@ -109,6 +109,29 @@ def load_texts(texts: Mapping[str, str]) -> Catalogue:
     return _catalogue(assemble([parse(file, text) for file, text in texts.items()], []))
 
 
+def try_terms(file: str, text: str, county_code: str) -> Terms:
+    """
+    A county's terms under a pack or an overlay of its own that came as a text.
+
+    It stands beside the packaged packs, on which it may build; raise `PackErrors` with what is
+    wrong with it.
+    """
+    own = parse(file, text)
+    around = [each for each in read(PACKAGED)[0] if Path(each.file).name != Path(file).name]
+    catalogue = _catalogue(assemble([*around, own], []))
+    header = own.value if isinstance(own.value, dict) else {}
+    match header:
+        case {"programme": {"id": programme_id, "version": version}}:
+            return catalogue.terms(county_code, f"{programme_id}@{version}")
+        case {"overlay": {"programme": ref, "name": name, "county": county}}:
+            if county == county_code:
+                return catalogue.terms(county_code, f"{ref}:{name}")
+            rule = f"must be an overlay of county {county_code}"
+            line = own.line_of("overlay.county")
+            raise PackErrors([Problem(file, line, "overlay.county", str(county), rule)])
+    raise PackErrors([Problem(file, 1, "", "", "must be a pack or an overlay of the county")])
+
+
 def check(path: Path) -> Checked:
     """
     What is wrong with a file or a folder, beside the packs it may build on.
@@ -173,4 +196,4 @@ def _files_of(path: Path) -> Iterable[Path]:
     return (file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
 
 
-__all__ = ["Catalogue", "Checked", "PackErrors", "check", "load", "load_texts", "read"]
+__all__ = ["Catalogue", "Checked", "PackErrors", "check", "load", "load_texts", "read", "try_terms"]

@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from liandong.funds.v1 import accounts_pb2_grpc, cases_pb2_grpc, funds_pb2_grpc
+from liandong.funds.v1 import accounts_pb2_grpc, cases_pb2_grpc, funds_pb2_grpc, watch_pb2_grpc
 
 from services.funds.servicer import FundsServicer
 from services.funds.servicer.accounts import FundAccountsServicer
 from services.funds.servicer.casework import CaseworkServicer
+from services.funds.servicer.watch import WatchServicer
 from services.kernel.database import Database
 from services.programmes.loader import Catalogue
 
@@ -22,6 +23,7 @@ _OFFERED: Final[Mapping[str, tuple[_Servicer, _AddToServer]]] = {
         accounts_pb2_grpc.add_FundAccountsServiceServicer_to_server,
     ),
     "Cases": (CaseworkServicer, cases_pb2_grpc.add_CasesServiceServicer_to_server),
+    "Watch": (WatchServicer, watch_pb2_grpc.add_WatchServiceServicer_to_server),
 }
 """Every service by its name in the protos, and how the generated code adds it."""
 

@@ -136,6 +136,11 @@ def _part(row: asyncpg.Record) -> Part:
     )
 
 
+def cases_from(rows: Sequence[asyncpg.Record]) -> list[Case]:
+    """Rows of cases read."""
+    return [_case(row) for row in rows]
+
+
 async def lock_cases(session: AsyncSession, keys: Iterable[Key]) -> dict[UUID, Case]:
     """Cases by id, held in id order; first of all locks taken."""
     rows = await database.fetch(

@@ -45,6 +45,11 @@ def _cover(row: asyncpg.Record) -> Cover:
     )
 
 
+def covers_from(rows: Sequence[asyncpg.Record]) -> list[Cover]:
+    """Rows of covers read."""
+    return [_cover(row) for row in rows]
+
+
 async def lock_covers(session: AsyncSession, keys: Iterable[Key]) -> dict[Key, Cover]:
     """The covers of some loans, held in id order; a loan without one is left out."""
     rows = await database.fetch(

@@ -108,6 +108,12 @@ async def list_funds(
     return [_fund(row, accounts) for row in rows]
 
 
+async def funds_from(session: AsyncSession, rows: Sequence[asyncpg.Record]) -> list[Fund]:
+    """Rows of funds read with their sub-accounts."""
+    accounts = await accounts_of(session, rows)
+    return [_fund(row, accounts) for row in rows]
+
+
 async def get_fund(session: AsyncSession, county_code: str, fund_id: UUID) -> Fund | None:
     """One fund as it stands."""
     rows = await database.fetch(
