@@ -106,7 +106,7 @@ loans-long: $(VENV) ## A hundred thousand steps of a loan's life against a plain
 	LIANDONG_LOANS_LONG=1 $(BIN)/pytest -m "" --timeout=7200 tests/loans/test_life.py
 
 reservations-long: $(VENV) ## Fifty requests for ten covers at once, a thousand rounds
-	LIANDONG_RESERVATIONS_LONG=1 $(BIN)/pytest -m "" tests/funds/test_cover.py -k fifty
+	LIANDONG_RESERVATIONS_LONG=1 $(BIN)/pytest -m "" --timeout=7200 tests/funds/test_cover.py -k fifty
 
 sagas-long: $(VENV) ## Ten thousand histories of the sagas, and a thousand seeds for each planted fault
 	LIANDONG_SAGAS_HISTORIES=10000 LIANDONG_SAGAS_SEEDS=1000 $(BIN)/pytest -m "" --timeout 20000 --log-cli-level=INFO tests/sagas
