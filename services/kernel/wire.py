@@ -45,6 +45,11 @@ def page_of(found: Sequence[T], size: int, key: Callable[[T], object]) -> tuple[
     return page, page_token(str(key(page[-1]))) if len(found) > size else ""
 
 
+def page_from(found: Sequence[T], start: int, size: int) -> tuple[Sequence[T], str]:
+    """The same where a token counts the items before it: `page_offset` reads it back."""
+    return found[:size], page_token(str(start + size)) if len(found) > size else ""
+
+
 def page_start(token: str) -> str:
     """The key after which a page begins; empty for the first page."""
     try:
@@ -81,3 +86,19 @@ def refused(index: int, error: LiandongError) -> common_pb2.Verdict:
             for v in error.violations
         ],
     )
+
+
+def verdict_of(
+    index: int, outcome: T | LiandongError, id_of: Callable[[T], object]
+) -> common_pb2.Verdict:
+    """What became of one of many."""
+    if isinstance(outcome, LiandongError):
+        return refused(index, outcome)
+    return accepted(index, id_of(outcome))
+
+
+def verdicts(
+    outcomes: Sequence[T | LiandongError], id_of: Callable[[T], object]
+) -> list[common_pb2.Verdict]:
+    """What became of each, in the order asked."""
+    return [verdict_of(index, outcome, id_of) for index, outcome in enumerate(outcomes)]

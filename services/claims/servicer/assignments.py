@@ -5,14 +5,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.claims.model import Assignment, Difficulty
 from services.claims.operations import assignments
-from services.claims.servicer.shared import (
-    FIRST,
-    READERS,
-    admit,
-    after_of,
-    optional_id,
-    verdicts,
-)
+from services.claims.servicer.shared import FIRST, READERS, admit, after_of, optional_id
 from services.kernel import wire
 from services.kernel.database import Database
 from services.kernel.idempotency import once
@@ -79,7 +72,7 @@ class AssignmentsDoor(policies_pb2_grpc.PoliciesServiceServicer):
                 session, self._catalogue, caller, request.county_code, given
             )
             return policies_pb2.RecordAssignmentsResponse(
-                verdicts=verdicts(outcomes, lambda each: each.assignment_id)
+                verdicts=wire.verdicts(outcomes, lambda each: each.assignment_id)
             )
 
         return await once(
@@ -107,7 +100,7 @@ class AssignmentsDoor(policies_pb2_grpc.PoliciesServiceServicer):
                 session, caller, request.county_code, revoked
             )
             return policies_pb2.RevokeAssignmentsResponse(
-                verdicts=verdicts(outcomes, lambda each: each.assignment_id)
+                verdicts=wire.verdicts(outcomes, lambda each: each.assignment_id)
             )
 
         return await once(

@@ -23,7 +23,7 @@ from services.claims.model import (
 )
 from services.claims.operations import claims, claims_decisions
 from services.claims.rules.claims import KEPT_REFUSALS
-from services.claims.servicer.shared import READERS, REPORTERS, admit, after_of, only, verdicts
+from services.claims.servicer.shared import READERS, REPORTERS, admit, after_of, only
 from services.kernel import wire
 from services.kernel.caller import Caller
 from services.kernel.database import Database
@@ -225,7 +225,7 @@ class ClaimsDoor(claims_pb2_grpc.ClaimsServiceServicer):
             )
             said = [claims.verdict_of(outcome) for outcome in outcomes]
             return claims_pb2.BatchReportClaimsResponse(
-                verdicts=verdicts(said, lambda claim: claim.claim_id)
+                verdicts=wire.verdicts(said, lambda claim: claim.claim_id)
             )
 
         return await once(
@@ -270,7 +270,7 @@ class ClaimsDoor(claims_pb2_grpc.ClaimsServiceServicer):
                 session, self._catalogue, caller, request.county_code, decisions
             )
             return claims_pb2.BatchAdjudicateClaimsResponse(
-                verdicts=verdicts(outcomes, lambda claim: claim.claim_id)
+                verdicts=wire.verdicts(outcomes, lambda claim: claim.claim_id)
             )
 
         return await once(
@@ -292,7 +292,7 @@ class ClaimsDoor(claims_pb2_grpc.ClaimsServiceServicer):
                 session, self._catalogue, caller, request.county_code, checks
             )
             return claims_pb2.ConfirmAdjudicationsResponse(
-                verdicts=verdicts(outcomes, lambda claim: claim.claim_id)
+                verdicts=wire.verdicts(outcomes, lambda claim: claim.claim_id)
             )
 
         return await once(
@@ -382,7 +382,7 @@ def _event_to_proto(
 ) -> claims_pb2.DecideEventClaimsResponse:
     decided = [claim for claim in outcomes if isinstance(claim, Claim)]
     paid = [claim for claim in decided if claim.payable_fen]
-    said = verdicts(outcomes, lambda claim: claim.claim_id)
+    said = wire.verdicts(outcomes, lambda claim: claim.claim_id)
     for verdict, claim in zip(said, page, strict=True):
         verdict.id = str(claim.claim_id)
     return claims_pb2.DecideEventClaimsResponse(

@@ -9,7 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.claims import reports
 from services.claims.model import Actor, IndexPeriod, IndexValue, LineResult
 from services.claims.operations import indices
-from services.claims.servicer.shared import READERS, admit, after_of, verdicts
+from services.claims.servicer.shared import READERS, admit, after_of
 from services.kernel import wire
 from services.kernel.caller import Caller
 from services.kernel.database import Database
@@ -123,7 +123,7 @@ class IndicesServicer(indices_pb2_grpc.IndicesServiceServicer):
                 items=items,
             )
             return indices_pb2.SetInsuredQuantitiesResponse(
-                verdicts=verdicts(outcomes, lambda unit: unit.unit_id)
+                verdicts=wire.verdicts(outcomes, lambda unit: unit.unit_id)
             )
 
         return await once(

@@ -16,7 +16,6 @@ from services.claims.servicer.shared import (
     after_of,
     optional_date,
     optional_id,
-    verdicts,
 )
 from services.kernel import wire
 from services.kernel.database import Database
@@ -267,7 +266,7 @@ class InsuredDoor(policies_pb2_grpc.PoliciesServiceServicer):
                 dry_run=request.dry_run,
             )
             return policies_pb2.EnrolInsuredResponse(
-                verdicts=verdicts(outcomes, lambda entry: entry.insured_id),
+                verdicts=wire.verdicts(outcomes, lambda entry: entry.insured_id),
                 premium_fen=premium_fen,
             )
 
@@ -296,7 +295,7 @@ class InsuredDoor(policies_pb2_grpc.PoliciesServiceServicer):
                 dry_run=request.dry_run,
             )
             return policies_pb2.EndorseInsuredResponse(
-                verdicts=verdicts(outcomes, lambda entry: entry.insured_id),
+                verdicts=wire.verdicts(outcomes, lambda entry: entry.insured_id),
                 premium_fen=premium_fen,
             )
 

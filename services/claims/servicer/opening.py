@@ -17,7 +17,7 @@ from services.claims.rules.opening import (
     Proof,
     Total,
 )
-from services.claims.servicer.shared import admit, verdict_of
+from services.claims.servicer.shared import admit
 from services.kernel import wire
 from services.kernel.database import Database
 from services.kernel.errors import invalid_field
@@ -122,7 +122,7 @@ def _proof_to_proto(proof: Proof) -> records_pb2.OpeningPoliciesProof:
 
 def _verdicts(outcomes: Sequence[Outcome], *, landed: bool) -> list[common_pb2.Verdict]:
     return [
-        verdict_of(place, outcome, lambda made: made if landed else "")
+        wire.verdict_of(place, outcome, lambda made: made if landed else "")
         for place, outcome in enumerate(outcomes)
     ]
 

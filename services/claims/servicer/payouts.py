@@ -18,7 +18,7 @@ from services.claims.model import (
     Word,
 )
 from services.claims.operations import payouts
-from services.claims.servicer.shared import READERS, admit, after_of, only, verdicts
+from services.claims.servicer.shared import READERS, admit, after_of, only
 from services.kernel import wire
 from services.kernel.caller import Caller
 from services.kernel.database import Database
@@ -192,7 +192,7 @@ class PayoutsDoor(claims_pb2_grpc.ClaimsServiceServicer):
                 session, self._catalogue, caller, request.county_code, confirmations
             )
             return claims_pb2.BatchConfirmPaymentsResponse(
-                verdicts=verdicts(outcomes, lambda payout: payout.payout_id)
+                verdicts=wire.verdicts(outcomes, lambda payout: payout.payout_id)
             )
 
         return await once(

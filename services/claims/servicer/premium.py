@@ -7,7 +7,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.claims.model import Payment
 from services.claims.operations import premium
-from services.claims.servicer.shared import FIRST, admit, optional_id, verdicts
+from services.claims.servicer.shared import FIRST, admit, optional_id
 from services.claims.store.premium import Balance
 from services.kernel import wire
 from services.kernel.database import Database
@@ -64,7 +64,7 @@ class PremiumDoor(policies_pb2_grpc.PoliciesServiceServicer):
                 session, self._catalogue, caller, request.county_code, payments
             )
             return policies_pb2.RecordPremiumPaymentsResponse(
-                verdicts=verdicts(outcomes, lambda payment_id: payment_id)
+                verdicts=wire.verdicts(outcomes, lambda payment_id: payment_id)
             )
 
         return await once(

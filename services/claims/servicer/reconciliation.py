@@ -16,7 +16,7 @@ from services.claims.rules.reconciliation import (
     Statement,
     canonical,
 )
-from services.claims.servicer.shared import admit, verdict_of
+from services.claims.servicer.shared import admit
 from services.claims.store import reconciliation as store
 from services.claims.store.reconciliation import KeptDifference, Reconciliation
 from services.kernel import wire
@@ -163,7 +163,7 @@ class ReconciliationDoor(records_pb2_grpc.RecordsServiceServicer):
             )
             return records_pb2.PostStatementLinesResponse(
                 verdicts=[
-                    verdict_of(place, outcome, lambda line: line.record_id)
+                    wire.verdict_of(place, outcome, lambda line: line.record_id)
                     for place, outcome in enumerate(outcomes)
                 ]
             )

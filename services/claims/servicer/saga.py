@@ -30,7 +30,7 @@ from services.claims.servicer.payouts import (
     kept_if_refused,
     payout_to_proto,
 )
-from services.claims.servicer.shared import READERS, REPORTERS, admit, after_of, only, verdicts
+from services.claims.servicer.shared import READERS, REPORTERS, admit, after_of, only
 from services.claims.store import payments as payments_store
 from services.claims.store import reversals as reversals_store
 from services.kernel import business_day, wire
@@ -209,7 +209,7 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
                 session, self._catalogue, caller, request.county_code, words
             )
             return payouts_pb2.TakePaymentStatusesResponse(
-                verdicts=verdicts(outcomes, lambda payout: payout.payout_id)
+                verdicts=wire.verdicts(outcomes, lambda payout: payout.payout_id)
             )
 
         answer = payouts_pb2.TakePaymentStatusesResponse
@@ -254,7 +254,7 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
                 for place in range(len(request.items))
             ]
             return payouts_pb2.TakeBookedEntriesResponse(
-                verdicts=verdicts(outcomes, lambda payout: payout.payout_id)
+                verdicts=wire.verdicts(outcomes, lambda payout: payout.payout_id)
             )
 
         answer = payouts_pb2.TakeBookedEntriesResponse

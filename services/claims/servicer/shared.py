@@ -1,12 +1,11 @@
 """What the doors share: who may call for a county, one outcome or many, where a page begins."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
-from liandong.common.v1 import common_pb2
 
 from services.kernel import wire
 from services.kernel.caller import Caller, require_role
@@ -52,21 +51,6 @@ def only(outcomes: Sequence[T | LiandongError]) -> T:
     if isinstance(outcome, LiandongError):
         raise outcome
     return outcome
-
-
-def verdict_of(
-    index: int, outcome: T | LiandongError, id_of: Callable[[T], object]
-) -> common_pb2.Verdict:
-    """What became of one of many."""
-    if isinstance(outcome, LiandongError):
-        return wire.refused(index, outcome)
-    return wire.accepted(index, id_of(outcome))
-
-
-def verdicts(
-    outcomes: Sequence[T | LiandongError], id_of: Callable[[T], UUID]
-) -> list[common_pb2.Verdict]:
-    return [verdict_of(index, outcome, id_of) for index, outcome in enumerate(outcomes)]
 
 
 def after_of(page_token: str) -> UUID | None:

@@ -173,10 +173,10 @@ class RatingDoor:
                 before=before("page_token", wire.page_start(request.page_token)),
                 limit=size + 1,
             )
-        page, more = found[:size], len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.rating_id)
         return scores_pb2.ListRatingsResponse(
             ratings=[rating_to_proto(each, inputs=False) for each in page],
-            next_page_token=wire.page_token(str(page[-1].rating_id)) if more else "",
+            next_page_token=token,
         )
 
     async def RecordExternalScore(
@@ -234,7 +234,7 @@ class RatingDoor:
                 before=int(token),
                 limit=size + 1,
             )
-        page, more = found[:size], len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.sequence)
         return limits_pb2.ListLimitChangesResponse(
             changes=[
                 limits_pb2.LimitChange(
@@ -248,7 +248,7 @@ class RatingDoor:
                 )
                 for each in page
             ],
-            next_page_token=wire.page_token(str(page[-1].sequence)) if more else "",
+            next_page_token=token,
         )
 
     async def GetCreditReport(

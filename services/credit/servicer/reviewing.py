@@ -229,10 +229,10 @@ class ReviewingDoor:
                 after=after("page_token", wire.page_start(request.page_token)),
                 limit=size + 1,
             )
-        page, more = found[:size], len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.review_id)
         return reviews_pb2.ListReviewsResponse(
             reviews=[self._review(each) for each in page],
-            next_page_token=wire.page_token(str(page[-1].review_id)) if more else "",
+            next_page_token=token,
         )
 
     async def ContestRefusal(
@@ -293,10 +293,10 @@ class ReviewingDoor:
                 after=after("page_token", wire.page_start(request.page_token)),
                 limit=size + 1,
             )
-        page, more = found[:size], len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.contest_id)
         return reviews_pb2.ListContestsResponse(
             contests=[_contest_to_proto(each) for each in page],
-            next_page_token=wire.page_token(str(page[-1].contest_id)) if more else "",
+            next_page_token=token,
         )
 
     def _review(self, review: Review) -> reviews_pb2.Review:

@@ -126,8 +126,8 @@ class StandingDoor:
                 before=before("page_token", wire.page_start(request.page_token)),
                 limit=size + 1,
             )
-        page, more = found[:size], len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.measure_id)
         return standing_pb2.ListMeasuresResponse(
             measures=[measure_to_proto(each) for each in page],
-            next_page_token=wire.page_token(str(page[-1].measure_id)) if more else "",
+            next_page_token=token,
         )

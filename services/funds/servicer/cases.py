@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import date
 
-from liandong.common.v1 import common_pb2
 from liandong.funds.v1 import funds_pb2, funds_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -110,15 +109,6 @@ def _only(outcomes: Sequence[Outcome]) -> CaseFile:
     return outcome
 
 
-def _verdicts(outcomes: Sequence[Outcome]) -> list[common_pb2.Verdict]:
-    return [
-        wire.refused(index, outcome)
-        if isinstance(outcome, LiandongError)
-        else wire.accepted(index, outcome.case.case_id)
-        for index, outcome in enumerate(outcomes)
-    ]
-
-
 class CasesDoor(funds_pb2_grpc.FundsServiceServicer):
     """Cases filed, decided and read."""
 
@@ -153,7 +143,9 @@ class CasesDoor(funds_pb2_grpc.FundsServiceServicer):
             outcomes = await cases.file_cases(
                 session, self._catalogue, caller, request.county_code, filings
             )
-            return funds_pb2.BatchFileCompensationCasesResponse(verdicts=_verdicts(outcomes))
+            return funds_pb2.BatchFileCompensationCasesResponse(
+                verdicts=wire.verdicts(outcomes, lambda each: each.case.case_id)
+            )
 
         return await once(
             self._database, caller, request, funds_pb2.BatchFileCompensationCasesResponse, work
@@ -187,7 +179,9 @@ class CasesDoor(funds_pb2_grpc.FundsServiceServicer):
             outcomes = await cases.decide_cases(
                 session, self._catalogue, caller, request.county_code, decisions
             )
-            return funds_pb2.BatchDecideCompensationCasesResponse(verdicts=_verdicts(outcomes))
+            return funds_pb2.BatchDecideCompensationCasesResponse(
+                verdicts=wire.verdicts(outcomes, lambda each: each.case.case_id)
+            )
 
         return await once(
             self._database, caller, request, funds_pb2.BatchDecideCompensationCasesResponse, work

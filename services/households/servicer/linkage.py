@@ -222,8 +222,7 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
                 after=shared.start_id(request.page_token),
                 limit=size + 1,
             )
-        page = found[:size]
-        more = len(found) > size
+        page, token = wire.page_of(found, size, lambda each: each.membership_id)
         return linkage_pb2.ListSocietyMembersResponse(
             members=[
                 linkage_pb2.SocietyMember(
@@ -234,7 +233,7 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
                 )
                 for each in page
             ],
-            next_page_token=wire.page_token(str(page[-1].membership_id)) if more else "",
+            next_page_token=token,
         )
 
     async def RegisterProject(

@@ -90,13 +90,13 @@ class HouseholdsServicer(households_pb2_grpc.HouseholdsServiceServicer):
                 after=wire.page_start(request.page_token),
                 limit=size + 1,
             )
-        page = found[:size]
+        page, token = wire.page_of(found, size, lambda each: each.area_code)
         return households_pb2.ListAreasResponse(
             areas=[
                 households_pb2.Area(area_code=a.area_code, name=a.name, level=_LEVELS[a.level])
                 for a in page
             ],
-            next_page_token=wire.page_token(page[-1].area_code) if len(found) > size else "",
+            next_page_token=token,
         )
 
     async def RegisterHousehold(

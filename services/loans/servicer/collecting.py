@@ -192,9 +192,10 @@ class CollectingDoor(loans_pb2_grpc.LoansServiceServicer):
                 start=start,
                 limit=size + 1,
             )
+        page, token = wire.page_from(rows, start, size)
         return loans_pb2.ListCollectionCasesResponse(
-            cases=[case_to_proto(row) for row in rows[:size]],
-            next_page_token=wire.page_token(str(start + size)) if len(rows) > size else "",
+            cases=[case_to_proto(row) for row in page],
+            next_page_token=token,
         )
 
     async def SettleWithDiscount(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from liandong.common.v1 import common_pb2
 from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -201,15 +200,6 @@ def _only(outcomes: Sequence[Outcome]) -> Loan:
     return outcome
 
 
-def _verdicts(outcomes: Sequence[Outcome]) -> list[common_pb2.Verdict]:
-    return [
-        wire.refused(index, outcome)
-        if isinstance(outcome, LiandongError)
-        else wire.accepted(index, outcome.loan_id)
-        for index, outcome in enumerate(outcomes)
-    ]
-
-
 class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
     """From application to repayment."""
 
@@ -241,7 +231,9 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
         async def work(session: AsyncSession) -> loans_pb2.BatchApplyForLoansResponse:
             applications = [_application(item) for item in request.items]
             outcomes = await self._apply(session, request, applications, caller)
-            return loans_pb2.BatchApplyForLoansResponse(verdicts=_verdicts(outcomes))
+            return loans_pb2.BatchApplyForLoansResponse(
+                verdicts=wire.verdicts(outcomes, lambda each: each.loan_id)
+            )
 
         return await once(
             self._database, caller, request, loans_pb2.BatchApplyForLoansResponse, work
@@ -289,7 +281,9 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
         async def work(session: AsyncSession) -> loans_pb2.BatchDecideApplicationsResponse:
             decisions = [_decision(item, actor.person_id) for item in request.items]
             outcomes = await self._decide(session, request, decisions, caller, actor)
-            return loans_pb2.BatchDecideApplicationsResponse(verdicts=_verdicts(outcomes))
+            return loans_pb2.BatchDecideApplicationsResponse(
+                verdicts=wire.verdicts(outcomes, lambda each: each.loan_id)
+            )
 
         return await once(
             self._database, caller, request, loans_pb2.BatchDecideApplicationsResponse, work
@@ -340,7 +334,9 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
             outcomes = await lending.disburse_loans(
                 session, request.county_code, loan_ids, actor, self._catalogue
             )
-            return loans_pb2.BatchDisburseLoansResponse(verdicts=_verdicts(outcomes))
+            return loans_pb2.BatchDisburseLoansResponse(
+                verdicts=wire.verdicts(outcomes, lambda each: each.loan_id)
+            )
 
         return await once(
             self._database, caller, request, loans_pb2.BatchDisburseLoansResponse, work
@@ -375,7 +371,9 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
             outcomes = await money.repay_loans(
                 session, request.county_code, repayments, actor, self._catalogue
             )
-            return loans_pb2.BatchRepayLoansResponse(verdicts=_verdicts(outcomes))
+            return loans_pb2.BatchRepayLoansResponse(
+                verdicts=wire.verdicts(outcomes, lambda each: each.loan_id)
+            )
 
         return await once(self._database, caller, request, loans_pb2.BatchRepayLoansResponse, work)
 

@@ -180,9 +180,10 @@ class StandingDoor(loans_pb2_grpc.LoansServiceServicer):
                 start=start,
                 limit=size + 1,
             )
+        page, token = wire.page_from(rows, start, size)
         return loans_pb2.ListLoanReviewsResponse(
-            reviews=[review_to_proto(row) for row in rows[:size]],
-            next_page_token=wire.page_token(str(start + size)) if len(rows) > size else "",
+            reviews=[review_to_proto(row) for row in page],
+            next_page_token=token,
         )
 
     async def ListEarlyWarnings(
@@ -203,9 +204,10 @@ class StandingDoor(loans_pb2_grpc.LoansServiceServicer):
                 start=start,
                 limit=size + 1,
             )
+        page, token = wire.page_from(rows, start, size)
         return loans_pb2.ListEarlyWarningsResponse(
-            warnings=[_warning(row) for row in rows[:size]],
-            next_page_token=wire.page_token(str(start + size)) if len(rows) > size else "",
+            warnings=[_warning(row) for row in page],
+            next_page_token=token,
         )
 
     async def GetLoanHistory(

@@ -240,7 +240,8 @@ class SubsidyDoor(loans_pb2_grpc.LoansServiceServicer):
                 start=start,
                 limit=size + 1,
             )
+        page, token = wire.page_from(rows, start, size)
         return loans_pb2.ListBreakerRecordsResponse(
-            records=[_record(row) for row in rows[:size]],
-            next_page_token=wire.page_token(str(start + size)) if len(rows) > size else "",
+            records=[_record(row) for row in page],
+            next_page_token=token,
         )
