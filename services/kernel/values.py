@@ -42,7 +42,7 @@ def _plan(
 ) -> tuple[Callable[[Any], Any], dict[str, Callable[[Any, Any], None]]] | None:
     """How a class is copied, and the setters of its fields; None when it must be made anew."""
     found = fields(kind)
-    slots = {field.name: getattr(kind, field.name, None) for field in found}
+    slots: dict[str, Any] = {field.name: getattr(kind, field.name, None) for field in found}
     if not all(isinstance(slot, MemberDescriptorType) for slot in slots.values()):
         return None
     if hasattr(kind, "__post_init__") or not all(field.init for field in found):

@@ -222,7 +222,7 @@ async def _figures(book: _Book, rounds: int) -> list[Figure]:
             pairs=tuple(closes),
             goal=0.35,
             stretch=0.5,
-            note="the worst day: every loan is: accrued, journalled, classified, told, in chunks that "
+            note="the worst day: each is accrued, journalled, classified, told, in chunks that "
             "commit one by one",
         ),
         Figure(
