@@ -3,13 +3,12 @@
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
-from datetime import timedelta
-from uuid import uuid4
+from datetime import date, timedelta
+from uuid import UUID, uuid4
 
 import nats.errors
-from google.type.date_pb2 import Date
 from liandong.claims.v1 import claims_pb2
 from liandong.common.v1 import operator_pb2
 
@@ -126,35 +125,54 @@ async def pay(stack: Stack, load: Load, kills: Sequence[Kill], *, seed: int) -> 
     )
     assert rows, "nobody can be paid"
     today = (await load.year.get_totals("claims", positions_only=True)).business_date
+    rounds = 0
+    losses = Losses(wire.date_from_proto("today", today), await _claimed(stack))
     async with Mess(stack, load, seed=seed).made() as mess:
-        for back in range(ROUNDS_MAX):
+        while rounds < ROUNDS_MAX and not killer.is_done:
+            rounds += 1
             reports = [
-                (row["area_code"], _report(str(row["household_id"]), today, back, rng))
+                (row["area_code"], _report(row["household_id"], losses, rng))
                 for row in rng.sample(rows, min(CLAIMS_EACH, len(rows)))
             ]
             await load.year._claim(reports)
-            if killer.is_done:
-                break
     killed = await killer.finish()
     await load.year.quiet()
     assert mess.stolen > 0, "no letter went astray"
     assert mess.doubled > 0, "no letter came twice"
-    log.info("%d letters came late, %d came again, %d rounds", mess.stolen, mess.doubled, back + 1)
+    log.info("%d letters came late, %d came again, %d rounds", mess.stolen, mess.doubled, rounds)
     return await load.look(killed)
 
 
-def _report(
-    household_id: str, today: Date, back: int, rng: random.Random
-) -> claims_pb2.ClaimReport:
-    """Another loss of a household: each round has a day of its own, for one event is paid once."""
-    on = day_to_proto(wire.date_from_proto("today", today) - timedelta(days=back))
+class Losses:
+    """Days on which a household has lost nothing yet: one event is paid once."""
+
+    def __init__(self, today: date, claimed: Collection[tuple[UUID, date]]) -> None:
+        self._today = today
+        self._claimed = set(claimed)
+
+    def next_of(self, household_id: UUID) -> date:
+        """The last such day."""
+        day = self._today
+        while (household_id, day) in self._claimed:
+            day -= timedelta(days=1)
+        self._claimed.add((household_id, day))
+        return day
+
+
+async def _claimed(stack: Stack) -> list[tuple[UUID, date]]:
+    rows = await ask(stack, "SELECT DISTINCT household_id, loss_date FROM claims.claim")
+    return [(row["household_id"], row["loss_date"]) for row in rows]
+
+
+def _report(household_id: UUID, losses: Losses, rng: random.Random) -> claims_pb2.ClaimReport:
+    lost_on = losses.next_of(household_id)
     return claims_pb2.ClaimReport(
-        household_id=household_id,
+        household_id=str(household_id),
         cover_id="natural_disaster",
-        loss_date=on,
+        loss_date=day_to_proto(lost_on),
         cause="storm",
         assessed_fen=rng.randint(LOSS_MIN_FEN, LOSS_MAX_FEN),
-        documents=[f"sha256:{back}"],
+        documents=[f"sha256:{lost_on}"],
     )
 
 
