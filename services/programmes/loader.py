@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 
 from services.kernel.errors import NotFound
@@ -99,9 +100,28 @@ class Checked:
 
 
 def load(folders: Iterable[Path] = (), *, packaged: bool = True) -> Catalogue:
-    """Read all folders, the packaged ones first; raise `PackErrors` with all that is wrong."""
-    texts, problems = read([*(PACKAGED if packaged else ()), *map(Path, folders)])
-    return _catalogue(assemble(texts, problems))
+    """
+    Read all folders, the packaged ones first; raise `PackErrors` with all that is wrong.
+
+    Services of one process that read the same files share what they say.
+    """
+    paths = (*(PACKAGED if packaged else ()), *map(Path, folders))
+    files = [file for path in paths if path.exists() for file in sorted(_files_of(path))]
+    return _loaded(paths, tuple(map(_state, files)))
+
+
+@lru_cache(maxsize=8)
+def _loaded(paths: tuple[Path, ...], _states: tuple[tuple[int, ...], ...]) -> Catalogue:
+    return _catalogue(assemble(*read(paths)))
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    """What changes when a file does; what cannot be read is told by who reads it."""
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def load_texts(texts: Mapping[str, str]) -> Catalogue:

@@ -312,3 +312,23 @@ def test_the_packaged_packs_and_the_demo_county_are_clean() -> None:
     assert len(catalogue.institutions) == 48
     for path in (value.path for value in open_values(terms.pack)):
         assert not path.startswith(("scoring", "monitoring", "loan_products[microcredit]")), path
+
+
+def test_files_that_stand_as_they_did_are_read_once_and_changed_ones_again(tmp_path: Path) -> None:
+    for name, text in texts().items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    first = load([tmp_path], packaged=False)
+
+    assert load([tmp_path], packaged=False) is first
+    (tmp_path / "broken.yaml").write_text("nothing: like a pack\n", encoding="utf-8")
+    with pytest.raises(PackErrors):
+        load([tmp_path], packaged=False)
+    (tmp_path / "broken.yaml").unlink()
+    assert load([tmp_path], packaged=False) is first
+
+
+def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    (tmp_path / "nowhere.yaml").symlink_to(tmp_path / "gone.yaml")
+
+    with pytest.raises(PackErrors, match="cannot be read"):
+        load([tmp_path], packaged=False)
