@@ -2,13 +2,14 @@
 Access: who may do what, to whose. Pure, and denied unless a row says otherwise.
 
 `TABLE` is the first wall: which role may call which method. `decide` is the second: on which
-ground somebody may act on one resource, and what bars it all the same. What is owned by whom the
-services verify, for they know it.
+ground somebody may act on one resource, and what bars it all the same; the policies say it
+(`gateway/policies`).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from gateway.policy import Question, Thing, Verdict, policies
 from services.kernel.errors import Denied
 from services.programmes.schema.deployment import InstitutionRole as Role
 from services.programmes.schema.gateway import GatewayRules
@@ -399,8 +400,19 @@ def require(role: str, method: str) -> None:
 HOUSEHOLD = "household"
 """A person who looks up what is kept about the own household; no institution's role."""
 
-GOVERNMENT = COUNTY | {Role.FINANCE_BUREAU}
-"""They see what lies in their own areas, and no more (S47)."""
+GROUPS: Mapping[str, frozenset[str]] = {
+    "lenders": LENDERS,
+    "insurers": INSURERS,
+    "government": COUNTY | AUDITORS | {Role.FINANCE_BUREAU},
+}
+"""The sets of roles that policies name."""
+
+DUTIES: Mapping[str, str] = {
+    "loan.review": "review",
+    "loan.disburse": "disbursement",
+    "fund.compensation.approve": "compensation_approval",
+}
+"""What doing an action counts as, where some duties are kept apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -442,25 +454,6 @@ class Conditions:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether it is allowed, and the ground or the bar that decided."""
-
-    allow: bool
-    because: str
-
-
-Test = Callable[[Subject, Resource, Conditions], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One kind of action: any one ground allows it; `duty` is what doing it counts as."""
-
-    grounds: Mapping[str, Test]
-    duty: str | None = None
-
-
 def conditions_of(rules: GatewayRules) -> Conditions:
     """A programme's gateway clauses as conditions; it adds to the platform's segregation."""
     own = Conditions()
@@ -478,15 +471,33 @@ def decide(
     subject: Subject, action: str, resource: Resource, conditions: Conditions = Conditions()
 ) -> Verdict:
     """Whether a subject may act on a resource; an action nobody wrote down is denied."""
-    rule = RULES.get(action)
-    if rule is None:
-        return Verdict(False, f"no rule for {action}")
-    if rule.duty and (bar := _same_person(subject, rule.duty, resource, conditions)):
-        return Verdict(False, bar)
-    for ground, holds in rule.grounds.items():
-        if holds(subject, resource, conditions):
-            return Verdict(True, ground)
-    return Verdict(False, f"none of: {', '.join(rule.grounds)}")
+    holding = {
+        "shared_grade": conditions.shared_grade != "none",
+        "self_service": conditions.self_service,
+        "approver": subject.role in conditions.compensation_approvers,
+        "same_person": _same_person(subject, DUTIES.get(action), resource, conditions),
+    }
+    question = Question(
+        groups=groups_of(subject.role),
+        institution=subject.institution_id or "",
+        household=subject.household_id or "",
+        action=action,
+        thing=Thing(
+            in_area=_in_area(subject, resource),
+            lender=resource.lender or "",
+            insurer=resource.insurer or "",
+            household=resource.household_id or "",
+            applied_to=_some(resource.application_to),
+            claimed_from=_some(resource.open_claim_insurer),
+        ),
+        conditions=frozenset(name for name, holds in holding.items() if holds),
+    )
+    return policies().decide(question)
+
+
+def groups_of(role: str) -> frozenset[str]:
+    """A role, and the sets of roles that policies name and that it is in."""
+    return frozenset({role, *(name for name, roles in GROUPS.items() if role in roles)})
 
 
 def contains(area: str, inner: str) -> bool:
@@ -497,81 +508,23 @@ def contains(area: str, inner: str) -> bool:
     return bool(prefix) and inner.startswith(prefix)
 
 
-def _own_lender(subject: Subject, resource: Resource, _: Conditions) -> bool:
-    return subject.role in LENDERS and _is(subject.institution_id, resource.lender)
-
-
-def _own_insurer(subject: Subject, resource: Resource, _: Conditions) -> bool:
-    return subject.role in INSURERS and _is(subject.institution_id, resource.insurer)
-
-
-def _open_claim(subject: Subject, resource: Resource, _: Conditions) -> bool:
-    return subject.role in INSURERS and _is(subject.institution_id, resource.open_claim_insurer)
-
-
-def _application(subject: Subject, resource: Resource, conditions: Conditions) -> bool:
-    return (
-        conditions.shared_grade != "none"
-        and subject.role in LENDERS
-        and _is(subject.institution_id, resource.application_to)
-    )
-
-
-def _own_area(subject: Subject, resource: Resource, _: Conditions) -> bool:
-    return subject.role in GOVERNMENT | AUDITORS and _in_area(subject, resource)
-
-
-def _own_household(subject: Subject, resource: Resource, conditions: Conditions) -> bool:
-    return (
-        conditions.self_service
-        and subject.role == HOUSEHOLD
-        and _is(subject.household_id, resource.household_id)
-    )
-
-
-def _approver(subject: Subject, resource: Resource, conditions: Conditions) -> bool:
-    return subject.role in conditions.compensation_approvers and _in_area(subject, resource)
-
-
 def _in_area(subject: Subject, resource: Resource) -> bool:
     return resource.area is not None and any(
         contains(area, resource.area) for area in subject.areas
     )
 
 
-def _is(mine: str | None, its: str | None) -> bool:
-    return mine is not None and mine == its
+def _some(one: str | None) -> frozenset[str]:
+    return frozenset({one}) if one else frozenset()
 
 
 def _same_person(
-    subject: Subject, duty: str, resource: Resource, conditions: Conditions
-) -> str | None:
-    """Why one person may not do this after what he did before; whoever hides who he is, may not."""
+    subject: Subject, duty: str | None, resource: Resource, conditions: Conditions
+) -> bool:
+    """Whether one did before what must be another's work; whoever hides who he is, may have."""
     for one, other in conditions.segregation:
         for done, now in ((one, other), (other, one)):
             by = (resource.done_by or {}).get(done)
             if now == duty and by is not None and subject.person_id in (None, by):
-                return f"{done} and {now} by the same person"
-    return None
-
-
-_OWNER: Mapping[str, Test] = {"own_lender": _own_lender}
-_SELF: Mapping[str, Test] = {"own_household": _own_household}
-_AREA: Mapping[str, Test] = {"own_area": _own_area}
-_APPLICANT: Mapping[str, Test] = {"application": _application}
-_CLAIMANT: Mapping[str, Test] = {"open_claim": _open_claim}
-_UNDERWRITER: Mapping[str, Test] = {"own_insurer": _own_insurer}
-
-RULES: Mapping[str, Rule] = {
-    "household.read": Rule({**_AREA, **_SELF, **_APPLICANT}),
-    "credit_grade.read": Rule({**_APPLICANT, **_AREA, **_SELF}),
-    "exposure.read": Rule({**_APPLICANT, **_AREA, **_SELF}),
-    "loan.read": Rule({**_OWNER, **_AREA, **_SELF}),
-    "loan.review": Rule(_OWNER, duty="review"),
-    "loan.disburse": Rule(_OWNER, duty="disbursement"),
-    "debt_snapshot.read": Rule({**_OWNER, **_CLAIMANT, **_SELF}),
-    "policy.read": Rule({**_UNDERWRITER, **_AREA, **_SELF}),
-    "claim.read": Rule({**_UNDERWRITER, **_OWNER, **_AREA, **_SELF}),
-    "fund.compensation.approve": Rule({"approver": _approver}, duty="compensation_approval"),
-}
-"""Action → on which grounds; every action that is not here is denied."""
+                return True
+    return False
