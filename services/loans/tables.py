@@ -465,6 +465,20 @@ class SubsidyClaimLineRow(SQLModel, table=True):
     borne_fen: int = Field(sa_type=BigInteger)
 
 
+class DueMonthRow(SQLModel, table=True):
+    """What fell due of a loan in a month and was collected by its end; rows are only added."""
+
+    __tablename__ = "due_month"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    month: date = Field(primary_key=True)
+    loan_id: UUID = Field(primary_key=True)
+    programme_id: str
+    due_fen: int = Field(sa_type=BigInteger)
+    collected_fen: int = Field(sa_type=BigInteger)
+
+
 class BreakerRecordRow(SQLModel, table=True):
     """One thing that befell a breaker; rows are only added."""
 

@@ -230,13 +230,14 @@ class SubsidyDoor(loans_pb2_grpc.LoansServiceServicer):
         caller = caller_of(context)
         require_county(caller, request.county_code)
         size, start = wire.page_size(request.page_size), wire.page_offset(request.page_token)
-        areas, _ = scope_of(caller, request.county_code)
+        areas, lender_id = scope_of(caller, request.county_code)
         async with self._database.transaction(institution_id=caller.institution_id) as session:
             rows = await breaker_store.listed(
                 session,
                 request.county_code,
                 scope_id=request.scope_id,
                 areas=areas,
+                lender_id=lender_id,
                 start=start,
                 limit=size + 1,
             )

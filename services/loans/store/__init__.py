@@ -75,6 +75,7 @@ _LOAN_COLUMNS = (
     ("subsidy_ended_on", "date"),
     ("undrawn_fen", "bigint"),
     ("revolving_until", "date"),
+    ("outlet_code", "text"),
 )
 _NAMES = [name for name, _ in _LOAN_COLUMNS]
 _ARRAYS = ", ".join(f"${i}::{kind}[]" for i, (_, kind) in enumerate(_LOAN_COLUMNS, 1))
@@ -83,7 +84,7 @@ _INSERT_LOANS = f"INSERT INTO loan ({', '.join(_NAMES)}) SELECT * FROM unnest({_
 # What an application fixed is never written again: the update stays in the page (HOT).
 _FIXED = {"county_code", "loan_id", "household_id", "area_code", "lender_id", "programme",
           "product_id", "borrower_class", "principal_fen", "term_months", "purpose",
-          "used_in_area", "assignment_evidence", "applied_on"}  # fmt: skip
+          "used_in_area", "assignment_evidence", "applied_on", "outlet_code"}  # fmt: skip
 _SENT = [
     (place, name, kind)
     for place, (name, kind) in enumerate(_LOAN_COLUMNS)
@@ -159,6 +160,7 @@ def _loan_values(loan: Loan) -> tuple[object, ...]:
         loan.subsidy_ended_on,
         loan.undrawn_fen,
         loan.revolving_until,
+        loan.outlet_code,
     )
 
 
@@ -219,6 +221,7 @@ def loan_of(row: asyncpg.Record) -> Loan:
         subsidy_ended_on=row["subsidy_ended_on"],
         undrawn_fen=Fen(row["undrawn_fen"]),
         revolving_until=row["revolving_until"],
+        outlet_code=row["outlet_code"],
     )
 
 
@@ -549,12 +552,15 @@ def breaker_of(row: asyncpg.Record) -> Breaker:
 
 
 async def share_breakers(
-    session: AsyncSession, county_code: str, scopes: Collection[tuple[str, str]]
+    session: AsyncSession,
+    county_code: str,
+    scopes: Collection[tuple[str, str]],
+    watched: Collection[str],
 ) -> dict[tuple[str, str], Breaker]:
     """
     Read the breakers of scopes so that none can trip before this transaction ends.
 
-    A scope without a row gets one first: a trip must have something to wait for.
+    A scope of a watched kind without a row gets one first: a trip must have something to wait for.
     """
     kinds = [scope for scope, _ in scopes]
     names = [name for _, name in scopes]
@@ -563,13 +569,15 @@ async def share_breakers(
         """INSERT INTO breaker (county_code, scope, scope_id)
            SELECT $1, s.scope, s.scope_id
            FROM unnest($2::text[], $3::text[]) AS s (scope, scope_id)
-           WHERE NOT EXISTS (SELECT FROM breaker AS b WHERE b.county_code = $1
+           WHERE s.scope = ANY($4::text[])
+             AND NOT EXISTS (SELECT FROM breaker AS b WHERE b.county_code = $1
                              AND b.scope = s.scope AND b.scope_id = s.scope_id)
            ORDER BY s.scope, s.scope_id
            ON CONFLICT DO NOTHING""",
         county_code,
         kinds,
         names,
+        list(watched),
     )
     rows = await database.fetch(
         session,
