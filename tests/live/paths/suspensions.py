@@ -52,7 +52,7 @@ def recovery_setup(case: Case) -> Setup:
 
 
 async def recovery_rate(county: County, case: Case) -> Answer:
-    """What falls due in each month is repaid on its day but for what the case leaves uncollected."""
+    """What falls due is repaid on its day, but for what the case leaves uncollected."""
     months: Sequence[Mapping[str, Any]] = case["inputs"]["months"]
     lent_on = county.today
     await county.open()
