@@ -144,6 +144,8 @@ class Borrower:
     """People in the household, 0 while nobody said."""
     entity_kind: str = ""
     """What it is when it is no household: `cooperative`, `village_company` and others."""
+    held_by: tuple[str, ...] = ()
+    """What took its limit away at credit: `gate:<code>`, `veto:<code>`, `sanction:<code>`."""
 
 
 @dataclass(frozen=True, slots=True)

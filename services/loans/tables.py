@@ -111,6 +111,7 @@ class BorrowerRow(SQLModel, table=True):
     exposure_fen: int = Field(sa_type=BigInteger)
     people: int
     entity_kind: str
+    held_by: str
 
 
 class BreakerRow(SQLModel, table=True):

@@ -1,4 +1,4 @@
-"""Loans: the outlet that lends, and what fell due in a month and was collected."""
+"""Loans: outlets, what took a limit away, what fell due in a month and was collected."""
 
 from services.kernel.migrations import tables_0001
 
@@ -7,8 +7,9 @@ down_revision = "loans_0006"
 branch_labels = None
 depends_on = None
 
-OUTLET = """
+COLUMNS = """
 ALTER TABLE loan ADD COLUMN outlet_code text NOT NULL DEFAULT '';
+ALTER TABLE borrower ADD COLUMN held_by text NOT NULL DEFAULT '';
 """
 
 DUE_MONTH = """
@@ -28,7 +29,7 @@ CREATE INDEX due_month_programme ON due_month (county_code, programme_id, month)
 
 def upgrade() -> None:
     """Make the table; what a month's end found is only added to."""
-    tables_0001.run_script(OUTLET)
+    tables_0001.run_script(COLUMNS)
     tables_0001.run_script(DUE_MONTH)
     tables_0001.run_script("GRANT SELECT, INSERT ON due_month TO loans_app")
     tables_0001.run_script("REVOKE UPDATE, DELETE, TRUNCATE ON due_month FROM loans_app")

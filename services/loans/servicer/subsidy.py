@@ -11,6 +11,7 @@ from services.kernel.money import Fen
 from services.kernel.rpc import Context, caller_of
 from services.loans.model import BreakerRecord, SubsidyBudget, SubsidyClaim, SubsidyClaimLine
 from services.loans.operations import breakers, subsidy
+from services.loans.rules.scopes import AREAS
 from services.loans.servicer.lending import (
     actor_of,
     breaker_to_proto,
@@ -147,7 +148,7 @@ class SubsidyDoor(loans_pb2_grpc.LoansServiceServicer):
         caller = caller_of(context)
         actor = actor_of(caller)
         require_county(caller, request.county_code)
-        caller.require_area(request.scope_id)
+        caller.require_area(request.scope_id if request.scope in AREAS else request.county_code)
 
         async def work(session: AsyncSession) -> loans_pb2.ResetBreakerResponse:
             breaker = await breakers.reset(

@@ -453,6 +453,7 @@ def _borrower(row: asyncpg.Record) -> Borrower:
         exposure_fen=Fen(row["exposure_fen"]),
         people=row["people"],
         entity_kind=row["entity_kind"],
+        held_by=_parted(row["held_by"]),
     )
 
 
@@ -523,18 +524,34 @@ async def save_entities(session: AsyncSession, rows: Sequence[tuple[str, UUID, s
 
 
 async def save_limits(
-    session: AsyncSession, rows: Sequence[tuple[str, UUID, int, str, date | None]]
+    session: AsyncSession, rows: Sequence[tuple[str, UUID, int, str, date | None, str]]
 ) -> None:
-    """Write limits as credit granted them (county, household, limit, grade, last day)."""
+    """Write limits as credit says (county, household, limit, grade, last day, what holds it)."""
     await database.execute(
         session,
-        """INSERT INTO borrower (county_code, household_id, limit_fen, grade, limit_valid_until)
-           SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::date[])
+        """INSERT INTO borrower (county_code, household_id, limit_fen, grade, limit_valid_until,
+                                 held_by)
+           SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::date[],
+                                $6::text[])
            ON CONFLICT (county_code, household_id) DO UPDATE SET
              limit_fen = excluded.limit_fen, grade = excluded.grade,
-             limit_valid_until = excluded.limit_valid_until""",
-        *database.columns(rows, 5),
+             limit_valid_until = excluded.limit_valid_until, held_by = excluded.held_by""",
+        *database.columns(rows, 6),
     )
+
+
+async def limits_held(
+    session: AsyncSession, county_code: str, household_ids: Collection[UUID]
+) -> dict[UUID, tuple[str, ...]]:
+    """Of households, those whose limit something took away, and what; not held."""
+    rows = await database.fetch(
+        session,
+        """SELECT household_id, held_by FROM borrower
+           WHERE county_code = $1 AND household_id = ANY($2::uuid[]) AND held_by <> ''""",
+        county_code,
+        list(household_ids),
+    )
+    return {row["household_id"]: _parted(row["held_by"]) for row in rows}
 
 
 def breaker_of(row: asyncpg.Record) -> Breaker:
