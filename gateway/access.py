@@ -83,6 +83,8 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.households.v1.StandingService/StateDelistedLoans": LENDERS,
     "liandong.households.v1.StandingService/SignReconciliation": frozenset({Role.POVERTY_OFFICE}),
     "liandong.households.v1.StandingService/ListReconciliations": COUNTY | LENDERS | AUDITORS,
+    "liandong.households.v1.MovesService/MoveHousehold": frozenset({Role.POVERTY_OFFICE}),
+    "liandong.households.v1.MovesService/ListMoves": LOAN_READERS,
     "liandong.households.v1.PeopleService/AddMember": COUNTY,
     "liandong.households.v1.PeopleService/RemoveMember": COUNTY,
     "liandong.households.v1.PeopleService/ChangeHead": COUNTY,

@@ -18,6 +18,7 @@ from liandong.households.v1 import (
     facts_pb2,
     households_pb2,
     linkage_pb2,
+    moves_pb2,
     people_pb2,
     standing_pb2,
 )
@@ -35,6 +36,7 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
         facts_pb2.DESCRIPTOR,
         households_pb2.DESCRIPTOR,
         linkage_pb2.DESCRIPTOR,
+        moves_pb2.DESCRIPTOR,
         people_pb2.DESCRIPTOR,
         standing_pb2.DESCRIPTOR,
     ),

@@ -58,6 +58,7 @@ def _asked(event: Incoming[loans.CoverRequested]) -> Cover:
         version=0,
         borrower_id=_uuid(event.message.household_id),
         product_id=event.message.product_id,
+        outlet_code=event.message.outlet_code,
     )
 
 

@@ -141,6 +141,7 @@ async def limit_granted(
             wire.date_from_proto("valid_until", e.message.valid_until)
             if e.message.HasField("valid_until")
             else None,
+            ",".join(getattr(e.message, "held_by", ())),
         )
         for e in events
     ]
@@ -151,7 +152,7 @@ async def limit_expired(
     session: AsyncSession, events: Sequence[Incoming[credit.LimitExpired]]
 ) -> None:
     """A household has no limit until it is rated again."""
-    rows = [(e.envelope.county_code, UUID(e.message.household_id), 0, "", None) for e in events]
+    rows = [(e.envelope.county_code, UUID(e.message.household_id), 0, "", None, "") for e in events]
     await store.save_limits(session, last_of_each(rows))
 
 

@@ -63,6 +63,7 @@ def cover_requested(loan: Loan, day: date) -> OutgoingEvent:
         borrower_class=loan.borrower_class,
         area_code=loan.area_code,
         product_id=loan.product_id,
+        outlet_code=loan.outlet_code,
     )
     return _of_loan(loan, "liandong.loans.v1.cover_requested", message, day)
 

@@ -6,7 +6,7 @@ from datetime import date
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel.database import Database
-from services.loans.operations import breakers, collecting, securing, standing
+from services.loans.operations import breakers, collecting, securing, standing, suspending
 from services.loans.operations import day as day_close
 from services.programmes.loader import Catalogue
 
@@ -27,6 +27,7 @@ def close_day(catalogue: Catalogue) -> Callable[[AsyncSession, str, date], Await
 
     async def close(session: AsyncSession, county_code: str, day: date) -> None:
         await day_close.tell_coming_maturities(session, county_code, day, catalogue)
+        await suspending.record_due(session, county_code, day, catalogue)
         await day_close.trip_breakers(session, county_code, day, catalogue)
         await breakers.record_month_ends(session, county_code, day, catalogue)
         await collecting.close_settled_cases(session, county_code, day)

@@ -111,6 +111,7 @@ class BorrowerRow(SQLModel, table=True):
     exposure_fen: int = Field(sa_type=BigInteger)
     people: int
     entity_kind: str
+    held_by: str
 
 
 class BreakerRow(SQLModel, table=True):
@@ -463,6 +464,20 @@ class SubsidyClaimLineRow(SQLModel, table=True):
     household_id: UUID
     amount_fen: int = Field(sa_type=BigInteger)
     borne_fen: int = Field(sa_type=BigInteger)
+
+
+class DueMonthRow(SQLModel, table=True):
+    """What fell due of a loan in a month and was collected by its end; rows are only added."""
+
+    __tablename__ = "due_month"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    month: date = Field(primary_key=True)
+    loan_id: UUID = Field(primary_key=True)
+    programme_id: str
+    due_fen: int = Field(sa_type=BigInteger)
+    collected_fen: int = Field(sa_type=BigInteger)
 
 
 class BreakerRecordRow(SQLModel, table=True):

@@ -22,6 +22,8 @@ from liandong.households.v1 import (
     households_pb2_grpc,
     linkage_pb2,
     linkage_pb2_grpc,
+    moves_pb2,
+    moves_pb2_grpc,
     people_pb2,
     people_pb2_grpc,
     standing_pb2,
@@ -51,6 +53,7 @@ _GRPC = {
     "Facts": (facts_pb2, facts_pb2_grpc),
     "Households": (pb, households_pb2_grpc),
     "Linkage": (linkage_pb2, linkage_pb2_grpc),
+    "Moves": (moves_pb2, moves_pb2_grpc),
     "People": (people_pb2, people_pb2_grpc),
     "Standing": (standing_pb2, standing_pb2_grpc),
 }

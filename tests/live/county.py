@@ -72,6 +72,8 @@ class Wish:
     months: int = 12
     purpose: str = ""
     used_in_area: str = ""
+    outlet: str = ""
+    """The lender's outlet that is asked."""
     stated: Mapping[str, Any] = field(default_factory=dict)
     """Particulars that are others than those of an application that nothing forbids."""
 
@@ -480,6 +482,7 @@ class County:
             "term_months": wish.months,
             "purpose": wish.purpose or (listed[0] if listed else PURPOSE),
             "used_in_area": wish.used_in_area or self.village(),
+            "outlet_code": wish.outlet,
             "assignment_evidence": uuid4().hex,
             "particulars": {**stated, **wish.stated},
         }

@@ -183,7 +183,7 @@ async def _rated(
     last = await file_store.find_lasts(
         session, job.county_code, [file.rating_id for file in files if file.rating_id]
     )
-    stops = await limit_store.find_stops(session, job.county_code)
+    stops = await limit_store.find_stops(session, job.county_code, job.programme)
     pairs = []
     for file in files:
         seen = inputs.get(file.household_id, {})

@@ -540,6 +540,7 @@ async def _rated(
     standing = (await standings(session, county_code, ids, today)).get(
         file.household_id, rating.NOTHING
     )
+    stops = await find_stops(session, county_code, scheme.ref)
     return rating.rate(
         file,
         inputs.get(file.household_id, {}),
@@ -547,7 +548,7 @@ async def _rated(
         rating_id=new_id(),
         on=today,
         standing=replace(
-            rating.while_stopped(standing, file, await find_stops(session, county_code)),
+            rating.while_stopped(standing, file, stops),
             override=review.override,
         ),
         cause=Cause.REVIEWED,

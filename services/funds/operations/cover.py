@@ -132,11 +132,16 @@ async def void_unused(
 ) -> None:
     """Lending stopped in a scope: cover that no disbursed loan stands on goes back."""
     found: dict[str, str] = {}
+    whole, _, part = scope_id.partition("/")
     if scope in AREAS:
         found = {"area_prefix": scope_id}
-    elif scope in ("lender", "programme", "product"):
-        name = "lender_id" if scope == "lender" else f"{scope}_id"
-        found = {name: scope_id.split("@", maxsplit=1)[0] if scope == "programme" else scope_id}
+    elif scope in ("programme", "product"):
+        found = {"programme_id": whole.split("@", maxsplit=1)[0], "product_id": part}
+    elif scope == "lender":
+        found = {"lender_id": whole}
+    elif scope == "outlet":
+        # A lender that names no outlets counts as one; those it names are others.
+        found = {"lender_id": whole, "outlet_code": part}
     if not scope_id or not found:
         return
     covers = await cover_store.lock_unused_covers(session, county_code, **found)

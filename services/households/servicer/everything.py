@@ -10,6 +10,7 @@ from liandong.households.v1 import (
     facts_pb2_grpc,
     households_pb2_grpc,
     linkage_pb2_grpc,
+    moves_pb2_grpc,
     people_pb2_grpc,
     standing_pb2_grpc,
 )
@@ -20,6 +21,7 @@ from services.households.servicer.areas import AreasServicer
 from services.households.servicer.consents import ConsentsServicer
 from services.households.servicer.facts import FactsServicer
 from services.households.servicer.linkage import LinkageServicer
+from services.households.servicer.moves import MovesServicer
 from services.households.servicer.people import PeopleServicer
 from services.households.servicer.registration import HouseholdsServicer
 from services.households.servicer.standing import StandingServicer
@@ -34,6 +36,7 @@ PROTO_SERVICES: Final = tuple(
         "Facts",
         "Households",
         "Linkage",
+        "Moves",
         "People",
         "Standing",
     )
@@ -64,3 +67,4 @@ def add_to_server(doors: Doors, server: Any) -> None:
         AccountsServicer(db, keys, waiting_days=doors.payee_waiting_days), server
     )
     linkage_pb2_grpc.add_LinkageServiceServicer_to_server(LinkageServicer(db), server)
+    moves_pb2_grpc.add_MovesServiceServicer_to_server(MovesServicer(db), server)

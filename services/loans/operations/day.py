@@ -13,16 +13,18 @@ from services.kernel.journal import Entry
 from services.kernel.outbox import OutgoingEvent
 from services.loans import events_out, store
 from services.loans.model import Action, Breaker, BreakerRecord, ClassChange, Judgement, Loan
-from services.loans.operations import collecting, drawing, subsidy
+from services.loans.operations import collecting, drawing, subsidy, suspending
 from services.loans.operations.money import accrued_entries
 from services.loans.operations.shared import said, terms_by_ref
+from services.loans.rules import suspending as suspending_rules
 from services.loans.rules import watch
 from services.loans.rules.book import Posting, PostingKind
+from services.loans.rules.scopes import AREAS, Scope
 from services.loans.rules.standing import UNJUDGED, follow_ups
 from services.loans.store import breakers as breaker_store
-from services.loans.store import collecting as collecting_store
 from services.loans.store import days
 from services.loans.store import standing as standing_store
+from services.loans.store import suspending as suspending_store
 from services.programmes import collection
 from services.programmes.loader import Catalogue
 from services.programmes.terms import Terms
@@ -217,27 +219,28 @@ async def age_loans(
 async def trip_breakers(
     session: AsyncSession, county_code: str, day: date, catalogue: Catalogue
 ) -> None:
-    """Stop lending where a programme in force says so (LS17.mon.3, LS17.mon.4)."""
-    closed = {b.scope_id for b in await store.tripped_breakers(session, county_code)}
-    tripped: dict[str, Breaker] = {}
-    decided_by: dict[str, str] = {}
+    """Stop lending where a programme in force says so (LS17.mon.3, LS17.mon.4, AH.mon.1)."""
+    held = await store.tripped_breakers(session, county_code)
+    closed: dict[Scope, Breaker] = {(str(b.scope), b.scope_id): b for b in held}
+    tripped: dict[Scope, Breaker] = {}
+    decided_by: dict[Scope, str] = {}
     villages: list[str] | None = None
     for adoption in catalogue.adoptions(county_code, day):
+        terms = catalogue.terms(county_code, adoption.programme)
+        if not suspending_rules.clauses_of(terms):
+            continue
+        found = await suspending.trip(session, county_code, day, closed | tripped, terms)
         programme_id = adoption.programme.split("@")[0]
         balances = await store.area_balances(session, county_code, programme_id)
-        if not any(balance.non_performing_fen for balance in balances):
-            continue
-        if villages is None:
-            villages = await store.villages(session, county_code)
-        found = watch.trip(
-            balances,
-            closed | set(tripped),
-            villages,
-            terms=catalogue.terms(county_code, adoption.programme),
-            county_code=county_code,
-        )
-        tripped.update({breaker.scope_id: breaker for breaker in found})
-        decided_by.update({breaker.scope_id: adoption.programme for breaker in found})
+        if any(balance.non_performing_fen for balance in balances):
+            if villages is None:
+                villages = await store.villages(session, county_code)
+            stopped = {*closed, *tripped, *((str(b.scope), b.scope_id) for b in found)}
+            areas = {scope_id for scope, scope_id in stopped if scope in AREAS}
+            found += watch.trip(balances, areas, villages, terms=terms, county_code=county_code)
+        for breaker in found:
+            key = (str(breaker.scope), breaker.scope_id)
+            tripped[key], decided_by[key] = breaker, adoption.programme
     if tripped:
         breakers = await store.trip_breakers(session, list(tripped.values()))
         await outbox.record(session, events_out.breakers_tripped(breakers, day))
@@ -246,7 +249,7 @@ async def trip_breakers(
 
 
 def _trips(
-    breakers: Sequence[Breaker], decided_by: Mapping[str, str], day: date
+    breakers: Sequence[Breaker], decided_by: Mapping[Scope, str], day: date
 ) -> list[BreakerRecord]:
     return [
         BreakerRecord(
@@ -258,7 +261,7 @@ def _trips(
             breaker.numerator,
             breaker.denominator,
             False,
-            decided_by[breaker.scope_id],
+            decided_by[str(breaker.scope), breaker.scope_id],
         )
         for breaker in breakers
     ]
@@ -268,10 +271,10 @@ async def _collect_in(
     session: AsyncSession, county_code: str, breakers: Sequence[Breaker], day: date
 ) -> None:
     """Recovery starts where a breaker says so (LS18.mon.1)."""
-    areas = [b.scope_id for b in breakers if "open_collection" in b.effects]
-    if not areas:
+    scopes = [(str(b.scope), b.scope_id) for b in breakers if "open_collection" in b.effects]
+    if not scopes:
         return
-    wanted = await collecting_store.without_case(session, county_code, areas)
+    wanted = await suspending_store.without_case(session, county_code, scopes)
     loans = await store.lock_loans(session, county_code, wanted)
     events = await collecting.open_on(session, loans, list(loans), cause="breaker", day=day)
     await store.save_loans(session, list(loans.values()))

@@ -194,9 +194,13 @@ async def barred(
         if needing
         else []
     )
+    taken_away = await store.limits_held(
+        session, county_code, {loan.household_id for loan in loans.values()}
+    )
     for loan in loans.values():
         try:
             changing.not_frozen(frozen.get(loan.loan_id))
+            changing.limit_stands(taken_away.get(loan.household_id, ()))
             own = [each for each in held if each.loan_id == loan.loan_id]
             product = terms_of(loan.programme).product(loan.product_id)
             if loan.state is LoanState.APPROVED:

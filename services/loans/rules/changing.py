@@ -33,6 +33,17 @@ def not_frozen(cause: str | None) -> None:
         )
 
 
+def limit_stands(held_by: Sequence[str]) -> None:
+    """Refuse new money to a borrower whose limit credit took away: a gate closed, a veto hit."""
+    if held_by:
+        raise Refused(
+            "LIMIT_TAKEN_AWAY",
+            f"credit took the borrower's limit away: {', '.join(held_by)}",
+            message_zh="借款人授信已被取消",
+            facts={"held_by": ",".join(held_by)},
+        )
+
+
 def accrued(loan: Loan, terms: Terms, today: date) -> Loan:
     """A loan that is owed with its interest charged up to today."""
     require_active(loan)

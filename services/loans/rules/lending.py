@@ -185,6 +185,7 @@ def _blank(
         next_due_on=None,
         suspense_fen=NOTHING,
         postings=0,
+        outlet_code=application.outlet_code,
     )
 
 

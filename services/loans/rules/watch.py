@@ -5,11 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from services.loans.model import AreaBalance, Breaker, BreakerScope, Judgement, Loan, LoanState
-from services.loans.rules import balance
+from services.loans.rules import balance, suspending
 from services.loans.rules.lending import township_of
 from services.loans.rules.standing import UNJUDGED, standing
 from services.programmes import breakers, delinquency
-from services.programmes.schema.values import known
 from services.programmes.terms import Terms
 
 
@@ -79,7 +78,7 @@ def trip(
     those without loans included (S17).
     """
     tripped: list[Breaker] = []
-    found = known(terms.monitoring.breakers)
+    found = suspending.clauses_of(terms)
     ratio = breakers.ratio_breaker(found, "village")
     stopped = {scope_id for scope_id in closed if len(scope_id) == 12}
     if ratio is not None:
@@ -116,7 +115,7 @@ def _townships(
     terms: Terms,
     county_code: str,
 ) -> list[Breaker]:
-    rule = breakers.villages_breaker(known(terms.monitoring.breakers))
+    rule = breakers.villages_breaker(suspending.clauses_of(terms))
     if rule is None:
         return []
     tripped = []

@@ -74,6 +74,7 @@ class CoverRequested(_message.Message):
     BORROWER_CLASS_FIELD_NUMBER: _builtins.int
     AREA_CODE_FIELD_NUMBER: _builtins.int
     PRODUCT_ID_FIELD_NUMBER: _builtins.int
+    OUTLET_CODE_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     household_id: _builtins.str
@@ -88,6 +89,8 @@ class CoverRequested(_message.Message):
     """Village of the household."""
     product_id: _builtins.str
     """Product of the programme; it names the ways in which a loss may be shared."""
+    outlet_code: _builtins.str
+    """The lender's outlet that lends it; empty where the lender names none."""
     def __init__(
         self,
         *,
@@ -98,10 +101,11 @@ class CoverRequested(_message.Message):
         borrower_class: _builtins.str = ...,
         area_code: _builtins.str = ...,
         product_id: _builtins.str = ...,
+        outlet_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "household_id", b"household_id", "lender_id", b"lender_id", "loan_id", b"loan_id", "principal_fen", b"principal_fen", "product_id", b"product_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "household_id", b"household_id", "lender_id", b"lender_id", "loan_id", b"loan_id", "outlet_code", b"outlet_code", "principal_fen", b"principal_fen", "product_id", b"product_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -813,7 +817,9 @@ Global___LoanSettled: _TypeAlias = LoanSettled  # noqa: Y015
 
 @_typing.final
 class BreakerTripped(_message.Message):
-    """Lending stopped in a scope (LS17.mon.3, LS17.mon.4, LS18.mon.1). Aggregate: the breaker."""
+    """Lending stopped in a scope (LS17.mon.3, LS17.mon.4, LS18.mon.1, AH.mon.1, HN-RCU.mon.1). Aggregate: the
+    breaker.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -824,13 +830,15 @@ class BreakerTripped(_message.Message):
     DENOMINATOR_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     scope: _builtins.str
-    """`village` or `township`, later further scopes."""
+    """`village`, `township`, `county`, `programme`, `product`, `lender` or `outlet`."""
     scope_id: _builtins.str
-    """The area or other thing that stopped."""
+    """The area's code; the programme's id; `programme/product`; the lender's id; `lender/outlet`, or the
+    lender's id where it names no outlets.
+    """
     numerator: _builtins.int
-    """What tripped it: non-performing principal, or villages tripped."""
+    """What tripped it: non-performing principal, villages tripped, or the due principal collected."""
     denominator: _builtins.int
-    """Out of: outstanding principal, or all villages."""
+    """Out of: outstanding principal, all villages, or the principal that fell due in the month."""
     epoch: _builtins.int
     """Raised by each trip."""
     @_builtins.property
@@ -867,9 +875,9 @@ class BreakerReset(_message.Message):
     MONTH_ENDS_BELOW_FIELD_NUMBER: _builtins.int
     RULE_VERSION_FIELD_NUMBER: _builtins.int
     scope: _builtins.str
-    """`village` or `township`."""
+    """As in BreakerTripped."""
     scope_id: _builtins.str
-    """The area or other thing."""
+    """As in BreakerTripped."""
     epoch: _builtins.int
     """The trip that it ends."""
     month_ends_below: _builtins.int

@@ -656,8 +656,8 @@ class LoansServiceServicer:
 
     def RenewLoan(self, request, context):
         """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
-        RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED,
-        LOAN_NON_PERFORMING.
+        RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG,
+        LOAN_NON_PERFORMING. A breaker does not stop it (S18).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

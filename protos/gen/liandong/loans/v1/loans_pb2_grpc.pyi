@@ -158,8 +158,8 @@ class LoansServiceStub:
     """
     RenewLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RenewLoanRequest, _loans_pb2.RenewLoanResponse]
     """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
-    RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED,
-    LOAN_NON_PERFORMING.
+    RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG,
+    LOAN_NON_PERFORMING. A breaker does not stop it (S18).
     """
     RestructureLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RestructureLoanRequest, _loans_pb2.RestructureLoanResponse]
     """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, UNDRAWN_LEFT,
@@ -384,8 +384,8 @@ class LoansServiceAsyncStub(LoansServiceStub):
     """
     RenewLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.RenewLoanRequest, _loans_pb2.RenewLoanResponse]  # type: ignore[assignment]
     """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
-    RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED,
-    LOAN_NON_PERFORMING.
+    RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG,
+    LOAN_NON_PERFORMING. A breaker does not stop it (S18).
     """
     RestructureLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.RestructureLoanRequest, _loans_pb2.RestructureLoanResponse]  # type: ignore[assignment]
     """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, UNDRAWN_LEFT,
@@ -829,8 +829,8 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.RenewLoanResponse, _abc.Awaitable[_loans_pb2.RenewLoanResponse]]:
         """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
-        RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED,
-        LOAN_NON_PERFORMING.
+        RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG,
+        LOAN_NON_PERFORMING. A breaker does not stop it (S18).
         """
 
     @_abc_1.abstractmethod
