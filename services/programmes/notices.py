@@ -11,11 +11,13 @@ ATTEMPTS_MAX = 3
 """How often a notice is tried where the programme does not say."""
 
 TEXTS: Mapping[str, str] = {
-    "due_soon": "【还款提醒】您的{product}将于{matures_on}到期,目前应还{owed_yuan}元,请提前备好资金。",
+    "due_soon": "【还款提醒】您的{product}将于{matures_on}到期,应还{owed_yuan}元,请提前备款。",
     "due_today": "【到期提醒】您的{product}今日({matures_on})到期,应还{owed_yuan}元,请按时还款。",
-    "overdue": "【逾期提醒】您的{product}已逾期{overdue_days}天,应还{owed_yuan}元,请尽快还款。",
+    "reminder": "【逾期提醒】您的{product}已逾期{overdue_days}天,应还{owed_yuan}元,请尽快还款。",
     "maturing": "【到期预警】该笔{product}将于{matures_on}到期,应还{owed_yuan}元。",
     "matured": "【到期预警】该笔{product}已于{matures_on}到期,应还{owed_yuan}元。",
+    "overdue": "【逾期预警】该笔{product}已逾期{overdue_days}天,应还{owed_yuan}元。",
+    "warning": "【风险预警】该笔{product}出现风险信号,应还{owed_yuan}元,请核实。",
     "industry_risk": "【产业风险提示】{starts_on}至{ends_on}:{advice}",
     "disaster": "【灾害预警】{starts_on}至{ends_on}:{advice}",
     "payout_unconfirmed": "【风险预警】该笔{product}的保险赔款尚未确认到账,请核实。",
@@ -27,7 +29,7 @@ TEXTS: Mapping[str, str] = {
     "household_flagged": "【风险预警】该笔{product}的借款户被标记,贷款已冻结待复核。",
     "household_exited": "【风险预警】该笔{product}的借款户已迁出,贷款已冻结待复核。",
 }
-"""What is said where the programme has no words of its own; `overdue` also warns of a loan."""
+"""What is said where the programme has no words of its own; `warning` of whatever has none here."""
 
 
 def text_of(rules: LoanRules | None, kind: str) -> str | None:

@@ -15,7 +15,7 @@ FIELDS = frozenset(
 
 
 class NoticeText(Clause):
-    """What a notice of one kind says, in plain Chinese; `{owed_yuan}` and the like are filled in."""
+    """What a notice of one kind says, in plain Chinese; `{owed_yuan}` and others are filled in."""
 
     id: Code
     zh: Annotated[str, Field(min_length=4, max_length=400)]
@@ -23,7 +23,9 @@ class NoticeText(Clause):
     @model_validator(mode="after")
     def _fields(self) -> Self:
         try:
-            named = [name for _, name, _, _ in string.Formatter().parse(self.zh) if name is not None]
+            named = [
+                name for _, name, _, _ in string.Formatter().parse(self.zh) if name is not None
+            ]
         except ValueError:
             raise ValueError(f"text {self.id} has a brace without its other one") from None
         if unknown := [name for name in named if name not in FIELDS]:

@@ -232,7 +232,7 @@ class Notice(_message.Message):
     notice_id: _builtins.str
     """The notice (UUIDv7)."""
     kind: _builtins.str
-    """What it is about, a code: `due_soon`, `due_today`, `overdue`, or the kind of an early warning."""
+    """What it is about, a code: `due_soon`, `due_today`, `reminder`, or the kind of an early warning."""
     channel: Global___NoticeChannel.ValueType
     """How it reaches its recipient."""
     state: Global___NoticeState.ValueType
@@ -1203,7 +1203,7 @@ class PublicationLine(_message.Message):
     amount_fen: _builtins.int
     """Lent, subsidised or lost."""
     other_fen: _builtins.int
-    """Owed now, or of a loss what others than the lender bear."""
+    """Of totals what is owed now, of a loss what others than the lender bear; 0 otherwise."""
     @_builtins.property
     def on(self) -> _date_pb2.Date:
         """Paid out, paid or compensated on; unset where it is over the period."""
