@@ -58,6 +58,8 @@ DEPARTMENTS = frozenset(
         Role.TAX_BUREAU,
         Role.AGRICULTURE_BUREAU,
         Role.CREDIT_BUREAU,
+        Role.FORESTRY_BUREAU,
+        Role.WEATHER_BUREAU,
     }
 )
 """Those who supply facts in their own name."""
@@ -65,6 +67,16 @@ PARTIES = GRANTORS | DEPARTMENTS
 REGISTRY_READERS = PARTIES | AUDITORS
 SUPPLIERS = COUNTY | LENDERS | DEPARTMENTS | {Role.INSURER, Role.FINANCE_BUREAU}
 """Whom a county may let supply an indicator; which one each may, credit knows."""
+WARNERS = DEPARTMENTS | REGISTRARS
+"""They see an industry or a disaster at risk; the county's centre passes on what others see."""
+NOTICE_SENDERS = EVERYONE - AUDITORS - OPERATORS
+"""A lender's sender, and whoever reads its own on the platform; a service knows whose are whose."""
+PUBLISHERS = REGISTRARS | FINANCE
+PAYERS = FINANCE | LENDERS | REGISTRARS | {Role.AGRICULTURE_BUREAU, Role.FORESTRY_BUREAU}
+"""Every organ that a programme may name as the payer of a grant."""
+RELENDERS = frozenset({Role.CENTRAL_BANK, Role.COUNTY_CENTRE})
+"""The central bank's branch, or the county's centre for it."""
+RELENDING_READERS = LENDERS | AUDITORS | RELENDERS | {Role.FINANCE_BUREAU, Role.REGULATOR}
 
 TABLE: dict[str, frozenset[Role]] = {
     # Households.
@@ -222,6 +234,35 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.loans.v1.LoansService/PostCoreEntries": OWN_LOANS,
     "liandong.loans.v1.LoansService/ListBookDifferences": COUNTY | OWN_LOANS | AUDITORS,
     "liandong.loans.v1.LoansService/ImportOpeningLoans": frozenset({Role.COUNTY_CENTRE}),
+    "liandong.loans.v1.NoticesService/QueueNotices": COUNTY | OWN_LOANS,
+    "liandong.loans.v1.NoticesService/TakeNotices": NOTICE_SENDERS,
+    "liandong.loans.v1.NoticesService/ReportNotices": NOTICE_SENDERS,
+    "liandong.loans.v1.NoticesService/WithdrawNotices": REGISTRARS | OWN_LOANS,
+    "liandong.loans.v1.NoticesService/ListNotices": COUNTY | OWN_LOANS | AUDITORS,
+    "liandong.loans.v1.NoticesService/GetNotice": COUNTY | OWN_LOANS | AUDITORS,
+    "liandong.loans.v1.NoticesService/ReceiveWarning": WARNERS,
+    "liandong.loans.v1.NoticesService/WithdrawWarning": WARNERS,
+    "liandong.loans.v1.NoticesService/ListWarnings": COUNTY | OWN_LOANS | AUDITORS | WARNERS,
+    "liandong.loans.v1.NoticesService/MakePublication": PUBLISHERS,
+    "liandong.loans.v1.NoticesService/PublishPublication": PUBLISHERS,
+    "liandong.loans.v1.NoticesService/WithdrawPublication": PUBLISHERS,
+    "liandong.loans.v1.NoticesService/ListPublications": EVERYONE,
+    "liandong.loans.v1.NoticesService/GetPublication": EVERYONE,
+    "liandong.loans.v1.EntitlementsService/RecordEntitlements": COUNTY | LENDERS,
+    "liandong.loans.v1.EntitlementsService/ApproveEntitlements": PAYERS,
+    "liandong.loans.v1.EntitlementsService/PayEntitlements": PAYERS,
+    "liandong.loans.v1.EntitlementsService/WithdrawEntitlement": PAYERS,
+    "liandong.loans.v1.EntitlementsService/ListEntitlements": COUNTY | PAYERS | AUDITORS,
+    "liandong.loans.v1.EntitlementsService/GetEntitlement": COUNTY | PAYERS | AUDITORS,
+    "liandong.loans.v1.RelendingService/OpenRelendingFacility": RELENDERS,
+    "liandong.loans.v1.RelendingService/MoveRelending": LENDERS,
+    "liandong.loans.v1.RelendingService/CloseRelendingFacility": RELENDERS | LENDERS,
+    "liandong.loans.v1.RelendingService/RecordRelendingVisit": COUNTY | LENDERS,
+    "liandong.loans.v1.RelendingService/ListRelendingVisits": COUNTY | RELENDING_READERS,
+    "liandong.loans.v1.RelendingService/ListRelendingFacilities": RELENDING_READERS,
+    "liandong.loans.v1.RelendingService/ListRelendingMovements": RELENDING_READERS,
+    "liandong.loans.v1.RelendingService/SetFundingCosts": LENDERS,
+    "liandong.loans.v1.RelendingService/ListLoanMargins": LENDERS | AUDITORS,
     # Claims.
     "liandong.claims.v1.ClaimsService/IssueMasterPolicy": INSURERS,
     "liandong.claims.v1.PoliciesService/ListProducts": CLAIM_READERS,

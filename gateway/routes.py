@@ -22,7 +22,7 @@ from liandong.households.v1 import (
     people_pb2,
     standing_pb2,
 )
-from liandong.loans.v1 import loans_pb2
+from liandong.loans.v1 import entitlements_pb2, loans_pb2, notices_pb2, relending_pb2
 
 OWN = "gateway"
 NAMED_BY_CALLER = ""
@@ -41,7 +41,12 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
         standing_pb2.DESCRIPTOR,
     ),
     "credit": (credit_pb2.DESCRIPTOR,),
-    "loans": (loans_pb2.DESCRIPTOR,),
+    "loans": (
+        loans_pb2.DESCRIPTOR,
+        notices_pb2.DESCRIPTOR,
+        entitlements_pb2.DESCRIPTOR,
+        relending_pb2.DESCRIPTOR,
+    ),
     "claims": (
         claims_pb2.DESCRIPTOR,
         indices_pb2.DESCRIPTOR,

@@ -25,6 +25,11 @@ from services.loans.model import (
     Warned,
 )
 from services.loans.rules.book import Posting
+from services.loans.rules.entitlements import Entitlement
+from services.loans.rules.notices import Notice
+from services.loans.rules.publications import Publication
+from services.loans.rules.relending import Facility, Moved
+from services.loans.rules.warnings import DepartmentWarning
 
 
 def _of_loan(loan: Loan, event_type: str, message: Message, day: date) -> OutgoingEvent:
@@ -640,3 +645,231 @@ def breaker_reset(breaker: Breaker, record: BreakerRecord, month_ends: int) -> O
         ),
         business_date=record.recorded_on,
     )
+
+
+# --- notices, warnings, publications --------------------------------------------------------------
+
+
+def notice_failed(notice: Notice, county_code: str, day: date) -> OutgoingEvent:
+    """A notice is not tried any more."""
+    return OutgoingEvent(
+        event_type="liandong.loans.v1.notice_failed",
+        aggregate_type="loans.notice",
+        aggregate_id=str(notice.notice_id),
+        sequence=1,
+        county_code=county_code,
+        message=events_pb2.NoticeFailed(
+            notice_id=str(notice.notice_id),
+            loan_id=str(notice.loan_id or ""),
+            kind=notice.kind,
+            channel=notice.channel,
+            reason=notice.reason,
+        ),
+        business_date=day,
+        programme=notice.programme,
+    )
+
+
+def _of_warning(
+    warning: DepartmentWarning, county_code: str, event_type: str, message: Message, day: date
+) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=event_type,
+        aggregate_type="loans.department_warning",
+        aggregate_id=str(warning.warning_id),
+        sequence=warning.version,
+        county_code=county_code,
+        message=message,
+        business_date=day,
+    )
+
+
+def department_warning_received(
+    warning: DepartmentWarning, county_code: str, day: date
+) -> OutgoingEvent:
+    """A department warned of an industry or a disaster."""
+    message = events_pb2.DepartmentWarningReceived(
+        warning_id=str(warning.warning_id),
+        kind=warning.kind,
+        risk=warning.risk,
+        department=warning.department,
+        area_codes=warning.area_codes,
+        industries=warning.industries,
+        project_ids=warning.project_ids,
+        starts_on=wire.date_to_proto(warning.starts_on),
+        ends_on=wire.date_to_proto(warning.ends_on),
+    )
+    name = "liandong.loans.v1.department_warning_received"
+    return _of_warning(warning, county_code, name, message, day)
+
+
+def department_warning_spread(
+    warning: DepartmentWarning, county_code: str, day: date
+) -> OutgoingEvent:
+    """It has reached all its loans."""
+    message = events_pb2.DepartmentWarningSpread(
+        warning_id=str(warning.warning_id), loans=warning.loans, households=warning.households
+    )
+    name = "liandong.loans.v1.department_warning_spread"
+    return _of_warning(warning, county_code, name, message, day)
+
+
+def department_warning_withdrawn(
+    warning: DepartmentWarning, county_code: str, day: date
+) -> OutgoingEvent:
+    """It does not hold any more."""
+    message = events_pb2.DepartmentWarningWithdrawn(
+        warning_id=str(warning.warning_id), reason=warning.reason
+    )
+    name = "liandong.loans.v1.department_warning_withdrawn"
+    return _of_warning(warning, county_code, name, message, day)
+
+
+def _of_publication(
+    found: Publication, county_code: str, event_type: str, message: Message, day: date
+) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=event_type,
+        aggregate_type="loans.publication",
+        aggregate_id=str(found.publication_id),
+        sequence=found.version,
+        county_code=county_code,
+        message=message,
+        business_date=day,
+        programme=found.rule_version,
+    )
+
+
+def publication_published(found: Publication, county_code: str, day: date) -> OutgoingEvent:
+    """Something was made public."""
+    message = events_pb2.PublicationPublished(
+        publication_id=str(found.publication_id),
+        kind=found.kind,
+        programme_id=found.programme_id,
+        area_code=found.area_code,
+        first=wire.date_to_proto(found.first),
+        last=wire.date_to_proto(found.last),
+        ends_on=wire.date_to_proto(found.ends_on),
+    )
+    name = "liandong.loans.v1.publication_published"
+    return _of_publication(found, county_code, name, message, day)
+
+
+def publication_withdrawn(found: Publication, county_code: str, day: date) -> OutgoingEvent:
+    """It was taken back."""
+    message = events_pb2.PublicationWithdrawn(
+        publication_id=str(found.publication_id), reason=found.reason
+    )
+    name = "liandong.loans.v1.publication_withdrawn"
+    return _of_publication(found, county_code, name, message, day)
+
+
+# --- entitlements, relending ----------------------------------------------------------------------
+
+
+def _of_entitlement(
+    found: Entitlement, county_code: str, event_type: str, message: Message, day: date
+) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=event_type,
+        aggregate_type="loans.entitlement",
+        aggregate_id=str(found.entitlement_id),
+        sequence=found.version,
+        county_code=county_code,
+        message=message,
+        business_date=day,
+        programme=found.rule_version,
+    )
+
+
+def entitlement_due(found: Entitlement, county_code: str, day: date) -> OutgoingEvent:
+    """A borrower is entitled to something."""
+    message = events_pb2.EntitlementDue(
+        entitlement_id=str(found.entitlement_id),
+        household_id=str(found.household_id),
+        rule_id=found.rule_id,
+        payer=found.payer,
+        amount_fen=found.amount_fen,
+        effects=found.effects,
+    )
+    name = "liandong.loans.v1.entitlement_due"
+    return _of_entitlement(found, county_code, name, message, day)
+
+
+def entitlement_approved(found: Entitlement, county_code: str, day: date) -> OutgoingEvent:
+    """A second person approved it."""
+    message = events_pb2.EntitlementApproved(
+        entitlement_id=str(found.entitlement_id), household_id=str(found.household_id)
+    )
+    name = "liandong.loans.v1.entitlement_approved"
+    return _of_entitlement(found, county_code, name, message, day)
+
+
+def entitlement_paid(found: Entitlement, county_code: str, day: date) -> OutgoingEvent:
+    """It was paid or given."""
+    message = events_pb2.EntitlementPaid(
+        entitlement_id=str(found.entitlement_id),
+        household_id=str(found.household_id),
+        amount_fen=found.amount_fen,
+        paid_on=wire.date_to_proto(found.paid_on),
+    )
+    name = "liandong.loans.v1.entitlement_paid"
+    return _of_entitlement(found, county_code, name, message, day)
+
+
+def entitlement_withdrawn(found: Entitlement, county_code: str, day: date) -> OutgoingEvent:
+    """It is not wanted any more."""
+    message = events_pb2.EntitlementWithdrawn(
+        entitlement_id=str(found.entitlement_id), reason=found.reason
+    )
+    name = "liandong.loans.v1.entitlement_withdrawn"
+    return _of_entitlement(found, county_code, name, message, day)
+
+
+def _of_facility(
+    facility: Facility, county_code: str, event_type: str, message: Message, day: date
+) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=event_type,
+        aggregate_type="loans.relending_facility",
+        aggregate_id=str(facility.facility_id),
+        sequence=facility.version,
+        county_code=county_code,
+        message=message,
+        business_date=day,
+        programme=facility.rule_version,
+    )
+
+
+def relending_facility_opened(facility: Facility, county_code: str, day: date) -> OutgoingEvent:
+    """The central bank opened a line."""
+    message = events_pb2.RelendingFacilityOpened(
+        facility_id=str(facility.facility_id),
+        lender_id=facility.lender_id,
+        source=facility.source,
+        limit_fen=facility.limit_fen,
+        rate_ppm=facility.rate_ppm,
+    )
+    name = "liandong.loans.v1.relending_facility_opened"
+    return _of_facility(facility, county_code, name, message, day)
+
+
+def relending_moved(facility: Facility, moved: Moved, county_code: str) -> OutgoingEvent:
+    """A lender drew or paid back."""
+    message = events_pb2.RelendingMoved(
+        facility_id=str(facility.facility_id),
+        draw=moved.draw,
+        amount_fen=moved.amount_fen,
+        owed_fen=moved.owed_fen,
+        free_fen=moved.free_fen,
+        value_date=wire.date_to_proto(moved.value_date),
+    )
+    name = "liandong.loans.v1.relending_moved"
+    return _of_facility(facility, county_code, name, message, moved.booked_on)
+
+
+def relending_facility_closed(facility: Facility, county_code: str, day: date) -> OutgoingEvent:
+    """A line was closed."""
+    message = events_pb2.RelendingFacilityClosed(facility_id=str(facility.facility_id))
+    name = "liandong.loans.v1.relending_facility_closed"
+    return _of_facility(facility, county_code, name, message, day)

@@ -6,7 +6,15 @@ from datetime import date
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel.database import Database
-from services.loans.operations import breakers, collecting, securing, standing, suspending
+from services.loans.operations import (
+    breakers,
+    collecting,
+    notices,
+    securing,
+    standing,
+    suspending,
+    warnings,
+)
 from services.loans.operations import day as day_close
 from services.programmes.loader import Catalogue
 
@@ -18,6 +26,7 @@ def work_day(
 
     async def work(db: Database, county_code: str, day: date) -> None:
         await day_close.work_day(db, county_code, day, catalogue, chunk_loans=chunk_loans)
+        await warnings.spread_all(db, county_code, catalogue)
 
     return work
 
@@ -35,5 +44,7 @@ def close_day(catalogue: Catalogue) -> Callable[[AsyncSession, str, date], Await
         await securing.release_settled(session, county_code, day)
         await securing.warn_of_old_values(session, county_code, day)
         await standing.warn_of_payouts(session, county_code, day)
+        await notices.warn_of_maturities(session, county_code, day, catalogue)
+        await notices.queue_warnings(session, county_code, day, catalogue)
 
     return close

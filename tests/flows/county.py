@@ -51,7 +51,7 @@ from services.kernel.sealing import Finder, Sealer
 from services.loans import events_in as loans_in
 from services.loans import jobs as loans_jobs
 from services.loans import store as loans_store
-from services.loans.servicer import LoansServicer
+from services.loans.servicer.everything import DOORS
 from services.programmes.loader import Catalogue, load
 from services.programmes.schema.pack import split_ref
 from services.programmes.schema.values import known
@@ -497,7 +497,7 @@ async def a_county(schema: MakeSchema) -> County:
             "AccountsService": AccountsServicer(made["households"].db, keys, waiting_days=3),
         },
         "credit": {"CreditService": CreditServicer(made["credit"].db, catalogue)},
-        "loans": {"LoansService": LoansServicer(made["loans"].db, catalogue)},
+        "loans": {name: door(made["loans"].db, catalogue) for name, _, door in DOORS},
         "claims": {
             "ClaimsService": ClaimsServicer(made["claims"].db, catalogue),
             "PayoutsService": PayoutsServicer(made["claims"].db, catalogue),

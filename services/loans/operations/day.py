@@ -13,20 +13,23 @@ from services.kernel.journal import Entry
 from services.kernel.outbox import OutgoingEvent
 from services.loans import events_out, store
 from services.loans.model import Action, Breaker, BreakerRecord, ClassChange, Judgement, Loan
-from services.loans.operations import collecting, drawing, subsidy, suspending
+from services.loans.operations import collecting, drawing, notices, subsidy, suspending
 from services.loans.operations.money import accrued_entries
 from services.loans.operations.shared import said, terms_by_ref
 from services.loans.rules import suspending as suspending_rules
 from services.loans.rules import watch
 from services.loans.rules.book import Posting, PostingKind
+from services.loans.rules.notices import Notice
 from services.loans.rules.scopes import AREAS, Scope
 from services.loans.rules.standing import UNJUDGED, follow_ups
 from services.loans.store import breakers as breaker_store
 from services.loans.store import days
+from services.loans.store import notices as notice_store
 from services.loans.store import standing as standing_store
 from services.loans.store import suspending as suspending_store
 from services.programmes import collection
 from services.programmes.loader import Catalogue
+from services.programmes.schema.collection import OverdueAction
 from services.programmes.terms import Terms
 
 CHUNK_LOANS_MAX = 2_000
@@ -39,6 +42,7 @@ async def tell_coming_maturities(
     terms_of = terms_by_ref(catalogue, county_code)
     changed: list[Loan] = []
     events: list[OutgoingEvent] = []
+    told_of: list[Notice] = []
     for loan in await store.lock_noticed(session, county_code, day):
         clause = terms_of(loan.programme).loans.maturity_notice
         assert loan.matures_on is not None
@@ -50,6 +54,7 @@ async def tell_coming_maturities(
         ]
         told = said(replace(loan, notice_on=later[0] if later else None))
         changed.append(told)
+        told_of += notices.of_maturity(told, terms_of(loan.programme), day)
         events.append(
             events_out.loan_due_soon(
                 told,
@@ -61,6 +66,7 @@ async def tell_coming_maturities(
             )
         )
     await store.save_loans(session, changed)
+    await notice_store.queue(session, county_code, told_of)
     await outbox.record(session, events)
 
 
@@ -75,6 +81,7 @@ class _Chunk:
         self.stops: list[tuple[UUID, Posting, str]] = []
         self.changes: list[ClassChange] = []
         self.actions: list[Action] = []
+        self.terms: dict[UUID, Terms] = {}
 
     def take(self, loan: Loan, terms: Terms, judgement: Judgement) -> None:
         """Age one loan and note all that follows."""
@@ -117,6 +124,7 @@ class _Chunk:
                 newly_bad=aged.newly_non_performing,
                 day=self.day,
             )
+            self.terms[now.loan_id] = terms
         self.changed.append(now)
 
     async def write(self, session: AsyncSession, county_code: str) -> None:
@@ -124,6 +132,7 @@ class _Chunk:
         new = await standing_store.add_actions(session, county_code, self.actions)
         loans = {loan.loan_id: loan for loan in self.changed}
         to_collect: list[UUID] = []
+        reminders: list[Notice] = []
         for action in self.actions:
             if (action.loan_id, action.cause, action.since, action.place) not in new:
                 continue
@@ -131,6 +140,8 @@ class _Chunk:
             self.events.append(events_out.loan_action_taken(now, action))
             if action.action == "collect":
                 to_collect.append(action.loan_id)
+            if action.action == OverdueAction.REMIND:
+                reminders += notices.of_reminder(now, self.terms[action.loan_id], self.day)
         opened = await collecting.open_on(
             session, loans, to_collect, cause="non_performing", day=self.day
         )
@@ -139,6 +150,7 @@ class _Chunk:
         await store.add_postings(session, county_code, self.stops, self.day)
         await standing_store.add_class_changes(session, county_code, self.changes)
         await journal.post(session, self.entries)
+        await notice_store.queue(session, county_code, reminders)
         await outbox.record(session, self.events)
 
 

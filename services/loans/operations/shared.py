@@ -10,6 +10,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.kernel.errors import LiandongError, NotFound, Refused
 from services.loans import store
 from services.loans.model import Breaker, Loan
+from services.loans.rules import balance
 from services.loans.rules.keeping import Keeper
 from services.loans.rules.lending import Actor
 from services.loans.rules.scopes import Scope, scopes_of_loan
@@ -76,6 +77,12 @@ async def require_our_book(
         f"the book of {actor.institution_id} is kept by its core system: post its entries",
         message_zh="该机构账簿由其核心系统记账",
     )
+
+
+async def require_open_period(session: AsyncSession, county_code: str, value_date: date) -> None:
+    """Refuse a day whose books are closed."""
+    closed = await store.closed_through(session, county_code)
+    balance.check_value_date(value_date, value_date, today=value_date, closed_through=closed)
 
 
 def terms_by_ref(catalogue: Catalogue, county_code: str) -> Callable[[str], Terms]:

@@ -16,6 +16,7 @@ from services.programmes.schema.collection import (
     OverdueAction,
     every_class,
 )
+from services.programmes.schema.notices import Notices
 from services.programmes.schema.pledges import Security
 from services.programmes.schema.post_loan import (
     AreaContracts,
@@ -453,6 +454,7 @@ class LoanRules(Clause):
     dispositions: tuple[Disposition, ...] = ()
     escalation: tuple[Organ, ...] = ()
     maturity_notice: MaturityNotice | None = None
+    notices: Notices | None = None
     controlled_drawdown: ControlledDrawdown | None = None
     segregation: Segregation | None = None
     purpose_verification: PurposeVerification | None = None

@@ -1800,3 +1800,477 @@ class ApplicationResumed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApplicationResumed: _TypeAlias = ApplicationResumed  # noqa: Y015
+
+@_typing.final
+class DepartmentWarningReceived(_message.Message):
+    """A department warned of an industry or a disaster (JX.mon.4); what it reaches says EarlyWarningRaised
+    of each loan. Aggregate: the warning.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARNING_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    RISK_FIELD_NUMBER: _builtins.int
+    DEPARTMENT_FIELD_NUMBER: _builtins.int
+    AREA_CODES_FIELD_NUMBER: _builtins.int
+    INDUSTRIES_FIELD_NUMBER: _builtins.int
+    PROJECT_IDS_FIELD_NUMBER: _builtins.int
+    STARTS_ON_FIELD_NUMBER: _builtins.int
+    ENDS_ON_FIELD_NUMBER: _builtins.int
+    warning_id: _builtins.str
+    """The warning (UUIDv7)."""
+    kind: _builtins.str
+    """`industry_risk` or `disaster`."""
+    risk: _builtins.str
+    """Which risk, a code."""
+    department: _builtins.str
+    """The department, a role."""
+    @_builtins.property
+    def area_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Areas that it is about."""
+
+    @_builtins.property
+    def industries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Purposes of loans that it is about; none for all."""
+
+    @_builtins.property
+    def project_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Projects that it is about; none for all."""
+
+    @_builtins.property
+    def starts_on(self) -> _date_pb2.Date:
+        """First day."""
+
+    @_builtins.property
+    def ends_on(self) -> _date_pb2.Date:
+        """Last day."""
+
+    def __init__(
+        self,
+        *,
+        warning_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        risk: _builtins.str = ...,
+        department: _builtins.str = ...,
+        area_codes: _abc.Iterable[_builtins.str] | None = ...,
+        industries: _abc.Iterable[_builtins.str] | None = ...,
+        project_ids: _abc.Iterable[_builtins.str] | None = ...,
+        starts_on: _date_pb2.Date | None = ...,
+        ends_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ends_on", b"ends_on", "starts_on", b"starts_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_codes", b"area_codes", "department", b"department", "ends_on", b"ends_on", "industries", b"industries", "kind", b"kind", "project_ids", b"project_ids", "risk", b"risk", "starts_on", b"starts_on", "warning_id", b"warning_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DepartmentWarningReceived: _TypeAlias = DepartmentWarningReceived  # noqa: Y015
+
+@_typing.final
+class DepartmentWarningSpread(_message.Message):
+    """A warning has reached all its loans. Aggregate: the warning."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARNING_ID_FIELD_NUMBER: _builtins.int
+    LOANS_FIELD_NUMBER: _builtins.int
+    HOUSEHOLDS_FIELD_NUMBER: _builtins.int
+    warning_id: _builtins.str
+    """The warning (UUIDv7)."""
+    loans: _builtins.int
+    """Loans that it reached."""
+    households: _builtins.int
+    """Households that are told."""
+    def __init__(
+        self,
+        *,
+        warning_id: _builtins.str = ...,
+        loans: _builtins.int = ...,
+        households: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["households", b"households", "loans", b"loans", "warning_id", b"warning_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DepartmentWarningSpread: _TypeAlias = DepartmentWarningSpread  # noqa: Y015
+
+@_typing.final
+class DepartmentWarningWithdrawn(_message.Message):
+    """A warning does not hold any more. Aggregate: the warning."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARNING_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    warning_id: _builtins.str
+    """The warning (UUIDv7)."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        warning_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "warning_id", b"warning_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DepartmentWarningWithdrawn: _TypeAlias = DepartmentWarningWithdrawn  # noqa: Y015
+
+@_typing.final
+class NoticeFailed(_message.Message):
+    """A notice could not be sent and is not tried any more. Aggregate: the notice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTICE_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    notice_id: _builtins.str
+    """The notice (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7); empty for a warning to a whole household."""
+    kind: _builtins.str
+    """What it was about."""
+    channel: _builtins.str
+    """By which channel."""
+    reason: _builtins.str
+    """Why, a code."""
+    def __init__(
+        self,
+        *,
+        notice_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "kind", b"kind", "loan_id", b"loan_id", "notice_id", b"notice_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoticeFailed: _TypeAlias = NoticeFailed  # noqa: Y015
+
+@_typing.final
+class PublicationPublished(_message.Message):
+    """Something was made public; it names no debtor (S47). Aggregate: the publication."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLICATION_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PROGRAMME_ID_FIELD_NUMBER: _builtins.int
+    AREA_CODE_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    ENDS_ON_FIELD_NUMBER: _builtins.int
+    publication_id: _builtins.str
+    """The publication (UUIDv7)."""
+    kind: _builtins.str
+    """`loans`, `subsidy`, `compensations` or `totals`."""
+    programme_id: _builtins.str
+    """The programme, without a version."""
+    area_code: _builtins.str
+    """Which area."""
+    @_builtins.property
+    def first(self) -> _date_pb2.Date:
+        """First day of the period."""
+
+    @_builtins.property
+    def last(self) -> _date_pb2.Date:
+        """Last day of the period."""
+
+    @_builtins.property
+    def ends_on(self) -> _date_pb2.Date:
+        """Last public day."""
+
+    def __init__(
+        self,
+        *,
+        publication_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        programme_id: _builtins.str = ...,
+        area_code: _builtins.str = ...,
+        first: _date_pb2.Date | None = ...,
+        last: _date_pb2.Date | None = ...,
+        ends_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ends_on", b"ends_on", "first", b"first", "last", b"last"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "ends_on", b"ends_on", "first", b"first", "kind", b"kind", "last", b"last", "programme_id", b"programme_id", "publication_id", b"publication_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublicationPublished: _TypeAlias = PublicationPublished  # noqa: Y015
+
+@_typing.final
+class PublicationWithdrawn(_message.Message):
+    """A publication was taken back. Aggregate: the publication."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLICATION_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    publication_id: _builtins.str
+    """The publication (UUIDv7)."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        publication_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["publication_id", b"publication_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublicationWithdrawn: _TypeAlias = PublicationWithdrawn  # noqa: Y015
+
+@_typing.final
+class EntitlementDue(_message.Message):
+    """A borrower is entitled to something of the programme. Aggregate: the entitlement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTITLEMENT_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    PAYER_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    EFFECTS_FIELD_NUMBER: _builtins.int
+    entitlement_id: _builtins.str
+    """The entitlement (UUIDv7)."""
+    household_id: _builtins.str
+    """Who gets it (UUIDv7)."""
+    rule_id: _builtins.str
+    """The programme's grant or reward."""
+    payer: _builtins.str
+    """Who pays, an organ."""
+    amount_fen: _builtins.int
+    """How much; 0 for a service or an honour."""
+    @_builtins.property
+    def effects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What a reward gives, codes."""
+
+    def __init__(
+        self,
+        *,
+        entitlement_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        payer: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        effects: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "effects", b"effects", "entitlement_id", b"entitlement_id", "household_id", b"household_id", "payer", b"payer", "rule_id", b"rule_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntitlementDue: _TypeAlias = EntitlementDue  # noqa: Y015
+
+@_typing.final
+class EntitlementApproved(_message.Message):
+    """A second person approved it. Aggregate: the entitlement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTITLEMENT_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    entitlement_id: _builtins.str
+    """The entitlement (UUIDv7)."""
+    household_id: _builtins.str
+    """Who gets it (UUIDv7)."""
+    def __init__(
+        self,
+        *,
+        entitlement_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entitlement_id", b"entitlement_id", "household_id", b"household_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntitlementApproved: _TypeAlias = EntitlementApproved  # noqa: Y015
+
+@_typing.final
+class EntitlementPaid(_message.Message):
+    """It was paid or given. Aggregate: the entitlement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTITLEMENT_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    PAID_ON_FIELD_NUMBER: _builtins.int
+    entitlement_id: _builtins.str
+    """The entitlement (UUIDv7)."""
+    household_id: _builtins.str
+    """Who gets it (UUIDv7)."""
+    amount_fen: _builtins.int
+    """How much; 0 for a service or an honour."""
+    @_builtins.property
+    def paid_on(self) -> _date_pb2.Date:
+        """The day on which it was paid or given."""
+
+    def __init__(
+        self,
+        *,
+        entitlement_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        paid_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["paid_on", b"paid_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "entitlement_id", b"entitlement_id", "household_id", b"household_id", "paid_on", b"paid_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntitlementPaid: _TypeAlias = EntitlementPaid  # noqa: Y015
+
+@_typing.final
+class EntitlementWithdrawn(_message.Message):
+    """It is not wanted any more. Aggregate: the entitlement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTITLEMENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    entitlement_id: _builtins.str
+    """The entitlement (UUIDv7)."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        entitlement_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entitlement_id", b"entitlement_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntitlementWithdrawn: _TypeAlias = EntitlementWithdrawn  # noqa: Y015
+
+@_typing.final
+class RelendingFacilityOpened(_message.Message):
+    """The central bank opened a line to a lender (SC.loa.6). Aggregate: the line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACILITY_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    LIMIT_FEN_FIELD_NUMBER: _builtins.int
+    RATE_PPM_FIELD_NUMBER: _builtins.int
+    facility_id: _builtins.str
+    """The line (UUIDv7)."""
+    lender_id: _builtins.str
+    """The lender, an institution id."""
+    source: _builtins.str
+    """Which money."""
+    limit_fen: _builtins.int
+    """How much."""
+    rate_ppm: _builtins.int
+    """What the lender pays for it."""
+    def __init__(
+        self,
+        *,
+        facility_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        source: _builtins.str = ...,
+        limit_fen: _builtins.int = ...,
+        rate_ppm: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facility_id", b"facility_id", "lender_id", b"lender_id", "limit_fen", b"limit_fen", "rate_ppm", b"rate_ppm", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelendingFacilityOpened: _TypeAlias = RelendingFacilityOpened  # noqa: Y015
+
+@_typing.final
+class RelendingMoved(_message.Message):
+    """A lender drew on its line or paid back. Aggregate: the line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACILITY_ID_FIELD_NUMBER: _builtins.int
+    DRAW_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    OWED_FEN_FIELD_NUMBER: _builtins.int
+    FREE_FEN_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
+    facility_id: _builtins.str
+    """The line (UUIDv7)."""
+    draw: _builtins.bool
+    """True for a draw, false for a repayment."""
+    amount_fen: _builtins.int
+    """How much."""
+    owed_fen: _builtins.int
+    """Owed after it."""
+    free_fen: _builtins.int
+    """Free after it."""
+    @_builtins.property
+    def value_date(self) -> _date_pb2.Date:
+        """The day on which it counts."""
+
+    def __init__(
+        self,
+        *,
+        facility_id: _builtins.str = ...,
+        draw: _builtins.bool = ...,
+        amount_fen: _builtins.int = ...,
+        owed_fen: _builtins.int = ...,
+        free_fen: _builtins.int = ...,
+        value_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "draw", b"draw", "facility_id", b"facility_id", "free_fen", b"free_fen", "owed_fen", b"owed_fen", "value_date", b"value_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelendingMoved: _TypeAlias = RelendingMoved  # noqa: Y015
+
+@_typing.final
+class RelendingFacilityClosed(_message.Message):
+    """A line was closed. Aggregate: the line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACILITY_ID_FIELD_NUMBER: _builtins.int
+    facility_id: _builtins.str
+    """The line (UUIDv7)."""
+    def __init__(
+        self,
+        *,
+        facility_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facility_id", b"facility_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelendingFacilityClosed: _TypeAlias = RelendingFacilityClosed  # noqa: Y015
