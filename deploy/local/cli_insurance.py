@@ -10,6 +10,7 @@ from liandong.claims.v1 import records_pb2
 from rich.console import Console
 
 from deploy.local import insurance_file, insured_file, places
+from deploy.local.cli_files import Encoding, Mapping, Titles, Verdicts
 from deploy.local.cli_run import run
 from deploy.local.household_file import VerdictFile, file_digest
 from deploy.local.insurance_file import DIMENSIONS, Heading, Reconciled
@@ -114,20 +115,10 @@ def import_insured(
     policy: Annotated[str, typer.Option(help="The master policy (UUID).")],
     cover: Annotated[str, typer.Option(help="Of the lines that name none.")] = "",
     dry_run: Annotated[bool, typer.Option(help="Check everything, write nothing.")] = False,
-    titles: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="TITLE=FIELD of a column; TITLE= leaves it out."),
-    ] = None,
-    mapping: Annotated[
-        Path | None,
-        typer.Option(
-            "--mapping", exists=True, dir_okay=False, help="YAML, `columns: {TITLE: FIELD}`."
-        ),
-    ] = None,
-    encoding: Annotated[str, typer.Option(help="Of a CSV file, e.g. gb18030.")] = "utf-8-sig",
-    verdicts: Annotated[
-        Path | None, typer.Option(help="A verdict for every line; FILE.verdicts.csv if left out.")
-    ] = None,
+    titles: Titles = None,
+    mapping: Mapping = None,
+    encoding: Encoding = "utf-8-sig",
+    verdicts: Verdicts = None,
     restart: Annotated[bool, typer.Option(help="Do not go on with one cut short.")] = False,
     folder: Folder = "main",
     county: County = "",

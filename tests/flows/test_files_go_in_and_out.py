@@ -295,19 +295,9 @@ async def test_an_insurer_brings_identity_numbers_and_claims_gets_ids(
 
     assert tried.counts() == done.counts()
     assert (done.lines, done.insured, done.refused) == (7, 2, 5)
-    assert done.premium_fen >= 0
-    assert (
-        [row["reason"] for row in verdicts]
-        == would
-        == [
-            "",
-            "",
-            "PERSON_NOT_FOUND",
-            "IDENTITY_MALFORMED",
-            "ALREADY_INSURED",
-            "QUERY_EMPTY",
-            "LINE_WRONG",
-        ]
+    assert [row["reason"] for row in verdicts] == would
+    assert " ".join(would[2:]) == (
+        "PERSON_NOT_FOUND IDENTITY_MALFORMED ALREADY_INSURED QUERY_EMPTY LINE_WRONG"
     )
     assert heads[2][4][:17] not in told.read_text(encoding="utf-8")
     listed = await platform.at(INSURER).call(
