@@ -13,6 +13,7 @@ from services.programmes.schema.upkeep import PaymentControl
 from services.programmes.schema.values import Organ, known
 from tests.live.county import FUND_FEN, SHORT_OF_ORGAN, County, Wish
 from tests.live.folder import OPERATOR
+from tests.live.paths import funds_entities as entities
 from tests.live.paths.loans import (
     WANGCANG_COVERS,
     chosen_ratio,
@@ -36,10 +37,6 @@ PAYMENT = "compensation"
 GRADED = ("village", "township", "county")
 LENDER = "bank"
 
-RATE = "the lender names this product's rate, and no RPC takes it"
-ENTITY = "no path loses the loan of an entity"
-SUM_INSURED = "funds does not know the sum insured that the insurer's part goes up to (S25)"
-
 
 def starts_on(case: Case) -> date:
     """A day on which the case's programme is in force, and some months after it."""
@@ -48,32 +45,12 @@ def starts_on(case: Case) -> date:
 
 # --- losses ---------------------------------------------------------------------------------------
 
-OF_ENTITIES = (
-    {"county_fund", "bank", "insurer"},
-    {"government", "bank", "insurer"},
-    {"insurer"},
-)
-"""Parties of the shares that only loans of entities have."""
-
-
-def lacks_loss(case: Case) -> str:
-    """Where no household's loan can come to the case's loss."""
-    given, programme = case["inputs"], case["programme"]
-    layers = given.get("layers", ())
-    parties = {share["party"] for share in given.get("shares", ())}
-    pots = {layer["party"] for layer in layers if layer["type"] == "pot"}
-    if parties in OF_ENTITIES or "defaulter_margin" in pots or "co-op" in case["title"]:
-        return ENTITY
-    if "sichuan-5221" in programme:
-        return RATE
-    if programme == "hubei-yunyang-troika@2017":
-        return SUM_INSURED
-    return ""
-
 
 def loss_setup(case: Case) -> Setup:
     """The treasury bears the interest: the loss is the principal, and what is above its cap."""
     given, programme = case["inputs"], case["programme"]
+    if entities.of_entity(case):
+        return Setup(starts_on(case), entities.values(case))
     interest = given["loss_fen"] - min(given["loss_fen"], PRINCIPAL_FEN_MAX)
     values: dict[str, Any] = {}
     if interest:
@@ -110,17 +87,19 @@ async def lost(county: County, loss_fen: int) -> Any:
     return loan
 
 
-async def compensated(county: County, loan: Any, cause: str) -> Any:
+async def compensated(
+    county: County, loan: Any, cause: str, *, model: SharingModel | None = None, by: str = LENDER
+) -> Any:
     """The lender files the case, the county decides it, step by step where the programme asks."""
     visited = {"kind": "visited", "on": county.today, "evidence": uuid4().hex}
     filed = await county.ask(
         "funds.FileCompensationCase",
-        "bank",
+        by,
         loan_id=loan.loan_id,
         cause=cause,
         evidence=[uuid4().hex],
         collection_steps=[visited],
-        shows=list(model_of(county).requires),
+        shows=list((model or model_of(county)).requires),
     )
     case_id = filed.compensation_case.case_id
     control = county.terms.fund.payment_control
@@ -169,12 +148,18 @@ async def risk_share(county: County, case: Case) -> Answer:
     """The parts of a compensated loss by the names of the programme's shares."""
     given = case["inputs"]
     balances: Mapping[str, int] = given.get("balances_fen", {})
-    await county.open(funds=balances or None)
-    model = model_of(county)
-    loan = await lost(county, given["loss_fen"])
+    by = LENDER
+    if entities.of_entity(case):
+        model = entities.model_of(county, case)
+        by = entities.lender_of(county, model)
+        loan, _ = await entities.lost(county, case, model)
+    else:
+        await county.open(funds=balances or None)
+        model = model_of(county)
+        loan = await lost(county, given["loss_fen"])
     parties = [each["party"] for each in given["shares"]]
     try:
-        done = await compensated(county, loan, cause_of(case, model))
+        done = await compensated(county, loan, cause_of(case, model), model=model, by=by)
     except grpc.aio.AioRpcError as error:
         if reason_of(error) != UNCOVERED:
             raise
@@ -201,11 +186,15 @@ async def waterfall(county: County, case: Case) -> Answer:
     """Pots with the case's balances, and whoever shares after them."""
     given = case["inputs"]
     pots = {each["party"]: each["balance_fen"] for each in given["layers"] if each["type"] == "pot"}
-    await county.open()
-    fund_ids = {party: await county.fund(party, fen) for party, fen in pots.items()}
-    done = await compensated(
-        county, await lost(county, given["loss_fen"]), cause_of(case, model_of(county))
-    )
+    if entities.of_entity(case):
+        model = entities.model_of(county, case)
+        loan, fund_ids = await entities.lost(county, case, model)
+    else:
+        model = model_of(county)
+        await county.open()
+        fund_ids = {party: await county.fund(party, fen) for party, fen in pots.items()}
+        loan = await lost(county, given["loss_fen"])
+    done = await compensated(county, loan, cause_of(case, model), model=model)
     after = {
         party: (await county.ask("funds.GetFund", "finance", fund_id=fund_id)).fund.balance_fen
         for party, fund_id in fund_ids.items()
@@ -268,19 +257,6 @@ async def recovery(county: County, case: Case) -> Answer:
 
 # --- leverage -------------------------------------------------------------------------------------
 
-LOANS_MAX = 1_000
-
-
-def lacks_loans(case: Case) -> str:
-    """Thousands of loans of the product's cap are more than a case is worth."""
-    loans = case["inputs"]["outstanding_fen"] // PRINCIPAL_FEN_MAX
-    return f"it takes {loans} loans of the product's cap" if loans > LOANS_MAX else ""
-
-
-def heavy(_: Case) -> bool:
-    """Hundreds of loans."""
-    return True
-
 
 def leverage_setup(case: Case) -> Setup:
     """The multiple is the programme's."""
@@ -297,21 +273,18 @@ async def leverage(county: County, case: Case) -> Answer:
     await county.open(funds={})
     [kind] = county.fund_kinds()
     fund_id = await county.fund(kind, given["fund_fen"])
-    amounts = [PRINCIPAL_FEN_MAX] * (given["outstanding_fen"] // PRINCIPAL_FEN_MAX)
-    households = await county.households([county.village()] * len(amounts))
-    await county.rate()
-    await county.lend_all(
-        [
-            Wish(household, amount_fen)
-            for household, amount_fen in zip(households, amounts, strict=True)
-        ]
-    )
+    # What was lent before our books began is covered too, whatever room there is (S26).
+    await county.take_over({"bank": given["outstanding_fen"]}, "microcredit")
     fund = (await county.ask("funds.GetFund", "finance", fund_id=fund_id)).fund
     must(fund.covered_fen == given["outstanding_fen"], f"{fund.covered_fen} fen covered")
+    needs = await county.ask("funds.GetTopUp", "finance", fund_id=fund_id)
+    must(needs.loans_fen == given["outstanding_fen"], f"{needs.loans_fen} fen lent")
     return {
         "capacity_fen": fund.capacity_fen,
         "headroom_fen": fund.capacity_fen - fund.covered_fen,
         "within_cap": fund.covered_fen <= fund.capacity_fen,
+        "required_fund_fen": needs.required_fen,
+        "top_up_fen": needs.top_up_fen,
     }
 
 
@@ -471,16 +444,9 @@ PATHS: Mapping[str, Path] = {
     "funds.risk_share": Path(
         loss_setup,
         risk_share,
-        lacks=lacks_loss,
         heavy=lambda case: days_drawn(case["programme"]) > 0,
     ),
-    "funds.waterfall": Path(loss_setup, waterfall, lacks=lacks_loss),
+    "funds.waterfall": Path(loss_setup, waterfall),
     "funds.recovery": Path(recovery_setup, recovery),
-    "funds.leverage": Path(
-        leverage_setup,
-        leverage,
-        unsaid=("required_fund_fen", "top_up_fen"),
-        lacks=lacks_loans,
-        heavy=heavy,
-    ),
+    "funds.leverage": Path(leverage_setup, leverage),
 }
