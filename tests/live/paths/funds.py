@@ -33,9 +33,26 @@ USUAL_START = date(2018, 3, 5)
 PRINCIPAL_FEN_MAX = 5_000_000
 TRIGGER_DAYS = 70
 UNCOVERED = "CAUSE_NOT_COVERED"
+NO_COVER = "LOAN_NOT_COVERED"
 PAYMENT = "compensation"
 GRADED = ("village", "township", "county")
 LENDER = "bank"
+
+
+GUARANTEED = "hubei-yunyang-troika@2017"
+INSURED_FEN = 2_000_000
+GUARANTEE: Mapping[str, Any] = {
+    "insurance": {
+        "required_covers": [{"borrower_class": "poor_household", "covers": ["credit_guarantee"]}],
+        "covers": [
+            {
+                "id": "credit_guarantee",
+                "sum_insured": {"of": "fixed", "amount_fen": INSURED_FEN},
+            }
+        ],
+    }
+}
+"""The insurer bears a share together with the fund, up to the sum insured (S25)."""
 
 
 def starts_on(case: Case) -> date:
@@ -56,9 +73,11 @@ def loss_setup(case: Case) -> Setup:
     if interest:
         rate, _ = rate_and_days(PRINCIPAL_FEN_MAX, interest, after=days_drawn(programme))
         values = {"loans": {"benchmark": benchmark(rate)}}
-    elif programme.startswith(("ningxia", "hubei", "anhui")):
+    elif programme.startswith(("ningxia", "hubei", "anhui", "sichuan-5221")):
         subsidy = {"mode": "full_at_benchmark"}
         values = {"loan_products": [{"id": "microcredit", "subsidy": subsidy}]}
+    if programme == GUARANTEED:
+        values = dict(lay_over(values, GUARANTEE))
     if "hunan-rcu" in programme:
         ratio = {each["party"]: each["share"] for each in given["shares"]}
         values = dict(lay_over(values, chosen_ratio(ratio)))
@@ -161,13 +180,16 @@ async def risk_share(county: County, case: Case) -> Answer:
     try:
         done = await compensated(county, loan, cause_of(case, model), model=model, by=by)
     except grpc.aio.AioRpcError as error:
-        if reason_of(error) != UNCOVERED:
+        if reason_of(error) != (UNCOVERED if model.is_shared else NO_COVER):
             raise
         # No case, no compensation: what is owed stays with the lender.
         owed = await county.loan(loan.loan_id)
         stays = owed.outstanding_fen + owed.interest_fen
-        return {"amounts_fen": {party: stays * (party == LENDER) for party in parties}}
+        return {"amounts_fen": {party: stays * (party == by) for party in parties}}
     must(done.loss_fen == given["loss_fen"], f"a loss of {done.loss_fen} fen")
+    if case["programme"] == GUARANTEED:
+        [borne] = [part.amount_fen for part in done.parts if part.party == "insurer"]
+        must(borne == INSURED_FEN, f"the insurer bears {borne} fen")
     share_of = {m.party: each.share for each in model.together for m in each.members}
     amounts, paid = dict.fromkeys(parties, 0), dict.fromkeys(parties, 0)
     for part in done.parts:
@@ -277,14 +299,13 @@ async def leverage(county: County, case: Case) -> Answer:
     await county.take_over({"bank": given["outstanding_fen"]}, "microcredit")
     fund = (await county.ask("funds.GetFund", "finance", fund_id=fund_id)).fund
     must(fund.covered_fen == given["outstanding_fen"], f"{fund.covered_fen} fen covered")
-    needs = await county.ask("funds.GetTopUp", "finance", fund_id=fund_id)
-    must(needs.loans_fen == given["outstanding_fen"], f"{needs.loans_fen} fen lent")
+    watch = await county.ask("funds.GetFundWatch", "finance", fund_id=fund_id)
     return {
         "capacity_fen": fund.capacity_fen,
         "headroom_fen": fund.capacity_fen - fund.covered_fen,
         "within_cap": fund.covered_fen <= fund.capacity_fen,
-        "required_fund_fen": needs.required_fen,
-        "top_up_fen": needs.top_up_fen,
+        "required_fund_fen": watch.required_fen,
+        "top_up_fen": watch.top_up_fen,
     }
 
 

@@ -87,8 +87,8 @@ async def lost(county: County, case: Case, model: SharingModel) -> tuple[Any, di
     given = case["inputs"]
     product_id, product = _product(county, model)
     lender = "insurer" if product.lender == "insurer" else "bank"
-    backing = next(party for party in (*model.parties, "") if party != "bank")
-    await county.open(funds={backing: FUND_FEN}, covers=())
+    backing = [party for party in model.parties if party != model.otherwise_borne_by][:1]
+    await county.open(funds=dict.fromkeys(backing, FUND_FEN), covers=())
     entity_id = await county.entity()
     pots = {
         layer["party"]: layer["balance_fen"]
