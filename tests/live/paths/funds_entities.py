@@ -41,6 +41,9 @@ def of_entity(case: Case) -> bool:
 def values(case: Case) -> Mapping[str, Any]:
     """The rate under which the case's interest accrues, or none that the entity pays."""
     interest = _interest_fen(case)
+    if {share["party"] for share in case["inputs"].get("shares", ())} == {"insurer"}:
+        # The treasury pays nothing of an insurer's own loans.
+        return {"loans": {"benchmark": benchmark(0)}}
     if not interest:
         return {"loans": {"benchmark": benchmark(LOW_BENCHMARK_PPM)}}
     rate, _ = rate_and_days(_principal_fen(case), interest, after=DAYS_BEFORE)
