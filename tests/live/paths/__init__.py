@@ -38,7 +38,7 @@ WITHOUT: Mapping[str, str] = {
     "monitoring.overdue_report": "no report of overdue loans is written",
     "monitoring.ratio": "no indicator is worked out",
     "monitoring.recovery_rate": "no breaker watches collections",
-    "scoring.deduction_waiver": "its programme weighs figures of open factors, and takes no points off",
+    "scoring.deduction_waiver": "its programme weighs figures of open factors and takes no points",
 }
 """Rule → what is missing for a path."""
 

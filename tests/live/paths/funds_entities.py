@@ -46,7 +46,7 @@ def values(case: Case) -> Mapping[str, Any]:
         return {"loans": {"benchmark": benchmark(0)}}
     if not interest:
         return {"loans": {"benchmark": benchmark(LOW_BENCHMARK_PPM)}}
-    rate, _ = rate_and_days(_principal_fen(case), interest, after=DAYS_BEFORE)
+    rate, _ = rate_and_days(_principal_fen(case), interest, after=DAYS_BEFORE, soon=True)
     return {"loans": {"benchmark": benchmark(rate)}}
 
 
@@ -115,7 +115,7 @@ async def lost(county: County, case: Case, model: SharingModel) -> tuple[Any, di
     due = date(loan.matures_on.year, loan.matures_on.month, loan.matures_on.day)
     until = due + timedelta(days=TRIGGER_DAYS + 1)
     if interest := _interest_fen(case):
-        _, days = rate_and_days(_principal_fen(case), interest, after=DAYS_BEFORE)
+        _, days = rate_and_days(_principal_fen(case), interest, after=DAYS_BEFORE, soon=True)
         until = county.today + timedelta(days=days)
     # The close of that day states what is owed.
     await county.advance(until + timedelta(days=1))
@@ -129,7 +129,7 @@ def _product(county: County, model: SharingModel) -> tuple[str, Any]:
 
 async def _lend(county: County, case: Case, wish: Wish) -> Any:
     if interest := _interest_fen(case):
-        rate, _ = rate_and_days(wish.principal_fen, interest, after=DAYS_BEFORE)
+        rate, _ = rate_and_days(wish.principal_fen, interest, after=DAYS_BEFORE, soon=True)
         # Without a contract with households the treasury pays none of its interest.
         stated = {"proposed_rate_ppm": rate, "facts": []}
         wish = Wish(
