@@ -421,6 +421,8 @@ TABLE: dict[str, frozenset[Role]] = {
     # The gateway's own.
     "liandong.gateway.v1.GatewayService/WhoAmI": EVERYONE,
     "liandong.gateway.v1.GatewayService/ListInstitutions": EVERYONE,
+    "liandong.gateway.v1.InsuredListService/EnrolInsuredByIdentity": INSURERS
+    | {Role.COUNTY_CENTRE},
 }
 
 

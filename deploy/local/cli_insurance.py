@@ -1,5 +1,6 @@
-"""The `liandong` commands for insurance: a statement against ours, the report in a file."""
+"""The `liandong` commands for insurance: insured lists in, a statement against ours, the report."""
 
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -8,12 +9,16 @@ import typer
 from liandong.claims.v1 import records_pb2
 from rich.console import Console
 
-from deploy.local import insurance_file, places
+from deploy.local import insurance_file, insured_file, places
+from deploy.local.cli_files import Encoding, Mapping, Titles, Verdicts
 from deploy.local.cli_run import run
+from deploy.local.household_file import VerdictFile, file_digest
 from deploy.local.insurance_file import DIMENSIONS, Heading, Reconciled
+from deploy.local.line_files import read_mapping
 from deploy.local.remote import Remote
 
 console = Console()
+errors = Console(stderr=True)
 
 Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
 County = Annotated[str, typer.Option("--county", help="Six digits; needed with several counties.")]
@@ -101,3 +106,65 @@ def export_insurance(
         return 0
 
     raise typer.Exit(run(work()))
+
+
+def import_insured(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV or XLSX.")],
+    *,
+    institution: Annotated[str, typer.Option("--as", help="The insurer, or the county centre.")],
+    policy: Annotated[str, typer.Option(help="The master policy (UUID).")],
+    cover: Annotated[str, typer.Option(help="Of the lines that name none.")] = "",
+    dry_run: Annotated[bool, typer.Option(help="Check everything, write nothing.")] = False,
+    titles: Titles = None,
+    mapping: Mapping = None,
+    encoding: Encoding = "utf-8-sig",
+    verdicts: Verdicts = None,
+    restart: Annotated[bool, typer.Option(help="Do not go on with one cut short.")] = False,
+    folder: Folder = "main",
+    county: County = "",
+) -> None:
+    """Put people on a policy's list by their identity numbers. Cut short, go on."""
+    order = insured_file.Order(
+        policy, cover, dry_run, read_mapping(mapping, titles or ()), encoding
+    )
+
+    async def work() -> int:
+        remote = Remote.read(places.find().folder(folder))
+        code = remote.county(county)
+        what = {
+            "file": file_digest(file).hex(),
+            "county": code,
+            "institution": institution,
+            "policy": policy,
+            "cover": cover,
+            "dry_run": dry_run,
+            "columns": dict(order.titles or {}),
+            "encoding": encoding,
+        }
+        path = verdicts or file.with_name(f"{file.name}.verdicts.csv")
+        kept = VerdictFile(
+            path, what=what, anew=restart or dry_run, titles=insured_file.VERDICT_TITLES
+        )
+        if kept.resumed:
+            console.print(f"going on after {kept.counts.get('lines', 0)} lines")
+        async with remote.institution(institution) as client:
+            with kept:
+                report = await insured_file.import_insured(
+                    client, file, code, order=order, verdicts=kept, progress=_show
+                )
+        would = "would be " if dry_run else ""
+        console.print(
+            f"{report.lines} lines: {report.insured} {would}insured for {report.premium_fen} fen "
+            f"premium, {report.refused} refused",
+            soft_wrap=True,
+            highlight=False,
+        )
+        console.print(f"verdicts: {path}", soft_wrap=True, highlight=False)
+        return 0
+
+    raise typer.Exit(run(work()))
+
+
+def _show(report: insured_file.Report) -> None:
+    if sys.stderr.isatty():
+        errors.print(f"{report.lines} lines, {report.refused} refused", end="\r")

@@ -10,6 +10,7 @@ from liandong.claims.v1 import events_pb2
 from services.claims.model import (
     Authorisation,
     Claim,
+    Complaint,
     Instruction,
     InsuredEntry,
     LineResult,
@@ -299,4 +300,48 @@ def _of_payout(payout: Payout, event_type: str, message: Message, on: date) -> O
         message=message,
         business_date=on,
         programme=payout.programme,
+    )
+
+
+def complaint_opened(complaint: Complaint, *, programme: str) -> OutgoingEvent:
+    """A household is owed an answer by a day."""
+    message = events_pb2.ComplaintOpened(
+        complaint_id=str(complaint.complaint_id),
+        subject_id=str(complaint.subject_id),
+        household_id=str(complaint.household_id),
+        insurer_id=complaint.insurer_id,
+        reason=complaint.reason,
+        due_on=wire.date_to_proto(complaint.due_on),
+    )
+    return _of_complaint(complaint, "opened", message, programme, complaint.filed_on)
+
+
+def complaint_answered(complaint: Complaint, *, programme: str) -> OutgoingEvent:
+    """A complaint has its answer."""
+    assert complaint.answered_on is not None
+    message = events_pb2.ComplaintAnswered(
+        complaint_id=str(complaint.complaint_id),
+        subject_id=str(complaint.subject_id),
+        household_id=str(complaint.household_id),
+        insurer_id=complaint.insurer_id,
+        outcome=complaint.outcome,
+        due_on=wire.date_to_proto(complaint.due_on),
+        answered_on=wire.date_to_proto(complaint.answered_on),
+    )
+    return _of_complaint(complaint, "answered", message, programme, complaint.answered_on)
+
+
+def _of_complaint(
+    complaint: Complaint, what: str, message: Message, programme: str, on: date
+) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=f"liandong.claims.v1.complaint_{what}",
+        aggregate_type="claims.complaint",
+        aggregate_id=str(complaint.complaint_id),
+        # Opened once and answered once.
+        sequence=("opened", "answered").index(what) + 1,
+        county_code=complaint.county_code,
+        message=message,
+        business_date=on,
+        programme=programme,
     )

@@ -1,20 +1,25 @@
 """Files through the whole platform: in, tried, changed, out in both forms, and in again."""
 
 import csv
+import json
 import secrets
+import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from liandong.claims.v1 import claims_pb2, claims_pb2_grpc, policies_pb2, policies_pb2_grpc
 from liandong.common.v1 import operator_pb2
 from liandong.households.v1 import facts_pb2, facts_pb2_grpc, households_pb2, households_pb2_grpc
 
+from deploy.demo import generator
 from deploy.demo import run as demo
-from deploy.local import fact_file, places, processes
+from deploy.local import fact_file, insured_file, places, processes
 from deploy.local.client import Institution
 from deploy.local.household_file import (
     EXPORT_TITLES,
@@ -34,7 +39,8 @@ pytestmark = pytest.mark.stack
 
 LINES = 300
 WRONG_EVERY = 100
-CENTRE, OFFICE, OPERATOR = "cfc-0001", "pov-0001", "opr-0001"
+CENTRE, OFFICE, OPERATOR, INSURER = "cfc-0001", "pov-0001", "opr-0001", "ins-0001"
+COVER = "natural_disaster"
 
 
 @dataclass
@@ -216,3 +222,137 @@ async def test_facts_come_by_file_in_ones_own_name_and_once(
         ),
     )
     assert sorted(fact.provenance.evidence.reference for fact in listed.facts) == ["a/1", "a/2"]
+
+
+async def a_policy(platform: Platform) -> str:
+    """A master policy of the insurer for the whole county."""
+    until = OPENED + timedelta(days=364)
+    agreement = policies_pb2.RecordAgreementRequest(
+        request_id=str(uuid4()),
+        county_code=files.COUNTY,
+        insurer_id=INSURER,
+        programme_id="henan-lushi",
+        bank_ids=["rcb-0001"],
+        signed_on=day(OPENED),
+        from_date=day(OPENED),
+        until_date=day(until),
+        document="sha256:agreement",
+    )
+    await platform.at(CENTRE).call(
+        policies_pb2_grpc.PoliciesServiceStub, "RecordAgreement", agreement
+    )
+    policy = claims_pb2.IssueMasterPolicyRequest(
+        request_id=str(uuid4()),
+        county_code=files.COUNTY,
+        insurer_id=INSURER,
+        programme_id="henan-lushi",
+        cover_id=COVER,
+        from_date=day(OPENED),
+        until_date=day(until),
+    )
+    issued = await platform.at(INSURER).call(
+        claims_pb2_grpc.ClaimsServiceStub, "IssueMasterPolicy", policy
+    )
+    return str(issued.policy_id)
+
+
+async def test_an_insurer_brings_identity_numbers_and_claims_gets_ids(
+    platform: Platform, tmp_path: Path
+) -> None:
+    households = files.write(tmp_path / "households.csv", 30, wrong_every=0)
+    await take(platform, households)
+    heads = [row for row in files.people(30) if row[2] == "户主"]
+    policy_id = await a_policy(platform)
+    unknown = "11010519491231002X"
+    file = tmp_path / "list.csv"
+    rows = [
+        ["证件号码", "姓名", "出生日期", "险别", "保额(元)", "备注"],
+        [heads[0][4], "", "", COVER, "", ""],
+        [heads[1][4], "", "", "", "60000", "the rest of the line is the order's"],
+        [unknown, "", "", COVER, "", ""],
+        [heads[2][4][:17] + "?", "", "", COVER, "", ""],
+        [heads[0][4], "", "", COVER, "", ""],
+        ["", "", "", COVER, "", ""],
+        [heads[3][4], "", "", COVER, "12.345", ""],
+    ]
+    with file.open("w", encoding="utf-8", newline="") as written:
+        csv.writer(written).writerows(rows)
+    told = tmp_path / "list.verdicts.csv"
+    own_titles = {"险别": "cover_id", "备注": ""}
+
+    async def send(*, dry_run: bool, anew: bool = False) -> insured_file.Report:
+        order = insured_file.Order(policy_id, COVER, dry_run, own_titles)
+        titles = insured_file.VERDICT_TITLES
+        with VerdictFile(told, what={"dry": dry_run}, anew=anew, titles=titles) as kept:
+            return await insured_file.import_insured(
+                platform.at(INSURER), file, files.COUNTY, order=order, verdicts=kept
+            )
+
+    tried = await send(dry_run=True, anew=True)
+    would = [row["reason"] for row in csv.DictReader(told.open(encoding="utf-8", newline=""))]
+    done = await send(dry_run=False)
+    verdicts = list(csv.DictReader(told.open(encoding="utf-8", newline="")))
+
+    assert tried.counts() == done.counts()
+    assert (done.lines, done.insured, done.refused) == (7, 2, 5)
+    assert [row["reason"] for row in verdicts] == would
+    assert " ".join(would[2:]) == (
+        "PERSON_NOT_FOUND IDENTITY_MALFORMED ALREADY_INSURED QUERY_EMPTY LINE_WRONG"
+    )
+    assert heads[2][4][:17] not in told.read_text(encoding="utf-8")
+    listed = await platform.at(INSURER).call(
+        policies_pb2_grpc.PoliciesServiceStub,
+        "ListInsured",
+        policies_pb2.ListInsuredRequest(county_code=files.COUNTY, policy_id=policy_id),
+    )
+    assert {each.insured_id for each in listed.insured} == {
+        row["insured_id"] for row in verdicts if row["verdict"] == "insured"
+    }
+    assert all(uuid.UUID(each.household_id) for each in listed.insured)
+
+    # The client died before the answer: the chunk goes again and is answered as before.
+    kept = told.with_name(f"{told.name}.progress.json")
+    state = json.loads(kept.read_text(encoding="utf-8"))
+    header = len(",".join(insured_file.VERDICT_TITLES)) + len("\r\n")
+    cut = {**state, "complete": False, "chunks": 0, "counts": {}, "bytes": header}
+    kept.write_text(json.dumps(cut), encoding="utf-8")
+    again = await send(dry_run=False)
+
+    assert again.counts() == done.counts()
+    assert list(csv.DictReader(told.open(encoding="utf-8", newline=""))) == verdicts
+
+
+async def test_two_people_of_one_name_and_birth_are_no_verdict_for_either(
+    platform: Platform, tmp_path: Path
+) -> None:
+    twins = [list(row) for row in files.people(6, first=3_000)]
+    for row in twins:
+        row[3] = "王某"
+    # Both heads were born on one day: their numbers differ in the sequence only.
+    born = twins[0][4][6:14]
+    twins[3][4] = generator.identity_number(born, 701)
+    await take(platform, files.write_rows(tmp_path / "twins.csv", twins))
+    policy_id = await a_policy_of(platform)
+    file = tmp_path / "names.csv"
+    with file.open("w", encoding="utf-8", newline="") as written:
+        day_text = f"{born[:4]}-{born[4:6]}-{born[6:]}"
+        csv.writer(written).writerows([["姓名", "出生日期"], ["王某", day_text]])
+    told = tmp_path / "names.verdicts.csv"
+    order = insured_file.Order(policy_id, COVER)
+    with VerdictFile(told, what={}, anew=True, titles=insured_file.VERDICT_TITLES) as kept:
+        report = await insured_file.import_insured(
+            platform.at(INSURER), file, files.COUNTY, order=order, verdicts=kept
+        )
+
+    (verdict,) = csv.DictReader(told.open(encoding="utf-8", newline=""))
+    assert (report.refused, verdict["reason"]) == (1, "PERSON_AMBIGUOUS")
+
+
+async def a_policy_of(platform: Platform) -> str:
+    """The policy that the county has by now."""
+    listed = await platform.at(INSURER).call(
+        policies_pb2_grpc.PoliciesServiceStub,
+        "ListMasterPolicies",
+        policies_pb2.ListMasterPoliciesRequest(county_code=files.COUNTY),
+    )
+    return str(listed.policies[0].policy_id) if listed.policies else await a_policy(platform)

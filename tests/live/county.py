@@ -221,14 +221,14 @@ class County:
     def _needed_covers(self) -> Sequence[str]:
         return self.terms.required_covers("poor_household") if self.terms.pack.insurance else ()
 
-    async def fund(self, kind: str, amount_fen: int) -> str:
+    async def fund(self, kind: str, amount_fen: int, *, scope_id: str = "") -> str:
         """Open a fund and pay into it; its id. A village's is that of the first village."""
         answer = await self.ask(
             "funds.OpenFund",
             "finance",
             programme_id=self.programme_id,
             kind=kind,
-            scope_id=self.village() if kind in VILLAGE_FUNDS else "",
+            scope_id=self.village() if kind in VILLAGE_FUNDS else scope_id,
         )
         if amount_fen:
             await self.pay_in(str(answer.fund.fund_id), amount_fen)

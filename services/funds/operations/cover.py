@@ -261,10 +261,11 @@ async def open_covers(
     shared = []
     for each in wanted:
         try:
-            product = catalogue.terms(each.county_code, each.programme).product(each.product_id)
+            terms = catalogue.terms(each.county_code, each.programme)
+            model = terms.default_sharing_model(terms.product(each.product_id))
         except (LiandongError, ValueError):
             continue
-        if product.sharing_models:
+        if model is not None:
             shared.append(each)
     await reserve_covers(session, catalogue, shared, on)
 

@@ -38,7 +38,7 @@ WITHOUT: Mapping[str, str] = {
     "monitoring.npl_tolerance": "a lender's other loans are not known",
     "monitoring.overdue_report": "no report of overdue loans is written",
     "monitoring.ratio": "no indicator is worked out",
-    "scoring.deduction_waiver": "its one programme weighs factors: people deduct within a score",
+    "scoring.deduction_waiver": "its programme weighs figures of open factors and takes no points",
 }
 """Rule → what is missing for a path."""
 
