@@ -21,7 +21,9 @@ from liandong.households.v1 import (
     people_pb2,
     standing_pb2,
 )
+from liandong.households.v1 import records_pb2 as household_records_pb2
 from liandong.loans.v1 import loans_pb2
+from liandong.loans.v1 import records_pb2 as loan_records_pb2
 
 OWN = "gateway"
 NAMED_BY_CALLER = ""
@@ -36,10 +38,14 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
         households_pb2.DESCRIPTOR,
         linkage_pb2.DESCRIPTOR,
         people_pb2.DESCRIPTOR,
+        household_records_pb2.DESCRIPTOR,
         standing_pb2.DESCRIPTOR,
     ),
     "credit": (credit_pb2.DESCRIPTOR,),
-    "loans": (loans_pb2.DESCRIPTOR,),
+    "loans": (
+        loans_pb2.DESCRIPTOR,
+        loan_records_pb2.DESCRIPTOR,
+    ),
     "claims": (
         claims_pb2.DESCRIPTOR,
         indices_pb2.DESCRIPTOR,

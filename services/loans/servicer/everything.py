@@ -1,0 +1,41 @@
+"""The gRPC services of loans together, as one server offers them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from liandong.loans.v1 import loans_pb2_grpc, records_pb2_grpc
+
+from services.kernel.database import Database
+from services.loans.servicer import LoansServicer
+from services.loans.servicer.records import LoanRecordsServicer
+from services.programmes.loader import Catalogue
+
+Add = Callable[[Any, Any], None]
+"""How a generated stub lets a server answer for a servicer."""
+
+_DOORS: Final[tuple[tuple[str, Add, Callable[[Database, Catalogue], Any]], ...]] = (
+    ("LoansService", loans_pb2_grpc.add_LoansServiceServicer_to_server, LoansServicer),
+    (
+        "LoanRecordsService",
+        records_pb2_grpc.add_LoanRecordsServiceServicer_to_server,
+        LoanRecordsServicer,
+    ),
+)
+"""Every gRPC service of loans, a line each."""
+
+PROTO_SERVICES: Final = tuple(f"liandong.loans.v1.{name}" for name, _, _ in _DOORS)
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What the doors need."""
+
+    db: Database
+    catalogue: Catalogue
+
+
+def add_to_server(doors: Doors, server: Any) -> None:
+    """Let a server answer for all of them."""
+    for _, add, servicer in _DOORS:
+        add(servicer(doors.db, doors.catalogue), server)
