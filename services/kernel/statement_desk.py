@@ -18,8 +18,8 @@ from services.kernel.statements import (
     Cause,
     Comparison,
     DifferenceState,
-    Field,
     Line,
+    Parts,
     Record,
     Resolution,
     Statement,
@@ -60,14 +60,14 @@ class StatementDesk:
     def __init__(
         self,
         ours: Ours,
-        fields: Sequence[Field],
+        parts: Parts,
         *,
         money: Collection[Cause] = (),
         sees_all: Collection[str] = (),
         check_line: Callable[[Statement, Line], None] | None = None,
     ) -> None:
         self._ours = ours
-        self._fields = fields
+        self._parts = parts
         self._money = frozenset(money)
         self._check_line = check_line
         self._sees_all = frozenset(sees_all)
@@ -184,7 +184,7 @@ class StatementDesk:
         rules.check_whole(statement, lines=held.posted_lines, total=held.posted_sum)
         posted = await store.lines_of(session, statement)
         lines, records = await self._ours(session, statement, posted)
-        found = rules.compare(lines, records, self._fields)
+        found = rules.compare(lines, records, self._parts)
         if dry_run:
             return self._would_be(held, found, today)
         await store.add_comparison(session, statement, found, self._money, by=person, on=today)

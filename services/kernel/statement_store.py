@@ -210,10 +210,7 @@ async def lines_of(
         statement.statement_id,
         None if numbers is None else list(numbers),
     )
-    return [
-        Line(row["line_number"], row["record_id"], row["amount"], row["cells"])
-        for row in rows
-    ]
+    return [Line(row["line_number"], row["record_id"], row["amount"], row["cells"]) for row in rows]
 
 
 async def add_lines(

@@ -135,6 +135,8 @@ class Field:
     is_money: bool = False
     same: Callable[[str, str], bool] = str.__eq__
     """Theirs against ours."""
+    hidden: bool = False
+    """Whether what differs is never shown: a person's data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,18 +248,16 @@ def reconciliation_not_found(statement_id: UUID) -> NotFound:
 # --- the comparison -------------------------------------------------------------------------------
 
 
-def compare(
-    lines: Sequence[Line], ours: Mapping[str, Record], fields: Sequence[Field]
-) -> Comparison:
-    """
-    Every difference with its cause: in the order of the lines, then what they miss.
+Parts = Callable[[Line, Record], Sequence[Difference]]
+"""Where one line and our record part."""
 
-    The first field that both sides have and that parts a record from the list altogether is the
-    lender: what is another's is compared no further.
-    """
+
+def compare(lines: Sequence[Line], ours: Mapping[str, Record], parts: Parts) -> Comparison:
+    """Every difference with its cause: in the order of the lines, then what they miss."""
     found: list[Difference] = []
     seen: set[str] = set()
     agreeing = 0
+    of_line: Sequence[Difference]
     for line in sorted(lines, key=lambda each: each.line_number):
         record = ours.get(line.record_id)
         if line.record_id in seen:
@@ -265,7 +265,7 @@ def compare(
         elif record is None:
             of_line = [Difference(line.record_id, line.line_number, Cause.MISSING_HERE)]
         else:
-            of_line = of_cells(line, record, fields)
+            of_line = parts(line, record)
         seen.add(line.record_id)
         agreeing += not of_line
         found += of_line
@@ -278,7 +278,11 @@ def compare(
 
 
 def of_cells(line: Line, record: Record, fields: Sequence[Field]) -> list[Difference]:
-    """Where a line and our record part; what one side does not say cannot differ."""
+    """
+    Where a line and our record part; what one side does not say cannot differ.
+
+    What is another lender's is compared no further.
+    """
     found: list[Difference] = []
     for each in fields:
         theirs, ours = line.cells.get(each.name), record.cells.get(each.name)
@@ -291,6 +295,8 @@ def of_cells(line: Line, record: Record, fields: Sequence[Field]) -> list[Differ
 
 
 def _difference(line: Line, of: Field, theirs: str, ours: str) -> Difference:
+    if of.hidden:
+        return Difference(line.record_id, line.line_number, of.cause)
     if of.is_money:
         return Difference(line.record_id, line.line_number, of.cause, int(theirs), int(ours))
     return Difference(line.record_id, line.line_number, of.cause, theirs=theirs, ours=ours)

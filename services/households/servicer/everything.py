@@ -11,6 +11,7 @@ from liandong.households.v1 import (
     households_pb2_grpc,
     linkage_pb2_grpc,
     people_pb2_grpc,
+    records_pb2_grpc,
     standing_pb2_grpc,
 )
 
@@ -21,6 +22,7 @@ from services.households.servicer.consents import ConsentsServicer
 from services.households.servicer.facts import FactsServicer
 from services.households.servicer.linkage import LinkageServicer
 from services.households.servicer.people import PeopleServicer
+from services.households.servicer.records import HouseholdRecordsServicer
 from services.households.servicer.registration import HouseholdsServicer
 from services.households.servicer.standing import StandingServicer
 from services.kernel.database import Database
@@ -34,6 +36,7 @@ PROTO_SERVICES: Final = tuple(
         "Facts",
         "Households",
         "Linkage",
+        "HouseholdRecords",
         "People",
         "Standing",
     )
@@ -64,3 +67,6 @@ def add_to_server(doors: Doors, server: Any) -> None:
         AccountsServicer(db, keys, waiting_days=doors.payee_waiting_days), server
     )
     linkage_pb2_grpc.add_LinkageServiceServicer_to_server(LinkageServicer(db), server)
+    records_pb2_grpc.add_HouseholdRecordsServiceServicer_to_server(
+        HouseholdRecordsServicer(db, keys), server
+    )

@@ -62,7 +62,7 @@ def desk(catalogue: Catalogue) -> StatementDesk:
 
     return StatementDesk(
         ours,
-        rules.FIELDS,
+        rules.parts,
         money=rules.MONEY,
         sees_all=SEES_ALL,
         check_line=rules.check_line,

@@ -7,7 +7,17 @@ from typing import Final
 
 from services.kernel.errors import invalid_field
 from services.kernel.money import Fen
-from services.kernel.statements import Cause, Field, Kind, Line, Record, Statement, within
+from services.kernel.statements import (
+    Cause,
+    Difference,
+    Field,
+    Kind,
+    Line,
+    Record,
+    Statement,
+    of_cells,
+    within,
+)
 from services.loans.model import Loan, LoanState
 from services.loans.rules import balance, book, position
 from services.loans.rules.book import Posting, PostingKind
@@ -65,6 +75,11 @@ class Shelf:
     postings: Sequence[Posting] | None
     """Its book, where something happened to it after the day; None: the loan as it is tells."""
     agreed: Plan | None = None
+
+
+def parts(line: Line, record: Record) -> Sequence[Difference]:
+    """Where a line of a list and our loan part."""
+    return of_cells(line, record, FIELDS)
 
 
 def check_line(statement: Statement, line: Line) -> None:
