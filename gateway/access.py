@@ -50,6 +50,7 @@ RECONCILIATION_READERS = RECONCILERS | AUDITORS | {Role.FINANCE_BUREAU}
 LOAN_RECONCILERS = OWN_LOANS | REGISTRARS
 """They bring lists of loans: lenders their own, the poverty office the national system's."""
 LOAN_RECORD_READERS = LOAN_RECONCILERS | AUDITORS | {Role.FINANCE_BUREAU}
+PROJECT_READERS = COUNTY | OWN_LOANS | AUDITORS | {Role.FINANCE_BUREAU}
 INSURANCE_REPORT_READERS = COUNTY | INSURERS | AUDITORS | {Role.FINANCE_BUREAU}
 
 DEPARTMENTS = frozenset(
@@ -239,6 +240,17 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.loans.v1.LoanRecordsService/ResolveLoanDifference": LOAN_RECONCILERS,
     "liandong.loans.v1.LoanRecordsService/ConfirmLoanResolution": LOAN_RECONCILERS,
     "liandong.loans.v1.LoanRecordsService/ListDueReconciliations": LOAN_RECORD_READERS,
+    "liandong.loans.v1.ProjectsService/RegisterLoanProject": REGISTRARS,
+    "liandong.loans.v1.ProjectsService/AddProjectLoans": REGISTRARS | OWN_LOANS,
+    "liandong.loans.v1.ProjectsService/ListProjectAtLevel": REGISTRARS,
+    "liandong.loans.v1.ProjectsService/EvaluateLoanProject": COUNTY | OWN_LOANS,
+    "liandong.loans.v1.ProjectsService/WatchLoanProject": REGISTRARS,
+    "liandong.loans.v1.ProjectsService/StartWindDown": REGISTRARS,
+    "liandong.loans.v1.ProjectsService/RecordLegacyDuty": REGISTRARS | OWN_LOANS,
+    "liandong.loans.v1.ProjectsService/GetLoanProject": PROJECT_READERS,
+    "liandong.loans.v1.ProjectsService/ListLoanProjects": PROJECT_READERS,
+    "liandong.loans.v1.ProjectsService/ListProjectLoans": PROJECT_READERS,
+    "liandong.loans.v1.ProjectsService/GetProjectTotals": PROJECT_READERS,
     # Claims.
     "liandong.claims.v1.ClaimsService/IssueMasterPolicy": INSURERS,
     "liandong.claims.v1.PoliciesService/ListProducts": CLAIM_READERS,

@@ -23,6 +23,7 @@ from liandong.households.v1 import (
 )
 from liandong.households.v1 import records_pb2 as household_records_pb2
 from liandong.loans.v1 import loans_pb2
+from liandong.loans.v1 import projects_pb2 as loan_projects_pb2
 from liandong.loans.v1 import records_pb2 as loan_records_pb2
 
 OWN = "gateway"
@@ -44,6 +45,7 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
     "credit": (credit_pb2.DESCRIPTOR,),
     "loans": (
         loans_pb2.DESCRIPTOR,
+        loan_projects_pb2.DESCRIPTOR,
         loan_records_pb2.DESCRIPTOR,
     ),
     "claims": (

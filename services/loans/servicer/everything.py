@@ -4,10 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from liandong.loans.v1 import loans_pb2_grpc, records_pb2_grpc
+from liandong.loans.v1 import loans_pb2_grpc, projects_pb2_grpc, records_pb2_grpc
 
 from services.kernel.database import Database
 from services.loans.servicer import LoansServicer
+from services.loans.servicer.projects import ProjectsServicer
 from services.loans.servicer.records import LoanRecordsServicer
 from services.programmes.loader import Catalogue
 
@@ -20,6 +21,11 @@ _DOORS: Final[tuple[tuple[str, Add, Callable[[Database, Catalogue], Any]], ...]]
         "LoanRecordsService",
         records_pb2_grpc.add_LoanRecordsServiceServicer_to_server,
         LoanRecordsServicer,
+    ),
+    (
+        "ProjectsService",
+        projects_pb2_grpc.add_ProjectsServiceServicer_to_server,
+        ProjectsServicer,
     ),
 )
 """Every gRPC service of loans, a line each."""
