@@ -47,6 +47,10 @@ CLAIM_READERS = COUNTY | LENDERS | INSURERS | AUDITORS
 RECONCILERS = LENDERS | INSURERS | {Role.COUNTY_CENTRE}
 """They bring statements: their own, the county's centre anybody's."""
 RECONCILIATION_READERS = RECONCILERS | AUDITORS | {Role.FINANCE_BUREAU}
+LOAN_RECONCILERS = OWN_LOANS | REGISTRARS
+"""They bring lists of loans: lenders their own, the poverty office the national system's."""
+LOAN_RECORD_READERS = LOAN_RECONCILERS | AUDITORS | {Role.FINANCE_BUREAU}
+PROJECT_READERS = COUNTY | OWN_LOANS | AUDITORS | {Role.FINANCE_BUREAU}
 INSURANCE_REPORT_READERS = COUNTY | INSURERS | AUDITORS | {Role.FINANCE_BUREAU}
 
 DEPARTMENTS = frozenset(
@@ -133,6 +137,14 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.households.v1.LinkageService/ListSocietyMembers": LOAN_READERS,
     "liandong.households.v1.LinkageService/RegisterProject": REGISTRARS,
     "liandong.households.v1.LinkageService/ListProjects": EVERYONE,
+    "liandong.households.v1.HouseholdRecordsService/StartHouseholdReconciliation": REGISTRARS,
+    "liandong.households.v1.HouseholdRecordsService/PostHouseholdLines": REGISTRARS,
+    "liandong.households.v1.HouseholdRecordsService/CompareHouseholdStatement": REGISTRARS,
+    "liandong.households.v1.HouseholdRecordsService/ListHouseholdReconciliations": REGISTRARS
+    | AUDITORS,
+    "liandong.households.v1.HouseholdRecordsService/ListHouseholdDifferences": REGISTRARS
+    | AUDITORS,
+    "liandong.households.v1.HouseholdRecordsService/ResolveHouseholdDifference": REGISTRARS,
     # Credit.
     "liandong.credit.v1.CreditService/DeclareIndicators": REGISTRARS,
     "liandong.credit.v1.CreditService/ListIndicatorRules": CREDIT_READERS | SUPPLIERS,
@@ -263,6 +275,25 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.loans.v1.RelendingService/ListRelendingMovements": RELENDING_READERS,
     "liandong.loans.v1.RelendingService/SetFundingCosts": LENDERS,
     "liandong.loans.v1.RelendingService/ListLoanMargins": LENDERS | AUDITORS,
+    "liandong.loans.v1.LoanRecordsService/StartLoanReconciliation": LOAN_RECONCILERS,
+    "liandong.loans.v1.LoanRecordsService/PostLoanLines": LOAN_RECONCILERS,
+    "liandong.loans.v1.LoanRecordsService/CompareLoanStatement": LOAN_RECONCILERS,
+    "liandong.loans.v1.LoanRecordsService/ListLoanReconciliations": LOAN_RECORD_READERS,
+    "liandong.loans.v1.LoanRecordsService/ListLoanDifferences": LOAN_RECORD_READERS,
+    "liandong.loans.v1.LoanRecordsService/ResolveLoanDifference": LOAN_RECONCILERS,
+    "liandong.loans.v1.LoanRecordsService/ConfirmLoanResolution": LOAN_RECONCILERS,
+    "liandong.loans.v1.LoanRecordsService/ListDueReconciliations": LOAN_RECORD_READERS,
+    "liandong.loans.v1.ProjectsService/RegisterLoanProject": REGISTRARS,
+    "liandong.loans.v1.ProjectsService/AddProjectLoans": REGISTRARS | OWN_LOANS,
+    "liandong.loans.v1.ProjectsService/ListProjectAtLevel": REGISTRARS,
+    "liandong.loans.v1.ProjectsService/EvaluateLoanProject": COUNTY | OWN_LOANS,
+    "liandong.loans.v1.ProjectsService/WatchLoanProject": REGISTRARS,
+    "liandong.loans.v1.ProjectsService/StartWindDown": REGISTRARS,
+    "liandong.loans.v1.ProjectsService/RecordLegacyDuty": REGISTRARS | OWN_LOANS,
+    "liandong.loans.v1.ProjectsService/GetLoanProject": PROJECT_READERS,
+    "liandong.loans.v1.ProjectsService/ListLoanProjects": PROJECT_READERS,
+    "liandong.loans.v1.ProjectsService/ListProjectLoans": PROJECT_READERS,
+    "liandong.loans.v1.ProjectsService/GetProjectTotals": PROJECT_READERS,
     # Claims.
     "liandong.claims.v1.ClaimsService/IssueMasterPolicy": INSURERS,
     "liandong.claims.v1.PoliciesService/ListProducts": CLAIM_READERS,

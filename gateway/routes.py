@@ -22,7 +22,10 @@ from liandong.households.v1 import (
     people_pb2,
     standing_pb2,
 )
+from liandong.households.v1 import records_pb2 as household_records_pb2
 from liandong.loans.v1 import entitlements_pb2, loans_pb2, notices_pb2, relending_pb2
+from liandong.loans.v1 import projects_pb2 as loan_projects_pb2
+from liandong.loans.v1 import records_pb2 as loan_records_pb2
 
 OWN = "gateway"
 NAMED_BY_CALLER = ""
@@ -38,6 +41,7 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
         linkage_pb2.DESCRIPTOR,
         moves_pb2.DESCRIPTOR,
         people_pb2.DESCRIPTOR,
+        household_records_pb2.DESCRIPTOR,
         standing_pb2.DESCRIPTOR,
     ),
     "credit": (credit_pb2.DESCRIPTOR,),
@@ -46,6 +50,8 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
         notices_pb2.DESCRIPTOR,
         entitlements_pb2.DESCRIPTOR,
         relending_pb2.DESCRIPTOR,
+        loan_projects_pb2.DESCRIPTOR,
+        loan_records_pb2.DESCRIPTOR,
     ),
     "claims": (
         claims_pb2.DESCRIPTOR,

@@ -3,13 +3,13 @@
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from liandong.claims.v1 import records_pb2
 from rich.console import Console
 
-from deploy.local import insurance_file, insured_file, places
+from deploy.local import insurance_file, insured_file, list_file, places
 from deploy.local.cli_files import Encoding, Mapping, Titles, Verdicts
 from deploy.local.cli_run import run
 from deploy.local.household_file import VerdictFile, file_digest
@@ -28,10 +28,23 @@ def reconcile(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV or XLSX.")],
     *,
     institution: Annotated[str, typer.Option("--as", help="The institution that brings it.")],
-    kind: Annotated[str, typer.Option(help="policies, insured, claims, payouts or payments.")],
-    from_day: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"])],
-    until_day: Annotated[datetime, typer.Option("--until", formats=["%Y-%m-%d"])],
+    kind: Annotated[
+        str,
+        typer.Option(help="loans or households; policies, insured, claims, payouts or payments."),
+    ],
+    until_day: Annotated[
+        datetime,
+        typer.Option(
+            "--until",
+            formats=["%Y-%m-%d"],
+            help="Last day; of a list of loans or households the day that it shows.",
+        ),
+    ],
     reference: Annotated[str, typer.Option(help="Its own name of the statement.")],
+    from_day: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="First day of a statement."),
+    ] = None,
     of: Annotated[str, typer.Option(help="Whose it is, if another brings it.")] = "",
     dry_run: Annotated[bool, typer.Option(help="Say what would be found, keep nothing.")] = False,
     differences: Annotated[
@@ -42,22 +55,24 @@ def reconcile(
     county: County = "",
 ) -> None:
     """Hold an institution's statement against ours; exit code 1 when a line was refused."""
+    listed = list_file.KINDS.get(kind)
+    if listed is None and from_day is None:
+        raise typer.BadParameter(f"a statement of {kind} has a first day: --from")
 
     async def work() -> int:
         remote = Remote.read(places.find().folder(folder))
-        heading = Heading(
-            county_code=remote.county(county),
-            institution_id=of or institution,
-            kind=kind,
-            reference=reference,
-            from_date=from_day.date(),
-            until_date=until_day.date(),
-        )
+        county_code, whose, until = remote.county(county), of or institution, until_day.date()
         path = differences or file.with_name(f"{file.name}.differences.csv")
+        how: dict[str, Any] = {"differences": path, "dry_run": dry_run, "encoding": encoding}
         async with remote.institution(institution) as client:
-            done = await insurance_file.reconcile(
-                client, file, heading, differences=path, dry_run=dry_run, encoding=encoding
-            )
+            if listed is not None:
+                about = list_file.Heading(county_code, whose, reference, until)
+                done = await list_file.reconcile(client, file, listed, about, **how)
+            else:
+                assert from_day is not None
+                first = from_day.date()
+                heading = Heading(county_code, whose, kind, reference, first, until)
+                done = await insurance_file.reconcile(client, file, heading, **how)
         _tell(done, path)
         return 1 if done.refused else 0
 

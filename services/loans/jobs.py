@@ -10,6 +10,7 @@ from services.loans.operations import (
     breakers,
     collecting,
     notices,
+    records,
     securing,
     standing,
     suspending,
@@ -46,5 +47,6 @@ def close_day(catalogue: Catalogue) -> Callable[[AsyncSession, str, date], Await
         await standing.warn_of_payouts(session, county_code, day)
         await notices.warn_of_maturities(session, county_code, day, catalogue)
         await notices.queue_warnings(session, county_code, day, catalogue)
+        await records.note_due(session, county_code, day)
 
     return close

@@ -5,21 +5,25 @@ import json
 import secrets
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import grpc
 import pytest
 import pytest_asyncio
 from liandong.claims.v1 import claims_pb2, claims_pb2_grpc, policies_pb2, policies_pb2_grpc
-from liandong.common.v1 import operator_pb2
+from liandong.common.v1 import operator_pb2, statements_pb2
 from liandong.households.v1 import facts_pb2, facts_pb2_grpc, households_pb2, households_pb2_grpc
+from liandong.loans.v1 import projects_pb2, projects_pb2_grpc
+from liandong.loans.v1 import records_pb2 as loans_pb2
+from liandong.loans.v1 import records_pb2_grpc as loans_grpc
 
 from deploy.demo import generator
 from deploy.demo import run as demo
-from deploy.local import fact_file, insured_file, places, processes
+from deploy.local import fact_file, insured_file, list_file, places, processes
 from deploy.local.client import Institution
 from deploy.local.household_file import (
     EXPORT_TITLES,
@@ -29,9 +33,12 @@ from deploy.local.household_file import (
     export_file,
     import_to_file,
 )
+from deploy.local.insurance_file import Reconciled
+from deploy.local.list_file import KINDS, Heading
 from deploy.local.remote import Operator
 from deploy.local.stack import SERVICES, Stack
 from deploy.nats import topology
+from services.kernel.status import reason_of
 from tests import lines as files
 from tests.flows.county import OPENED, day
 
@@ -41,6 +48,7 @@ LINES = 300
 WRONG_EVERY = 100
 CENTRE, OFFICE, OPERATOR, INSURER = "cfc-0001", "pov-0001", "opr-0001", "ins-0001"
 COVER = "natural_disaster"
+BANK, AUDITOR = "rcb-0001", "aud-0001"
 
 
 @dataclass
@@ -356,3 +364,143 @@ async def a_policy_of(platform: Platform) -> str:
         policies_pb2.ListMasterPoliciesRequest(county_code=files.COUNTY),
     )
     return str(listed.policies[0].policy_id) if listed.policies else await a_policy(platform)
+
+
+# --- lists held against ours ----------------------------------------------------------------------
+
+
+async def brought(
+    platform: Platform,
+    file: Path,
+    kind: str,
+    *,
+    who: str,
+    rows: Sequence[Sequence[str]],
+    dry_run: bool = False,
+    reference: str = "",
+) -> tuple[Reconciled, list[dict[str, str]]]:
+    """A file written and held against ours; what was found."""
+    with file.open("w", encoding="utf-8-sig", newline="") as made:
+        csv.writer(made).writerows(rows)
+    told = file.with_name("differences.csv")
+    heading = Heading(files.COUNTY, who, reference or f"{kind}-1", OPENED)
+    done = await list_file.reconcile(
+        platform.at(who), file, KINDS[kind], heading, differences=told, dry_run=dry_run
+    )
+    with told.open(encoding="utf-8-sig", newline="") as found:
+        return done, list(csv.DictReader(found))
+
+
+async def test_a_banks_file_of_loans_is_tried_kept_and_a_wrong_day_refused(
+    platform: Platform, tmp_path: Path
+) -> None:
+    # More than one chunk of a stream.
+    lines = [[f"their-{number}", "7", "active", "是"] for number in range(1, 601)]
+    rows = [["编号", "余额(分)", "状态", "贴息"], *lines]
+
+    tried, _ = await brought(
+        platform, tmp_path / "l.csv", "loans", who=BANK, rows=rows, dry_run=True
+    )
+    kept, told = await brought(platform, tmp_path / "l.csv", "loans", who=BANK, rows=rows)
+
+    assert tried.causes == kept.causes == {"missing_here": 600}
+    assert [row["line_number"] for row in told] == [str(number) for number in range(1, 601)]
+    unresolved = statements_pb2.DifferenceFilter(county_code=files.COUNTY, unresolved=True)
+    listing = loans_pb2.ListLoanDifferencesRequest(filter=unresolved)
+    records = loans_grpc.LoanRecordsServiceStub
+    (first, *_) = (
+        await platform.at(AUDITOR).call(records, "ListLoanDifferences", listing)
+    ).differences
+    word = statements_pb2.DifferenceWord(
+        county_code=files.COUNTY,
+        number=first.number,
+        resolution=statements_pb2.STATEMENT_RESOLUTION_OURS_STANDS,
+        reason="a loan of another county",
+    )
+    say = loans_pb2.ResolveLoanDifferenceRequest(request_id=str(uuid4()), word=word)
+    said = await platform.at(BANK).call(records, "ResolveLoanDifference", say, post=2)
+    assert said.difference.state == statements_pb2.DIFFERENCE_STATE_PROPOSED
+    agree = loans_pb2.ConfirmLoanResolutionRequest(
+        request_id=str(uuid4()),
+        agreement=statements_pb2.DifferenceAgreement(
+            county_code=files.COUNTY, number=first.number, agrees=True
+        ),
+    )
+    done = await platform.at(CENTRE).call(records, "ConfirmLoanResolution", agree)
+    assert done.difference.confirmed_by == "cfc-0001-p1"
+    due = loans_pb2.ListDueReconciliationsRequest(county_code=files.COUNTY)
+    assert not (await platform.at(BANK).call(records, "ListDueReconciliations", due)).due
+    mine = loans_pb2.ListLoanReconciliationsRequest(county_code=files.COUNTY)
+    (own,) = (await platform.at(BANK).call(records, "ListLoanReconciliations", mine)).statements
+    assert (own.differences, own.unresolved) == (600, 599)
+
+    yesterday = str(OPENED - timedelta(days=1))
+    old = [["编号", "余额(分)", "对账日期"], ["x", "1", yesterday]]
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await brought(
+            platform, tmp_path / "old.csv", "loans", who=BANK, rows=old, reference="loans-2"
+        )
+    assert reason_of(refused.value) == "FILE_OF_ANOTHER_DAY"
+
+
+async def test_a_national_list_of_households_comes_by_file(
+    platform: Platform, tmp_path: Path
+) -> None:
+    family = list(files.people(3, first=90_000))
+    stub = households_pb2_grpc.HouseholdsServiceStub
+    house = households_pb2.RegisterHouseholdRequest(
+        request_id=str(uuid4()),
+        county_code=files.COUNTY,
+        household_number=family[0][0],
+        area_code=family[0][1],
+        status=households_pb2.REGISTRATION_STATUS_REGISTERED_POOR,
+        members=[
+            households_pb2.Member(name=row[3], identity_number=row[4], relation=row[2])
+            for row in family
+        ],
+    )
+    await platform.at(CENTRE).call(stub, "RegisterHousehold", house)
+    members = "、".join(row[4] for row in family)
+    rows = [
+        ["户编号", "户主身份证号", "成员身份证号", "状态", "人数"],
+        [family[0][0], family[0][4], members, "near_poor", "3"],
+        ["N-9", "", "", "", "1"],
+    ]
+
+    done, told = await brought(platform, tmp_path / "h.csv", "households", who=OFFICE, rows=rows)
+
+    # What other tests registered is missing there.
+    assert {**done.causes, "missing_there": 0} == {
+        "status": 1,
+        "missing_here": 1,
+        "missing_there": 0,
+    }
+    assert [(row["cause"], row["theirs"], row["ours"]) for row in told[:2]] == [
+        ("status", "near_poor", "registered_poor"),
+        ("missing_here", "", ""),
+    ]
+
+
+async def test_a_project_of_a_product_that_is_not_pooled_is_refused_at_the_door(
+    platform: Platform,
+) -> None:
+    request = projects_pb2.RegisterLoanProjectRequest(
+        request_id=str(uuid4()),
+        county_code=files.COUNTY,
+        name="store",
+        enterprise_id="e-1",
+        enterprise_name="E",
+        sector="beekeeping",
+        area_code=files.COUNTY,
+        programme_id="henan-lushi",
+        product_id="microcredit",
+    )
+    stub = projects_pb2_grpc.ProjectsServiceStub
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await platform.at(CENTRE).call(stub, "RegisterLoanProject", request)
+
+    assert reason_of(refused.value) == "NOT_POOLED"
+    totals = projects_pb2.GetProjectTotalsRequest(county_code=files.COUNTY)
+    found = await platform.at(AUDITOR).call(stub, "GetProjectTotals", totals)
+    assert found.projects_begun == 0

@@ -176,6 +176,7 @@ LENDER = a_caller("bank", institution_id=BANK)
 APPROVER = a_caller("bank", institution_id=BANK, post=2)
 CASHIER = a_caller("bank", institution_id=BANK, post=3)
 OTHER_LENDER = a_caller("bank", institution_id=OTHER_BANK)
+OTHER_CASHIER = a_caller("bank", institution_id=OTHER_BANK, post=3)
 AUDITOR = a_caller("auditor", institution_id="aud-1")
 OPERATOR = a_caller("operator", institution_id="ops-1", county_code="000000")
 

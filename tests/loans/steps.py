@@ -34,6 +34,9 @@ from tests.loans.county import (
     OPENED,
     OPERATOR,
     ORDINARY,
+    OTHER_BANK,
+    OTHER_CASHIER,
+    OTHER_LENDER,
     PROGRAMME,
     VILLAGE_DEPARTMENT,
     Fund,
@@ -171,6 +174,16 @@ async def active(
     await know(consumer, house)
     loan = await approved(servicer, house, **changes)
     return await disburse(servicer, loan.loan_id)
+
+
+async def active_of_other(servicer: LoansServicer, consumer: Consumer) -> str:
+    """An ordinary loan of the other bank, paid out; its id."""
+    house = House()
+    await know(consumer, house)
+    loan_id = (await apply(servicer, house, lender_id=OTHER_BANK)).loan_id
+    await decide(servicer, loan_id, "county_checks", CENTRE)
+    await decide(servicer, loan_id, "bank_approves", OTHER_LENDER)
+    return (await disburse(servicer, loan_id, caller=OTHER_CASHIER)).loan_id
 
 
 async def covered(

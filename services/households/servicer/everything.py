@@ -12,6 +12,7 @@ from liandong.households.v1 import (
     linkage_pb2_grpc,
     moves_pb2_grpc,
     people_pb2_grpc,
+    records_pb2_grpc,
     standing_pb2_grpc,
 )
 
@@ -23,6 +24,7 @@ from services.households.servicer.facts import FactsServicer
 from services.households.servicer.linkage import LinkageServicer
 from services.households.servicer.moves import MovesServicer
 from services.households.servicer.people import PeopleServicer
+from services.households.servicer.records import HouseholdRecordsServicer
 from services.households.servicer.registration import HouseholdsServicer
 from services.households.servicer.standing import StandingServicer
 from services.kernel.database import Database
@@ -37,6 +39,7 @@ PROTO_SERVICES: Final = tuple(
         "Households",
         "Linkage",
         "Moves",
+        "HouseholdRecords",
         "People",
         "Standing",
     )
@@ -68,3 +71,6 @@ def add_to_server(doors: Doors, server: Any) -> None:
     )
     linkage_pb2_grpc.add_LinkageServiceServicer_to_server(LinkageServicer(db), server)
     moves_pb2_grpc.add_MovesServiceServicer_to_server(MovesServicer(db), server)
+    records_pb2_grpc.add_HouseholdRecordsServiceServicer_to_server(
+        HouseholdRecordsServicer(db, keys), server
+    )

@@ -22,7 +22,7 @@ from services.loans.model import (
     LoanState,
     StepTaken,
 )
-from services.loans.operations import standing
+from services.loans.operations import projects, standing
 from services.loans.operations.desk import Desk
 from services.loans.operations.shared import (
     Outcome,
@@ -74,6 +74,7 @@ async def apply_for_loans(
 ) -> list[Outcome]:
     """Take applications in; those that a rule forbids are kept as refused."""
     terms_of = terms_by_ref(catalogue, county_code)
+    applications = await projects.by_register(session, county_code, applications)
     wanted = {each.household_id for each in applications}
     wanted |= {member for each in applications for member in each.stated.members}
     borrowers = await store.lock_borrowers(session, county_code, wanted)
@@ -123,6 +124,14 @@ async def apply_for_loans(
         except LiandongError as error:
             outcomes.append(error)
     await _write_intake(session, intake)
+    used = [
+        (loan, file.stated.project)
+        for loan, file in zip(intake.loans, intake.files, strict=True)
+        if file.stated.project is not None
+    ]
+    if used:
+        by = Actor("", "", person_id)
+        await projects.note_loans(session, county_code, used, by=by, on=intake.today)
     return outcomes
 
 

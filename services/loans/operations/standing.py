@@ -12,7 +12,7 @@ from services.kernel.errors import LiandongError, NotFound, Refused
 from services.kernel.outbox import OutgoingEvent
 from services.loans import events_out, store
 from services.loans.model import ClassChange, Loan, LoanState, Review, Warned
-from services.loans.operations import collecting
+from services.loans.operations import collecting, projects
 from services.loans.operations.desk import Desk
 from services.loans.operations.shared import found, said, terms_by_ref
 from services.loans.rules import changing, lending, securing
@@ -182,7 +182,7 @@ async def barred(
     terms_of: Callable[[str], Terms],
 ) -> dict[UUID, LiandongError]:
     """Of loans that are held: why each of some may not be decided or paid out now."""
-    found_: dict[UUID, LiandongError] = {}
+    found_ = await projects.not_drawable(session, county_code, loans, terms_of)
     frozen = await standing_store.frozen(session, county_code, list(loans))
     needing = [
         loan

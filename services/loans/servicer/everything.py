@@ -1,4 +1,4 @@
-"""The doors of loans together, as one server offers them."""
+"""The gRPC services of loans together, as one server offers them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ from liandong.loans.v1 import (
     entitlements_pb2_grpc,
     loans_pb2_grpc,
     notices_pb2_grpc,
+    projects_pb2_grpc,
+    records_pb2_grpc,
     relending_pb2_grpc,
 )
 
@@ -15,6 +17,8 @@ from services.kernel.database import Database
 from services.loans.servicer import LoansServicer
 from services.loans.servicer.entitlements import EntitlementsServicer
 from services.loans.servicer.notices import NoticesServicer
+from services.loans.servicer.projects import ProjectsServicer
+from services.loans.servicer.records import LoanRecordsServicer
 from services.loans.servicer.relending import RelendingServicer
 from services.programmes.loader import Catalogue
 
@@ -22,13 +26,19 @@ Add = Callable[[Any, Any], None]
 """How a generated stub lets a server answer for a servicer."""
 
 DOORS: Final[tuple[tuple[str, Add, Callable[[Database, Catalogue], Any]], ...]] = (
-    ("LoansService", loans_pb2_grpc.add_LoansServiceServicer_to_server, LoansServicer),
-    ("NoticesService", notices_pb2_grpc.add_NoticesServiceServicer_to_server, NoticesServicer),
     (
         "EntitlementsService",
         entitlements_pb2_grpc.add_EntitlementsServiceServicer_to_server,
         EntitlementsServicer,
     ),
+    (
+        "LoanRecordsService",
+        records_pb2_grpc.add_LoanRecordsServiceServicer_to_server,
+        LoanRecordsServicer,
+    ),
+    ("LoansService", loans_pb2_grpc.add_LoansServiceServicer_to_server, LoansServicer),
+    ("NoticesService", notices_pb2_grpc.add_NoticesServiceServicer_to_server, NoticesServicer),
+    ("ProjectsService", projects_pb2_grpc.add_ProjectsServiceServicer_to_server, ProjectsServicer),
     (
         "RelendingService",
         relending_pb2_grpc.add_RelendingServiceServicer_to_server,

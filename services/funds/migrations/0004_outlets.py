@@ -2,7 +2,7 @@
 
 from services.kernel.migrations import tables_0001
 
-revision = "funds_0011"
+revision = "funds_0004"
 down_revision = "funds_0003"
 branch_labels = None
 depends_on = None

@@ -2,8 +2,8 @@
 
 from services.kernel.migrations.tables_0001 import run_script
 
-revision = "0011"
-down_revision = "0004"
+revision = "0006"
+down_revision = "0005"
 branch_labels = None
 depends_on = None
 
