@@ -6,7 +6,7 @@ from datetime import date
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel.database import Database
-from services.loans.operations import breakers, collecting, securing, standing
+from services.loans.operations import breakers, collecting, reporting, securing, standing
 from services.loans.operations import day as day_close
 from services.programmes.loader import Catalogue
 
@@ -34,5 +34,6 @@ def close_day(catalogue: Catalogue) -> Callable[[AsyncSession, str, date], Await
         await securing.release_settled(session, county_code, day)
         await securing.warn_of_old_values(session, county_code, day)
         await standing.warn_of_payouts(session, county_code, day)
+        await reporting.count_households(session, county_code, day)
 
     return close

@@ -647,3 +647,79 @@ class OpeningRow(SQLModel, table=True):
     outstanding_fen: int = Field(sa_type=BigInteger)
     interest_owed_fen: int = Field(sa_type=BigInteger)
     person_id: str
+
+
+class PerformingChangeRow(SQLModel, table=True):
+    """A loan became non-performing, or performs again; rows are only added."""
+
+    __tablename__ = "performing_change"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    change_id: int = Field(primary_key=True, sa_type=BigInteger)
+    changed_on: date
+    non_performing: bool
+
+
+class CountedHouseholdsRow(SQLModel, table=True):
+    """Households of a village and a status at a month's end; rows are only added."""
+
+    __tablename__ = "counted_households"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    counted_on: date = Field(primary_key=True)
+    village_code: str = Field(primary_key=True)
+    status: str = Field(primary_key=True)
+    households: int
+
+
+class LoanBatchRow(SQLModel, table=True):
+    """The lending batch of a loan; rows are only added, the last one counts."""
+
+    __tablename__ = "loan_batch"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    batch: str
+    stated_on: date
+    institution_id: str
+    person_id: str
+
+
+class LenderRatioRow(SQLModel, table=True):
+    """What a lender states of all its loans on a day; rows are only added."""
+
+    __tablename__ = "lender_ratio"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    lender_id: str = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    on_day: date
+    non_performing_fen: int = Field(sa_type=BigInteger)
+    outstanding_fen: int = Field(sa_type=BigInteger)
+    evidence: str
+    stated_on: date
+    person_id: str
+
+
+class StatedCountRow(SQLModel, table=True):
+    """A count of a programme that somebody states for a day; rows are only added."""
+
+    __tablename__ = "stated_count"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    programme_id: str = Field(primary_key=True)
+    count_id: str = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    on_day: date
+    value: int = Field(sa_type=BigInteger)
+    evidence: str
+    stated_on: date
+    institution_id: str
+    person_id: str
