@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.kernel.errors import Invalid
@@ -27,6 +27,8 @@ FIRST, LAST = date(2021, 4, 1), date(2021, 4, 30)
 SPAN = Span(FIRST, LAST, LAST)
 LENT = date(2021, 1, 10)
 VILLAGES = ("990101001001", "990101001002", "990101002001", "990201001001")
+few = settings(max_examples=40)
+"""Each example is a whole book of loans."""
 HOUSEHOLDS = [UUID(int=number) for number in range(1, 7)]
 
 
@@ -156,6 +158,7 @@ def test_every_figure_is_the_sum_over_its_loans_and_all_cuts_agree(
     assert len({row.key for row in rows}) == len(rows)
 
 
+@few
 @given(st.lists(loans(), max_size=12))
 def test_an_area_is_its_parts(book: list[Held]) -> None:
     counted = {village: place + 5 for place, village in enumerate(VILLAGES)}
@@ -194,6 +197,7 @@ def test_the_figures_of_a_loan_agree_with_one_another(each: Held) -> None:
     assert [part.due_on for part in parts] == sorted(part.due_on for part in parts)
 
 
+@few
 @given(st.lists(loans(), max_size=8))
 def test_a_bulletin_sums_to_what_reports_say(book: list[Held]) -> None:
     (whole,) = rules.report(book, (), SPAN, {})
@@ -205,6 +209,7 @@ def test_a_bulletin_sums_to_what_reports_say(book: list[Held]) -> None:
     assert len(made.worse) + len(made.better) == sum(each.tier != each.tier_before for each in book)
 
 
+@few
 @given(st.lists(loans(), max_size=8), st.sampled_from(Dimension))
 def test_the_months_of_collection_agree_with_the_report_of_the_month(
     book: list[Held], by: Dimension
