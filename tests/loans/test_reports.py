@@ -99,7 +99,7 @@ async def asked(
     values.setdefault("period", reports_pb2.REPORT_PERIOD_YEAR)
     request = reports_pb2.GetReportRequest(
         county_code=COUNTY,
-        by=[f"LOAN_REPORT_DIMENSION_{each}" for each in by],
+        by=[reports_pb2.LoanReportDimension.Value(f"LOAN_REPORT_DIMENSION_{each}") for each in by],
         day=day(on),
         **values,
     )
@@ -234,7 +234,8 @@ async def test_pages_follow_one_another_and_a_stream_is_the_same_report(
     await some_loans(servicer, consumer)
     all_at_once = (await asked(reports, "LENDER", "HOUSEHOLD")).rows
 
-    paged, token = [], ""
+    paged: list[reports_pb2.ReportRow] = []
+    token = ""
     while True:
         answer = await asked(reports, "LENDER", "HOUSEHOLD", page_size=1, page_token=token)
         paged += answer.rows
@@ -257,7 +258,7 @@ async def test_pages_follow_one_another_and_a_stream_is_the_same_report(
             request.page_token = token
             yield request
 
-    streamed = []
+    streamed: list[reports_pb2.ReportRow] = []
     async for page in reports.ExportReport(requests(), calling(CENTRE, first)):
         streamed += page.rows
         token = page.next_page_token
