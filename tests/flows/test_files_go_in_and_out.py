@@ -8,13 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
 
+import grpc
 import pytest
 import pytest_asyncio
 from liandong.common.v1 import operator_pb2
 from liandong.households.v1 import facts_pb2, facts_pb2_grpc, households_pb2, households_pb2_grpc
 
 from deploy.demo import run as demo
-from deploy.local import fact_file, places, processes
+from deploy.local import cli_reports, fact_file, places, processes, report_file
 from deploy.local.client import Institution
 from deploy.local.household_file import (
     EXPORT_TITLES,
@@ -24,9 +25,12 @@ from deploy.local.household_file import (
     export_file,
     import_to_file,
 )
+from deploy.local.line_files import Columns, read_rows
 from deploy.local.remote import Operator
 from deploy.local.stack import SERVICES, Stack
 from deploy.nats import topology
+from services.kernel.status import reason_of
+from services.loans.rules.reports import NAMES
 from tests import lines as files
 from tests.flows.county import OPENED, day
 
@@ -34,6 +38,10 @@ pytestmark = pytest.mark.stack
 
 LINES = 300
 WRONG_EVERY = 100
+MORE_TITLES = (
+    *("households", "owing_households", "counted_households"),
+    *("npl_ratio_pct", "recovery_rate_pct", "overdue_ratio_pct", "loan_coverage_ratio_pct"),
+)
 CENTRE, OFFICE, OPERATOR = "cfc-0001", "pov-0001", "opr-0001"
 
 
@@ -216,3 +224,37 @@ async def test_facts_come_by_file_in_ones_own_name_and_once(
         ),
     )
     assert sorted(fact.provenance.evidence.reference for fact in listed.facts) == ["a/1", "a/2"]
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+async def test_reports_on_loans_go_out_in_both_forms(
+    platform: Platform, tmp_path: Path, form: str
+) -> None:
+    path = tmp_path / f"report.{form}"
+    wish = cli_reports.Wish(
+        kind="figures",
+        county_code=files.COUNTY,
+        by=[],
+        period="year",
+        day=OPENED,
+        as_of=None,
+        since=None,
+        within="",
+        lender="",
+        programme="",
+        product="",
+        report="",
+        household="",
+    )
+
+    lines = await report_file.write(path, cli_reports.lines_of(platform.at(CENTRE), wish))
+
+    titles = Columns({name: name for name in (*NAMES, *MORE_TITLES)})
+    (row,) = read_rows(path, titles)
+    assert lines == 1
+    assert (row.cells["loans"], row.cells["balance_fen"]) == ("0", "0")
+    assert int(row.cells["counted_households"]) >= 0
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        elsewhere = replace(wish, within="110101")
+        await report_file.write(path, cli_reports.lines_of(platform.at(CENTRE), elsewhere))
+    assert reason_of(refused.value) == "AREA_NOT_YOURS"

@@ -11,6 +11,7 @@ from tests.live.paths import (
     insurance,
     lending,
     loans,
+    reports,
     scoring,
     settlement,
 )
@@ -22,6 +23,7 @@ PATHS: Mapping[str, Path] = {
     **applying.PATHS,
     **lending.PATHS,
     **breakers.PATHS,
+    **reports.PATHS,
     **insurance.PATHS,
     **settlement.PATHS,
     **funds.PATHS,
@@ -30,13 +32,10 @@ PATHS: Mapping[str, Path] = {
 }
 
 WITHOUT: Mapping[str, str] = {
-    "monitoring.bulletin": "no bulletin is written",
     "monitoring.compliance": "no loan is held against the compliance list",
     "monitoring.count_check": "no counts are kept",
     "monitoring.npl_suspension": "no breaker watches a whole programme",
-    "monitoring.npl_tolerance": "a lender's other loans are not known",
     "monitoring.overdue_report": "no report of overdue loans is written",
-    "monitoring.ratio": "no indicator is worked out",
     "monitoring.recovery_rate": "no breaker watches collections",
     "scoring.deduction_waiver": "its one programme weighs factors: people deduct within a score",
 }
