@@ -254,7 +254,7 @@ async def test_reports_on_loans_go_out_in_both_forms(
     assert lines == 1
     assert (row.cells["loans"], row.cells["balance_fen"]) == ("0", "0")
     assert int(row.cells["counted_households"]) >= 0
+    elsewhere = cli_reports.lines_of(platform.at(CENTRE), replace(wish, within="110101"))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        elsewhere = replace(wish, within="110101")
-        await report_file.write(path, cli_reports.lines_of(platform.at(CENTRE), elsewhere))
+        await report_file.write(path, elsewhere)
     assert reason_of(refused.value) == "AREA_NOT_YOURS"
