@@ -133,6 +133,7 @@ async def some_loans(servicer: LoansServicer, consumer: Consumer) -> list[loans_
     ]
 
 
+# SC.mon.1, SMX.loa.5: by lender, village, household and loan, from disbursement on.
 async def test_a_report_sums_to_its_loans_and_to_the_journal_and_stays_the_same(
     reports: ReportsServicer,
     servicer: LoansServicer,
@@ -347,6 +348,7 @@ async def bulletin(
     return await reports.GetBulletin(request, calling(CENTRE, request))
 
 
+# HN-PO.mon.3: due this month, principal and interest overdue, due next month, risk changes.
 async def test_the_monthly_bulletin_has_its_four_sections(
     reports: ReportsServicer,
     servicer: LoansServicer,
@@ -380,6 +382,7 @@ async def test_the_monthly_bulletin_has_its_four_sections(
     assert early["due_next_month"].figures["due_next_month_fen"] == 30_000 * YUAN
 
 
+# SC.mon.2: the quarter's bulletin.
 async def test_the_quarterly_bulletin_names_its_indicators(
     reports: ReportsServicer, servicer: LoansServicer, consumer: Consumer
 ) -> None:
@@ -410,6 +413,7 @@ async def test_reports_say_when_they_are_due(reports: ReportsServicer) -> None:
         await bulletin(reports, "nobody_knows")
 
 
+# HN-PO.mon.2: substandard and below.
 async def test_the_risk_list_is_the_class_and_worse(
     reports: ReportsServicer,
     servicer: LoansServicer,
@@ -519,6 +523,7 @@ def a_ratio(bad: int, all_: int, *, on: date = OPENED) -> reports_pb2.StateLende
     )
 
 
+# SC.mon.3, SC.mon.4: two points above its own ratio are tolerated; full marks at the average.
 async def test_a_lender_is_assessed_with_its_own_dated_ratio(
     reports: ReportsServicer,
     servicer: LoansServicer,
@@ -562,6 +567,7 @@ async def test_a_ratio_that_cannot_be_is_refused(reports: ReportsServicer) -> No
         await state(reports, LENDER, "StateLenderRatio", late)
 
 
+# JX.mon.1: year of disbursement and batch.
 async def test_cohorts_go_by_the_batch_that_was_said(
     reports: ReportsServicer, servicer: LoansServicer, consumer: Consumer
 ) -> None:

@@ -195,11 +195,14 @@ WHERE l.county_code = $1 AND l.disbursed_on IS NOT NULL
 _MOVED_NAMES: Final = tuple(each.name for each in fields(Moved) if each.name != "interest_owed_fen")
 
 
-def held(
+async def held(
     session: AsyncSession, asked: Question, span: Span
 ) -> AsyncGenerator[list[asyncpg.Record]]:
     """The loans that were paid out by a day as they stood at its end, some at a time."""
-    return database.stream(
+    # Nothing is known of how many rows the parts above give, and a loop over two of them is a
+    # county's loans squared: they are hashed.
+    await database.execute(session, "SELECT set_config('enable_nestloop', 'off', true)")
+    async for rows in database.stream(
         session,
         _HELD,
         asked.county_code,
@@ -212,7 +215,8 @@ def held(
         asked.product_id,
         asked.household_id,
         chunk_rows=CHUNK_LOANS,
-    )
+    ):
+        yield rows
 
 
 def moved_of(row: asyncpg.Record) -> Moved:
