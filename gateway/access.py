@@ -29,6 +29,8 @@ APPLICANTS = STATIONS | OWN_LOANS | {Role.COUNTY_CENTRE}
 GRANTORS = COUNTY | LENDERS | INSURERS | {Role.FINANCE_BUREAU, Role.GUARANTOR}
 """Every organ that a programme may give a step of the approval chain."""
 LOAN_READERS = GRANTORS | AUDITORS
+REPORT_READERS = LOAN_READERS | {Role.REGULATOR}
+"""They see sums; rows about single households loans shows to fewer."""
 FUND_READERS = FUND_KEEPERS | LENDERS | INSURERS | AUDITORS | {Role.GUARANTOR, Role.POVERTY_OFFICE}
 FINANCE = frozenset({Role.FINANCE_BUREAU})
 """Only they move a fund's money (S57)."""
@@ -294,6 +296,19 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.loans.v1.ProjectsService/ListLoanProjects": PROJECT_READERS,
     "liandong.loans.v1.ProjectsService/ListProjectLoans": PROJECT_READERS,
     "liandong.loans.v1.ProjectsService/GetProjectTotals": PROJECT_READERS,
+    "liandong.loans.v1.ReportsService/GetReport": REPORT_READERS,
+    "liandong.loans.v1.ReportsService/ExportReport": REPORT_READERS,
+    "liandong.loans.v1.ReportsService/ListRecoveryRates": REPORT_READERS,
+    "liandong.loans.v1.ReportsService/ListRiskLoans": COUNTY | OWN_LOANS | AUDITORS,
+    "liandong.loans.v1.ReportsService/ListProgrammeReports": REPORT_READERS,
+    "liandong.loans.v1.ReportsService/GetBulletin": COUNTY | OWN_LOANS | AUDITORS,
+    "liandong.loans.v1.ReportsService/GetIndicators": REPORT_READERS,
+    "liandong.loans.v1.ReportsService/StateCount": REGISTRARS,
+    "liandong.loans.v1.ReportsService/StateLenderRatio": OWN_LOANS,
+    "liandong.loans.v1.ReportsService/ListLenderRatios": REPORT_READERS,
+    "liandong.loans.v1.ReportsService/AssessLenders": REPORT_READERS,
+    "liandong.loans.v1.ReportsService/SetLoanBatch": REGISTRARS | OWN_LOANS,
+    "liandong.loans.v1.ReportsService/GetHouseholdStatement": COUNTY | OWN_LOANS | AUDITORS,
     # Claims.
     "liandong.claims.v1.ClaimsService/IssueMasterPolicy": INSURERS,
     "liandong.claims.v1.PoliciesService/ListProducts": CLAIM_READERS,

@@ -1,11 +1,15 @@
 """The example county's year, lived through the gateway as its institutions would live it."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
-from deploy.demo.counter import Story
+from deploy.demo import bulletin
+from deploy.demo.bulletin import AnnualBulletin
+from deploy.demo.counter import COUNTY, Story
 from deploy.demo.insuring import Insuring
 from deploy.demo.losing import Losing
 from deploy.demo.registering import Registering
+from services.kernel import wire
 
 
 class Year(Registering, Insuring, Losing):
@@ -26,3 +30,11 @@ class Year(Registering, Insuring, Losing):
         await self._apply_late()
         await self.quiet()
         return self.story
+
+    async def annual_bulletin(self, totals: Mapping[str, int]) -> AnnualBulletin:
+        """The county's year in its reports, held against the control totals."""
+        known = await self.get_totals("loans", positions_only=True)
+        today = wire.date_from_proto("business_date", known.business_date)
+        return await bulletin.annual(
+            self._client(self._party("county_centre")), COUNTY, today, totals
+        )

@@ -11,6 +11,7 @@ from services.loans.operations import (
     collecting,
     notices,
     records,
+    reporting,
     securing,
     standing,
     suspending,
@@ -48,5 +49,6 @@ def close_day(catalogue: Catalogue) -> Callable[[AsyncSession, str, date], Await
         await notices.warn_of_maturities(session, county_code, day, catalogue)
         await notices.queue_warnings(session, county_code, day, catalogue)
         await records.note_due(session, county_code, day)
+        await reporting.count_households(session, county_code, day)
 
     return close

@@ -912,6 +912,45 @@ class RelendingVisitRow(SQLModel, table=True):
     visited_on: date
     finding: str
     evidence: str
+
+
+class PerformingChangeRow(SQLModel, table=True):
+    """A loan became non-performing, or performs again; rows are only added."""
+
+    __tablename__ = "performing_change"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    change_id: int = Field(primary_key=True, sa_type=BigInteger)
+    changed_on: date
+    non_performing: bool
+
+
+class CountedHouseholdsRow(SQLModel, table=True):
+    """Households of a village and a status at a month's end; rows are only added."""
+
+    __tablename__ = "counted_households"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    counted_on: date = Field(primary_key=True)
+    village_code: str = Field(primary_key=True)
+    status: str = Field(primary_key=True)
+    households: int
+
+
+class LoanBatchRow(SQLModel, table=True):
+    """The lending batch of a loan; rows are only added, the last one counts."""
+
+    __tablename__ = "loan_batch"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    batch: str
+    stated_on: date
     institution_id: str
     person_id: str
 
@@ -920,6 +959,12 @@ class FundingCostRow(SQLModel, table=True):
     """What a lender's money and work cost from a day on; rows are only added."""
 
     __tablename__ = "funding_cost"
+
+
+class LenderRatioRow(SQLModel, table=True):
+    """What a lender states of all its loans on a day; rows are only added."""
+
+    __tablename__ = "lender_ratio"
     __table_args__ = {"schema": "loans"}
 
     county_code: str = Field(primary_key=True, max_length=6)
@@ -927,4 +972,28 @@ class FundingCostRow(SQLModel, table=True):
     valid_from: date = Field(primary_key=True)
     own_funds_ppm: int = Field(sa_type=BigInteger)
     operating_ppm: int = Field(sa_type=BigInteger)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    on_day: date
+    non_performing_fen: int = Field(sa_type=BigInteger)
+    outstanding_fen: int = Field(sa_type=BigInteger)
+    evidence: str
+    stated_on: date
+    person_id: str
+
+
+class StatedCountRow(SQLModel, table=True):
+    """A count of a programme that somebody states for a day; rows are only added."""
+
+    __tablename__ = "stated_count"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    programme_id: str = Field(primary_key=True)
+    count_id: str = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    on_day: date
+    value: int = Field(sa_type=BigInteger)
+    evidence: str
+    stated_on: date
+    institution_id: str
     person_id: str

@@ -497,7 +497,9 @@ async def a_county(schema: MakeSchema) -> County:
             "AccountsService": AccountsServicer(made["households"].db, keys, waiting_days=3),
         },
         "credit": {"CreditService": CreditServicer(made["credit"].db, catalogue)},
-        "loans": {name: door(made["loans"].db, catalogue) for name, _, door in DOORS},
+        "loans": {
+            f"{name}Service": door(made["loans"].db, catalogue) for name, (door, _) in DOORS.items()
+        },
         "claims": {
             "ClaimsService": ClaimsServicer(made["claims"].db, catalogue),
             "PayoutsService": PayoutsServicer(made["claims"].db, catalogue),

@@ -23,7 +23,15 @@ from liandong.loans.v1 import records_pb2_grpc as loans_grpc
 
 from deploy.demo import generator
 from deploy.demo import run as demo
-from deploy.local import fact_file, insured_file, list_file, places, processes
+from deploy.local import (
+    cli_reports,
+    fact_file,
+    insured_file,
+    list_file,
+    places,
+    processes,
+    report_file,
+)
 from deploy.local.client import Institution
 from deploy.local.household_file import (
     EXPORT_TITLES,
@@ -34,11 +42,13 @@ from deploy.local.household_file import (
     import_to_file,
 )
 from deploy.local.insurance_file import Reconciled
+from deploy.local.line_files import Columns, read_rows
 from deploy.local.list_file import KINDS, Heading
 from deploy.local.remote import Operator
 from deploy.local.stack import SERVICES, Stack
 from deploy.nats import topology
 from services.kernel.status import reason_of
+from services.loans.rules.reports import NAMES
 from tests import lines as files
 from tests.flows.county import OPENED, day
 
@@ -49,6 +59,11 @@ WRONG_EVERY = 100
 CENTRE, OFFICE, OPERATOR, INSURER = "cfc-0001", "pov-0001", "opr-0001", "ins-0001"
 COVER = "natural_disaster"
 BANK, AUDITOR = "rcb-0001", "aud-0001"
+MORE_TITLES = (
+    *("households", "owing_households", "counted_households"),
+    *("npl_ratio_pct", "recovery_rate_pct", "overdue_ratio_pct", "loan_coverage_ratio_pct"),
+)
+CENTRE, OFFICE, OPERATOR = "cfc-0001", "pov-0001", "opr-0001"
 
 
 @dataclass
@@ -504,3 +519,37 @@ async def test_a_project_of_a_product_that_is_not_pooled_is_refused_at_the_door(
     totals = projects_pb2.GetProjectTotalsRequest(county_code=files.COUNTY)
     found = await platform.at(AUDITOR).call(stub, "GetProjectTotals", totals)
     assert found.projects_begun == 0
+
+
+@pytest.mark.parametrize("form", ["csv", "xlsx"])
+async def test_reports_on_loans_go_out_in_both_forms(
+    platform: Platform, tmp_path: Path, form: str
+) -> None:
+    path = tmp_path / f"report.{form}"
+    wish = cli_reports.Wish(
+        kind="figures",
+        county_code=files.COUNTY,
+        by=[],
+        period="year",
+        day=OPENED,
+        as_of=None,
+        since=None,
+        within="",
+        lender="",
+        programme="",
+        product="",
+        report="",
+        household="",
+    )
+
+    lines = await report_file.write(path, cli_reports.lines_of(platform.at(CENTRE), wish))
+
+    titles = Columns({name: name for name in (*NAMES, *MORE_TITLES)})
+    (row,) = read_rows(path, titles)
+    assert lines == 1
+    assert (row.cells["loans"], row.cells["balance_fen"]) == ("0", "0")
+    assert int(row.cells["counted_households"]) >= 0
+    elsewhere = cli_reports.lines_of(platform.at(CENTRE), replace(wish, within="110101"))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await report_file.write(path, elsewhere)
+    assert reason_of(refused.value) == "AREA_NOT_YOURS"

@@ -88,7 +88,7 @@ class Desk:
     """All doors of loans; `ask` finds the one that has a method."""
 
     def __init__(self, db: Any, found: Catalogue) -> None:
-        self._doors = [door(db, found) for _, _, door in DOORS]
+        self._doors = [door(db, found) for door, _ in DOORS.values()]
 
     async def __call__(self, name: str, caller: Caller, **values: Any) -> Any:
         for module in (notices_pb2, entitlements_pb2, relending_pb2):

@@ -3,7 +3,7 @@
 from services.kernel.migrations import tables_0001, tables_statements
 
 revision = "loans_0010"
-down_revision = "loans_0008"
+down_revision = "loans_0009"
 branch_labels = None
 depends_on = None
 

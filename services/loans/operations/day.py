@@ -25,6 +25,7 @@ from services.loans.rules.standing import UNJUDGED, follow_ups
 from services.loans.store import breakers as breaker_store
 from services.loans.store import days
 from services.loans.store import notices as notice_store
+from services.loans.store import reports as report_store
 from services.loans.store import standing as standing_store
 from services.loans.store import suspending as suspending_store
 from services.programmes import collection
@@ -82,6 +83,7 @@ class _Chunk:
         self.changes: list[ClassChange] = []
         self.actions: list[Action] = []
         self.terms: dict[UUID, Terms] = {}
+        self.performing: list[tuple[UUID, date, bool]] = []
 
     def take(self, loan: Loan, terms: Terms, judgement: Judgement) -> None:
         """Age one loan and note all that follows."""
@@ -108,9 +110,11 @@ class _Chunk:
             now = said(now)
             self.events.append(events_out.loan_reclassified(now, change))
         if aged.newly_non_performing:
+            self.performing.append((now.loan_id, self.day, True))
             now = said(now)
             self.events.append(events_out.loan_non_performing(now, self.day))
         if aged.performing_again:
+            self.performing.append((now.loan_id, self.day, False))
             now = said(now)
             self.events.append(events_out.loan_performing(now, self.day))
         if aged.subsidy_stopped:
@@ -149,6 +153,7 @@ class _Chunk:
         await store.save_loans(session, list(loans.values()))
         await store.add_postings(session, county_code, self.stops, self.day)
         await standing_store.add_class_changes(session, county_code, self.changes)
+        await report_store.add_performing_changes(session, county_code, self.performing)
         await journal.post(session, self.entries)
         await notice_store.queue(session, county_code, reminders)
         await outbox.record(session, self.events)

@@ -1,6 +1,6 @@
 """The gRPC services of loans together, as one server offers them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from liandong.loans.v1 import (
     projects_pb2_grpc,
     records_pb2_grpc,
     relending_pb2_grpc,
+    reports_pb2_grpc,
 )
 
 from services.kernel.database import Database
@@ -20,34 +21,27 @@ from services.loans.servicer.notices import NoticesServicer
 from services.loans.servicer.projects import ProjectsServicer
 from services.loans.servicer.records import LoanRecordsServicer
 from services.loans.servicer.relending import RelendingServicer
+from services.loans.servicer.reports import ReportsServicer
 from services.programmes.loader import Catalogue
 
-Add = Callable[[Any, Any], None]
-"""How a generated stub lets a server answer for a servicer."""
+_Servicer = Callable[[Database, Catalogue], Any]
+_AddToServer = Callable[[Any, Any], None]
 
-DOORS: Final[tuple[tuple[str, Add, Callable[[Database, Catalogue], Any]], ...]] = (
-    (
-        "EntitlementsService",
-        entitlements_pb2_grpc.add_EntitlementsServiceServicer_to_server,
+DOORS: Final[Mapping[str, tuple[_Servicer, _AddToServer]]] = {
+    "Entitlements": (
         EntitlementsServicer,
+        entitlements_pb2_grpc.add_EntitlementsServiceServicer_to_server,
     ),
-    (
-        "LoanRecordsService",
-        records_pb2_grpc.add_LoanRecordsServiceServicer_to_server,
-        LoanRecordsServicer,
-    ),
-    ("LoansService", loans_pb2_grpc.add_LoansServiceServicer_to_server, LoansServicer),
-    ("NoticesService", notices_pb2_grpc.add_NoticesServiceServicer_to_server, NoticesServicer),
-    ("ProjectsService", projects_pb2_grpc.add_ProjectsServiceServicer_to_server, ProjectsServicer),
-    (
-        "RelendingService",
-        relending_pb2_grpc.add_RelendingServiceServicer_to_server,
-        RelendingServicer,
-    ),
-)
-"""Every gRPC service of loans, a line each."""
+    "LoanRecords": (LoanRecordsServicer, records_pb2_grpc.add_LoanRecordsServiceServicer_to_server),
+    "Loans": (LoansServicer, loans_pb2_grpc.add_LoansServiceServicer_to_server),
+    "Notices": (NoticesServicer, notices_pb2_grpc.add_NoticesServiceServicer_to_server),
+    "Projects": (ProjectsServicer, projects_pb2_grpc.add_ProjectsServiceServicer_to_server),
+    "Relending": (RelendingServicer, relending_pb2_grpc.add_RelendingServiceServicer_to_server),
+    "Reports": (ReportsServicer, reports_pb2_grpc.add_ReportsServiceServicer_to_server),
+}
+"""Every service by its name in the protos, and how the generated code adds it."""
 
-PROTO_SERVICES: Final = tuple(f"liandong.loans.v1.{name}" for name, _, _ in DOORS)
+PROTO_SERVICES: Final = tuple(f"liandong.loans.v1.{name}Service" for name in DOORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,5 +54,5 @@ class Doors:
 
 def add_to_server(doors: Doors, server: Any) -> None:
     """Let a server answer for all of them."""
-    for _, add, servicer in DOORS:
+    for servicer, add in DOORS.values():
         add(servicer(doors.db, doors.catalogue), server)

@@ -358,7 +358,7 @@ async def close_period(session: AsyncSession, county_code: str, through: date) -
     return touched == 1
 
 
-def _posting(row: asyncpg.Record) -> Posting:
+def posting_of(row: asyncpg.Record) -> Posting:
     return Posting(
         number=row["number"],
         kind=PostingKind(row["kind"]),
@@ -386,7 +386,7 @@ async def postings_of(
         list(loan_ids),
     )
     for row in rows:
-        books[row["loan_id"]].append(_posting(row))
+        books[row["loan_id"]].append(posting_of(row))
     return books
 
 

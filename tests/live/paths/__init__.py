@@ -11,6 +11,7 @@ from tests.live.paths import (
     insurance,
     lending,
     loans,
+    reports,
     scoring,
     settlement,
     suspensions,
@@ -24,6 +25,7 @@ PATHS: Mapping[str, Path] = {
     **lending.PATHS,
     **breakers.PATHS,
     **suspensions.PATHS,
+    **reports.PATHS,
     **insurance.PATHS,
     **settlement.PATHS,
     **funds.PATHS,
@@ -32,12 +34,9 @@ PATHS: Mapping[str, Path] = {
 }
 
 WITHOUT: Mapping[str, str] = {
-    "monitoring.bulletin": "no bulletin is written",
     "monitoring.compliance": "no loan is held against the compliance list",
     "monitoring.count_check": "no counts are kept",
-    "monitoring.npl_tolerance": "a lender's other loans are not known",
     "monitoring.overdue_report": "no report of overdue loans is written",
-    "monitoring.ratio": "no indicator is worked out",
     "scoring.deduction_waiver": "its programme weighs figures of open factors and takes no points",
 }
 """Rule → what is missing for a path."""
