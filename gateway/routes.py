@@ -22,6 +22,7 @@ from liandong.households.v1 import (
     standing_pb2,
 )
 from liandong.loans.v1 import loans_pb2
+from liandong.loans.v1 import tasks_pb2 as loan_tasks_pb2
 
 OWN = "gateway"
 NAMED_BY_CALLER = ""
@@ -39,7 +40,10 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
         standing_pb2.DESCRIPTOR,
     ),
     "credit": (credit_pb2.DESCRIPTOR,),
-    "loans": (loans_pb2.DESCRIPTOR,),
+    "loans": (
+        loans_pb2.DESCRIPTOR,
+        loan_tasks_pb2.DESCRIPTOR,
+    ),
     "claims": (
         claims_pb2.DESCRIPTOR,
         indices_pb2.DESCRIPTOR,

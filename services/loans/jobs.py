@@ -6,7 +6,7 @@ from datetime import date
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel.database import Database
-from services.loans.operations import breakers, collecting, securing, standing
+from services.loans.operations import breakers, collecting, issues, securing, standing, tasks
 from services.loans.operations import day as day_close
 from services.programmes.loader import Catalogue
 
@@ -18,6 +18,8 @@ def work_day(
 
     async def work(db: Database, county_code: str, day: date) -> None:
         await day_close.work_day(db, county_code, day, catalogue, chunk_loans=chunk_loans)
+        await issues.work_day(db, county_code, day, catalogue)
+        await tasks.work_day(db, county_code, day, catalogue)
 
     return work
 
