@@ -95,7 +95,7 @@ async def add_steps(session: AsyncSession, county_code: str, steps: Sequence[Don
         """INSERT INTO issue_step (county_code, issue_id, number, kind, taken_on, institution_id,
                                    person_id, note, evidence, in_time)
            SELECT * FROM unnest($1::text[], $2::uuid[], $3::int[], $4::text[], $5::date[],
-                                $6::text[], $7::text[], $8::text[], $9::jsonb[], $10::bool[])""",
+                                $6::text[], $7::text[], $8::text[], $9::text[], $10::bool[])""",
         *database.columns(values, 10),
     )
 
@@ -436,7 +436,7 @@ FROM step_taken WHERE county_code = $1 AND person_id <> ''
 UNION ALL
 SELECT t.loan_id, t.area_code, t.lender_id, s.institution_id, s.person_id, s.taken_on, 'task',
        t.kind || ':' || s.kind, s.note,
-       (SELECT coalesce(jsonb_agg(e -> 2), '[]') FROM jsonb_array_elements(s.evidence) AS e),
+       (SELECT coalesce(jsonb_agg(e -> 2), '[]') FROM jsonb_array_elements(s.evidence::jsonb) AS e),
        s.in_time, s.number
 FROM task_step AS s JOIN task AS t USING (county_code, task_id)
 WHERE s.county_code = $1 AND s.person_id <> '' AND s.kind <> 'assigned'
@@ -444,14 +444,14 @@ WHERE s.county_code = $1 AND s.person_id <> '' AND s.kind <> 'assigned'
 UNION ALL
 SELECT i.loan_id, i.area_code, i.lender_id, s.institution_id, s.person_id, s.taken_on, 'issue',
        i.code || ':' || s.kind, s.note,
-       (SELECT coalesce(jsonb_agg(e -> 2), '[]') FROM jsonb_array_elements(s.evidence) AS e),
+       (SELECT coalesce(jsonb_agg(e -> 2), '[]') FROM jsonb_array_elements(s.evidence::jsonb) AS e),
        s.in_time, s.number
 FROM issue_step AS s JOIN issue AS i USING (county_code, issue_id)
 WHERE s.county_code = $1 AND s.person_id <> ''
     AND ($4 = '' OR s.person_id = $4) AND ($5::uuid IS NULL OR i.loan_id = $5)
 UNION ALL
 SELECT loan_id, NULL, '', institution_id, person_id, decided_on, 'disposition', due_class, reason,
-       (SELECT coalesce(jsonb_agg(e -> 2), '[]') FROM jsonb_array_elements(evidence) AS e),
+       (SELECT coalesce(jsonb_agg(e -> 2), '[]') FROM jsonb_array_elements(evidence::jsonb) AS e),
        true, number
 FROM disposition WHERE county_code = $1
     AND ($4 = '' OR person_id = $4) AND ($5::uuid IS NULL OR loan_id = $5)
@@ -474,7 +474,7 @@ FROM loan_review WHERE county_code = $1 AND person_id <> '' AND closed_on IS NOT
 """
 
 _DONE_SEEN = f"""
-SELECT d.* FROM ({_DONE}) AS d
+SELECT d.*, d.evidence::text AS shown FROM ({_DONE}) AS d
 LEFT JOIN loan AS l ON l.county_code = $1 AND l.loan_id = d.loan_id
 WHERE EXISTS (SELECT FROM unnest($2::text[]) AS a (code)
               WHERE starts_with(coalesce(l.area_code, d.area_code), a.code))
@@ -502,7 +502,7 @@ async def list_done(
         DutyDone(
             *(row["loan_id"], row["institution_id"], row["person_id"], row["done_on"]),
             *(row["duty"], row["what"], row["outcome"]),
-            tuple(json.loads(row["evidence"])),
+            tuple(json.loads(row["shown"])),
             row["in_time"],
         )
         for row in rows

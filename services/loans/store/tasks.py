@@ -133,7 +133,7 @@ async def add_steps(session: AsyncSession, county_code: str, steps: Sequence[Tas
         """INSERT INTO task_step (county_code, task_id, number, kind, taken_on, institution_id,
                                   person_id, organ, note, evidence, findings, figures, in_time)
            SELECT * FROM unnest($1::text[], $2::uuid[], $3::int[], $4::text[], $5::date[],
-                                $6::text[], $7::text[], $8::text[], $9::text[], $10::jsonb[],
+                                $6::text[], $7::text[], $8::text[], $9::text[], $10::text[],
                                 $11::text[], $12::text[], $13::bool[])""",
         *database.columns(values, 13),
     )
