@@ -444,7 +444,9 @@ def check_named(
     owner_id: str, deputy_id: str, institution: Institution | None, duty: TaskKind
 ) -> None:
     """Refuse a task without a deputy, one who is the owner, and people nobody knows (S52)."""
-    if issues.without_deputy(Deputies(duties=(duty.value,)), {duty.value: (owner_id, deputy_id or None)}):
+    if issues.without_deputy(
+        Deputies(duties=(duty.value,)), {duty.value: (owner_id, deputy_id or None)}
+    ):
         raise invalid_field(
             "DEPUTY_NEEDED",
             "deputy_id",
