@@ -34,6 +34,8 @@ from tests.loans.watchful import (
     violation,
 )
 
+pytestmark = pytest.mark.postgres
+
 
 @pytest.fixture(scope="session")
 def catalogue() -> Catalogue:
@@ -55,6 +57,7 @@ def desk(db: Database, catalogue: Catalogue) -> Desk:
     return Desk(db, catalogue)
 
 
+# JX.loa.2, JX.mon.2, AH.mon.2
 async def test_an_overdue_loan_is_registered_once_rectified_and_crossed_off_by_another(
     db: Database, catalogue: Catalogue, servicer: LoansServicer, consumer: Consumer, desk: Desk
 ) -> None:
@@ -103,6 +106,7 @@ async def test_an_overdue_loan_is_registered_once_rectified_and_crossed_off_by_a
     await books_are_whole(db)
 
 
+# JX.mon.2, AH.mon.2
 async def test_an_issue_by_hand_and_a_deadline_that_the_programme_leaves_open(
     servicer: LoansServicer, consumer: Consumer, desk: Desk
 ) -> None:
@@ -148,6 +152,7 @@ async def test_an_issue_by_hand_and_a_deadline_that_the_programme_leaves_open(
     assert (first.issue_id, second.issue_id) == (data.issue_id, misreported.issue_id)
 
 
+# HN-PO.loa.12
 async def test_a_problem_loan_has_its_disposition_and_its_actions_follow(
     db: Database, catalogue: Catalogue, servicer: LoansServicer, consumer: Consumer, desk: Desk
 ) -> None:
@@ -196,6 +201,7 @@ async def test_a_problem_loan_has_its_disposition_and_its_actions_follow(
     await books_are_whole(db)
 
 
+# HN-PO.loa.12, HN-PO.loa.13
 async def test_who_does_not_pay_is_dealt_with_jointly_under_a_plan_of_the_case(
     db: Database, catalogue: Catalogue, servicer: LoansServicer, consumer: Consumer, desk: Desk
 ) -> None:
@@ -230,6 +236,7 @@ async def test_who_does_not_pay_is_dealt_with_jointly_under_a_plan_of_the_case(
     ]
 
 
+# SC.loa.8, YY.loa.11, LS17.loa.10
 async def test_an_officer_can_show_what_was_done(
     db: Database, catalogue: Catalogue, servicer: LoansServicer, consumer: Consumer, desk: Desk
 ) -> None:

@@ -52,6 +52,8 @@ from tests.loans.watchful import (
     violation,
 )
 
+pytestmark = pytest.mark.postgres
+
 
 @pytest.fixture(scope="session")
 def catalogue() -> Catalogue:
@@ -73,6 +75,7 @@ def desk(db: Database, catalogue: Catalogue) -> Desk:
     return Desk(db, catalogue)
 
 
+# LS18.mon.2, YY.mon.1, AH-RCU.loa.6
 async def test_a_day_close_opens_what_the_clauses_ask_for_once(
     db: Database, catalogue: Catalogue, servicer: LoansServicer, consumer: Consumer, desk: Desk
 ) -> None:
@@ -108,6 +111,7 @@ async def test_a_day_close_opens_what_the_clauses_ask_for_once(
     await books_are_whole(db)
 
 
+# LS18.loa.3
 async def test_purpose_is_signed_level_by_level_by_different_persons(
     db: Database, catalogue: Catalogue, servicer: LoansServicer, consumer: Consumer, desk: Desk
 ) -> None:
@@ -151,6 +155,7 @@ async def test_purpose_is_signed_level_by_level_by_different_persons(
     }
 
 
+# HN-PO.mon.5, S52: a deputy is named, and is another person.
 async def test_a_task_without_evidence_deputy_or_in_another_area_is_refused(
     db: Database, catalogue: Catalogue, servicer: LoansServicer, consumer: Consumer, desk: Desk
 ) -> None:
@@ -197,6 +202,7 @@ async def test_a_task_without_evidence_deputy_or_in_another_area_is_refused(
     assert twice.value.reason == "TASK_CLOSED"
 
 
+# HN-PO.loa.14
 async def test_late_tasks_climb_the_chain_and_then_rest(
     db: Database, catalogue: Catalogue, servicer: LoansServicer, consumer: Consumer, desk: Desk
 ) -> None:
@@ -221,6 +227,7 @@ async def test_late_tasks_climb_the_chain_and_then_rest(
     await books_are_whole(db)
 
 
+# LS18.loa.5, LS18.mon.4
 async def test_a_report_a_day_while_anything_is_overdue(
     db: Database, catalogue: Catalogue, servicer: LoansServicer, consumer: Consumer, desk: Desk
 ) -> None:
@@ -250,15 +257,16 @@ async def test_a_report_a_day_while_anything_is_overdue(
     assert direct.value.reason == "TASK_NEEDS_REPORT"
 
 
-@pytest.mark.parametrize("status", ["deceased", "flagged"])
+@pytest.mark.parametrize("status", ["deceased", "flagged", "delisted"])
 async def test_what_a_household_owes_that_is_no_more_as_it_was_is_recovered(
     db: Database, servicer: LoansServicer, consumer: Consumer, desk: Desk, status: str
 ) -> None:
     house = House()
     loan = await active(servicer, consumer, house)
 
-    await take(consumer, house.changed(area_code=VILLAGE, status=status))
-    await take(consumer, house.changed(area_code=VILLAGE, status=status))
+    for _ in range(2):
+        changed = house.changed(area_code=VILLAGE, status=status)
+        await take(consumer, house.delisted() if status == "delisted" else changed)
 
     (task,) = await desk.tasks(LENDER, kind=tasks_pb2.TASK_KIND_RECOVERY)
     assert (task.loan_id, task.cause) == (loan.loan_id, f"household_{status}")

@@ -138,18 +138,23 @@ def _disposing(pack: Pack, day: date) -> Plan:
 
 
 async def _open_all(db: Database, opening: _Opening, plan: Plan) -> None:
-    async def some(session: AsyncSession) -> bool:
-        duties = await task_store.duties(session, opening.county_code)
-        subjects = await _subjects(session, opening, plan)
-        wanted = [(plan, subject) for subject in subjects]
-        await _open(session, replace(opening, duties=duties), wanted)
-        return len(subjects) == CHUNK_TASKS_MAX
+    after: UUID | None = None
 
-    while await db.work(some):
-        pass
+    async def some(session: AsyncSession) -> list[Subject]:
+        subjects = await _subjects(session, opening, plan, after)
+        if subjects:
+            duties = await task_store.duties(session, opening.county_code)
+            wanted = [(plan, subject) for subject in subjects]
+            await _open(session, replace(opening, duties=duties), wanted)
+        return subjects
+
+    while len(opened := await db.work(some)) == CHUNK_TASKS_MAX:
+        after = opened[-1].loan_id
 
 
-async def _subjects(session: AsyncSession, opening: _Opening, plan: Plan) -> list[Subject]:
+async def _subjects(
+    session: AsyncSession, opening: _Opening, plan: Plan, after: UUID | None
+) -> list[Subject]:
     """What still lacks its task of a plan."""
     county_code, programme = opening.county_code, opening.programme
     if plan.kind is TaskKind.DISPOSITION:
@@ -161,6 +166,7 @@ async def _subjects(session: AsyncSession, opening: _Opening, plan: Plan) -> lis
             programme,
             plan.prefix,
             disbursed_since=plan.disbursed_since,
+            after=after,
             limit=CHUNK_TASKS_MAX,
         )
     if plan.only_while_overdue and not await task_store.any_overdue(

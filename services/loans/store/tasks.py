@@ -294,6 +294,7 @@ async def loans_without(
     prefix: str,
     *,
     disbursed_since: date | None,
+    after: UUID | None,
     limit: int,
 ) -> list[Subject]:
     """Loans of a programme's version that are paid out and owed, and lack the task of a prefix."""
@@ -304,11 +305,13 @@ async def loans_without(
              AND disbursed_on IS NOT NULL AND ($4::date IS NULL OR disbursed_on >= $4)
              AND NOT EXISTS (SELECT FROM task AS t WHERE t.county_code = $1
                                AND t.key = $3 || l.loan_id::text)
-           ORDER BY loan_id LIMIT $5""",
+             AND ($5::uuid IS NULL OR loan_id > $5)
+           ORDER BY loan_id LIMIT $6""",
         county_code,
         programme,
         prefix,
         disbursed_since,
+        after,
         limit,
     )
     return [_subject(row) for row in rows]

@@ -42,7 +42,7 @@ class PostLoanCheck(Clause):
 
 
 class TaskTerms(Clause):
-    """How long work after the loan may take where its own clause does not say, and who hears when."""
+    """How long work after the loan may take where its clause is silent, and who hears when."""
 
     within_days: OrOpen[Days] | None = None
     escalate_every_days: OrOpen[Days] | None = None
