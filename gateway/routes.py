@@ -27,6 +27,7 @@ from liandong.loans.v1 import entitlements_pb2, loans_pb2, notices_pb2, relendin
 from liandong.loans.v1 import projects_pb2 as loan_projects_pb2
 from liandong.loans.v1 import records_pb2 as loan_records_pb2
 from liandong.loans.v1 import reports_pb2 as loan_reports_pb2
+from liandong.loans.v1 import tasks_pb2 as loan_tasks_pb2
 
 OWN = "gateway"
 NAMED_BY_CALLER = ""
@@ -54,6 +55,7 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
         loan_projects_pb2.DESCRIPTOR,
         loan_records_pb2.DESCRIPTOR,
         loan_reports_pb2.DESCRIPTOR,
+        loan_tasks_pb2.DESCRIPTOR,
     ),
     "claims": (
         claims_pb2.DESCRIPTOR,

@@ -26,9 +26,11 @@ from services.loans.model import (
 )
 from services.loans.rules.book import Posting
 from services.loans.rules.entitlements import Entitlement
+from services.loans.rules.issues import Decided, Done, Issue
 from services.loans.rules.notices import Notice
 from services.loans.rules.publications import Publication
 from services.loans.rules.relending import Facility, Moved
+from services.loans.rules.tasks import Task, TaskStep
 from services.loans.rules.warnings import DepartmentWarning
 
 
@@ -873,3 +875,158 @@ def relending_facility_closed(facility: Facility, county_code: str, day: date) -
     message = events_pb2.RelendingFacilityClosed(facility_id=str(facility.facility_id))
     name = "liandong.loans.v1.relending_facility_closed"
     return _of_facility(facility, county_code, name, message, day)
+
+
+# --- tasks and issues -----------------------------------------------------------------------------
+
+
+def _of_task(task: Task, event_type: str, message: Message, day: date) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=event_type,
+        aggregate_type="loans.task",
+        aggregate_id=str(task.task_id),
+        sequence=task.version,
+        county_code=task.county_code,
+        message=message,
+        business_date=day,
+        programme=task.programme,
+    )
+
+
+def task_opened(task: Task) -> OutgoingEvent:
+    """A task is to be done."""
+    message = events_pb2.TaskOpened(
+        task_id=str(task.task_id),
+        kind=task.kind,
+        area_code=task.area_code,
+        loan_id=str(task.loan_id or ""),
+        institution_id=task.institution_id,
+        due_on=wire.date_to_proto(task.due_on),
+        cause=task.cause,
+    )
+    return _of_task(task, "liandong.loans.v1.task_opened", message, task.opened_on)
+
+
+def task_assigned(task: Task, day: date) -> OutgoingEvent:
+    """A task has an owner and a deputy."""
+    message = events_pb2.TaskAssigned(
+        task_id=str(task.task_id),
+        institution_id=task.institution_id,
+        owner_id=task.owner_id,
+        deputy_id=task.deputy_id,
+    )
+    return _of_task(task, "liandong.loans.v1.task_assigned", message, day)
+
+
+def task_signed(task: Task, step: TaskStep) -> OutgoingEvent:
+    """A level signed."""
+    message = events_pb2.TaskSigned(
+        task_id=str(task.task_id),
+        loan_id=str(task.loan_id or ""),
+        organ=step.organ,
+        level=task.signed,
+        levels=len(task.levels),
+    )
+    return _of_task(task, "liandong.loans.v1.task_signed", message, step.taken_on)
+
+
+def task_escalated(task: Task, step: TaskStep) -> OutgoingEvent:
+    """Somebody hears that a task is late."""
+    message = events_pb2.TaskEscalated(
+        task_id=str(task.task_id),
+        kind=task.kind,
+        organ=step.organ,
+        institution_id=step.institution_id,
+        due_on=wire.date_to_proto(task.due_on),
+    )
+    return _of_task(task, "liandong.loans.v1.task_escalated", message, step.taken_on)
+
+
+def task_closed(task: Task, step: TaskStep) -> OutgoingEvent:
+    """A task was done."""
+    message = events_pb2.TaskClosed(
+        task_id=str(task.task_id),
+        kind=task.kind,
+        loan_id=str(task.loan_id or ""),
+        findings=step.findings,
+        in_time=step.in_time,
+    )
+    return _of_task(task, "liandong.loans.v1.task_closed", message, step.taken_on)
+
+
+def overdue_reported(task: Task, step: TaskStep) -> OutgoingEvent:
+    """The report of a day was filed."""
+    assert step.figures is not None
+    figures = step.figures
+    message = events_pb2.OverdueReported(
+        task_id=str(task.task_id),
+        programme=task.programme,
+        overdue_count=figures.due_count - figures.collected_count,
+        overdue_fen=figures.due_fen - figures.collected_fen,
+    )
+    return _of_task(task, "liandong.loans.v1.overdue_reported", message, step.taken_on)
+
+
+def _of_issue(issue: Issue, event_type: str, message: Message, day: date) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=event_type,
+        aggregate_type="loans.issue",
+        aggregate_id=str(issue.issue_id),
+        sequence=issue.version,
+        county_code=issue.county_code,
+        message=message,
+        business_date=day,
+        programme=issue.programme,
+    )
+
+
+def issue_registered(issue: Issue) -> OutgoingEvent:
+    """An issue was found."""
+    message = events_pb2.IssueRegistered(
+        issue_id=str(issue.issue_id),
+        loan_id=str(issue.loan_id or ""),
+        area_code=issue.area_code,
+        code=issue.code,
+        ledger=issue.ledger,
+        due_on=wire.date_to_proto(issue.due_on),
+    )
+    return _of_issue(issue, "liandong.loans.v1.issue_registered", message, issue.registered_on)
+
+
+def issue_deadline_set(issue: Issue, day: date) -> OutgoingEvent:
+    """A person set an issue's deadline."""
+    message = events_pb2.IssueDeadlineSet(
+        issue_id=str(issue.issue_id), due_on=wire.date_to_proto(issue.due_on)
+    )
+    return _of_issue(issue, "liandong.loans.v1.issue_deadline_set", message, day)
+
+
+def issue_rectified(issue: Issue, done: Done) -> OutgoingEvent:
+    """An issue is said to be rectified."""
+    message = events_pb2.IssueRectified(
+        issue_id=str(issue.issue_id), loan_id=str(issue.loan_id or ""), in_time=done.in_time
+    )
+    return _of_issue(issue, "liandong.loans.v1.issue_rectified", message, done.taken_on)
+
+
+def issue_sent_back(issue: Issue, day: date) -> OutgoingEvent:
+    """An issue did not hold as rectified."""
+    message = events_pb2.IssueSentBack(issue_id=str(issue.issue_id))
+    return _of_issue(issue, "liandong.loans.v1.issue_sent_back", message, day)
+
+
+def issue_closed(issue: Issue) -> OutgoingEvent:
+    """An issue is off the list."""
+    assert issue.closed_on is not None
+    message = events_pb2.IssueClosed(
+        issue_id=str(issue.issue_id), loan_id=str(issue.loan_id or ""), code=issue.code
+    )
+    return _of_issue(issue, "liandong.loans.v1.issue_closed", message, issue.closed_on)
+
+
+def disposition_decided(loan: Loan, decided: Decided) -> OutgoingEvent:
+    """A problem loan has its disposition."""
+    message = events_pb2.DispositionDecided(
+        loan_id=str(loan.loan_id), due_class=decided.due_class, actions=decided.actions
+    )
+    return _of_loan(loan, "liandong.loans.v1.disposition_decided", message, decided.decided_on)

@@ -9,12 +9,14 @@ from services.kernel.database import Database
 from services.loans.operations import (
     breakers,
     collecting,
+    issues,
     notices,
     records,
     reporting,
     securing,
     standing,
     suspending,
+    tasks,
     warnings,
 )
 from services.loans.operations import day as day_close
@@ -29,6 +31,8 @@ def work_day(
     async def work(db: Database, county_code: str, day: date) -> None:
         await day_close.work_day(db, county_code, day, catalogue, chunk_loans=chunk_loans)
         await warnings.spread_all(db, county_code, catalogue)
+        await issues.work_day(db, county_code, day, catalogue)
+        await tasks.work_day(db, county_code, day, catalogue)
 
     return work
 

@@ -997,3 +997,142 @@ class StatedCountRow(SQLModel, table=True):
     stated_on: date
     institution_id: str
     person_id: str
+
+
+class DutyRow(SQLModel, table=True):
+    """Who owns an institution's tasks of a kind, and the deputy; rows are only added."""
+
+    __tablename__ = "duty"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    institution_id: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    owner_id: str
+    deputy_id: str
+    assigned_on: date
+    assigned_by: str
+
+
+class TaskRow(SQLModel, table=True):
+    """A task after the loan."""
+
+    __tablename__ = "task"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    task_id: UUID = Field(primary_key=True)
+    version: int = Field(sa_type=BigInteger)
+    kind: str
+    clause_id: str
+    key: str
+    programme: str
+    area_code: str
+    loan_id: UUID | None
+    household_id: UUID | None
+    lender_id: str
+    organ: str
+    institution_id: str
+    owner_id: str
+    deputy_id: str
+    opened_on: date
+    due_on: date
+    closed_on: date | None
+    levels: str
+    signed: int
+    chain: str
+    escalated_to: str
+    escalations: int
+    next_escalation_on: date | None
+    cause: str
+    looks_at: str
+    steps: int
+
+
+class TaskStepRow(SQLModel, table=True):
+    """One thing done with a task; rows are only added."""
+
+    __tablename__ = "task_step"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    task_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    kind: str
+    taken_on: date
+    institution_id: str
+    person_id: str
+    organ: str
+    note: str
+    evidence: str
+    findings: str
+    figures: str
+    in_time: bool
+
+
+class IssueRow(SQLModel, table=True):
+    """An issue that was found, until it is crossed off."""
+
+    __tablename__ = "issue"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    issue_id: UUID = Field(primary_key=True)
+    version: int = Field(sa_type=BigInteger)
+    ledger: str
+    code: str
+    programme: str
+    area_code: str
+    loan_id: UUID | None
+    household_id: UUID | None
+    lender_id: str
+    state: str
+    registered_on: date
+    due_on: date | None
+    rectified_on: date | None
+    rectified_by: str
+    closed_on: date | None
+    closed_by: str
+    task_id: UUID | None
+    note: str
+    steps: int
+
+
+class IssueStepRow(SQLModel, table=True):
+    """One thing done with an issue; rows are only added."""
+
+    __tablename__ = "issue_step"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    issue_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    kind: str
+    taken_on: date
+    institution_id: str
+    person_id: str
+    note: str
+    evidence: str
+    in_time: bool
+
+
+class DispositionRow(SQLModel, table=True):
+    """A decision on a problem loan; rows are only added."""
+
+    __tablename__ = "disposition"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    due_class: str
+    actions: str
+    plan: str
+    reason: str
+    evidence: str
+    organ: str
+    institution_id: str
+    person_id: str
+    decided_on: date
+    in_effect: bool

@@ -3,7 +3,7 @@
 from services.kernel.migrations import tables_0001
 
 revision = "loans_0008"
-down_revision = "loans_0006"
+down_revision = "loans_0007"
 branch_labels = None
 depends_on = None
 

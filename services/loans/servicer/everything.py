@@ -12,6 +12,7 @@ from liandong.loans.v1 import (
     records_pb2_grpc,
     relending_pb2_grpc,
     reports_pb2_grpc,
+    tasks_pb2_grpc,
 )
 
 from services.kernel.database import Database
@@ -22,6 +23,7 @@ from services.loans.servicer.projects import ProjectsServicer
 from services.loans.servicer.records import LoanRecordsServicer
 from services.loans.servicer.relending import RelendingServicer
 from services.loans.servicer.reports import ReportsServicer
+from services.loans.servicer.tasks import TasksServicer
 from services.programmes.loader import Catalogue
 
 _Servicer = Callable[[Database, Catalogue], Any]
@@ -38,6 +40,7 @@ DOORS: Final[Mapping[str, tuple[_Servicer, _AddToServer]]] = {
     "Projects": (ProjectsServicer, projects_pb2_grpc.add_ProjectsServiceServicer_to_server),
     "Relending": (RelendingServicer, relending_pb2_grpc.add_RelendingServiceServicer_to_server),
     "Reports": (ReportsServicer, reports_pb2_grpc.add_ReportsServiceServicer_to_server),
+    "Tasks": (TasksServicer, tasks_pb2_grpc.add_TasksServiceServicer_to_server),
 }
 """Every service by its name in the protos, and how the generated code adds it."""
 

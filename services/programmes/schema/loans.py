@@ -27,6 +27,7 @@ from services.programmes.schema.post_loan import (
     PostLoanCheck,
     Relending,
     Segregation,
+    TaskTerms,
 )
 from services.programmes.schema.product_terms import (
     AmountTier,
@@ -459,6 +460,7 @@ class LoanRules(Clause):
     segregation: Segregation | None = None
     purpose_verification: PurposeVerification | None = None
     post_loan_checks: tuple[PostLoanCheck, ...] = ()
+    task_terms: TaskTerms | None = None
     collection_discount: CollectionDiscount | None = None
     sanctions: tuple[Sanction, ...] = ()
     rehabilitation: Rehabilitation | None = None

@@ -15,6 +15,7 @@ from tests.live.paths import (
     scoring,
     settlement,
     suspensions,
+    tasks,
 )
 from tests.live.paths.path import Path
 
@@ -31,12 +32,11 @@ PATHS: Mapping[str, Path] = {
     **funds.PATHS,
     **gateway.PATHS,
     **chain.PATHS,
+    **tasks.PATHS,
 }
 
 WITHOUT: Mapping[str, str] = {
-    "monitoring.compliance": "no loan is held against the compliance list",
     "monitoring.count_check": "no counts are kept",
-    "monitoring.overdue_report": "no report of overdue loans is written",
     "scoring.deduction_waiver": "its programme weighs figures of open factors and takes no points",
 }
 """Rule → what is missing for a path."""

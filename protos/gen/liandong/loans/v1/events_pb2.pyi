@@ -1013,7 +1013,9 @@ Global___LoanPerforming: _TypeAlias = LoanPerforming  # noqa: Y015
 
 @_typing.final
 class LoanActionTaken(_message.Message):
-    """One of the programme's ordered steps on an overdue or non-performing loan (LS18.loa.5, LS18.loa.6). Aggregate: the loan."""
+    """One of the programme's ordered steps on an overdue, non-performing or problem loan (LS18.loa.5,
+    LS18.loa.6, HN-PO.loa.12). Aggregate: the loan.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1029,11 +1031,14 @@ class LoanActionTaken(_message.Message):
     household_id: _builtins.str
     """The household (UUIDv7)."""
     action: _builtins.str
-    """`remind`, `daily_report`, `collection_team`, `stop_subsidy`, `collect`, `lower_grade`, `blacklist`, `court`."""
+    """`remind`, `daily_report`, `collection_team`, `stop_subsidy`, `collect`, `lower_grade`, `blacklist`,
+    `court`; of a disposition `repayment_plan`, `notice`, `funding_help`, `renewal`,
+    `forced_collection`, `compensation`.
+    """
     place: _builtins.int
     """Place in the programme's order, from 1."""
     cause: _builtins.str
-    """`overdue` or `non_performing`."""
+    """`overdue`, `non_performing` or `disposition`."""
     rule_version: _builtins.str
     """Pack version that decided."""
     @_builtins.property
@@ -2274,3 +2279,423 @@ class RelendingFacilityClosed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RelendingFacilityClosed: _TypeAlias = RelendingFacilityClosed  # noqa: Y015
+
+@_typing.final
+class TaskOpened(_message.Message):
+    """A task was opened, by a clause of the programme or by a person. Aggregate: the task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    AREA_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    INSTITUTION_ID_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task (UUIDv7)."""
+    kind: _builtins.str
+    """`purpose_verification`, `self_check`, `post_loan_check`, `daily_report`, `recovery` and others."""
+    area_code: _builtins.str
+    """The area."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7); empty for a task about an area."""
+    institution_id: _builtins.str
+    """The institution that has it; empty while nobody was found."""
+    cause: _builtins.str
+    """Why: a period, or what became of the household."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """Last day on which it is in time."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        area_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        institution_id: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+        cause: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "cause", b"cause", "due_on", b"due_on", "institution_id", b"institution_id", "kind", b"kind", "loan_id", b"loan_id", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskOpened: _TypeAlias = TaskOpened  # noqa: Y015
+
+@_typing.final
+class TaskAssigned(_message.Message):
+    """A task has an owner and a deputy. Aggregate: the task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    INSTITUTION_ID_FIELD_NUMBER: _builtins.int
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    DEPUTY_ID_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task (UUIDv7)."""
+    institution_id: _builtins.str
+    """The institution."""
+    owner_id: _builtins.str
+    """The owner."""
+    deputy_id: _builtins.str
+    """The deputy, another person (HN-PO.mon.5)."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        institution_id: _builtins.str = ...,
+        owner_id: _builtins.str = ...,
+        deputy_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deputy_id", b"deputy_id", "institution_id", b"institution_id", "owner_id", b"owner_id", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskAssigned: _TypeAlias = TaskAssigned  # noqa: Y015
+
+@_typing.final
+class TaskSigned(_message.Message):
+    """A level signed a task (LS18.loa.3). Aggregate: the task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    ORGAN_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    organ: _builtins.str
+    """The organ that signed."""
+    level: _builtins.int
+    """Its level, from 1."""
+    levels: _builtins.int
+    """How many levels there are."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        organ: _builtins.str = ...,
+        level: _builtins.int = ...,
+        levels: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level", "levels", b"levels", "loan_id", b"loan_id", "organ", b"organ", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskSigned: _TypeAlias = TaskSigned  # noqa: Y015
+
+@_typing.final
+class TaskEscalated(_message.Message):
+    """A task was late, and the next of the chain heard of it (HN-PO.loa.14). Aggregate: the task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ORGAN_FIELD_NUMBER: _builtins.int
+    INSTITUTION_ID_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task (UUIDv7)."""
+    kind: _builtins.str
+    """What it is about."""
+    organ: _builtins.str
+    """The organ that hears of it."""
+    institution_id: _builtins.str
+    """The institution that this is; empty for an organ that is none."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """When it had been due."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        organ: _builtins.str = ...,
+        institution_id: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on", "institution_id", b"institution_id", "kind", b"kind", "organ", b"organ", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskEscalated: _TypeAlias = TaskEscalated  # noqa: Y015
+
+@_typing.final
+class TaskClosed(_message.Message):
+    """A task was done. Aggregate: the task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    IN_TIME_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task (UUIDv7)."""
+    kind: _builtins.str
+    """What it was about."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7); empty for a task about an area."""
+    in_time: _builtins.bool
+    """On its due day or before."""
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was found, codes; empty when all was as it should be."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        findings: _abc.Iterable[_builtins.str] | None = ...,
+        in_time: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "in_time", b"in_time", "kind", b"kind", "loan_id", b"loan_id", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskClosed: _TypeAlias = TaskClosed  # noqa: Y015
+
+@_typing.final
+class OverdueReported(_message.Message):
+    """The report of a day on what is overdue was filed (LS18.loa.5). Aggregate: the task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    PROGRAMME_FIELD_NUMBER: _builtins.int
+    OVERDUE_COUNT_FIELD_NUMBER: _builtins.int
+    OVERDUE_FEN_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task (UUIDv7)."""
+    programme: _builtins.str
+    """The programme's version."""
+    overdue_count: _builtins.int
+    """Loans not paid back of those that fell due."""
+    overdue_fen: _builtins.int
+    """Principal not paid back of them."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        programme: _builtins.str = ...,
+        overdue_count: _builtins.int = ...,
+        overdue_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["overdue_count", b"overdue_count", "overdue_fen", b"overdue_fen", "programme", b"programme", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OverdueReported: _TypeAlias = OverdueReported  # noqa: Y015
+
+@_typing.final
+class IssueRegistered(_message.Message):
+    """An issue was found by a rule or a person (JX.mon.2). Aggregate: the issue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUE_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    AREA_CODE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    LEDGER_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    issue_id: _builtins.str
+    """The issue (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7); empty for an issue of an area."""
+    area_code: _builtins.str
+    """The area."""
+    code: _builtins.str
+    """What it is."""
+    ledger: _builtins.str
+    """The programme's ledger; empty where it has none for it."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """By when it is to be rectified; unset while nobody set it."""
+
+    def __init__(
+        self,
+        *,
+        issue_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        area_code: _builtins.str = ...,
+        code: _builtins.str = ...,
+        ledger: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "code", b"code", "due_on", b"due_on", "issue_id", b"issue_id", "ledger", b"ledger", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueRegistered: _TypeAlias = IssueRegistered  # noqa: Y015
+
+@_typing.final
+class IssueDeadlineSet(_message.Message):
+    """An issue has a deadline that a person set (AH.mon.2). Aggregate: the issue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUE_ID_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    issue_id: _builtins.str
+    """The issue (UUIDv7)."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """By when."""
+
+    def __init__(
+        self,
+        *,
+        issue_id: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on", "issue_id", b"issue_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueDeadlineSet: _TypeAlias = IssueDeadlineSet  # noqa: Y015
+
+@_typing.final
+class IssueRectified(_message.Message):
+    """An issue is said to be rectified. Aggregate: the issue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUE_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    IN_TIME_FIELD_NUMBER: _builtins.int
+    issue_id: _builtins.str
+    """The issue (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7); empty for an issue of an area."""
+    in_time: _builtins.bool
+    """By its deadline."""
+    def __init__(
+        self,
+        *,
+        issue_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        in_time: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_time", b"in_time", "issue_id", b"issue_id", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueRectified: _TypeAlias = IssueRectified  # noqa: Y015
+
+@_typing.final
+class IssueSentBack(_message.Message):
+    """An issue did not hold as rectified. Aggregate: the issue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUE_ID_FIELD_NUMBER: _builtins.int
+    issue_id: _builtins.str
+    """The issue (UUIDv7)."""
+    def __init__(
+        self,
+        *,
+        issue_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issue_id", b"issue_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueSentBack: _TypeAlias = IssueSentBack  # noqa: Y015
+
+@_typing.final
+class IssueClosed(_message.Message):
+    """An issue is off the list, crossed off by another person. Aggregate: the issue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUE_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    issue_id: _builtins.str
+    """The issue (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7); empty for an issue of an area."""
+    code: _builtins.str
+    """What it was."""
+    def __init__(
+        self,
+        *,
+        issue_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "issue_id", b"issue_id", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueClosed: _TypeAlias = IssueClosed  # noqa: Y015
+
+@_typing.final
+class DispositionDecided(_message.Message):
+    """A problem loan has its disposition; its actions follow (HN-PO.loa.12). Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    DUE_CLASS_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    due_class: _builtins.str
+    """`sound`, `temporary_difficulty`, `sound_still_in_need`, `malicious`, `force_majeure`."""
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is done, in order."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        due_class: _builtins.str = ...,
+        actions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "due_class", b"due_class", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DispositionDecided: _TypeAlias = DispositionDecided  # noqa: Y015
