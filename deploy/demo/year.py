@@ -6,9 +6,10 @@ from deploy.demo.counter import Story
 from deploy.demo.insuring import Insuring
 from deploy.demo.losing import Losing
 from deploy.demo.registering import Registering
+from deploy.demo.telling import Telling
 
 
-class Year(Registering, Insuring, Losing):
+class Year(Registering, Insuring, Losing, Telling):
     """One year of the county, step by step."""
 
     async def live(self) -> Story:
@@ -24,5 +25,6 @@ class Year(Registering, Insuring, Losing):
         await self._live_events()
         await self._compensate()
         await self._apply_late()
+        await self._tell()
         await self.quiet()
         return self.story
