@@ -3,6 +3,7 @@
 import tempfile
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ async def test_what_follows_a_loan_goes_through_the_gateway() -> None:
 
 async def relend(county: County) -> str:
     """A bank draws on its line and lends on; the line knows."""
-    opening = {
+    opening: dict[str, Any] = {
         "lender_id": county.institution("bank"),
         "programme_id": county.programme_id,
         "source": "poverty_relending",
@@ -62,7 +63,7 @@ async def relend(county: County) -> str:
         "reference": "line-1",
     }
     line = (await county.ask("loans.OpenRelendingFacility", "centre", **opening)).facility
-    draw = {
+    draw: dict[str, Any] = {
         "facility_id": line.facility_id,
         "draw": True,
         "amount_fen": RELENT,
@@ -70,7 +71,7 @@ async def relend(county: County) -> str:
         "reference": "draw-1",
     }
     await county.ask("loans.MoveRelending", "bank", **draw)
-    over = {**draw, "amount_fen": 5 * RELENT, "reference": "draw-2"}
+    over: dict[str, Any] = {**draw, "amount_fen": 5 * RELENT, "reference": "draw-2"}
     assert await county.refusal("loans.MoveRelending", "bank", **over) == "DRAW_ABOVE_QUOTA"
     assert await county.refusal("loans.MoveRelending", "centre", **draw) == "ROLE_NOT_ALLOWED"
     household_id = await county.borrower()
@@ -83,7 +84,7 @@ async def relend(county: County) -> str:
 
 async def warn(county: County, household_id: str) -> None:
     """The county passes a weather warning on; the bank's sender takes it and reports."""
-    warning = {
+    warning: dict[str, Any] = {
         "kind": DISASTER,
         "risk": "frost",
         "department": "weather_bureau",
@@ -95,11 +96,11 @@ async def warn(county: County, household_id: str) -> None:
     }
     reached = (await county.ask("loans.ReceiveWarning", "centre", **warning)).warning
     assert (reached.loans, reached.households) == (1, 1)
-    taking = {"channels": [SMS], "count_max": 10, "lease_seconds": 60}
+    taking: dict[str, Any] = {"channels": [SMS], "count_max": 10, "lease_seconds": 60}
     [notice] = (await county.ask("loans.TakeNotices", "bank", **taking)).notices
     assert notice.household_id == household_id
     assert "请及时覆盖大棚" in notice.text
-    said = {"notice_id": notice.notice_id, "attempt": 1, "result": DELIVERED}
+    said: dict[str, Any] = {"notice_id": notice.notice_id, "attempt": 1, "result": DELIVERED}
     [verdict] = (await county.ask("loans.ReportNotices", "bank", items=[said])).verdicts
     assert verdict.accepted
     unsent = await county.ask("loans.ListNotices", "centre", unsent_only=True)
@@ -108,7 +109,7 @@ async def warn(county: County, household_id: str) -> None:
 
 async def grant(county: County) -> None:
     """A grant is due, approved and paid by three persons."""
-    item = {
+    item: dict[str, Any] = {
         "household_id": await county.household(),
         "rule_id": "industry_grant",
         "met": ["self_development"],
@@ -116,13 +117,13 @@ async def grant(county: County) -> None:
         "due_on": county.today,
     }
     await county.settle()
-    due = {"programme_id": county.programme_id}
+    due: dict[str, Any] = {"programme_id": county.programme_id}
     bad = await county.ask("loans.RecordEntitlements", "centre", items=[{**item, "met": []}], **due)
     assert bad.verdicts[0].reason == "CONDITIONS_NOT_MET"
     recorded = await county.ask("loans.RecordEntitlements", "centre", items=[item], **due)
     entitlement_id = recorded.verdicts[0].id
     await county.ask("loans.ApproveEntitlements", "finance", entitlement_ids=[entitlement_id])
-    paying = {"entitlement_id": entitlement_id, "reference": "p-1", "paid_on": county.today}
+    paying: dict[str, Any] = {"entitlement_id": entitlement_id, "reference": "p-1", "paid_on": county.today}
     answer = await county.ask("loans.PayEntitlements", "finance", post=2, items=[paying])
     assert answer.verdicts[0].accepted
     file = await county.ask("loans.GetEntitlement", "centre", entitlement_id=entitlement_id)
@@ -133,7 +134,7 @@ async def publish(county: County) -> None:
     """What the programme asks for is public for its days; what it does not ask for is refused."""
     first = county.today
     await county.advance(first + timedelta(days=1))
-    making = {
+    making: dict[str, Any] = {
         "kind": COMPENSATIONS,
         "programme_id": county.programme_id,
         "area_code": county.code,
@@ -141,10 +142,10 @@ async def publish(county: County) -> None:
         "last": first,
     }
     made = (await county.ask("loans.MakePublication", "centre", **making)).publication
-    about = {"publication_id": made.publication_id}
+    about: dict[str, Any] = {"publication_id": made.publication_id}
     await county.ask("loans.PublishPublication", "centre", post=2, **about)
     found = await county.ask("loans.GetPublication", "bank", **about)
     assert (found.publication.kind, list(found.lines)) == (COMPENSATIONS, [])
-    totals = {**making, "kind": 4}
+    totals: dict[str, Any] = {**making, "kind": 4}
     refusal = await county.refusal("loans.MakePublication", "centre", **totals)
     assert refusal == "PUBLICATION_NOT_ASKED"
