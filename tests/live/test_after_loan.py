@@ -123,7 +123,11 @@ async def grant(county: County) -> None:
     recorded = await county.ask("loans.RecordEntitlements", "centre", items=[item], **due)
     entitlement_id = recorded.verdicts[0].id
     await county.ask("loans.ApproveEntitlements", "finance", entitlement_ids=[entitlement_id])
-    paying: dict[str, Any] = {"entitlement_id": entitlement_id, "reference": "p-1", "paid_on": county.today}
+    paying: dict[str, Any] = {
+        "entitlement_id": entitlement_id,
+        "reference": "p-1",
+        "paid_on": county.today,
+    }
     answer = await county.ask("loans.PayEntitlements", "finance", post=2, items=[paying])
     assert answer.verdicts[0].accepted
     file = await county.ask("loans.GetEntitlement", "centre", entitlement_id=entitlement_id)
