@@ -9,10 +9,11 @@ from deploy.demo.counter import COUNTY, Story
 from deploy.demo.insuring import Insuring
 from deploy.demo.losing import Losing
 from deploy.demo.registering import Registering
+from deploy.demo.telling import Telling
 from services.kernel import wire
 
 
-class Year(Registering, Insuring, Losing):
+class Year(Registering, Insuring, Losing, Telling):
     """One year of the county, step by step."""
 
     async def live(self) -> Story:
@@ -28,6 +29,7 @@ class Year(Registering, Insuring, Losing):
         await self._live_events()
         await self._compensate()
         await self._apply_late()
+        await self._tell()
         await self.quiet()
         return self.story
 

@@ -4,7 +4,8 @@ repayment, breakers, and all that follows: standing, new terms, collection, coll
 tasks, issues.
 
 Owns: loans, applications with their chain, clock and contract, borrowers' exposure, breakers,
-reviews, collection cases, collateral, subsidy claims, tasks, issues, dispositions.
+reviews, collection cases, collateral, subsidy claims; tasks, issues, dispositions; notices,
+departments' warnings, publications, entitlements, the relending ledger.
 Hears: households; credit's limits and blacklist; claims' insured and payouts; funds' cover and
 compensation.
 Says: loan_applied, cover_requested, loan_approved, loan_disbursed, loan_drawn and more.

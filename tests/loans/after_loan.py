@@ -66,6 +66,12 @@ MONITORING = """monitoring:
     - {id: refusing_debtors, of: persons, by_platform: false, places: [public_places]}
 """
 
+CONTROL = """  multiple: 10
+  payment_control:
+    payments: [interest_subsidy]
+    public_notice: {platform: internet_supervision, days: 7}
+"""
+
 FUNDING = """    funding_sources:
       - {id: own_funds}
       - {id: poverty_relending, max_rate_ppm: 43500}
@@ -75,6 +81,7 @@ FUNDING = """    funding_sources:
 def a_pack() -> str:
     pack = PACK.replace("  maturity_notice: {lead_months: 2, to: [township_station]}\n", "")
     pack = pack.replace("loan_products:\n", LOANS, 1).replace("monitoring:\n", MONITORING, 1)
+    pack = pack.replace("  multiple: 10\n", CONTROL, 1)
     return pack.replace(
         "    interest_settlement: bullet\n", f"    interest_settlement: bullet\n{FUNDING}"
     )

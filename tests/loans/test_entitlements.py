@@ -156,6 +156,12 @@ async def test_shares_services_and_rewards_have_their_own_measure(
     assert not (await ask("ListEntitlements", OTHER_LENDER)).entitlements
     by_payer = await ask("ListEntitlements", AUDITOR, payer="agriculture_bureau")
     assert [each.rule_id for each in by_payer.entitlements] == ["training"]
+    assert await approve(ask, training.id, LENDER_CHECKER) == "NOT_THE_PAYER"
+    paid_by_it = (await ask("ListEntitlements", AGRICULTURE)).entitlements
+    assert [each.rule_id for each in paid_by_it] == ["training"]
+    others = {"entitlement_id": premium.id}
+    await refused("ENTITLEMENT_NOT_FOUND", ask("GetEntitlement", AGRICULTURE, **others))
+    await refused("NOT_THE_PAYER", ask("WithdrawEntitlement", AGRICULTURE, reason="x", **others))
     assert not await approve(ask, training.id, AGRICULTURE)
     assert not await pay(ask, training.id, AGRICULTURE_CHECKER)
     assert not await approve(ask, reward.id, CENTRE)

@@ -5,9 +5,10 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from liandong.loans.v1 import events_pb2, notices_pb2
+from liandong.loans.v1 import events_pb2, loans_pb2, notices_pb2
 
 from services.kernel.bus import Consumer
+from services.kernel.caller import Caller
 from services.kernel.database import Database, execute
 from services.kernel.errors import Denied, Invalid, LiandongError
 from services.loans.servicer import LoansServicer
@@ -34,9 +35,12 @@ from tests.loans.county import (
     OPENED,
     OTHER_LENDER,
     OTHER_VILLAGE,
+    PROGRAMME,
     VILLAGE,
+    Fund,
     House,
     a_catalogue,
+    calling,
     day,
 )
 
@@ -433,11 +437,50 @@ async def test_totals_add_up_to_the_loans_and_nothing_else_is_published_unasked(
     lines = [*first.lines, *rest.lines]
     assert [(each.area_code, each.loans) for each in lines] == [(VILLAGE, 2), (OTHER_VILLAGE, 1)]
     assert sum(each.amount_fen for each in lines) == made.amount_fen == 90_000 * YUAN
-    compensated = a_publication(notices_pb2.PUBLICATION_KIND_COMPENSATIONS)
-    assert (await ask("MakePublication", FINANCE, **compensated)).publication.lines == 0
-    subsidy = a_publication(notices_pb2.PUBLICATION_KIND_SUBSIDY)
-    await refused("PUBLICATION_NOT_ASKED", ask("MakePublication", FINANCE, **subsidy))
+    plain = Desk(db, a_catalogue())
+    await refused("PUBLICATION_NOT_ASKED", plain("MakePublication", FINANCE, **totals))
     upside_down = a_publication(
         notices_pb2.PUBLICATION_KIND_TOTALS, first=day(OPENED), last=day(OPENED - timedelta(days=1))
     )
     await refused("PERIOD_NOT_OVER", ask("MakePublication", FINANCE, **upside_down))
+
+
+async def test_subsidies_and_compensations_are_published_as_they_were_paid(
+    ask: Desk, servicer: LoansServicer, consumer: Consumer, db: Database, catalogue: Catalogue
+) -> None:
+    # HN-RCU.fun.7, HN-PO.fun.3
+    fund = Fund()
+    house = House(status="registered_poor")
+    loan = await steps.covered(servicer, consumer, house, fund)
+    await steps.advance(db, catalogue, 90)
+    claim = await subsidy(servicer, "ClaimSubsidy", LENDER, year=2021, quarter=1)
+    paying = {"claim_id": claim.claim_id, "reference": "t-1"}
+    await subsidy(servicer, "PaySubsidy", FINANCE, **paying)
+    await steps.take(consumer, fund.paid(loan.loan_id, {"county_fund": ("fin-1", 600_000)}))
+    paid_on = OPENED + timedelta(days=90)
+    await steps.advance(db, catalogue, 1)
+    period = {"first": day(OPENED), "last": day(paid_on)}
+    about = a_publication(notices_pb2.PUBLICATION_KIND_SUBSIDY, **period)
+    error = await refused("PUBLICATION_TOO_SHORT", ask("MakePublication", CENTRE, **about, days=6))
+    assert [(v.field, v.value) for v in error.violations] == [("days", "6")]
+
+    subsidies = (await ask("MakePublication", CENTRE, **about)).publication
+    about["kind"] = notices_pb2.PUBLICATION_KIND_COMPENSATIONS
+    compensations = (await ask("MakePublication", CENTRE, **about)).publication
+
+    assert (subsidies.days, list(subsidies.places)) == (7, ["internet_supervision"])
+    assert subsidies.amount_fen == claim.amount_fen > 0
+    found = await ask("GetPublication", AUDITOR, publication_id=compensations.publication_id)
+    [line] = found.lines
+    assert (line.area_code, line.amount_fen, line.other_fen) == (VILLAGE, 600_000, 600_000)
+    assert (line.on.month, line.on.day) == (paid_on.month, paid_on.day)
+    assert loan.loan_id not in str(found)
+
+
+async def subsidy(servicer: LoansServicer, name: str, caller: Caller, **values: Any) -> Any:
+    """A claim of the treasury, made or paid."""
+    request_type = getattr(loans_pb2, f"{name}Request")
+    if "programme_id" in request_type.DESCRIPTOR.fields_by_name:
+        values["programme_id"] = PROGRAMME
+    request = request_type(request_id=steps.an_id(), county_code=COUNTY, **values)
+    return (await getattr(servicer, name)(request, calling(caller, request))).claim

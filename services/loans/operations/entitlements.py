@@ -200,7 +200,7 @@ async def withdraw(
     """Take back what was not paid."""
     today = await business_day.today(session, county_code)
     held = await entitlement_store.lock(session, county_code, [entitlement_id])
-    now = rules.withdraw(held.get(entitlement_id), entitlement_id, reason)
+    now = rules.withdraw(held.get(entitlement_id), entitlement_id, reason=reason, actor=actor)
     may_act_in(now.area_code)
     await entitlement_store.save(session, county_code, [now])
     steps = [_step(now, "withdrawn", reason, actor, today)]

@@ -228,11 +228,22 @@ def require_not_ahead(field: str, day: date, today: date) -> None:
 # --- steps ----------------------------------------------------------------------------------------
 
 
+OVERSEERS = frozenset({"county_centre", "poverty_office", "finance_bureau"})
+"""They approve and withdraw what others pay, too."""
+
+
+def require_overseer(found: Entitlement, actor: Actor) -> None:
+    """Refuse whoever neither pays it nor watches over the county's money for households."""
+    if actor.role not in OVERSEERS:
+        require_payer(found, actor)
+
+
 def approve(
     held: Entitlement | None, entitlement_id: UUID, *, actor: Actor, today: date
 ) -> Entitlement:
-    """A second person says yes."""
+    """A second person says yes: of the payer, or of those who watch over it."""
     found = require(held, entitlement_id, DUE)
+    require_overseer(found, actor)
     if actor.person_id == found.recorded_by:
         _same("who recorded it does not approve it")
     return replace(
@@ -284,9 +295,12 @@ def require_payer(found: Entitlement, actor: Actor) -> None:
         raise Denied("NOT_THE_PAYER", f"{found.payer} pays this", message_zh="本机构非支付单位")
 
 
-def withdraw(held: Entitlement | None, entitlement_id: UUID, reason: str) -> Entitlement:
+def withdraw(
+    held: Entitlement | None, entitlement_id: UUID, *, reason: str, actor: Actor
+) -> Entitlement:
     """Take back what was not paid."""
     found = require(held, entitlement_id, DUE, APPROVED)
+    require_overseer(found, actor)
     return replace(found, state=WITHDRAWN, reason=reason, version=found.version + 1)
 
 

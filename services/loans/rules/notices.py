@@ -7,6 +7,7 @@ from uuid import UUID
 
 from services.kernel.errors import NotFound, Refused, invalid_field
 from services.loans.model import Loan, LoanState, Warned
+from services.loans.rules.chain import INSTITUTIONS
 from services.programmes import notices
 from services.programmes.schema.collection import Channel, MaturityNotice
 from services.programmes.schema.loans import LoanRules
@@ -15,8 +16,8 @@ from services.programmes.schema.values import Organ
 from services.programmes.terms import Terms
 
 PLATFORM = str(Channel.PLATFORM)
-OF_A_DEBT = frozenset({"due_soon", "due_today", "reminder", "maturing", "matured", "overdue"})
-"""Kinds that nobody needs to hear of any more when nothing is owed."""
+WHATEVER_IS_OWED = frozenset({"payout_unconfirmed"})
+"""Kinds that somebody must hear of even when nothing is owed any more."""
 
 QUEUED, TAKEN, DELIVERED, FAILED, WITHDRAWN = "queued", "taken", "delivered", "failed", "withdrawn"
 LEASE_EXPIRED = "lease_expired"
@@ -125,6 +126,17 @@ def require_channel(field: str, channels: Sequence[str]) -> None:
         raise invalid_field("NOTICE_WITHOUT_CHANNEL", field, "", rule, "通知须指定发送渠道")
 
 
+def reader_of(organ: str) -> str:
+    """
+    Which institutions read what is for an organ; the lender needs no role, it is named.
+
+    For an organ that is no institution here the county's centre reads, and passes it on on paper.
+    """
+    if organ in ("", Organ.LENDER):
+        return ""
+    return organ if organ in INSTITUTIONS else Organ.COUNTY_CENTRE.value
+
+
 def about_loan(
     notice_id: UUID,
     loan: Loan,
@@ -144,8 +156,7 @@ def about_loan(
     `or_as` are kinds whose words serve where the kind has none.
     """
     require_channel("channel", [channel])
-    if organ == Organ.LENDER:
-        organ = ""
+    organ = reader_of(organ)
     return Notice(
         notice_id=notice_id,
         kind=kind,
@@ -209,7 +220,7 @@ def take(notice: Notice, *, taker: str, settled: bool) -> Turn:
     if notice.state == TAKEN:
         lost = Attempt(notice.notice_id, notice.attempts, notice.taken_by, "", LEASE_EXPIRED)
     free = replace(notice, taken_by="", leased_until=None)
-    if settled and notice.kind in OF_A_DEBT:
+    if settled and notice.kind not in WHATEVER_IS_OWED:
         return Turn(replace(free, state=WITHDRAWN, reason="loan_settled"), lost)
     if notice.attempts >= notice.attempts_max:
         return Turn(replace(free, state=FAILED, reason=LEASE_EXPIRED), lost)

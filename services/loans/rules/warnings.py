@@ -142,7 +142,8 @@ def organs_for(warning: DepartmentWarning, terms: Terms) -> tuple[str, ...]:
     monitoring = terms.pack.monitoring
     rules = monitoring.early_warnings if monitoring is not None else ()
     named = [o for r in rules if r.of == INDUSTRY_RISK == warning.kind for o in r.to]
-    return tuple(organ.value for organ in named if organ.value != "lender")
+    read = [notice_rules.reader_of(organ.value) for organ in named]
+    return tuple(dict.fromkeys(organ for organ in read if organ))
 
 
 def on_platform(

@@ -6,6 +6,7 @@ from liandong.loans.v1 import entitlements_pb2, entitlements_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import wire
+from services.kernel.caller import Caller
 from services.kernel.database import Database
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
@@ -18,6 +19,8 @@ from services.loans.rules.entitlements import Entitlement, Step, Wanted
 from services.loans.servicer.lending import actor_of, require_county, scope_of
 from services.loans.store import entitlements as entitlement_store
 from services.programmes.loader import Catalogue
+
+DEPARTMENTS = frozenset({"agriculture_bureau", "forestry_bureau"})
 
 
 def _entitlement(found: Entitlement) -> entitlements_pb2.Entitlement:
@@ -62,6 +65,11 @@ def _wanted(item: entitlements_pb2.EntitlementWanted, path: str) -> Wanted:
         cost_fen=Fen(item.cost_fen),
         due_on=wire.date_from_proto(f"{path}.due_on", item.due_on),
     )
+
+
+def _payer(caller: Caller, asked: str) -> str:
+    """A department sees what it pays itself, the county and lenders what lies in their scope."""
+    return caller.role if caller.role in DEPARTMENTS else asked
 
 
 def _id(found: Entitlement) -> UUID:
@@ -184,7 +192,7 @@ class EntitlementsServicer(entitlements_pb2_grpc.EntitlementsServiceServicer):
                 lender_id=lender_id,
                 household_id=parse_id("household_id", household) if household else None,
                 state=state.removeprefix("ENTITLEMENT_STATE_").lower() if request.state else "",
-                payer=request.payer,
+                payer=_payer(caller, request.payer),
                 after=parse_id("page_token", start) if start else None,
                 limit=size + 1,
             )
@@ -208,6 +216,7 @@ class EntitlementsServicer(entitlements_pb2_grpc.EntitlementsServiceServicer):
                 areas=areas,
                 lender_id=lender_id,
                 entitlement_id=wanted,
+                payer=_payer(caller, ""),
             )
             held = rows[0] if rows else None
             found = rules.require(held, wanted, *rules.STATES)

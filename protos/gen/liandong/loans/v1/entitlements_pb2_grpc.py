@@ -92,8 +92,9 @@ class EntitlementsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ApproveEntitlements(self, request, context):
-        """Approve what is due; another person than the one who recorded it. Verdicts:
-        ENTITLEMENT_NOT_FOUND, ENTITLEMENT_STATE, SAME_PERSON.
+        """Approve what is due, as the payer or as the county's centre, poverty office or finance bureau;
+        another person than the one who recorded it. Verdicts: ENTITLEMENT_NOT_FOUND, ENTITLEMENT_STATE,
+        NOT_THE_PAYER, SAME_PERSON.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -109,14 +110,15 @@ class EntitlementsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WithdrawEntitlement(self, request, context):
-        """Withdraw one that was not paid. FAILED_PRECONDITION ENTITLEMENT_STATE.
+        """Withdraw one that was not paid, as who may approve it. FAILED_PRECONDITION ENTITLEMENT_STATE;
+        PERMISSION_DENIED NOT_THE_PAYER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListEntitlements(self, request, context):
-        """Entitlements that the caller may see, in id order.
+        """Entitlements that the caller may see, in id order; a department sees what it pays.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

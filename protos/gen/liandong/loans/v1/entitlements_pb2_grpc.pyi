@@ -46,8 +46,9 @@ class EntitlementsServiceStub:
     DATED_AHEAD.
     """
     ApproveEntitlements: _grpc.UnaryUnaryMultiCallable[_entitlements_pb2.ApproveEntitlementsRequest, _entitlements_pb2.ApproveEntitlementsResponse]
-    """Approve what is due; another person than the one who recorded it. Verdicts:
-    ENTITLEMENT_NOT_FOUND, ENTITLEMENT_STATE, SAME_PERSON.
+    """Approve what is due, as the payer or as the county's centre, poverty office or finance bureau;
+    another person than the one who recorded it. Verdicts: ENTITLEMENT_NOT_FOUND, ENTITLEMENT_STATE,
+    NOT_THE_PAYER, SAME_PERSON.
     """
     PayEntitlements: _grpc.UnaryUnaryMultiCallable[_entitlements_pb2.PayEntitlementsRequest, _entitlements_pb2.PayEntitlementsResponse]
     """Note that approved ones were paid or given, by the payer; another person than the one who
@@ -55,9 +56,11 @@ class EntitlementsServiceStub:
     DATED_AHEAD, PAID_BEFORE_APPROVED.
     """
     WithdrawEntitlement: _grpc.UnaryUnaryMultiCallable[_entitlements_pb2.WithdrawEntitlementRequest, _entitlements_pb2.WithdrawEntitlementResponse]
-    """Withdraw one that was not paid. FAILED_PRECONDITION ENTITLEMENT_STATE."""
+    """Withdraw one that was not paid, as who may approve it. FAILED_PRECONDITION ENTITLEMENT_STATE;
+    PERMISSION_DENIED NOT_THE_PAYER.
+    """
     ListEntitlements: _grpc.UnaryUnaryMultiCallable[_entitlements_pb2.ListEntitlementsRequest, _entitlements_pb2.ListEntitlementsResponse]
-    """Entitlements that the caller may see, in id order."""
+    """Entitlements that the caller may see, in id order; a department sees what it pays."""
     GetEntitlement: _grpc.UnaryUnaryMultiCallable[_entitlements_pb2.GetEntitlementRequest, _entitlements_pb2.GetEntitlementResponse]
     """One entitlement and every step that was taken with it."""
 
@@ -79,8 +82,9 @@ class EntitlementsServiceAsyncStub(EntitlementsServiceStub):
     DATED_AHEAD.
     """
     ApproveEntitlements: _aio.UnaryUnaryMultiCallable[_entitlements_pb2.ApproveEntitlementsRequest, _entitlements_pb2.ApproveEntitlementsResponse]  # type: ignore[assignment]
-    """Approve what is due; another person than the one who recorded it. Verdicts:
-    ENTITLEMENT_NOT_FOUND, ENTITLEMENT_STATE, SAME_PERSON.
+    """Approve what is due, as the payer or as the county's centre, poverty office or finance bureau;
+    another person than the one who recorded it. Verdicts: ENTITLEMENT_NOT_FOUND, ENTITLEMENT_STATE,
+    NOT_THE_PAYER, SAME_PERSON.
     """
     PayEntitlements: _aio.UnaryUnaryMultiCallable[_entitlements_pb2.PayEntitlementsRequest, _entitlements_pb2.PayEntitlementsResponse]  # type: ignore[assignment]
     """Note that approved ones were paid or given, by the payer; another person than the one who
@@ -88,9 +92,11 @@ class EntitlementsServiceAsyncStub(EntitlementsServiceStub):
     DATED_AHEAD, PAID_BEFORE_APPROVED.
     """
     WithdrawEntitlement: _aio.UnaryUnaryMultiCallable[_entitlements_pb2.WithdrawEntitlementRequest, _entitlements_pb2.WithdrawEntitlementResponse]  # type: ignore[assignment]
-    """Withdraw one that was not paid. FAILED_PRECONDITION ENTITLEMENT_STATE."""
+    """Withdraw one that was not paid, as who may approve it. FAILED_PRECONDITION ENTITLEMENT_STATE;
+    PERMISSION_DENIED NOT_THE_PAYER.
+    """
     ListEntitlements: _aio.UnaryUnaryMultiCallable[_entitlements_pb2.ListEntitlementsRequest, _entitlements_pb2.ListEntitlementsResponse]  # type: ignore[assignment]
-    """Entitlements that the caller may see, in id order."""
+    """Entitlements that the caller may see, in id order; a department sees what it pays."""
     GetEntitlement: _aio.UnaryUnaryMultiCallable[_entitlements_pb2.GetEntitlementRequest, _entitlements_pb2.GetEntitlementResponse]  # type: ignore[assignment]
     """One entitlement and every step that was taken with it."""
 
@@ -121,8 +127,9 @@ class EntitlementsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _entitlements_pb2.ApproveEntitlementsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_entitlements_pb2.ApproveEntitlementsResponse, _abc.Awaitable[_entitlements_pb2.ApproveEntitlementsResponse]]:
-        """Approve what is due; another person than the one who recorded it. Verdicts:
-        ENTITLEMENT_NOT_FOUND, ENTITLEMENT_STATE, SAME_PERSON.
+        """Approve what is due, as the payer or as the county's centre, poverty office or finance bureau;
+        another person than the one who recorded it. Verdicts: ENTITLEMENT_NOT_FOUND, ENTITLEMENT_STATE,
+        NOT_THE_PAYER, SAME_PERSON.
         """
 
     @_abc_1.abstractmethod
@@ -142,7 +149,9 @@ class EntitlementsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _entitlements_pb2.WithdrawEntitlementRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_entitlements_pb2.WithdrawEntitlementResponse, _abc.Awaitable[_entitlements_pb2.WithdrawEntitlementResponse]]:
-        """Withdraw one that was not paid. FAILED_PRECONDITION ENTITLEMENT_STATE."""
+        """Withdraw one that was not paid, as who may approve it. FAILED_PRECONDITION ENTITLEMENT_STATE;
+        PERMISSION_DENIED NOT_THE_PAYER.
+        """
 
     @_abc_1.abstractmethod
     def ListEntitlements(
@@ -150,7 +159,7 @@ class EntitlementsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _entitlements_pb2.ListEntitlementsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_entitlements_pb2.ListEntitlementsResponse, _abc.Awaitable[_entitlements_pb2.ListEntitlementsResponse]]:
-        """Entitlements that the caller may see, in id order."""
+        """Entitlements that the caller may see, in id order; a department sees what it pays."""
 
     @_abc_1.abstractmethod
     def GetEntitlement(

@@ -244,7 +244,9 @@ class Notice(_message.Message):
     sender_id: _builtins.str
     """The institution that sends it, or reads it on the platform; empty for one to an organ."""
     organ: _builtins.str
-    """The organ that reads it on the platform, a role; empty otherwise."""
+    """The organ that reads it on the platform, a role; empty otherwise. For an organ of the programme
+    that is no institution here the county's centre reads.
+    """
     area_code: _builtins.str
     """Area of the loan or household."""
     text: _builtins.str
