@@ -265,8 +265,10 @@ async def test_what_a_household_owes_that_is_no_more_as_it_was_is_recovered(
     loan = await active(servicer, consumer, house)
 
     for _ in range(2):
-        changed = house.changed(area_code=VILLAGE, status=status)
-        await take(consumer, house.delisted() if status == "delisted" else changed)
+        if status == "delisted":
+            await take(consumer, house.delisted())
+        else:
+            await take(consumer, house.changed(area_code=VILLAGE, status=status))
 
     (task,) = await desk.tasks(LENDER, kind=tasks_pb2.TASK_KIND_RECOVERY)
     assert (task.loan_id, task.cause) == (loan.loan_id, f"household_{status}")
