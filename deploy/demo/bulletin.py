@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import date
 
 from liandong.loans.v1 import reports_pb2, reports_pb2_grpc
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -113,7 +112,9 @@ def print_bulletin(bulletin: AnnualBulletin, console: Console) -> None:
     table = Table(
         title=f"The county's loans in {bulletin.year}, thousand yuan",
         title_justify="left",
-        box=box.SIMPLE,
+        box=None,
+        pad_edge=False,
+        collapse_padding=True,
     )
     table.add_column("lender")
     for title, _ in SHOWN:
