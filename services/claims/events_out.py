@@ -313,7 +313,8 @@ def complaint_opened(complaint: Complaint, *, programme: str) -> OutgoingEvent:
         reason=complaint.reason,
         due_on=wire.date_to_proto(complaint.due_on),
     )
-    return _of_complaint(complaint, "opened", message, programme, complaint.filed_on)
+    name = "liandong.claims.v1.complaint_opened"
+    return _of_complaint(complaint, (name, 1), message, programme, complaint.filed_on)
 
 
 def complaint_answered(complaint: Complaint, *, programme: str) -> OutgoingEvent:
@@ -328,18 +329,20 @@ def complaint_answered(complaint: Complaint, *, programme: str) -> OutgoingEvent
         due_on=wire.date_to_proto(complaint.due_on),
         answered_on=wire.date_to_proto(complaint.answered_on),
     )
-    return _of_complaint(complaint, "answered", message, programme, complaint.answered_on)
+    name = "liandong.claims.v1.complaint_answered"
+    return _of_complaint(complaint, (name, 2), message, programme, complaint.answered_on)
 
 
 def _of_complaint(
-    complaint: Complaint, what: str, message: Message, programme: str, on: date
+    complaint: Complaint, nth: tuple[str, int], message: Message, programme: str, on: date
 ) -> OutgoingEvent:
+    """Opened once and answered once: the name, and which of the two it is."""
+    event_type, sequence = nth
     return OutgoingEvent(
-        event_type=f"liandong.claims.v1.complaint_{what}",
+        event_type=event_type,
         aggregate_type="claims.complaint",
         aggregate_id=str(complaint.complaint_id),
-        # Opened once and answered once.
-        sequence=("opened", "answered").index(what) + 1,
+        sequence=sequence,
         county_code=complaint.county_code,
         message=message,
         business_date=on,

@@ -595,6 +595,20 @@ def deposit_interest_refunded(loan: Loan, collateral: Collateral, day: date) -> 
     return _of_loan(loan, "liandong.loans.v1.deposit_interest_refunded", message, day)
 
 
+def compensation_exceeded(
+    loan: Loan, excess_fen: int, value_date: date, day: date
+) -> OutgoingEvent:
+    """The lender owes those who compensated it what the borrower never owed."""
+    message = events_pb2.CompensationExceeded(
+        loan_id=str(loan.loan_id),
+        lender_id=loan.lender_id,
+        excess_fen=excess_fen,
+        subrogated_fen=loan.subrogated_fen,
+        value_date=wire.date_to_proto(value_date),
+    )
+    return _of_loan(loan, "liandong.loans.v1.compensation_exceeded", message, day)
+
+
 def _of_claim(
     claim: SubsidyClaim, county_code: str, event_type: str, message: Message, day: date
 ) -> OutgoingEvent:

@@ -2699,3 +2699,46 @@ class DispositionDecided(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DispositionDecided: _TypeAlias = DispositionDecided  # noqa: Y015
+
+@_typing.final
+class CompensationExceeded(_message.Message):
+    """Those who compensated the lender paid for something that the borrower never owed: a repayment from
+    before came to the books later, and with it interest fell that had been compensated (S22). The lender
+    owes it to them, in the proportion in which they paid. Aggregate: the loan.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    EXCESS_FEN_FIELD_NUMBER: _builtins.int
+    SUBROGATED_FEN_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    lender_id: _builtins.str
+    """The lender, who owes it."""
+    excess_fen: _builtins.int
+    """What was paid too much."""
+    subrogated_fen: _builtins.int
+    """What of the loan's debt belongs to those who paid from now on."""
+    @_builtins.property
+    def value_date(self) -> _date_pb2.Date:
+        """Value date of what made it so."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        excess_fen: _builtins.int = ...,
+        subrogated_fen: _builtins.int = ...,
+        value_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["excess_fen", b"excess_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "subrogated_fen", b"subrogated_fen", "value_date", b"value_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompensationExceeded: _TypeAlias = CompensationExceeded  # noqa: Y015
