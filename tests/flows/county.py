@@ -39,6 +39,7 @@ from services.funds.servicer import FundsServicer
 from services.households.operations.registration import BOOKS
 from services.households.operations.shared import Keys
 from services.households.servicer.accounts import AccountsServicer
+from services.households.servicer.moves import MovesServicer
 from services.households.servicer.registration import HouseholdsServicer
 from services.kernel import rpc, wire
 from services.kernel.bus import Consumer
@@ -495,6 +496,7 @@ async def a_county(schema: MakeSchema) -> County:
         "households": {
             "HouseholdsService": HouseholdsServicer(made["households"].db, keys),
             "AccountsService": AccountsServicer(made["households"].db, keys, waiting_days=3),
+            "MovesService": MovesServicer(made["households"].db),
         },
         "credit": {"CreditService": CreditServicer(made["credit"].db, catalogue)},
         "loans": {

@@ -72,7 +72,9 @@ def a_pack(breakers: str, *, reopening: bool = True) -> str:
     before, rest = PACK.split("  breakers:\n")
     tiers = rest[rest.index("  five_tier:") :]
     again = "  reopening: {month_ends_below: 1, decided_by: county_centre}\n" if reopening else ""
-    return before + again + breakers + tiers
+    # A week overdue is bad: few days to close.
+    early = before.replace("more_than_days: 70}", "more_than_days: 5}", 1)
+    return early + again + breakers + tiers
 
 
 def watching(breakers: str) -> Catalogue:
@@ -215,7 +217,7 @@ async def test_a_scope_stops_waits_for_the_county_and_goes_on(
     ready = await steps.approved(servicer, waiting, outlet_code=OUTLET)
     bad = await steps.active(servicer, consumer, House(), term_months=1, outlet_code=OUTLET)
 
-    today = await steps.advance(db, catalogue, 103)
+    today = await steps.advance(db, catalogue, 38)
 
     assert await tripped(servicer) == [(scope, scope_id)]
     (said,) = await steps.said(db, "breaker_tripped", events_pb2.BreakerTripped)
