@@ -198,7 +198,7 @@ def check_file(statement: Statement, institution_id: str, as_of: date) -> None:
             "FILE_OF_ANOTHER_INSTITUTION",
             "institution_id",
             institution_id,
-            f"the list was announced as of {statement.institution_id}",
+            f"the list was announced as one of {statement.institution_id}",
             "文件所属机构与对账单不符",
         )
     if as_of != statement.as_of:

@@ -648,6 +648,53 @@ class BookDifferenceRow(SQLModel, table=True):
     found_on: date
 
 
+class ProjectRow(SQLModel, table=True):
+    """A project that uses the loans of many; rows are only added."""
+
+    __tablename__ = "project"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    project_id: UUID = Field(primary_key=True)
+    name: str
+    enterprise_id: str
+    enterprise_name: str
+    sector: str
+    area_code: str
+    programme: str
+    product_id: str
+    legacy_id: str
+    forbidden: bool
+    registered_by: str
+    registered_person: str
+    registered_on: date
+
+
+class ProjectLoanRow(SQLModel, table=True):
+    """A loan that a project uses; rows are only added."""
+
+    __tablename__ = "project_loan"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    project_id: UUID
+    added_by: str
+    added_person: str
+    added_on: date
+
+
+class StatementDueRow(SQLModel, table=True):
+    """A day of which a lender owes its list; rows are only added."""
+
+    __tablename__ = "statement_due"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    as_of: date = Field(primary_key=True)
+    lender_id: str = Field(primary_key=True)
+
+
 class OpeningRow(SQLModel, table=True):
     """A loan that was taken over; rows are only added."""
 

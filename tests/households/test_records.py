@@ -123,6 +123,7 @@ def planted(stranger: str) -> list[pb.ListedHousehold]:
     ]
 
 
+# HN-PO.reg.4
 async def test_each_planted_difference_is_named_and_the_registry_stays(
     door: Door, registry: Registry
 ) -> None:

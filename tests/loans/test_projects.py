@@ -197,6 +197,7 @@ async def applied(
 # --- white list -----------------------------------------------------------------------------------
 
 
+# HN-PO.loa.3, HN-PO.loa.4
 @needs_postgres
 async def test_only_a_project_on_the_white_list_of_every_level_may_draw(
     servicer: LoansServicer, projects: ProjectsServicer, consumer: Consumer
@@ -240,6 +241,7 @@ async def test_only_a_project_on_the_white_list_of_every_level_may_draw(
     assert not (await ask(projects, OTHER_LENDER, request)).loans
 
 
+# HN-PO.loa.4, HN-PO.loa.5
 @needs_postgres
 async def test_the_white_list_has_its_grounds(projects: ProjectsServicer) -> None:
     project_id = await registered(projects)
@@ -271,6 +273,7 @@ async def test_the_white_list_has_its_grounds(projects: ProjectsServicer) -> Non
 # --- grades ---------------------------------------------------------------------------------------
 
 
+# HN-PO.mon.6
 @needs_postgres
 async def test_a_project_is_graded_each_month_and_a_month_that_is_missed_is_seen(
     projects: ProjectsServicer, db: Database, catalogue: Catalogue
@@ -327,6 +330,7 @@ async def test_which_evaluation_is_refused(
 # --- ending ---------------------------------------------------------------------------------------
 
 
+# HN-PO.mon.7
 @needs_postgres
 async def test_a_forbidden_project_is_wound_down_and_the_register_adds_up(
     servicer: LoansServicer, projects: ProjectsServicer, consumer: Consumer
@@ -371,6 +375,7 @@ async def test_a_forbidden_project_is_wound_down_and_the_register_adds_up(
 # --- loans of a closed use ------------------------------------------------------------------------
 
 
+# AH.loa.2, AH-RCU.loa.5
 @needs_postgres
 async def test_loans_of_a_closed_use_are_listed_checked_and_led_by_one_officer(
     servicer: LoansServicer, projects: ProjectsServicer, consumer: Consumer

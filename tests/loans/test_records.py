@@ -187,6 +187,7 @@ PLANTED: Sequence[tuple[Cause, dict[str, Any]]] = (
 """One thing that a list says otherwise, a loan each."""
 
 
+# HN-PO.reg.4
 async def test_each_planted_difference_is_named_with_its_cause_and_changes_nothing(
     servicer: LoansServicer,
     records: LoanRecordsServicer,
@@ -310,6 +311,7 @@ async def test_a_list_of_an_earlier_day_is_held_against_that_day(
     assert (today.agreeing, causes(today)) == (2, [])
 
 
+# HN-PO.reg.4
 async def test_a_national_list_shows_whose_a_loan_is(
     servicer: LoansServicer, records: LoanRecordsServicer, consumer: Consumer
 ) -> None:
