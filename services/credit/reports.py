@@ -1,7 +1,7 @@
 """Credit: what is read. Nothing is decided here, nothing is written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -51,6 +51,7 @@ from services.credit.store import standing as standing_store
 from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import NotFound, Refused
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.pack import split_ref
 from services.programmes.schema.scoring import ReviewStep

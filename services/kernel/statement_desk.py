@@ -1,7 +1,7 @@
 """Statements: an institution's list taken in, held against ours, its differences resolved."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 from uuid import UUID
@@ -25,6 +25,7 @@ from services.kernel.statements import (
     Statement,
     Who,
 )
+from services.kernel.values import replace
 
 DIFFERENCES_SHOWN_MAX: Final = 500
 

@@ -1,6 +1,5 @@
 """Claims: payouts that are taken back, what comes back of them, and complaints."""
 
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -26,6 +25,7 @@ from services.kernel import business_day, ids, journal, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import NotFound, Refused
 from services.kernel.journal import Account, Entry, Transfer
+from services.kernel.values import replace
 from services.programmes.calendars import working_days_after
 from services.programmes.loader import Catalogue
 

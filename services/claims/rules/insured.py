@@ -1,7 +1,6 @@
 """Claims: who joins an insured list, what endorsements change, what of a premium goes back."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from services.claims.model import (
 from services.claims.rules import policies as rules
 from services.kernel.errors import Refused, invalid_field
 from services.kernel.money import Fen, split
+from services.kernel.values import replace
 from services.programmes import covers, policies
 from services.programmes.schema.insurance import Cover, SumInsuredFixed, SumInsuredStated
 from services.programmes.terms import Terms

@@ -1,7 +1,6 @@
 """Credit: what loans orders on problem loans, done to the household's standing."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -12,6 +11,7 @@ from services.credit.store import files as file_store
 from services.credit.store import problem_loans as store
 from services.credit.store import standing as standing_store
 from services.kernel.ids import new_id
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 
 

@@ -1,6 +1,5 @@
 """Credit: rating a county or a province again, chunk by chunk, each in one transaction."""
 
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import NotFound, Refused, invalid_field
 from services.kernel.ids import new_id
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.pack import split_ref
 

@@ -1,7 +1,6 @@
 """Credit: reviews by people, from the first appraisal to the grant, and contests."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -33,6 +32,7 @@ from services.kernel import business_day, outbox
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import Conflict, LiandongError, NotFound
 from services.kernel.ids import new_id
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.values import Open
 from services.programmes.terms import Terms

@@ -1,7 +1,6 @@
 """Credit: measures beyond the score: proposed, decided by a second person, ended."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -35,6 +34,7 @@ from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import NotFound
 from services.kernel.ids import new_id
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 
 PROPOSERS = (

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -22,6 +22,7 @@ from services.credit.model import (
 )
 from services.credit.rules.scheme import Scheme, score
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.calendars import last_valid_day
 from services.programmes.rerating import after_veto
 from services.programmes.schema.values import Open

@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from services.credit.model import Hold, Override, Pins
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.schema.scoring import (
     BasePointsScoring,
     ExternalScoring,

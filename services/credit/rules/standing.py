@@ -1,7 +1,7 @@
 """Credit: measures beyond the score: who may set them, what they do, what ends them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from services.credit.model import (
 )
 from services.kernel.errors import Denied, Refused, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.calendars import last_valid_day
 from services.programmes.rewards import rewards_earned
 from services.programmes.schema.collection import NplAction

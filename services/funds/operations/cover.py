@@ -1,7 +1,7 @@
 """Funds: cover reserved, refused and released, and what is heard of covered loans."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -26,6 +26,7 @@ from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import LiandongError, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.fund import SharingModel
 from services.programmes.schema.pack import split_ref

@@ -2,7 +2,6 @@
 
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 from uuid import UUID
 
@@ -13,6 +12,7 @@ from services.households.store import listed as store
 from services.households.store.listed import Listed, Seat
 from services.kernel.statement_desk import StatementDesk
 from services.kernel.statements import Line, Record, Statement
+from services.kernel.values import replace
 
 SEES_ALL: Final = frozenset({"county_centre", "poverty_office", "auditor"})
 

@@ -1,13 +1,13 @@
 """Loans: breakers at month ends, and the county's decision to let lending go on."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import business_day, outbox
 from services.kernel.errors import NotFound
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import Breaker, BreakerRecord
 from services.loans.operations import suspending

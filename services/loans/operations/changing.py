@@ -1,13 +1,13 @@
 """Loans: what is agreed anew: extensions, renewals, new terms, relief in hardship."""
 
 from collections.abc import Collection
-from dataclasses import replace
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import business_day, ids
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import Judgement, Loan
 from services.loans.operations.desk import Desk

@@ -1,7 +1,6 @@
 """Loans: the day close: maturities told, loans aged, classed and followed, breakers tripped."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from services.kernel import journal, outbox
 from services.kernel.database import Database
 from services.kernel.journal import Entry
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import Action, Breaker, BreakerRecord, ClassChange, Judgement, Loan
 from services.loans.operations import collecting, drawing, notices, subsidy, suspending

@@ -1,7 +1,7 @@
 """Loans: the desk where postings are made: books, journal, exposure and events in one go."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from services.kernel.errors import Refused
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import Loan, LoanState
 from services.loans.operations.shared import said

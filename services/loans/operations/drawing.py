@@ -1,7 +1,7 @@
 """Loans: draws on limits, batches of controlled loans, and what an application goes through."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from services.kernel import business_day, outbox
 from services.kernel.errors import Denied, NotFound, Refused
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import Batch, BatchState, File, Loan, LoanState
 from services.loans.operations import standing

@@ -1,7 +1,7 @@
 """Loans: applications, their chain, cover, disbursement."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from services.kernel import business_day, ids, outbox
 from services.kernel.errors import LiandongError, NotFound
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import (
     Application,

@@ -1,7 +1,7 @@
 """Loans: the register of projects that use the loans of many."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import business_day, ids
 from services.kernel.errors import Exhausted, LiandongError, Refused
+from services.kernel.values import replace
 from services.loans import store
 from services.loans.model import Application, Loan, LoanState, Project
 from services.loans.operations.shared import found

@@ -1,7 +1,6 @@
 """Loans: lists of lenders and national systems held against our loans, and which are due."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from services.kernel.caller import Caller
 from services.kernel.errors import NotFound, Refused
 from services.kernel.statement_desk import StatementDesk
 from services.kernel.statements import Kind, Line, Record, Statement
+from services.kernel.values import replace
 from services.loans import store
 from services.loans.operations.shared import terms_by_ref
 from services.loans.rules import records as rules

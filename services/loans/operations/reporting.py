@@ -1,7 +1,7 @@
 """Loans: reports for those who may see what: read chunk by chunk, added up by pure rules."""
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.kernel import business_day
 from services.kernel.caller import Caller
 from services.kernel.errors import Denied, Refused, Violation
+from services.kernel.values import replace
 from services.loans import reports, store
 from services.loans.model import Loan
 from services.loans.operations.shared import terms_by_ref

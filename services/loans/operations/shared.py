@@ -1,13 +1,13 @@
 """Loans: what the use cases share: outcomes, the next event of a loan, breakers of an area."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel.errors import LiandongError, NotFound, Refused
+from services.kernel.values import replace
 from services.loans import store
 from services.loans.model import Breaker, Loan
 from services.loans.rules import balance

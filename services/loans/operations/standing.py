@@ -1,7 +1,6 @@
 """Loans: how loans stand: classes by judgement, frozen loans and their reviews, early warnings."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -10,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.kernel import business_day, ids, outbox
 from services.kernel.errors import LiandongError, NotFound, Refused
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import ClassChange, Loan, LoanState, Review, Warned
 from services.loans.operations import collecting, projects

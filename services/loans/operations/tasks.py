@@ -1,7 +1,7 @@
 """Loans: tasks after the loan: opened at the day close and by events, owned, signed, closed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from services.kernel import business_day, ids, outbox
 from services.kernel.database import Database
 from services.kernel.errors import Denied, NotFound
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.operations import issues
 from services.loans.operations.shared import found

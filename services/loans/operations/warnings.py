@@ -1,7 +1,6 @@
 """Loans: warnings of departments: received, spread loan by loan in chunks, withdrawn."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -9,6 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import business_day, ids, outbox
 from services.kernel.database import Database
+from services.kernel.values import replace
 from services.loans import events_out
 from services.loans.model import Loan, Warned
 from services.loans.operations import standing

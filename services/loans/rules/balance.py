@@ -1,12 +1,12 @@
 """Loans: what is owed, and what money does to it. Pure decisions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans.model import (
     AllocatedPart,
     Allocation,

@@ -1,12 +1,12 @@
 """Loans: what may be agreed anew: extension, renewal, new terms, relief. Pure decisions."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans.model import Judgement, Loan, LoanState
 from services.loans.rules import balance, schedule
 from services.loans.rules.schedule import Method, Plan

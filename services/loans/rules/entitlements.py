@@ -1,12 +1,13 @@
 """Loans: entitlements: what is due by a programme's grants and rewards, and its steps. Pure."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
 from services.kernel.errors import Denied, Invalid, NotFound, Refused, Violation, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans.model import Borrower, Loan
 from services.loans.rules.checks import class_of
 from services.loans.rules.lending import LENDER_ROLES, Actor

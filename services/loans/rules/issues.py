@@ -1,11 +1,12 @@
 """Loans: issues found after the loan, the compliance list, dispositions. Pure decisions."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
 from services.kernel.errors import Denied, Refused, invalid_field
+from services.kernel.values import replace
 from services.loans.model import Action, Loan, LoanState
 from services.loans.rules.chain import INSTITUTIONS, LENDER_ROLES, Actor
 from services.loans.rules.tasks import Evidence, require_evidence

@@ -1,11 +1,12 @@
 """Loans: notices: to whom, in which words, and how they come to be sent. Pure decisions."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
 from services.kernel.errors import NotFound, Refused, invalid_field
+from services.kernel.values import replace
 from services.loans.model import Loan, LoanState, Warned
 from services.loans.rules.chain import INSTITUTIONS
 from services.programmes import notices

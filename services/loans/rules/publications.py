@@ -1,11 +1,12 @@
 """Loans: publications: what a programme asks to be made public, for how long. Pure decisions."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
 from services.kernel.errors import NotFound, Refused, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.schema.upkeep import PublicNotice
 from services.programmes.schema.values import Open, known
 from services.programmes.terms import Terms

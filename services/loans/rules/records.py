@@ -1,7 +1,7 @@
 """Loans: what a list of loans is held against: a loan as it stood at the end of a day. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
@@ -18,6 +18,7 @@ from services.kernel.statements import (
     of_cells,
     within,
 )
+from services.kernel.values import replace
 from services.loans.model import Loan, LoanState
 from services.loans.rules import balance, book, position
 from services.loans.rules.book import Posting, PostingKind

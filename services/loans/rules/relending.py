@@ -1,12 +1,13 @@
 """Loans: the relending ledger: lines, draws within them, what loans earn. Pure decisions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
 from services.kernel.errors import Denied, NotFound, Refused, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans.rules.entitlements import require_not_ahead
 from services.loans.rules.lending import Actor
 from services.programmes import calendars, facilities, margins, pricing

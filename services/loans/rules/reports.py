@@ -5,7 +5,7 @@ A figure of a group is the sum of that figure over its loans; only households ar
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import date, timedelta
 from enum import StrEnum
 from operator import attrgetter
@@ -13,6 +13,7 @@ from uuid import UUID
 
 from services.kernel.errors import invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans.model import Loan, LoanState
 from services.loans.rules import book, position, schedule
 from services.loans.rules.book import BookTerms, Posting

@@ -1,12 +1,13 @@
 """Loans: tasks after the loan: what a programme asks for, who has it, who may close it. Pure."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from enum import StrEnum
 from uuid import UUID
 
 from services.kernel.errors import Denied, Refused, invalid_field
+from services.kernel.values import replace
 from services.loans.rules.chain import INSTITUTIONS, LENDER_ROLES, RECORDERS, Actor
 from services.programmes import collection, issues
 from services.programmes.schema.deployment import Institution

@@ -1,11 +1,12 @@
 """Loans: warnings of departments: who may give them, and how their households are told. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
 from services.kernel.errors import Denied, Invalid, NotFound, Refused, Violation, invalid_field
+from services.kernel.values import replace
 from services.loans.model import Loan
 from services.loans.rules import notices as notice_rules
 from services.loans.rules.lending import Actor

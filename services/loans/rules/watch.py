@@ -1,9 +1,10 @@
 """Loans: what a day close sees: overdue loans, their class, breakers. Pure decisions."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
+from services.kernel.values import replace
 from services.loans.model import AreaBalance, Breaker, BreakerScope, Judgement, Loan, LoanState
 from services.loans.rules import balance, suspending
 from services.loans.rules.lending import township_of
