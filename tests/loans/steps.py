@@ -295,7 +295,7 @@ async def books_are_whole(db: Database) -> Mapping[str, int]:
     return found
 
 
-async def until_waiting(db: Database, sessions: int = 1) -> None:
+async def until_waiting(db: Database, sessions: int = 1, *, seconds_max: float = 10.0) -> None:
     """Until so many transactions of this database stand before somebody's lock."""
 
     async def waiting() -> int:
@@ -306,7 +306,7 @@ async def until_waiting(db: Database, sessions: int = 1) -> None:
         )
         return int(found[0][0])
 
-    await eventually(waiting, lambda count: count >= sessions)
+    await eventually(waiting, lambda count: count >= sessions, seconds_max=seconds_max)
 
 
 async def at_once(*work: Awaitable[T]) -> Sequence[T | BaseException]:
