@@ -30,6 +30,8 @@ APPLICANTS = STATIONS | OWN_LOANS | {Role.COUNTY_CENTRE}
 GRANTORS = COUNTY | LENDERS | INSURERS | {Role.FINANCE_BUREAU, Role.GUARANTOR}
 """Every organ that a programme may give a step of the approval chain."""
 LOAN_READERS = GRANTORS | AUDITORS
+REPORT_READERS = LOAN_READERS | {Role.REGULATOR}
+"""They see sums; rows about single households loans shows to fewer."""
 FUND_READERS = FUND_KEEPERS | LENDERS | INSURERS | AUDITORS | {Role.GUARANTOR, Role.POVERTY_OFFICE}
 FINANCE = frozenset({Role.FINANCE_BUREAU})
 """Only they move a fund's money (S57)."""
@@ -48,6 +50,10 @@ CLAIM_READERS = COUNTY | LENDERS | INSURERS | AUDITORS
 RECONCILERS = LENDERS | INSURERS | {Role.COUNTY_CENTRE}
 """They bring statements: their own, the county's centre anybody's."""
 RECONCILIATION_READERS = RECONCILERS | AUDITORS | {Role.FINANCE_BUREAU}
+LOAN_RECONCILERS = OWN_LOANS | REGISTRARS
+"""They bring lists of loans: lenders their own, the poverty office the national system's."""
+LOAN_RECORD_READERS = LOAN_RECONCILERS | AUDITORS | {Role.FINANCE_BUREAU}
+PROJECT_READERS = COUNTY | OWN_LOANS | AUDITORS | {Role.FINANCE_BUREAU}
 INSURANCE_REPORT_READERS = COUNTY | INSURERS | AUDITORS | {Role.FINANCE_BUREAU}
 
 DEPARTMENTS = frozenset(
@@ -59,6 +65,8 @@ DEPARTMENTS = frozenset(
         Role.TAX_BUREAU,
         Role.AGRICULTURE_BUREAU,
         Role.CREDIT_BUREAU,
+        Role.FORESTRY_BUREAU,
+        Role.WEATHER_BUREAU,
     }
 )
 """Those who supply facts in their own name."""
@@ -66,6 +74,16 @@ PARTIES = GRANTORS | DEPARTMENTS
 REGISTRY_READERS = PARTIES | AUDITORS
 SUPPLIERS = COUNTY | LENDERS | DEPARTMENTS | {Role.INSURER, Role.FINANCE_BUREAU}
 """Whom a county may let supply an indicator; which one each may, credit knows."""
+WARNERS = DEPARTMENTS | REGISTRARS
+"""They see an industry or a disaster at risk; the county's centre passes on what others see."""
+NOTICE_SENDERS = EVERYONE - AUDITORS - OPERATORS
+"""A lender's sender, and whoever reads its own on the platform; a service knows whose are whose."""
+PUBLISHERS = REGISTRARS | FINANCE
+PAYERS = FINANCE | LENDERS | REGISTRARS | {Role.AGRICULTURE_BUREAU, Role.FORESTRY_BUREAU}
+"""Every organ that a programme may name as the payer of a grant."""
+RELENDERS = frozenset({Role.CENTRAL_BANK, Role.COUNTY_CENTRE})
+"""The central bank's branch, or the county's centre for it."""
+RELENDING_READERS = LENDERS | AUDITORS | RELENDERS | {Role.FINANCE_BUREAU, Role.REGULATOR}
 
 TABLE: dict[str, frozenset[Role]] = {
     # Households.
@@ -84,6 +102,8 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.households.v1.StandingService/StateDelistedLoans": LENDERS,
     "liandong.households.v1.StandingService/SignReconciliation": frozenset({Role.POVERTY_OFFICE}),
     "liandong.households.v1.StandingService/ListReconciliations": COUNTY | LENDERS | AUDITORS,
+    "liandong.households.v1.MovesService/MoveHousehold": frozenset({Role.POVERTY_OFFICE}),
+    "liandong.households.v1.MovesService/ListMoves": LOAN_READERS,
     "liandong.households.v1.PeopleService/AddMember": COUNTY,
     "liandong.households.v1.PeopleService/RemoveMember": COUNTY,
     "liandong.households.v1.PeopleService/ChangeHead": COUNTY,
@@ -120,6 +140,14 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.households.v1.LinkageService/ListSocietyMembers": LOAN_READERS,
     "liandong.households.v1.LinkageService/RegisterProject": REGISTRARS,
     "liandong.households.v1.LinkageService/ListProjects": EVERYONE,
+    "liandong.households.v1.HouseholdRecordsService/StartHouseholdReconciliation": REGISTRARS,
+    "liandong.households.v1.HouseholdRecordsService/PostHouseholdLines": REGISTRARS,
+    "liandong.households.v1.HouseholdRecordsService/CompareHouseholdStatement": REGISTRARS,
+    "liandong.households.v1.HouseholdRecordsService/ListHouseholdReconciliations": REGISTRARS
+    | AUDITORS,
+    "liandong.households.v1.HouseholdRecordsService/ListHouseholdDifferences": REGISTRARS
+    | AUDITORS,
+    "liandong.households.v1.HouseholdRecordsService/ResolveHouseholdDifference": REGISTRARS,
     # Credit.
     "liandong.credit.v1.CreditService/DeclareIndicators": REGISTRARS,
     "liandong.credit.v1.CreditService/ListIndicatorRules": CREDIT_READERS | SUPPLIERS,
@@ -221,6 +249,90 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.loans.v1.LoansService/PostCoreEntries": OWN_LOANS,
     "liandong.loans.v1.LoansService/ListBookDifferences": COUNTY | OWN_LOANS | AUDITORS,
     "liandong.loans.v1.LoansService/ImportOpeningLoans": frozenset({Role.COUNTY_CENTRE}),
+    "liandong.loans.v1.NoticesService/QueueNotices": COUNTY | OWN_LOANS,
+    "liandong.loans.v1.NoticesService/TakeNotices": NOTICE_SENDERS,
+    "liandong.loans.v1.NoticesService/ReportNotices": NOTICE_SENDERS,
+    "liandong.loans.v1.NoticesService/WithdrawNotices": REGISTRARS | OWN_LOANS,
+    "liandong.loans.v1.NoticesService/ListNotices": COUNTY | OWN_LOANS | AUDITORS,
+    "liandong.loans.v1.NoticesService/GetNotice": COUNTY | OWN_LOANS | AUDITORS,
+    "liandong.loans.v1.NoticesService/ReceiveWarning": WARNERS,
+    "liandong.loans.v1.NoticesService/WithdrawWarning": WARNERS,
+    "liandong.loans.v1.NoticesService/ListWarnings": COUNTY | OWN_LOANS | AUDITORS | WARNERS,
+    "liandong.loans.v1.NoticesService/MakePublication": PUBLISHERS,
+    "liandong.loans.v1.NoticesService/PublishPublication": PUBLISHERS,
+    "liandong.loans.v1.NoticesService/WithdrawPublication": PUBLISHERS,
+    "liandong.loans.v1.NoticesService/ListPublications": EVERYONE,
+    "liandong.loans.v1.NoticesService/GetPublication": EVERYONE,
+    "liandong.loans.v1.EntitlementsService/RecordEntitlements": COUNTY | LENDERS,
+    "liandong.loans.v1.EntitlementsService/ApproveEntitlements": PAYERS,
+    "liandong.loans.v1.EntitlementsService/PayEntitlements": PAYERS,
+    "liandong.loans.v1.EntitlementsService/WithdrawEntitlement": PAYERS,
+    "liandong.loans.v1.EntitlementsService/ListEntitlements": COUNTY | PAYERS | AUDITORS,
+    "liandong.loans.v1.EntitlementsService/GetEntitlement": COUNTY | PAYERS | AUDITORS,
+    "liandong.loans.v1.RelendingService/OpenRelendingFacility": RELENDERS,
+    "liandong.loans.v1.RelendingService/MoveRelending": LENDERS,
+    "liandong.loans.v1.RelendingService/CloseRelendingFacility": RELENDERS | LENDERS,
+    "liandong.loans.v1.RelendingService/RecordRelendingVisit": COUNTY | LENDERS,
+    "liandong.loans.v1.RelendingService/ListRelendingVisits": COUNTY | RELENDING_READERS,
+    "liandong.loans.v1.RelendingService/ListRelendingFacilities": RELENDING_READERS,
+    "liandong.loans.v1.RelendingService/ListRelendingMovements": RELENDING_READERS,
+    "liandong.loans.v1.RelendingService/SetFundingCosts": LENDERS,
+    "liandong.loans.v1.RelendingService/ListLoanMargins": LENDERS | AUDITORS,
+    "liandong.loans.v1.LoanRecordsService/StartLoanReconciliation": LOAN_RECONCILERS,
+    "liandong.loans.v1.LoanRecordsService/PostLoanLines": LOAN_RECONCILERS,
+    "liandong.loans.v1.LoanRecordsService/CompareLoanStatement": LOAN_RECONCILERS,
+    "liandong.loans.v1.LoanRecordsService/ListLoanReconciliations": LOAN_RECORD_READERS,
+    "liandong.loans.v1.LoanRecordsService/ListLoanDifferences": LOAN_RECORD_READERS,
+    "liandong.loans.v1.LoanRecordsService/ResolveLoanDifference": LOAN_RECONCILERS,
+    "liandong.loans.v1.LoanRecordsService/ConfirmLoanResolution": LOAN_RECONCILERS,
+    "liandong.loans.v1.LoanRecordsService/ListDueReconciliations": LOAN_RECORD_READERS,
+    "liandong.loans.v1.ProjectsService/RegisterLoanProject": REGISTRARS,
+    "liandong.loans.v1.ProjectsService/AddProjectLoans": REGISTRARS | OWN_LOANS,
+    "liandong.loans.v1.ProjectsService/ListProjectAtLevel": REGISTRARS,
+    "liandong.loans.v1.ProjectsService/EvaluateLoanProject": COUNTY | OWN_LOANS,
+    "liandong.loans.v1.ProjectsService/WatchLoanProject": REGISTRARS,
+    "liandong.loans.v1.ProjectsService/StartWindDown": REGISTRARS,
+    "liandong.loans.v1.ProjectsService/RecordLegacyDuty": REGISTRARS | OWN_LOANS,
+    "liandong.loans.v1.ProjectsService/GetLoanProject": PROJECT_READERS,
+    "liandong.loans.v1.ProjectsService/ListLoanProjects": PROJECT_READERS,
+    "liandong.loans.v1.ProjectsService/ListProjectLoans": PROJECT_READERS,
+    "liandong.loans.v1.ProjectsService/GetProjectTotals": PROJECT_READERS,
+    "liandong.loans.v1.ReportsService/GetReport": REPORT_READERS,
+    "liandong.loans.v1.ReportsService/ExportReport": REPORT_READERS,
+    "liandong.loans.v1.ReportsService/ListRecoveryRates": REPORT_READERS,
+    "liandong.loans.v1.ReportsService/ListRiskLoans": COUNTY | OWN_LOANS | AUDITORS,
+    "liandong.loans.v1.ReportsService/ListProgrammeReports": REPORT_READERS,
+    "liandong.loans.v1.ReportsService/GetBulletin": COUNTY | OWN_LOANS | AUDITORS,
+    "liandong.loans.v1.ReportsService/GetIndicators": REPORT_READERS,
+    "liandong.loans.v1.ReportsService/StateCount": REGISTRARS,
+    "liandong.loans.v1.ReportsService/StateLenderRatio": OWN_LOANS,
+    "liandong.loans.v1.ReportsService/ListLenderRatios": REPORT_READERS,
+    "liandong.loans.v1.ReportsService/AssessLenders": REPORT_READERS,
+    "liandong.loans.v1.ReportsService/SetLoanBatch": REGISTRARS | OWN_LOANS,
+    "liandong.loans.v1.ReportsService/GetHouseholdStatement": COUNTY | OWN_LOANS | AUDITORS,
+    "liandong.loans.v1.TasksService/OpenTask": GRANTORS,
+    "liandong.loans.v1.TasksService/AssignDuty": GRANTORS,
+    "liandong.loans.v1.TasksService/ListDuties": GRANTORS,
+    "liandong.loans.v1.TasksService/AssignTask": GRANTORS,
+    "liandong.loans.v1.TasksService/SignTask": GRANTORS,
+    "liandong.loans.v1.TasksService/CloseTask": GRANTORS,
+    "liandong.loans.v1.TasksService/ReportDaily": GRANTORS,
+    "liandong.loans.v1.TasksService/GetTask": LOAN_READERS,
+    "liandong.loans.v1.TasksService/ListTasks": LOAN_READERS,
+    "liandong.loans.v1.TasksService/ListEscalations": LOAN_READERS,
+    "liandong.loans.v1.TasksService/GetOverdueReport": LOAN_READERS,
+    "liandong.loans.v1.TasksService/CheckCompliance": LOAN_READERS,
+    "liandong.loans.v1.TasksService/RegisterIssue": GRANTORS,
+    "liandong.loans.v1.TasksService/SetIssueDeadline": COUNTY | {Role.FINANCE_BUREAU},
+    "liandong.loans.v1.TasksService/RectifyIssue": GRANTORS,
+    "liandong.loans.v1.TasksService/SendIssueBack": GRANTORS,
+    "liandong.loans.v1.TasksService/CrossOffIssue": GRANTORS,
+    "liandong.loans.v1.TasksService/GetIssue": LOAN_READERS,
+    "liandong.loans.v1.TasksService/ListIssues": LOAN_READERS,
+    "liandong.loans.v1.TasksService/DecideDisposition": GRANTORS,
+    "liandong.loans.v1.TasksService/ListDispositions": LOAN_READERS,
+    "liandong.loans.v1.TasksService/ListProblemLoans": LOAN_READERS,
+    "liandong.loans.v1.TasksService/ListDueDiligence": LOAN_READERS,
     # Claims.
     "liandong.claims.v1.ClaimsService/IssueMasterPolicy": INSURERS,
     "liandong.claims.v1.PoliciesService/ListProducts": CLAIM_READERS,
@@ -379,6 +491,8 @@ TABLE: dict[str, frozenset[Role]] = {
     # The gateway's own.
     "liandong.gateway.v1.GatewayService/WhoAmI": EVERYONE,
     "liandong.gateway.v1.GatewayService/ListInstitutions": EVERYONE,
+    "liandong.gateway.v1.InsuredListService/EnrolInsuredByIdentity": INSURERS
+    | {Role.COUNTY_CENTRE},
 }
 
 

@@ -10,7 +10,7 @@ from liandong.funds.v1 import accounts_pb2 as fund_accounts_pb2
 from liandong.funds.v1 import cases_pb2 as fund_cases_pb2
 from liandong.funds.v1 import funds_pb2
 from liandong.funds.v1 import watch_pb2 as fund_watch_pb2
-from liandong.gateway.v1 import gateway_pb2
+from liandong.gateway.v1 import gateway_pb2, insured_pb2
 from liandong.households.v1 import (
     accounts_pb2,
     areas_pb2,
@@ -18,10 +18,16 @@ from liandong.households.v1 import (
     facts_pb2,
     households_pb2,
     linkage_pb2,
+    moves_pb2,
     people_pb2,
     standing_pb2,
 )
-from liandong.loans.v1 import loans_pb2
+from liandong.households.v1 import records_pb2 as household_records_pb2
+from liandong.loans.v1 import entitlements_pb2, loans_pb2, notices_pb2, relending_pb2
+from liandong.loans.v1 import projects_pb2 as loan_projects_pb2
+from liandong.loans.v1 import records_pb2 as loan_records_pb2
+from liandong.loans.v1 import reports_pb2 as loan_reports_pb2
+from liandong.loans.v1 import tasks_pb2 as loan_tasks_pb2
 
 OWN = "gateway"
 NAMED_BY_CALLER = ""
@@ -35,11 +41,22 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
         facts_pb2.DESCRIPTOR,
         households_pb2.DESCRIPTOR,
         linkage_pb2.DESCRIPTOR,
+        moves_pb2.DESCRIPTOR,
         people_pb2.DESCRIPTOR,
+        household_records_pb2.DESCRIPTOR,
         standing_pb2.DESCRIPTOR,
     ),
     "credit": (credit_pb2.DESCRIPTOR,),
-    "loans": (loans_pb2.DESCRIPTOR,),
+    "loans": (
+        loans_pb2.DESCRIPTOR,
+        notices_pb2.DESCRIPTOR,
+        entitlements_pb2.DESCRIPTOR,
+        relending_pb2.DESCRIPTOR,
+        loan_projects_pb2.DESCRIPTOR,
+        loan_records_pb2.DESCRIPTOR,
+        loan_reports_pb2.DESCRIPTOR,
+        loan_tasks_pb2.DESCRIPTOR,
+    ),
     "claims": (
         claims_pb2.DESCRIPTOR,
         indices_pb2.DESCRIPTOR,
@@ -53,7 +70,7 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
         fund_cases_pb2.DESCRIPTOR,
         fund_watch_pb2.DESCRIPTOR,
     ),
-    OWN: (gateway_pb2.DESCRIPTOR,),
+    OWN: (gateway_pb2.DESCRIPTOR, insured_pb2.DESCRIPTOR),
     NAMED_BY_CALLER: (operator_pb2.DESCRIPTOR,),
 }
 """The protos of each noun that hold services."""

@@ -1,20 +1,24 @@
-"""The gateway's own methods: who the caller is, which institutions there are."""
+"""The gateway's own methods: who the caller is, which institutions there are, lists by identity."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
-from liandong.gateway.v1 import gateway_pb2
+from liandong.gateway.v1 import gateway_pb2, insured_pb2
 
+from gateway import insured
 from gateway.identity import ABOVE_COUNTIES, Claim, Directory, Institution
+from gateway.onward import Onward
 from gateway.routes import OWN
 from services.kernel import rpc, wire
 from services.kernel.errors import Denied, Invalid
 
-OwnMethod = Callable[[Institution, Claim, bytes], Awaitable[bytes]]
+OwnMethod = Callable[[Institution, Claim, bytes, Onward], Awaitable[bytes]]
+"""Who calls, what the call says of itself, its body, and the way on to the services."""
 Q = TypeVar("Q", bound=Message)
 
 _SERVICE = f"/liandong.{OWN}.v1.GatewayService"
+_INSURED = f"/liandong.{OWN}.v1.InsuredListService"
 
 
 class GatewayServicer:
@@ -24,7 +28,11 @@ class GatewayServicer:
         self._directory = directory
 
     async def WhoAmI(
-        self, institution: Institution, claim: Claim, _request: gateway_pb2.WhoAmIRequest
+        self,
+        institution: Institution,
+        claim: Claim,
+        _request: gateway_pb2.WhoAmIRequest,
+        _onward: Onward,
     ) -> gateway_pb2.WhoAmIResponse:
         """Who the gateway takes the caller for."""
         return gateway_pb2.WhoAmIResponse(
@@ -36,6 +44,7 @@ class GatewayServicer:
         institution: Institution,
         _claim: Claim,
         request: gateway_pb2.ListInstitutionsRequest,
+        _onward: Onward,
     ) -> gateway_pb2.ListInstitutionsResponse:
         """Institutions of a county, in id order; only those above counties ask for another's."""
         if institution.county_code not in (ABOVE_COUNTIES, request.county_code):
@@ -62,19 +71,22 @@ class GatewayServicer:
             f"{_SERVICE}/ListInstitutions": _of_bytes(
                 gateway_pb2.ListInstitutionsRequest, self.ListInstitutions
             ),
+            f"{_INSURED}/EnrolInsuredByIdentity": _of_bytes(
+                insured_pb2.EnrolInsuredByIdentityRequest, insured.enrol_by_identity
+            ),
         }
 
 
 def _of_bytes(
-    request_type: type[Q], method: Callable[[Institution, Claim, Q], Awaitable[Message]]
+    request_type: type[Q], method: Callable[[Institution, Claim, Q, Onward], Awaitable[Message]]
 ) -> OwnMethod:
-    async def serve(institution: Institution, claim: Claim, body: bytes) -> bytes:
+    async def serve(institution: Institution, claim: Claim, body: bytes, onward: Onward) -> bytes:
         try:
             request = request_type.FromString(body)
         except DecodeError as error:
             raise Invalid("MALFORMED_MESSAGE", "the request is not a valid message") from error
         rpc.check(request)
-        answer = await method(institution, claim, request)
+        answer = await method(institution, claim, request, onward)
         return answer.SerializeToString()
 
     return serve

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from deploy.demo import bulletin
 from deploy.demo.counter import Story
 from deploy.demo.year import Year
 from deploy.local import audit, places
@@ -50,7 +51,7 @@ def shape(*, processes: bool) -> Shape:
 
 
 async def run(options: Options, console: Console) -> int:
-    """Run the demo; 0 when nothing is unbalanced or parked."""
+    """Run the demo; 0 when nothing is unbalanced or parked and the bulletin is the journal's."""
     if options.gateway:
         assert options.certificates is not None
         return await _live(options, console, options.gateway, options.certificates, None)
@@ -95,6 +96,7 @@ async def _live(
     try:
         story = await year.live()
         books = await audit.audit(year.get_totals)
+        annual = await year.annual_bulletin(books.totals)
     finally:
         await year.close()
     print_books(books, console)
@@ -103,6 +105,7 @@ async def _live(
     seconds = round(time.monotonic() - began)
     calls = f"{year.calls} calls, {year.retries} asked again"
     console.print(f"[dim]{calls}[/dim]")
+    bulletin.print_bulletin(annual, console)
     totals = books.totals
     # The last line is read by machines.
     print(
@@ -114,7 +117,8 @@ async def _live(
         f" seconds={seconds}",
         flush=True,
     )
-    return 0 if books.unbalanced_fen == 0 and books.parked_events == 0 else 1
+    whole = books.unbalanced_fen == 0 and books.parked_events == 0 and annual.wrong == 0
+    return 0 if whole else 1
 
 
 def print_books(books: Audit, console: Console) -> None:

@@ -1,14 +1,19 @@
 """The example county's year, lived through the gateway as its institutions would live it."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 
-from deploy.demo.counter import Story
+from deploy.demo import bulletin
+from deploy.demo.bulletin import AnnualBulletin
+from deploy.demo.counter import COUNTY, Story
 from deploy.demo.insuring import Insuring
 from deploy.demo.losing import Losing
 from deploy.demo.registering import Registering
+from deploy.demo.telling import Telling
+from services.kernel import wire
 
 
-class Year(Registering, Insuring, Losing):
+class Year(Registering, Insuring, Losing, Telling):
     """One year of the county, step by step."""
 
     async def live(self) -> Story:
@@ -24,5 +29,14 @@ class Year(Registering, Insuring, Losing):
         await self._live_events()
         await self._compensate()
         await self._apply_late()
+        await self._tell()
         await self.quiet()
         return self.story
+
+    async def annual_bulletin(self, totals: Mapping[str, int]) -> AnnualBulletin:
+        """The county's year in its reports, held against the control totals."""
+        known = await self.get_totals("loans", positions_only=True)
+        today = wire.date_from_proto("business_date", known.business_date)
+        return await bulletin.annual(
+            self._client(self._party("county_centre")), COUNTY, today, totals
+        )

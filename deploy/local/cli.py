@@ -19,6 +19,7 @@ from deploy.local import (
     cli_files,
     cli_insurance,
     cli_programmes,
+    cli_reports,
     cli_what_if,
     places,
 )
@@ -39,8 +40,10 @@ app.command(name="import-households")(cli_files.import_households)
 app.command(name="export-households")(cli_files.export_households)
 app.command(name="import-facts")(cli_files.import_facts)
 app.command(name="import-indicators")(cli_files.import_indicators)
+app.command(name="import-insured")(cli_insurance.import_insured)
 app.command(name="reconcile")(cli_insurance.reconcile)
 app.command(name="export-insurance")(cli_insurance.export_insurance)
+app.command(name="report")(cli_reports.report)
 app.command(name="what-if")(cli_what_if.what_if)
 console = Console()
 

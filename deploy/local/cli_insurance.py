@@ -1,19 +1,24 @@
-"""The `liandong` commands for insurance: a statement against ours, the report in a file."""
+"""The `liandong` commands for insurance: insured lists in, a statement against ours, the report."""
 
+import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from liandong.claims.v1 import records_pb2
 from rich.console import Console
 
-from deploy.local import insurance_file, places
+from deploy.local import insurance_file, insured_file, list_file, places
+from deploy.local.cli_files import Encoding, Mapping, Titles, Verdicts
 from deploy.local.cli_run import run
+from deploy.local.household_file import VerdictFile, file_digest
 from deploy.local.insurance_file import DIMENSIONS, Heading, Reconciled
+from deploy.local.line_files import read_mapping
 from deploy.local.remote import Remote
 
 console = Console()
+errors = Console(stderr=True)
 
 Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
 County = Annotated[str, typer.Option("--county", help="Six digits; needed with several counties.")]
@@ -23,10 +28,23 @@ def reconcile(
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV or XLSX.")],
     *,
     institution: Annotated[str, typer.Option("--as", help="The institution that brings it.")],
-    kind: Annotated[str, typer.Option(help="policies, insured, claims, payouts or payments.")],
-    from_day: Annotated[datetime, typer.Option("--from", formats=["%Y-%m-%d"])],
-    until_day: Annotated[datetime, typer.Option("--until", formats=["%Y-%m-%d"])],
+    kind: Annotated[
+        str,
+        typer.Option(help="loans or households; policies, insured, claims, payouts or payments."),
+    ],
+    until_day: Annotated[
+        datetime,
+        typer.Option(
+            "--until",
+            formats=["%Y-%m-%d"],
+            help="Last day; of a list of loans or households the day that it shows.",
+        ),
+    ],
     reference: Annotated[str, typer.Option(help="Its own name of the statement.")],
+    from_day: Annotated[
+        datetime | None,
+        typer.Option("--from", formats=["%Y-%m-%d"], help="First day of a statement."),
+    ] = None,
     of: Annotated[str, typer.Option(help="Whose it is, if another brings it.")] = "",
     dry_run: Annotated[bool, typer.Option(help="Say what would be found, keep nothing.")] = False,
     differences: Annotated[
@@ -37,22 +55,24 @@ def reconcile(
     county: County = "",
 ) -> None:
     """Hold an institution's statement against ours; exit code 1 when a line was refused."""
+    listed = list_file.KINDS.get(kind)
+    if listed is None and from_day is None:
+        raise typer.BadParameter(f"a statement of {kind} has a first day: --from")
 
     async def work() -> int:
         remote = Remote.read(places.find().folder(folder))
-        heading = Heading(
-            county_code=remote.county(county),
-            institution_id=of or institution,
-            kind=kind,
-            reference=reference,
-            from_date=from_day.date(),
-            until_date=until_day.date(),
-        )
+        county_code, whose, until = remote.county(county), of or institution, until_day.date()
         path = differences or file.with_name(f"{file.name}.differences.csv")
+        how: dict[str, Any] = {"differences": path, "dry_run": dry_run, "encoding": encoding}
         async with remote.institution(institution) as client:
-            done = await insurance_file.reconcile(
-                client, file, heading, differences=path, dry_run=dry_run, encoding=encoding
-            )
+            if listed is not None:
+                about = list_file.Heading(county_code, whose, reference, until)
+                done = await list_file.reconcile(client, file, listed, about, **how)
+            else:
+                assert from_day is not None
+                first = from_day.date()
+                heading = Heading(county_code, whose, kind, reference, first, until)
+                done = await insurance_file.reconcile(client, file, heading, **how)
         _tell(done, path)
         return 1 if done.refused else 0
 
@@ -101,3 +121,65 @@ def export_insurance(
         return 0
 
     raise typer.Exit(run(work()))
+
+
+def import_insured(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV or XLSX.")],
+    *,
+    institution: Annotated[str, typer.Option("--as", help="The insurer, or the county centre.")],
+    policy: Annotated[str, typer.Option(help="The master policy (UUID).")],
+    cover: Annotated[str, typer.Option(help="Of the lines that name none.")] = "",
+    dry_run: Annotated[bool, typer.Option(help="Check everything, write nothing.")] = False,
+    titles: Titles = None,
+    mapping: Mapping = None,
+    encoding: Encoding = "utf-8-sig",
+    verdicts: Verdicts = None,
+    restart: Annotated[bool, typer.Option(help="Do not go on with one cut short.")] = False,
+    folder: Folder = "main",
+    county: County = "",
+) -> None:
+    """Put people on a policy's list by their identity numbers. Cut short, go on."""
+    order = insured_file.Order(
+        policy, cover, dry_run, read_mapping(mapping, titles or ()), encoding
+    )
+
+    async def work() -> int:
+        remote = Remote.read(places.find().folder(folder))
+        code = remote.county(county)
+        what = {
+            "file": file_digest(file).hex(),
+            "county": code,
+            "institution": institution,
+            "policy": policy,
+            "cover": cover,
+            "dry_run": dry_run,
+            "columns": dict(order.titles or {}),
+            "encoding": encoding,
+        }
+        path = verdicts or file.with_name(f"{file.name}.verdicts.csv")
+        kept = VerdictFile(
+            path, what=what, anew=restart or dry_run, titles=insured_file.VERDICT_TITLES
+        )
+        if kept.resumed:
+            console.print(f"going on after {kept.counts.get('lines', 0)} lines")
+        async with remote.institution(institution) as client:
+            with kept:
+                report = await insured_file.import_insured(
+                    client, file, code, order=order, verdicts=kept, progress=_show
+                )
+        would = "would be " if dry_run else ""
+        console.print(
+            f"{report.lines} lines: {report.insured} {would}insured for {report.premium_fen} fen "
+            f"premium, {report.refused} refused",
+            soft_wrap=True,
+            highlight=False,
+        )
+        console.print(f"verdicts: {path}", soft_wrap=True, highlight=False)
+        return 0
+
+    raise typer.Exit(run(work()))
+
+
+def _show(report: insured_file.Report) -> None:
+    if sys.stderr.isatty():
+        errors.print(f"{report.lines} lines, {report.refused} refused", end="\r")

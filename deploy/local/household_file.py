@@ -148,8 +148,16 @@ class VerdictFile:
     last answer that it had; what it wrote beyond that is cut off.
     """
 
-    def __init__(self, path: Path, *, what: Mapping[str, object], anew: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        what: Mapping[str, object],
+        anew: bool = False,
+        titles: Sequence[str] = VERDICT_TITLES,
+    ) -> None:
         self.path = path
+        self._titles = titles
         self._state_path = path.with_name(f"{path.name}.progress.json")
         self._what = dict(what)
         found = None if anew else self._found()
@@ -177,7 +185,7 @@ class VerdictFile:
         self._file.truncate(self._bytes)
         self._file.seek(self._bytes)
         if not self.resumed:
-            self._write([VERDICT_TITLES])
+            self._write([self._titles])
             self._keep(complete=False)
         return self
 
@@ -195,7 +203,7 @@ class VerdictFile:
         assert self._file is not None
         self._file.seek(0)
         self._file.truncate()
-        self._write([VERDICT_TITLES])
+        self._write([self._titles])
         self.chunks = 0
 
     def take(self, rows: list[tuple[str, ...]], counts: Mapping[str, int]) -> None:

@@ -10,6 +10,7 @@ from liandong.claims.v1 import events_pb2
 from services.claims.model import (
     Authorisation,
     Claim,
+    Complaint,
     Instruction,
     InsuredEntry,
     LineResult,
@@ -299,4 +300,51 @@ def _of_payout(payout: Payout, event_type: str, message: Message, on: date) -> O
         message=message,
         business_date=on,
         programme=payout.programme,
+    )
+
+
+def complaint_opened(complaint: Complaint, *, programme: str) -> OutgoingEvent:
+    """A household is owed an answer by a day."""
+    message = events_pb2.ComplaintOpened(
+        complaint_id=str(complaint.complaint_id),
+        subject_id=str(complaint.subject_id),
+        household_id=str(complaint.household_id),
+        insurer_id=complaint.insurer_id,
+        reason=complaint.reason,
+        due_on=wire.date_to_proto(complaint.due_on),
+    )
+    name = "liandong.claims.v1.complaint_opened"
+    return _of_complaint(complaint, (name, 1), message, programme, complaint.filed_on)
+
+
+def complaint_answered(complaint: Complaint, *, programme: str) -> OutgoingEvent:
+    """A complaint has its answer."""
+    assert complaint.answered_on is not None
+    message = events_pb2.ComplaintAnswered(
+        complaint_id=str(complaint.complaint_id),
+        subject_id=str(complaint.subject_id),
+        household_id=str(complaint.household_id),
+        insurer_id=complaint.insurer_id,
+        outcome=complaint.outcome,
+        due_on=wire.date_to_proto(complaint.due_on),
+        answered_on=wire.date_to_proto(complaint.answered_on),
+    )
+    name = "liandong.claims.v1.complaint_answered"
+    return _of_complaint(complaint, (name, 2), message, programme, complaint.answered_on)
+
+
+def _of_complaint(
+    complaint: Complaint, nth: tuple[str, int], message: Message, programme: str, on: date
+) -> OutgoingEvent:
+    """Opened once and answered once: the name, and which of the two it is."""
+    event_type, sequence = nth
+    return OutgoingEvent(
+        event_type=event_type,
+        aggregate_type="claims.complaint",
+        aggregate_id=str(complaint.complaint_id),
+        sequence=sequence,
+        county_code=complaint.county_code,
+        message=message,
+        business_date=on,
+        programme=programme,
     )

@@ -1,7 +1,6 @@
 """Claims: what is read and changes nothing: claims, payouts, instructions, control totals."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -33,6 +32,7 @@ from services.kernel.caller import Caller
 from services.kernel.database import Database
 from services.kernel.errors import NotFound
 from services.kernel.operator import Books
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.deployment import InstitutionRole
 

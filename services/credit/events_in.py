@@ -10,8 +10,9 @@ from liandong.households.v1 import events_pb2
 from liandong.loans.v1 import events_pb2 as loans
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.credit.model import Household
-from services.credit.operations import limits, registry
+from services.credit.model import Household, LoanAction
+from services.credit.operations import limits, problem_loans, registry
+from services.credit.rules.problem_loans import HEARD
 from services.kernel import wire
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.programmes.loader import Catalogue
@@ -160,6 +161,39 @@ async def breaker_reset(
     await _by_county(session, rows, limits.take_breakers)
 
 
+async def loan_action_taken(
+    catalogue: Catalogue,
+    session: AsyncSession,
+    events: Sequence[Incoming[loans.LoanActionTaken]],
+) -> None:
+    """A programme's ordered step on a problem loan: some are credit's to do (LS18.loa.6)."""
+    rows = (
+        (event.envelope.county_code, _action(event))
+        for event in events
+        if event.message.action in HEARD
+    )
+    await _by_county(session, rows, partial(_take_actions, catalogue))
+
+
+async def _take_actions(
+    catalogue: Catalogue, session: AsyncSession, county_code: str, told: list[LoanAction]
+) -> None:
+    await problem_loans.take(session, catalogue, county_code, told)
+
+
+def _action(event: Incoming[loans.LoanActionTaken]) -> LoanAction:
+    message = event.message
+    return LoanAction(
+        loan_id=UUID(message.loan_id),
+        household_id=UUID(message.household_id),
+        action=message.action,
+        place=message.place,
+        since=wire.date_from_proto("since", message.since),
+        taken_on=event.envelope.day,
+        rule_version=message.rule_version,
+    )
+
+
 async def payout_allocated(
     session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocated]]
 ) -> None:
@@ -218,6 +252,9 @@ def handlers(catalogue: Catalogue) -> Handlers:
         "liandong.loans.v1.loan_settled": Handler(loans.LoanSettled, loan_settled),
         "liandong.loans.v1.breaker_tripped": Handler(loans.BreakerTripped, breaker_tripped),
         "liandong.loans.v1.breaker_reset": Handler(loans.BreakerReset, breaker_reset),
+        "liandong.loans.v1.loan_action_taken": Handler(
+            loans.LoanActionTaken, partial(loan_action_taken, catalogue)
+        ),
         "liandong.loans.v1.payout_allocated": Handler(loans.PayoutAllocated, payout_allocated),
         "liandong.loans.v1.payout_allocation_reversed": Handler(
             loans.PayoutAllocationReversed, payout_allocation_reversed

@@ -88,6 +88,7 @@ def limit_changed(decision: Decision) -> tuple[str, Message]:
         limit_fen=file.limit_fen,
         grade=file.grade,
         valid_until=wire.date_to_proto(file.valid_until),
+        held_by=() if file.limit_fen else (*file.holds, *(f"veto:{each}" for each in file.vetoes)),
     )
 
 

@@ -237,6 +237,8 @@ class Pins:
     override: Override | None = None
     terms_digest: str = ""
     """SHA-256 of the clauses that were applied."""
+    demoted: int = 0
+    """Steps by which the grade is lowered: one for each non-performing loan that ordered it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +303,8 @@ class MeasureKind(StrEnum):
     SECOND_GRANT = "second_grant"
     WAIVER = "waiver"
     REHABILITATION = "rehabilitation"
+    DEMOTION = "demotion"
+    """A grade lowered by a step, as a programme orders on a non-performing loan."""
 
 
 class MeasureState(StrEnum):
@@ -358,6 +362,20 @@ class Measure:
         if self.state is not MeasureState.IN_FORCE or self.from_on is None:
             return False
         return self.from_on <= day and (self.until_on is None or day <= self.until_on)
+
+
+@dataclass(frozen=True, slots=True)
+class LoanAction:
+    """What a programme ordered on a problem loan, as loans told it."""
+
+    loan_id: UUID
+    household_id: UUID
+    action: str
+    place: int
+    since: date
+    """First day of the state that caused it."""
+    taken_on: date
+    rule_version: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from services.credit.operations.shared import (
     require_county,
 )
 from services.credit.rules import areas as area_rules
-from services.credit.rules import limits, rating, recording, rescoring
+from services.credit.rules import limits, problem_loans, rating, recording, rescoring
 from services.credit.rules.explaining import Explanation, explain
 from services.credit.rules.indicators import Catalogue as IndicatorCatalogue
 from services.credit.rules.rating import Derivation
@@ -44,12 +44,14 @@ from services.credit.store import areas as area_store
 from services.credit.store import files as store
 from services.credit.store import indicators as indicator_store
 from services.credit.store import limits as limit_store
+from services.credit.store import problem_loans as problem_loan_store
 from services.credit.store import rescoring as rescore_store
 from services.credit.store import reviews as review_store
 from services.credit.store import standing as standing_store
 from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import NotFound, Refused
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.pack import split_ref
 from services.programmes.schema.scoring import ReviewStep
@@ -188,7 +190,19 @@ async def explain_score(
             "NEVER_RATED", f"household {household_id} was never rated", message_zh="该农户尚未评级"
         )
     stored = await _rating(session, county_code, asked, household_id)
-    return await _explained(session, catalogue, stored)
+    found = await _explained(session, catalogue, stored)
+    if asked != file.rating_id:
+        return found
+    ordered = await problem_loan_store.of_household(session, county_code, household_id)
+    said = found.explanation
+    return replace(
+        found,
+        explanation=replace(
+            said,
+            words=(*said.words, *problem_loans.words(ordered)),
+            words_zh=(*said.words_zh, *problem_loans.words_zh(ordered)),
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

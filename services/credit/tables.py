@@ -199,6 +199,24 @@ class MeasureRow(SQLModel, table=True):
     ended_by: str
 
 
+class LoanActionRow(SQLModel, table=True):
+    """What a programme ordered on a problem loan; rows are only added."""
+
+    __tablename__ = "loan_action"
+    __table_args__ = {"schema": "credit"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    since: date = Field(primary_key=True)
+    action: str = Field(primary_key=True)
+    household_id: UUID
+    place: int
+    taken_on: date
+    rule_version: str
+    measure_id: UUID | None
+    recorded_at: datetime = Field(sa_type=DateTime(timezone=True))
+
+
 class ReviewRow(SQLModel, table=True):
     """A household on its way through the rating chain."""
 

@@ -58,6 +58,7 @@ def _asked(event: Incoming[loans.CoverRequested]) -> Cover:
         version=0,
         borrower_id=_uuid(event.message.household_id),
         product_id=event.message.product_id,
+        outlet_code=event.message.outlet_code,
     )
 
 
@@ -176,6 +177,25 @@ async def _loan_repaid(session: AsyncSession, events: Sequence[Incoming[loans.Lo
         _repaid_back(event)
         for event in events
         if event.message.subrogated_fen and not event.message.recovery_id
+    ]
+    await recoveries.share_recoveries(session, back, await _days(session, events))
+
+
+async def _compensation_exceeded(
+    session: AsyncSession, events: Sequence[Incoming[loans.CompensationExceeded]]
+) -> None:
+    """The lender has what was compensated and was never owed: it is theirs who paid."""
+    back = [
+        Recovered(
+            county_code=event.envelope.county_code,
+            loan_id=UUID(event.message.loan_id),
+            # No posting's number: who undoes a repayment later owes it to the lender.
+            reference=f"excess:{event.envelope.event_id}",
+            amount_fen=Fen(event.message.excess_fen),
+            source=Source.REPAYMENT,
+            value_date=_date(event.message, "value_date"),
+        )
+        for event in events
     ]
     await recoveries.share_recoveries(session, back, await _days(session, events))
 
@@ -406,6 +426,9 @@ def handlers(catalogue: Catalogue) -> Handlers:
         "liandong.loans.v1.breaker_tripped": Handler(loans.BreakerTripped, _breaker_tripped),
         "liandong.loans.v1.repayment_reversed": Handler(
             loans.RepaymentReversed, _repayment_reversed
+        ),
+        "liandong.loans.v1.compensation_exceeded": Handler(
+            loans.CompensationExceeded, _compensation_exceeded
         ),
         "liandong.loans.v1.loan_non_performing": Handler(loans.LoanNonPerforming, _standing),
         "liandong.loans.v1.loan_performing": Handler(loans.LoanPerforming, _standing),

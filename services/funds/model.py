@@ -135,6 +135,8 @@ class Cover:
     reserved_on: date | None = None
     opening: bool = False
     """It came in with the books at cut-over."""
+    outlet_code: str = ""
+    """The lender's outlet that lends; empty where the lender names none."""
 
     @property
     def key(self) -> Key:

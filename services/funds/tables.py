@@ -70,6 +70,7 @@ class CoverRow(SQLModel, table=True):
     until_on: date | None
     reserved_on: date | None
     opening: bool
+    outlet_code: str
     non_performing: bool
     five_tier_class: str
     written_off_on: date | None

@@ -259,6 +259,18 @@ class StatusChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """A household lives elsewhere in its county since a day."""
+
+    move_id: UUID
+    from_area_code: str
+    to_area_code: str
+    moved_on: date
+    reason: str
+    provenance: Provenance
+
+
+@dataclass(frozen=True, slots=True)
 class DelistedLoan:
     """What a delisted household owes on one loan."""
 

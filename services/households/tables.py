@@ -85,6 +85,27 @@ class MemberRow(SQLModel, table=True):
     recorded_at: datetime = Field(sa_type=DateTime(timezone=True))
 
 
+class MoveRow(SQLModel, table=True):
+    """A move of a household within its county; insert-only."""
+
+    __tablename__ = "move"
+    __table_args__ = {"schema": "households"}
+
+    county_code: str = Field(primary_key=True)
+    move_id: UUID = Field(primary_key=True)
+    household_id: UUID
+    version: int
+    from_area_code: str
+    to_area_code: str
+    moved_on: date
+    reason: str
+    source_id: str
+    acted_by: str
+    evidence: dict[str, str] = Field(sa_type=JSONB)
+    business_date: date
+    recorded_at: datetime = Field(sa_type=DateTime(timezone=True))
+
+
 class StatusChangeRow(SQLModel, table=True):
     """A change of a household's registration status; insert-only."""
 

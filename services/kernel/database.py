@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -175,6 +175,15 @@ async def fetch(session: AsyncSession, sql: str, *args: object) -> list[asyncpg.
         return await driver.fetch(sql, *args)
     with _span(sql):
         return await driver.fetch(sql, *args)
+
+
+async def stream(
+    session: AsyncSession, sql: str, *args: object, chunk_rows: int
+) -> AsyncGenerator[list[asyncpg.Record]]:
+    """Run one statement and give its rows some at a time, so that memory holds a chunk of them."""
+    cursor = await _driver(session).cursor(sql, *args)
+    while rows := await cursor.fetch(chunk_rows):
+        yield rows
 
 
 async def execute(session: AsyncSession, sql: str, *args: object) -> int:

@@ -1,7 +1,5 @@
 """Start the loans service: the only module that builds things."""
 
-from liandong.loans.v1 import loans_pb2_grpc
-
 from services.kernel import chassis, process, telemetry
 from services.kernel.chassis import Service
 from services.kernel.operator import Books
@@ -9,7 +7,7 @@ from services.kernel.settings import PlatformSettings
 from services.loans import store
 from services.loans.events_in import handlers
 from services.loans.jobs import close_day, work_day
-from services.loans.servicer import LoansServicer
+from services.loans.servicer.everything import PROTO_SERVICES, Doors, add_to_server
 from services.loans.settings import LoansSettings
 from services.programmes.loader import load
 
@@ -19,9 +17,9 @@ async def serve(settings: LoansSettings, platform: PlatformSettings) -> None:
     catalogue = load(platform.programme_folders())
     service = Service(
         noun="loans",
-        proto_service="liandong.loans.v1.LoansService",
-        add_to_server=loans_pb2_grpc.add_LoansServiceServicer_to_server,
-        servicer=lambda db: LoansServicer(db, catalogue),
+        proto_service=PROTO_SERVICES,
+        add_to_server=add_to_server,
+        servicer=lambda db: Doors(db, catalogue),
         handlers=handlers(catalogue),
         books=Books(
             totals=store.totals,

@@ -24,7 +24,7 @@ from services.loans.model import (
     Recovered,
     SharePayment,
 )
-from services.loans.operations import lending, money, payouts, standing
+from services.loans.operations import lending, money, payouts, standing, tasks
 from services.loans.rules import lending as lending_rules
 from services.loans.store import applications
 from services.programmes.loader import Catalogue
@@ -48,6 +48,8 @@ async def household_told(
     session: AsyncSession,
     events: Sequence[Incoming[households.HouseholdRegistered]]
     | Sequence[Incoming[households.HouseholdChanged]],
+    *,
+    catalogue: Catalogue,
 ) -> None:
     """Where a household is and how it stands decides what it may borrow."""
     rows = [
@@ -62,13 +64,16 @@ async def household_told(
     ]
     last = last_of_each(rows)
     await store.save_households(session, [row[:4] for row in last], [row[4] for row in last])
-    await _follow(session, events, {row[1]: row[3] for row in rows})
+    await _follow(session, events, {row[1]: row[3] for row in rows}, catalogue)
 
 
 async def _follow(
-    session: AsyncSession, events: Sequence[Incoming[Any]], status_of: dict[UUID, str]
+    session: AsyncSession,
+    events: Sequence[Incoming[Any]],
+    status_of: dict[UUID, str],
+    catalogue: Catalogue,
 ) -> None:
-    """Loans of households that died, were flagged, delisted or left are frozen and reviewed."""
+    """Loans of households that died, were flagged, delisted or left are frozen and recovered."""
     for county, own in by_county(events):
         today = await business_day.today_or(session, county, own[0].envelope.day)
         standings = {
@@ -76,15 +81,19 @@ async def _follow(
             for household in (UUID(e.message.household_id) for e in own)
         }
         await standing.households_stand(session, county, standings, today)
+        await tasks.households_stand(session, county, standings, today, catalogue)
 
 
 async def household_delisted(
-    session: AsyncSession, events: Sequence[Incoming[households.HouseholdDelisted]]
+    session: AsyncSession,
+    events: Sequence[Incoming[households.HouseholdDelisted]],
+    *,
+    catalogue: Catalogue,
 ) -> None:
     """A delisted household borrows no more; what it owes goes on, and its loans are reviewed."""
     rows = [(e.envelope.county_code, UUID(e.message.household_id), "", "delisted") for e in events]
     await store.save_households(session, last_of_each(rows))
-    await _follow(session, events, {row[1]: row[3] for row in rows})
+    await _follow(session, events, {row[1]: row[3] for row in rows}, catalogue)
 
 
 async def enterprise_registered(
@@ -141,6 +150,7 @@ async def limit_granted(
             wire.date_from_proto("valid_until", e.message.valid_until)
             if e.message.HasField("valid_until")
             else None,
+            ",".join(getattr(e.message, "held_by", ())),
         )
         for e in events
     ]
@@ -151,7 +161,7 @@ async def limit_expired(
     session: AsyncSession, events: Sequence[Incoming[credit.LimitExpired]]
 ) -> None:
     """A household has no limit until it is rated again."""
-    rows = [(e.envelope.county_code, UUID(e.message.household_id), 0, "", None) for e in events]
+    rows = [(e.envelope.county_code, UUID(e.message.household_id), 0, "", None, "") for e in events]
     await store.save_limits(session, last_of_each(rows))
 
 
@@ -371,15 +381,14 @@ def handlers(catalogue: Catalogue) -> Handlers:
     allocate = partial(payout_authorised, catalogue=catalogue)
     reserved = partial(cover_reserved, catalogue=catalogue)
     refused = partial(cover_refused, catalogue=catalogue)
+    told = partial(household_told, catalogue=catalogue)
     return {
         "liandong.households.v1.household_registered": Handler(
-            households.HouseholdRegistered, household_told
+            households.HouseholdRegistered, told
         ),
-        "liandong.households.v1.household_changed": Handler(
-            households.HouseholdChanged, household_told
-        ),
+        "liandong.households.v1.household_changed": Handler(households.HouseholdChanged, told),
         "liandong.households.v1.household_delisted": Handler(
-            households.HouseholdDelisted, household_delisted
+            households.HouseholdDelisted, partial(household_delisted, catalogue=catalogue)
         ),
         "liandong.households.v1.enterprise_registered": Handler(
             households.EnterpriseRegistered, enterprise_registered

@@ -25,6 +25,13 @@ from services.loans.model import (
     Warned,
 )
 from services.loans.rules.book import Posting
+from services.loans.rules.entitlements import Entitlement
+from services.loans.rules.issues import Decided, Done, Issue
+from services.loans.rules.notices import Notice
+from services.loans.rules.publications import Publication
+from services.loans.rules.relending import Facility, Moved
+from services.loans.rules.tasks import Task, TaskStep
+from services.loans.rules.warnings import DepartmentWarning
 
 
 def _of_loan(loan: Loan, event_type: str, message: Message, day: date) -> OutgoingEvent:
@@ -63,6 +70,7 @@ def cover_requested(loan: Loan, day: date) -> OutgoingEvent:
         borrower_class=loan.borrower_class,
         area_code=loan.area_code,
         product_id=loan.product_id,
+        outlet_code=loan.outlet_code,
     )
     return _of_loan(loan, "liandong.loans.v1.cover_requested", message, day)
 
@@ -587,6 +595,20 @@ def deposit_interest_refunded(loan: Loan, collateral: Collateral, day: date) -> 
     return _of_loan(loan, "liandong.loans.v1.deposit_interest_refunded", message, day)
 
 
+def compensation_exceeded(
+    loan: Loan, excess_fen: int, value_date: date, day: date
+) -> OutgoingEvent:
+    """The lender owes those who compensated it what the borrower never owed."""
+    message = events_pb2.CompensationExceeded(
+        loan_id=str(loan.loan_id),
+        lender_id=loan.lender_id,
+        excess_fen=excess_fen,
+        subrogated_fen=loan.subrogated_fen,
+        value_date=wire.date_to_proto(value_date),
+    )
+    return _of_loan(loan, "liandong.loans.v1.compensation_exceeded", message, day)
+
+
 def _of_claim(
     claim: SubsidyClaim, county_code: str, event_type: str, message: Message, day: date
 ) -> OutgoingEvent:
@@ -639,3 +661,386 @@ def breaker_reset(breaker: Breaker, record: BreakerRecord, month_ends: int) -> O
         ),
         business_date=record.recorded_on,
     )
+
+
+# --- notices, warnings, publications --------------------------------------------------------------
+
+
+def notice_failed(notice: Notice, county_code: str, day: date) -> OutgoingEvent:
+    """A notice is not tried any more."""
+    return OutgoingEvent(
+        event_type="liandong.loans.v1.notice_failed",
+        aggregate_type="loans.notice",
+        aggregate_id=str(notice.notice_id),
+        sequence=1,
+        county_code=county_code,
+        message=events_pb2.NoticeFailed(
+            notice_id=str(notice.notice_id),
+            loan_id=str(notice.loan_id or ""),
+            kind=notice.kind,
+            channel=notice.channel,
+            reason=notice.reason,
+        ),
+        business_date=day,
+        programme=notice.programme,
+    )
+
+
+def _of_warning(
+    warning: DepartmentWarning, county_code: str, event_type: str, message: Message, day: date
+) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=event_type,
+        aggregate_type="loans.department_warning",
+        aggregate_id=str(warning.warning_id),
+        sequence=warning.version,
+        county_code=county_code,
+        message=message,
+        business_date=day,
+    )
+
+
+def department_warning_received(
+    warning: DepartmentWarning, county_code: str, day: date
+) -> OutgoingEvent:
+    """A department warned of an industry or a disaster."""
+    message = events_pb2.DepartmentWarningReceived(
+        warning_id=str(warning.warning_id),
+        kind=warning.kind,
+        risk=warning.risk,
+        department=warning.department,
+        area_codes=warning.area_codes,
+        industries=warning.industries,
+        project_ids=warning.project_ids,
+        starts_on=wire.date_to_proto(warning.starts_on),
+        ends_on=wire.date_to_proto(warning.ends_on),
+    )
+    name = "liandong.loans.v1.department_warning_received"
+    return _of_warning(warning, county_code, name, message, day)
+
+
+def department_warning_spread(
+    warning: DepartmentWarning, county_code: str, day: date
+) -> OutgoingEvent:
+    """It has reached all its loans."""
+    message = events_pb2.DepartmentWarningSpread(
+        warning_id=str(warning.warning_id), loans=warning.loans, households=warning.households
+    )
+    name = "liandong.loans.v1.department_warning_spread"
+    return _of_warning(warning, county_code, name, message, day)
+
+
+def department_warning_withdrawn(
+    warning: DepartmentWarning, county_code: str, day: date
+) -> OutgoingEvent:
+    """It does not hold any more."""
+    message = events_pb2.DepartmentWarningWithdrawn(
+        warning_id=str(warning.warning_id), reason=warning.reason
+    )
+    name = "liandong.loans.v1.department_warning_withdrawn"
+    return _of_warning(warning, county_code, name, message, day)
+
+
+def _of_publication(
+    found: Publication, county_code: str, event_type: str, message: Message, day: date
+) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=event_type,
+        aggregate_type="loans.publication",
+        aggregate_id=str(found.publication_id),
+        sequence=found.version,
+        county_code=county_code,
+        message=message,
+        business_date=day,
+        programme=found.rule_version,
+    )
+
+
+def publication_published(found: Publication, county_code: str, day: date) -> OutgoingEvent:
+    """Something was made public."""
+    message = events_pb2.PublicationPublished(
+        publication_id=str(found.publication_id),
+        kind=found.kind,
+        programme_id=found.programme_id,
+        area_code=found.area_code,
+        first=wire.date_to_proto(found.first),
+        last=wire.date_to_proto(found.last),
+        ends_on=wire.date_to_proto(found.ends_on),
+    )
+    name = "liandong.loans.v1.publication_published"
+    return _of_publication(found, county_code, name, message, day)
+
+
+def publication_withdrawn(found: Publication, county_code: str, day: date) -> OutgoingEvent:
+    """It was taken back."""
+    message = events_pb2.PublicationWithdrawn(
+        publication_id=str(found.publication_id), reason=found.reason
+    )
+    name = "liandong.loans.v1.publication_withdrawn"
+    return _of_publication(found, county_code, name, message, day)
+
+
+# --- entitlements, relending ----------------------------------------------------------------------
+
+
+def _of_entitlement(
+    found: Entitlement, county_code: str, event_type: str, message: Message, day: date
+) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=event_type,
+        aggregate_type="loans.entitlement",
+        aggregate_id=str(found.entitlement_id),
+        sequence=found.version,
+        county_code=county_code,
+        message=message,
+        business_date=day,
+        programme=found.rule_version,
+    )
+
+
+def entitlement_due(found: Entitlement, county_code: str, day: date) -> OutgoingEvent:
+    """A borrower is entitled to something."""
+    message = events_pb2.EntitlementDue(
+        entitlement_id=str(found.entitlement_id),
+        household_id=str(found.household_id),
+        rule_id=found.rule_id,
+        payer=found.payer,
+        amount_fen=found.amount_fen,
+        effects=found.effects,
+    )
+    name = "liandong.loans.v1.entitlement_due"
+    return _of_entitlement(found, county_code, name, message, day)
+
+
+def entitlement_approved(found: Entitlement, county_code: str, day: date) -> OutgoingEvent:
+    """A second person approved it."""
+    message = events_pb2.EntitlementApproved(
+        entitlement_id=str(found.entitlement_id), household_id=str(found.household_id)
+    )
+    name = "liandong.loans.v1.entitlement_approved"
+    return _of_entitlement(found, county_code, name, message, day)
+
+
+def entitlement_paid(found: Entitlement, county_code: str, day: date) -> OutgoingEvent:
+    """It was paid or given."""
+    message = events_pb2.EntitlementPaid(
+        entitlement_id=str(found.entitlement_id),
+        household_id=str(found.household_id),
+        amount_fen=found.amount_fen,
+        paid_on=wire.date_to_proto(found.paid_on),
+    )
+    name = "liandong.loans.v1.entitlement_paid"
+    return _of_entitlement(found, county_code, name, message, day)
+
+
+def entitlement_withdrawn(found: Entitlement, county_code: str, day: date) -> OutgoingEvent:
+    """It is not wanted any more."""
+    message = events_pb2.EntitlementWithdrawn(
+        entitlement_id=str(found.entitlement_id), reason=found.reason
+    )
+    name = "liandong.loans.v1.entitlement_withdrawn"
+    return _of_entitlement(found, county_code, name, message, day)
+
+
+def _of_facility(
+    facility: Facility, county_code: str, event_type: str, message: Message, day: date
+) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=event_type,
+        aggregate_type="loans.relending_facility",
+        aggregate_id=str(facility.facility_id),
+        sequence=facility.version,
+        county_code=county_code,
+        message=message,
+        business_date=day,
+        programme=facility.rule_version,
+    )
+
+
+def relending_facility_opened(facility: Facility, county_code: str, day: date) -> OutgoingEvent:
+    """The central bank opened a line."""
+    message = events_pb2.RelendingFacilityOpened(
+        facility_id=str(facility.facility_id),
+        lender_id=facility.lender_id,
+        source=facility.source,
+        limit_fen=facility.limit_fen,
+        rate_ppm=facility.rate_ppm,
+    )
+    name = "liandong.loans.v1.relending_facility_opened"
+    return _of_facility(facility, county_code, name, message, day)
+
+
+def relending_moved(facility: Facility, moved: Moved, county_code: str) -> OutgoingEvent:
+    """A lender drew or paid back."""
+    message = events_pb2.RelendingMoved(
+        facility_id=str(facility.facility_id),
+        draw=moved.draw,
+        amount_fen=moved.amount_fen,
+        owed_fen=moved.owed_fen,
+        free_fen=moved.free_fen,
+        value_date=wire.date_to_proto(moved.value_date),
+    )
+    name = "liandong.loans.v1.relending_moved"
+    return _of_facility(facility, county_code, name, message, moved.booked_on)
+
+
+def relending_facility_closed(facility: Facility, county_code: str, day: date) -> OutgoingEvent:
+    """A line was closed."""
+    message = events_pb2.RelendingFacilityClosed(facility_id=str(facility.facility_id))
+    name = "liandong.loans.v1.relending_facility_closed"
+    return _of_facility(facility, county_code, name, message, day)
+
+
+# --- tasks and issues -----------------------------------------------------------------------------
+
+
+def _of_task(task: Task, event_type: str, message: Message, day: date) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=event_type,
+        aggregate_type="loans.task",
+        aggregate_id=str(task.task_id),
+        sequence=task.version,
+        county_code=task.county_code,
+        message=message,
+        business_date=day,
+        programme=task.programme,
+    )
+
+
+def task_opened(task: Task) -> OutgoingEvent:
+    """A task is to be done."""
+    message = events_pb2.TaskOpened(
+        task_id=str(task.task_id),
+        kind=task.kind,
+        area_code=task.area_code,
+        loan_id=str(task.loan_id or ""),
+        institution_id=task.institution_id,
+        due_on=wire.date_to_proto(task.due_on),
+        cause=task.cause,
+    )
+    return _of_task(task, "liandong.loans.v1.task_opened", message, task.opened_on)
+
+
+def task_assigned(task: Task, day: date) -> OutgoingEvent:
+    """A task has an owner and a deputy."""
+    message = events_pb2.TaskAssigned(
+        task_id=str(task.task_id),
+        institution_id=task.institution_id,
+        owner_id=task.owner_id,
+        deputy_id=task.deputy_id,
+    )
+    return _of_task(task, "liandong.loans.v1.task_assigned", message, day)
+
+
+def task_signed(task: Task, step: TaskStep) -> OutgoingEvent:
+    """A level signed."""
+    message = events_pb2.TaskSigned(
+        task_id=str(task.task_id),
+        loan_id=str(task.loan_id or ""),
+        organ=step.organ,
+        level=task.signed,
+        levels=len(task.levels),
+    )
+    return _of_task(task, "liandong.loans.v1.task_signed", message, step.taken_on)
+
+
+def task_escalated(task: Task, step: TaskStep) -> OutgoingEvent:
+    """Somebody hears that a task is late."""
+    message = events_pb2.TaskEscalated(
+        task_id=str(task.task_id),
+        kind=task.kind,
+        organ=step.organ,
+        institution_id=step.institution_id,
+        due_on=wire.date_to_proto(task.due_on),
+    )
+    return _of_task(task, "liandong.loans.v1.task_escalated", message, step.taken_on)
+
+
+def task_closed(task: Task, step: TaskStep) -> OutgoingEvent:
+    """A task was done."""
+    message = events_pb2.TaskClosed(
+        task_id=str(task.task_id),
+        kind=task.kind,
+        loan_id=str(task.loan_id or ""),
+        findings=step.findings,
+        in_time=step.in_time,
+    )
+    return _of_task(task, "liandong.loans.v1.task_closed", message, step.taken_on)
+
+
+def overdue_reported(task: Task, step: TaskStep) -> OutgoingEvent:
+    """The report of a day was filed."""
+    assert step.figures is not None
+    figures = step.figures
+    message = events_pb2.OverdueReported(
+        task_id=str(task.task_id),
+        programme=task.programme,
+        overdue_count=figures.due_count - figures.collected_count,
+        overdue_fen=figures.due_fen - figures.collected_fen,
+    )
+    return _of_task(task, "liandong.loans.v1.overdue_reported", message, step.taken_on)
+
+
+def _of_issue(issue: Issue, event_type: str, message: Message, day: date) -> OutgoingEvent:
+    return OutgoingEvent(
+        event_type=event_type,
+        aggregate_type="loans.issue",
+        aggregate_id=str(issue.issue_id),
+        sequence=issue.version,
+        county_code=issue.county_code,
+        message=message,
+        business_date=day,
+        programme=issue.programme,
+    )
+
+
+def issue_registered(issue: Issue) -> OutgoingEvent:
+    """An issue was found."""
+    message = events_pb2.IssueRegistered(
+        issue_id=str(issue.issue_id),
+        loan_id=str(issue.loan_id or ""),
+        area_code=issue.area_code,
+        code=issue.code,
+        ledger=issue.ledger,
+        due_on=wire.date_to_proto(issue.due_on),
+    )
+    return _of_issue(issue, "liandong.loans.v1.issue_registered", message, issue.registered_on)
+
+
+def issue_deadline_set(issue: Issue, day: date) -> OutgoingEvent:
+    """A person set an issue's deadline."""
+    message = events_pb2.IssueDeadlineSet(
+        issue_id=str(issue.issue_id), due_on=wire.date_to_proto(issue.due_on)
+    )
+    return _of_issue(issue, "liandong.loans.v1.issue_deadline_set", message, day)
+
+
+def issue_rectified(issue: Issue, done: Done) -> OutgoingEvent:
+    """An issue is said to be rectified."""
+    message = events_pb2.IssueRectified(
+        issue_id=str(issue.issue_id), loan_id=str(issue.loan_id or ""), in_time=done.in_time
+    )
+    return _of_issue(issue, "liandong.loans.v1.issue_rectified", message, done.taken_on)
+
+
+def issue_sent_back(issue: Issue, day: date) -> OutgoingEvent:
+    """An issue did not hold as rectified."""
+    message = events_pb2.IssueSentBack(issue_id=str(issue.issue_id))
+    return _of_issue(issue, "liandong.loans.v1.issue_sent_back", message, day)
+
+
+def issue_closed(issue: Issue) -> OutgoingEvent:
+    """An issue is off the list."""
+    assert issue.closed_on is not None
+    message = events_pb2.IssueClosed(
+        issue_id=str(issue.issue_id), loan_id=str(issue.loan_id or ""), code=issue.code
+    )
+    return _of_issue(issue, "liandong.loans.v1.issue_closed", message, issue.closed_on)
+
+
+def disposition_decided(loan: Loan, decided: Decided) -> OutgoingEvent:
+    """A problem loan has its disposition."""
+    message = events_pb2.DispositionDecided(
+        loan_id=str(loan.loan_id), due_class=decided.due_class, actions=decided.actions
+    )
+    return _of_loan(loan, "liandong.loans.v1.disposition_decided", message, decided.decided_on)

@@ -6,7 +6,19 @@ from datetime import date
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel.database import Database
-from services.loans.operations import breakers, collecting, securing, standing
+from services.loans.operations import (
+    breakers,
+    collecting,
+    issues,
+    notices,
+    records,
+    reporting,
+    securing,
+    standing,
+    suspending,
+    tasks,
+    warnings,
+)
 from services.loans.operations import day as day_close
 from services.programmes.loader import Catalogue
 
@@ -18,6 +30,9 @@ def work_day(
 
     async def work(db: Database, county_code: str, day: date) -> None:
         await day_close.work_day(db, county_code, day, catalogue, chunk_loans=chunk_loans)
+        await warnings.spread_all(db, county_code, catalogue)
+        await issues.work_day(db, county_code, day, catalogue)
+        await tasks.work_day(db, county_code, day, catalogue)
 
     return work
 
@@ -27,6 +42,7 @@ def close_day(catalogue: Catalogue) -> Callable[[AsyncSession, str, date], Await
 
     async def close(session: AsyncSession, county_code: str, day: date) -> None:
         await day_close.tell_coming_maturities(session, county_code, day, catalogue)
+        await suspending.record_due(session, county_code, day, catalogue)
         await day_close.trip_breakers(session, county_code, day, catalogue)
         await breakers.record_month_ends(session, county_code, day, catalogue)
         await collecting.close_settled_cases(session, county_code, day)
@@ -34,5 +50,9 @@ def close_day(catalogue: Catalogue) -> Callable[[AsyncSession, str, date], Await
         await securing.release_settled(session, county_code, day)
         await securing.warn_of_old_values(session, county_code, day)
         await standing.warn_of_payouts(session, county_code, day)
+        await notices.warn_of_maturities(session, county_code, day, catalogue)
+        await notices.queue_warnings(session, county_code, day, catalogue)
+        await records.note_due(session, county_code, day)
+        await reporting.count_households(session, county_code, day)
 
     return close

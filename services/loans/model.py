@@ -27,6 +27,11 @@ class BreakerScope(StrEnum):
 
     VILLAGE = "village"
     TOWNSHIP = "township"
+    COUNTY = "county"
+    PROGRAMME = "programme"
+    PRODUCT = "product"
+    LENDER = "lender"
+    OUTLET = "outlet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,8 @@ class Loan:
     """Paid out already in part: what may still be drawn, or comes in later batches."""
     revolving_until: date | None = None
     """Last day on which a revolving limit may be drawn; None for a loan of a term."""
+    outlet_code: str = ""
+    """The lender's outlet that lends it; empty where the lender names none."""
 
     @property
     def owed_fen(self) -> Fen:
@@ -137,6 +144,8 @@ class Borrower:
     """People in the household, 0 while nobody said."""
     entity_kind: str = ""
     """What it is when it is no household: `cooperative`, `village_company` and others."""
+    held_by: tuple[str, ...] = ()
+    """What took its limit away at credit: `gate:<code>`, `veto:<code>`, `sanction:<code>`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +214,8 @@ class Application:
     used_in_area: str
     assignment_evidence: str
     stated: Stated = Stated()
+    outlet_code: str = ""
+    """The lender's own number of the outlet that is asked; empty where it names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,6 +395,36 @@ class AreaBalance:
     area_code: str
     outstanding_fen: Fen
     non_performing_fen: Fen
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeBalance:
+    """Principal of a scope's loans under a programme: all that is owed, and the bad part of it."""
+
+    scope_id: str
+    outstanding_fen: Fen
+    non_performing_fen: Fen
+
+
+@dataclass(frozen=True, slots=True)
+class DueMonth:
+    """Principal of one loan that fell due in a month, and how much of it was collected (S19)."""
+
+    loan_id: UUID
+    programme_id: str
+    due_fen: Fen
+    collected_fen: Fen
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeMonth:
+    """The same of all loans of a scope."""
+
+    scope_id: str
+    month: date
+    """Its first day."""
+    due_fen: Fen
+    collected_fen: Fen
 
 
 @dataclass(frozen=True, slots=True)

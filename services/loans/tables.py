@@ -3,7 +3,7 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger
+from sqlalchemy import BigInteger, DateTime
 from sqlmodel import Field, SQLModel
 
 
@@ -111,6 +111,7 @@ class BorrowerRow(SQLModel, table=True):
     exposure_fen: int = Field(sa_type=BigInteger)
     people: int
     entity_kind: str
+    held_by: str
 
 
 class BreakerRow(SQLModel, table=True):
@@ -465,6 +466,20 @@ class SubsidyClaimLineRow(SQLModel, table=True):
     borne_fen: int = Field(sa_type=BigInteger)
 
 
+class DueMonthRow(SQLModel, table=True):
+    """What fell due of a loan in a month and was collected by its end; rows are only added."""
+
+    __tablename__ = "due_month"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    month: date = Field(primary_key=True)
+    loan_id: UUID = Field(primary_key=True)
+    programme_id: str
+    due_fen: int = Field(sa_type=BigInteger)
+    collected_fen: int = Field(sa_type=BigInteger)
+
+
 class BreakerRecordRow(SQLModel, table=True):
     """One thing that befell a breaker; rows are only added."""
 
@@ -633,6 +648,53 @@ class BookDifferenceRow(SQLModel, table=True):
     found_on: date
 
 
+class ProjectRow(SQLModel, table=True):
+    """A project that uses the loans of many; rows are only added."""
+
+    __tablename__ = "project"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    project_id: UUID = Field(primary_key=True)
+    name: str
+    enterprise_id: str
+    enterprise_name: str
+    sector: str
+    area_code: str
+    programme: str
+    product_id: str
+    legacy_id: str
+    forbidden: bool
+    registered_by: str
+    registered_person: str
+    registered_on: date
+
+
+class ProjectLoanRow(SQLModel, table=True):
+    """A loan that a project uses; rows are only added."""
+
+    __tablename__ = "project_loan"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    project_id: UUID
+    added_by: str
+    added_person: str
+    added_on: date
+
+
+class StatementDueRow(SQLModel, table=True):
+    """A day of which a lender owes its list; rows are only added."""
+
+    __tablename__ = "statement_due"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    as_of: date = Field(primary_key=True)
+    lender_id: str = Field(primary_key=True)
+
+
 class OpeningRow(SQLModel, table=True):
     """A loan that was taken over; rows are only added."""
 
@@ -647,3 +709,477 @@ class OpeningRow(SQLModel, table=True):
     outstanding_fen: int = Field(sa_type=BigInteger)
     interest_owed_fen: int = Field(sa_type=BigInteger)
     person_id: str
+
+
+class NoticeRow(SQLModel, table=True):
+    """A notice in the queue."""
+
+    __tablename__ = "notice"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    notice_id: UUID = Field(primary_key=True)
+    kind: str
+    channel: str
+    state: str
+    subject_id: UUID
+    cause_id: str
+    loan_id: UUID | None
+    household_id: UUID | None
+    lender_id: str
+    sender_id: str
+    organ: str
+    area_code: str
+    text: str
+    programme: str
+    queued_on: date
+    queued_by: str
+    attempts: int
+    attempts_max: int
+    taken_by: str
+    leased_until: datetime | None = Field(sa_type=DateTime(timezone=True))
+    reason: str
+    sent_on: date | None
+
+
+class NoticeAttemptRow(SQLModel, table=True):
+    """What became of an attempt to send a notice; rows are only added."""
+
+    __tablename__ = "notice_attempt"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    notice_id: UUID = Field(primary_key=True)
+    attempt: int = Field(primary_key=True)
+    institution_id: str
+    person_id: str
+    result: str
+    reason: str
+    reference: str
+    reported_at: datetime = Field(sa_type=DateTime(timezone=True))
+
+
+class DepartmentWarningRow(SQLModel, table=True):
+    """A department's warning."""
+
+    __tablename__ = "department_warning"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    warning_id: UUID = Field(primary_key=True)
+    kind: str
+    risk: str
+    institution_id: str
+    person_id: str
+    department: str
+    area_codes: str
+    industries: str
+    project_ids: str
+    advice: str
+    channels: str
+    starts_on: date
+    ends_on: date
+    received_on: date
+    after_loan_id: UUID | None
+    loans: int
+    households: int
+    spread: bool
+    withdrawn_on: date | None
+    reason: str
+    version: int = Field(sa_type=BigInteger)
+
+
+class WarningLoanRow(SQLModel, table=True):
+    """A loan that a warning reached; rows are only added."""
+
+    __tablename__ = "warning_loan"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    warning_id: UUID = Field(primary_key=True)
+    loan_id: UUID = Field(primary_key=True)
+    household_id: UUID
+    lender_id: str
+
+
+class PublicationRow(SQLModel, table=True):
+    """What is made public."""
+
+    __tablename__ = "publication"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    publication_id: UUID = Field(primary_key=True)
+    kind: str
+    programme_id: str
+    rule_version: str
+    area_code: str
+    first_day: date
+    last_day: date
+    days: int
+    places: str
+    state: str
+    made_on: date
+    made_by: str
+    published_on: date | None
+    ends_on: date | None
+    published_by: str
+    withdrawn_on: date | None
+    withdrawn_by: str
+    reason: str
+    lines: int
+    amount_fen: int = Field(sa_type=BigInteger)
+    version: int = Field(sa_type=BigInteger)
+
+
+class PublicationLineRow(SQLModel, table=True):
+    """A line of a publication; rows are only added."""
+
+    __tablename__ = "publication_line"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    publication_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    area_code: str
+    lender_id: str
+    product_id: str
+    purpose: str
+    line_on: date | None
+    loans: int
+    amount_fen: int = Field(sa_type=BigInteger)
+    other_fen: int = Field(sa_type=BigInteger)
+
+
+class EntitlementRow(SQLModel, table=True):
+    """A grant, training or reward that somebody is entitled to."""
+
+    __tablename__ = "entitlement"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    entitlement_id: UUID = Field(primary_key=True)
+    household_id: UUID
+    loan_id: UUID | None
+    area_code: str
+    lender_id: str
+    rule_version: str
+    programme_id: str
+    rule_id: str
+    kind: str
+    payer: str
+    amount_fen: int = Field(sa_type=BigInteger)
+    effects: str
+    once: bool
+    working: str
+    state: str
+    due_on: date
+    recorded_by: str
+    approved_on: date | None
+    approved_by: str
+    paid_on: date | None
+    paid_by: str
+    reference: str
+    reason: str
+    version: int = Field(sa_type=BigInteger)
+
+
+class EntitlementStepRow(SQLModel, table=True):
+    """A step taken with an entitlement; rows are only added."""
+
+    __tablename__ = "entitlement_step"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    entitlement_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    what: str
+    taken_on: date
+    institution_id: str
+    person_id: str
+    note: str
+
+
+class RelendingFacilityRow(SQLModel, table=True):
+    """A central bank's line to a lender."""
+
+    __tablename__ = "relending_facility"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    facility_id: UUID = Field(primary_key=True)
+    lender_id: str
+    programme_id: str
+    rule_version: str
+    source: str
+    limit_fen: int = Field(sa_type=BigInteger)
+    rate_ppm: int = Field(sa_type=BigInteger)
+    rate_cap_ppm: int = Field(sa_type=BigInteger)
+    revolving: bool
+    granted_on: date
+    validity_months: int
+    valid_until: date
+    reference: str
+    opened_by: str
+    drawn_fen: int = Field(sa_type=BigInteger)
+    repaid_fen: int = Field(sa_type=BigInteger)
+    closed_on: date | None
+    version: int = Field(sa_type=BigInteger)
+
+
+class RelendingMovementRow(SQLModel, table=True):
+    """A draw or repayment of a line; rows are only added."""
+
+    __tablename__ = "relending_movement"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    facility_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    draw: bool
+    amount_fen: int = Field(sa_type=BigInteger)
+    value_date: date
+    booked_on: date
+    reference: str
+    owed_fen: int = Field(sa_type=BigInteger)
+    free_fen: int = Field(sa_type=BigInteger)
+    person_id: str
+
+
+class RelendingVisitRow(SQLModel, table=True):
+    """A visit to whoever borrowed out of relending; rows are only added."""
+
+    __tablename__ = "relending_visit"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    visit_id: UUID = Field(primary_key=True)
+    loan_id: UUID
+    lender_id: str
+    visited_on: date
+    finding: str
+    evidence: str
+
+
+class PerformingChangeRow(SQLModel, table=True):
+    """A loan became non-performing, or performs again; rows are only added."""
+
+    __tablename__ = "performing_change"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    change_id: int = Field(primary_key=True, sa_type=BigInteger)
+    changed_on: date
+    non_performing: bool
+
+
+class CountedHouseholdsRow(SQLModel, table=True):
+    """Households of a village and a status at a month's end; rows are only added."""
+
+    __tablename__ = "counted_households"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    counted_on: date = Field(primary_key=True)
+    village_code: str = Field(primary_key=True)
+    status: str = Field(primary_key=True)
+    households: int
+
+
+class LoanBatchRow(SQLModel, table=True):
+    """The lending batch of a loan; rows are only added, the last one counts."""
+
+    __tablename__ = "loan_batch"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    batch: str
+    stated_on: date
+    institution_id: str
+    person_id: str
+
+
+class FundingCostRow(SQLModel, table=True):
+    """What a lender's money and work cost from a day on; rows are only added."""
+
+    __tablename__ = "funding_cost"
+
+
+class LenderRatioRow(SQLModel, table=True):
+    """What a lender states of all its loans on a day; rows are only added."""
+
+    __tablename__ = "lender_ratio"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    lender_id: str = Field(primary_key=True)
+    valid_from: date = Field(primary_key=True)
+    own_funds_ppm: int = Field(sa_type=BigInteger)
+    operating_ppm: int = Field(sa_type=BigInteger)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    on_day: date
+    non_performing_fen: int = Field(sa_type=BigInteger)
+    outstanding_fen: int = Field(sa_type=BigInteger)
+    evidence: str
+    stated_on: date
+    person_id: str
+
+
+class StatedCountRow(SQLModel, table=True):
+    """A count of a programme that somebody states for a day; rows are only added."""
+
+    __tablename__ = "stated_count"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    programme_id: str = Field(primary_key=True)
+    count_id: str = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    on_day: date
+    value: int = Field(sa_type=BigInteger)
+    evidence: str
+    stated_on: date
+    institution_id: str
+    person_id: str
+
+
+class DutyRow(SQLModel, table=True):
+    """Who owns an institution's tasks of a kind, and the deputy; rows are only added."""
+
+    __tablename__ = "duty"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    institution_id: str = Field(primary_key=True)
+    kind: str = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_type=BigInteger)
+    owner_id: str
+    deputy_id: str
+    assigned_on: date
+    assigned_by: str
+
+
+class TaskRow(SQLModel, table=True):
+    """A task after the loan."""
+
+    __tablename__ = "task"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    task_id: UUID = Field(primary_key=True)
+    version: int = Field(sa_type=BigInteger)
+    kind: str
+    clause_id: str
+    key: str
+    programme: str
+    area_code: str
+    loan_id: UUID | None
+    household_id: UUID | None
+    lender_id: str
+    organ: str
+    institution_id: str
+    owner_id: str
+    deputy_id: str
+    opened_on: date
+    due_on: date
+    closed_on: date | None
+    levels: str
+    signed: int
+    chain: str
+    escalated_to: str
+    escalations: int
+    next_escalation_on: date | None
+    cause: str
+    looks_at: str
+    steps: int
+
+
+class TaskStepRow(SQLModel, table=True):
+    """One thing done with a task; rows are only added."""
+
+    __tablename__ = "task_step"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    task_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    kind: str
+    taken_on: date
+    institution_id: str
+    person_id: str
+    organ: str
+    note: str
+    evidence: str
+    findings: str
+    figures: str
+    in_time: bool
+
+
+class IssueRow(SQLModel, table=True):
+    """An issue that was found, until it is crossed off."""
+
+    __tablename__ = "issue"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    issue_id: UUID = Field(primary_key=True)
+    version: int = Field(sa_type=BigInteger)
+    ledger: str
+    code: str
+    programme: str
+    area_code: str
+    loan_id: UUID | None
+    household_id: UUID | None
+    lender_id: str
+    state: str
+    registered_on: date
+    due_on: date | None
+    rectified_on: date | None
+    rectified_by: str
+    closed_on: date | None
+    closed_by: str
+    task_id: UUID | None
+    note: str
+    steps: int
+
+
+class IssueStepRow(SQLModel, table=True):
+    """One thing done with an issue; rows are only added."""
+
+    __tablename__ = "issue_step"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    issue_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    kind: str
+    taken_on: date
+    institution_id: str
+    person_id: str
+    note: str
+    evidence: str
+    in_time: bool
+
+
+class DispositionRow(SQLModel, table=True):
+    """A decision on a problem loan; rows are only added."""
+
+    __tablename__ = "disposition"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    loan_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    due_class: str
+    actions: str
+    plan: str
+    reason: str
+    evidence: str
+    organ: str
+    institution_id: str
+    person_id: str
+    decided_on: date
+    in_effect: bool

@@ -1,12 +1,13 @@
 """Programmes: parsed files to packs, overlays and adoptions, with every error at once."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import PurePath
 
 from pydantic import BaseModel
 
+from services.kernel.values import replace
 from services.programmes.calendars import Calendar
 from services.programmes.hints import hinted, nearest
 from services.programmes.merge import INHERIT, Origin, Origins, Said, is_open, merge, stamp

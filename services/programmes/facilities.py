@@ -62,18 +62,31 @@ class ExtensionDecision:
 
 
 def revolving(
-    limit_fen: Fen, *, granted_on: date, validity_months: int, movements: Sequence[Movement]
+    limit_fen: Fen,
+    *,
+    granted_on: date,
+    validity_months: int,
+    movements: Sequence[Movement],
+    reusable: bool = True,
 ) -> RevolvingLimit:
-    """Draws within the limit until the last valid day inclusive; repaying makes room (S33)."""
+    """
+    Draws within the limit until the last valid day inclusive; repaying makes room (S33).
+
+    A line that is not reusable is used up by its draws, whatever is paid back.
+    """
     last = calendars.last_valid_day(granted_on, validity_months)
-    outstanding = Fen(0)
+    outstanding = used = Fen(0)
     results: list[Moved] = []
     for movement in movements:
-        reason = _reason_against(movement, granted_on, last, outstanding, limit_fen)
-        if reason is None:
-            sign = 1 if movement.type == "draw" else -1
-            outstanding = Fen(outstanding + sign * movement.amount_fen)
-        results.append(Moved(reason is None, reason, outstanding, Fen(limit_fen - outstanding)))
+        taken_of = outstanding if reusable else used
+        reason = _reason_against(movement, (granted_on, last), outstanding, limit_fen - taken_of)
+        if reason is None and movement.type == "draw":
+            outstanding = Fen(outstanding + movement.amount_fen)
+            used = Fen(used + movement.amount_fen)
+        elif reason is None:
+            outstanding = Fen(outstanding - movement.amount_fen)
+        left = limit_fen - (outstanding if reusable else used)
+        results.append(Moved(reason is None, reason, outstanding, Fen(left)))
     taken = sum(result.accepted for result in results)
     working = (
         f"{limit_fen} fen valid until {last}; {taken} of {len(results)} movements taken, "
@@ -91,8 +104,9 @@ def revolving_of(
 
 
 def _reason_against(
-    movement: Movement, granted_on: date, last: date, outstanding: Fen, limit_fen: Fen
+    movement: Movement, days: tuple[date, date], outstanding: Fen, available_fen: int
 ) -> str | None:
+    granted_on, last = days
     if movement.amount_fen <= 0:
         return "no_amount"
     if movement.on < granted_on:
@@ -102,7 +116,7 @@ def _reason_against(
         return "over_outstanding" if movement.amount_fen > outstanding else None
     if movement.on > last:
         return "expired"
-    return "over_limit" if outstanding + movement.amount_fen > limit_fen else None
+    return "over_limit" if movement.amount_fen > available_fen else None
 
 
 def renewal(

@@ -3,8 +3,8 @@
 import difflib
 import re
 from collections.abc import Iterable
-from dataclasses import replace
 
+from services.kernel.values import replace
 from services.programmes.yaml_text import Problem
 
 SHOWN_MAX = 12

@@ -68,6 +68,12 @@ def unearned_fen(premium_fen: Fen, *, days_left: int, days: int, refund: str) ->
     return Fen(0) if refund == "none" else Fen(half_up(premium_fen * days_left, days))
 
 
+def joining_fen(premium_fen: Fen, *, days_left: int, days: int, rule: str) -> Fen:
+    """What one who joins so many days before a term's end pays of its premium, half up."""
+    assert 0 < days_left <= days
+    return premium_fen if rule == "whole" else Fen(half_up(premium_fen * days_left, days))
+
+
 def line_shares(total_fen: Fen, volumes_fen: Mapping[str, Fen]) -> Mapping[str, Fen]:
     """A profitable line's premium shared out by each insurer's guarantee volume."""
     if not sum(volumes_fen.values()):

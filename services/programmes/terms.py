@@ -87,8 +87,11 @@ class Terms:
         raise NotFound("SHARING_MODEL_UNKNOWN", f"{self.ref} has no sharing model {model_id}")
 
     def default_sharing_model(self, product: LoanProduct) -> SharingModel | None:
-        """The first model a product names; None when no fund stands behind it."""
-        return self.sharing_model(product.sharing_models[0]) if product.sharing_models else None
+        """The first model a product names; None when nobody stands behind its lender."""
+        if not product.sharing_models:
+            return None
+        model = self.sharing_model(product.sharing_models[0])
+        return model if model.is_shared else None
 
     def required_covers(self, borrower_class: BorrowerClass | str) -> tuple[str, ...]:
         """The covers a borrower needs before money is paid out."""

@@ -1,10 +1,11 @@
 """Waterfall: who bears a loss: pots in order up to what they hold, then shares."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from services.kernel.errors import Refused
 from services.kernel.money import Fen, split
+from services.kernel.values import replace
 from services.programmes.schema.fund import CompensationTrigger, PotLayer, SharingModel, Together
 from services.programmes.schema.values import known
 

@@ -382,6 +382,25 @@ async def test_who_leaves_gets_the_unearned_premium_back_and_the_loan_hears_of_i
     assert reasons(again) == [""]
 
 
+@pytest.mark.parametrize(("rule", "owed_fen"), [("whole", 10_000), ("by_days", 5_055)])
+async def test_who_joins_within_the_term_pays_as_the_programme_says(
+    db: Database, rule: str, owed_fen: int
+) -> None:
+    ruled = RICH.replace("insurance:\n", f"insurance:\n  premium_of_joiners: {rule}\n", 1)
+    desk = Desk(db, a_catalogue(ruled))
+    policy_id = await desk.policy()
+    # 183 days of the policy's 362.
+    line = a_line(await desk.house(), from_date=wire.date_to_proto(date(2021, 7, 2)))
+
+    joined = await desk.enrol(policy_id, [line])
+    (verdict,) = joined.verdicts
+    left = await desk.leave(policy_id, verdict.id, date(2021, 9, 30))
+
+    assert joined.premium_fen == owed_fen
+    assert left.premium_fen == -round(owed_fen * 92 / 183)
+    await books_are_whole(db)
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -549,6 +549,12 @@ async def test_a_complaint_has_a_deadline_and_one_answer(
     await ask(saga, "AnswerComplaint", ADJUSTER, **answer)
 
     assert wire.date_from_proto("due_on", filed.due_on) == date(2021, 1, 25)
+    (opened,) = await said(db, "complaint_opened", events_pb2.ComplaintOpened)
+    (told,) = await said(db, "complaint_answered", events_pb2.ComplaintAnswered)
+    assert (opened.complaint_id, opened.due_on) == (filed.complaint_id, filed.due_on)
+    assert (told.outcome, told.insurer_id, told.due_on) == ("REJECTED", INSURER, filed.due_on)
+    late_by = wire.date_from_proto("answered_on", told.answered_on) - date(2021, 1, 25)
+    assert late_by.days > 0
     assert (missing, late.overdue) == ("SUBJECT_NOT_FOUND", True)
     assert await refused(saga, "AnswerComplaint", ADJUSTER, **answer) == "COMPLAINT_ANSWERED"
     with pytest.raises(NotFound):

@@ -66,6 +66,8 @@ scoring:
 loans:
   benchmark: {open: not needed here}
   npl: {measure: overdue_days, more_than_days: 70}
+  npl_actions: [stop_subsidy, lower_grade, blacklist, court]
+  rehabilitation: {after: full_repayment, steps: [re_rate]}
   sanctions:
     - {id: evader, effects: [no_rating, no_credit, no_subsidy], ban_months: 60}
 """

@@ -39,6 +39,7 @@ from services.funds.servicer import FundsServicer
 from services.households.operations.registration import BOOKS
 from services.households.operations.shared import Keys
 from services.households.servicer.accounts import AccountsServicer
+from services.households.servicer.moves import MovesServicer
 from services.households.servicer.registration import HouseholdsServicer
 from services.kernel import rpc, wire
 from services.kernel.bus import Consumer
@@ -51,7 +52,7 @@ from services.kernel.sealing import Finder, Sealer
 from services.loans import events_in as loans_in
 from services.loans import jobs as loans_jobs
 from services.loans import store as loans_store
-from services.loans.servicer import LoansServicer
+from services.loans.servicer.everything import DOORS
 from services.programmes.loader import Catalogue, load
 from services.programmes.schema.pack import split_ref
 from services.programmes.schema.values import known
@@ -495,9 +496,12 @@ async def a_county(schema: MakeSchema) -> County:
         "households": {
             "HouseholdsService": HouseholdsServicer(made["households"].db, keys),
             "AccountsService": AccountsServicer(made["households"].db, keys, waiting_days=3),
+            "MovesService": MovesServicer(made["households"].db),
         },
         "credit": {"CreditService": CreditServicer(made["credit"].db, catalogue)},
-        "loans": {"LoansService": LoansServicer(made["loans"].db, catalogue)},
+        "loans": {
+            f"{name}Service": door(made["loans"].db, catalogue) for name, (door, _) in DOORS.items()
+        },
         "claims": {
             "ClaimsService": ClaimsServicer(made["claims"].db, catalogue),
             "PayoutsService": PayoutsServicer(made["claims"].db, catalogue),

@@ -32,6 +32,7 @@ from tests.funds.county import (
     COUNTY,
     LENDER,
     OPENED,
+    OTHER_BANK,
     OTHER_COUNTY,
     VILLAGE,
     Loan,
@@ -323,6 +324,47 @@ async def test_only_a_trip_that_stops_lending_voids_cover(
 
     assert await steps.cover_state(db, loan.loan_id) == "voided"
     assert await steps.cover_state(db, drawn.loan_id) == "reserved"
+
+
+# AH.mon.1, HN-RCU.mon.1
+async def test_a_wide_scope_voids_what_is_in_it_and_nothing_else(
+    db: Database, servicer: FundsServicer, consumer: Consumer
+) -> None:
+    await steps.open_fund(servicer, balance_fen=FUND_FEN)
+    asked = {
+        (BANK, "0012"): 1,
+        (BANK, "0013"): 2,
+        (BANK, ""): 3,
+        (OTHER_BANK, "0012"): 4,
+    }
+    for (bank, outlet), number in asked.items():
+        message = loans.CoverRequested(
+            loan_id=str(loan_id(number)),
+            household_id=str(new_id()),
+            lender_id=bank,
+            principal_fen=1_000,
+            borrower_class="poor_household",
+            area_code=VILLAGE,
+            outlet_code=outlet,
+        )
+        aggregate = ("loans.loan", str(loan_id(number)))
+        await steps.take(
+            consumer,
+            told("liandong.loans.v1.cover_requested", aggregate, 1, message),
+        )
+
+    async def trip(scope: str, scope_id: str) -> list[int]:
+        message = loans.BreakerTripped(scope=scope, scope_id=scope_id, effects=["stop_disburse"])
+        aggregate = ("loans.breaker", f"{scope}:{scope_id}")
+        await steps.take(consumer, told("liandong.loans.v1.breaker_tripped", aggregate, 1, message))
+        states = {n: await steps.cover_state(db, loan_id(n)) for n in asked.values()}
+        return [number for number, state in states.items() if state == "voided"]
+
+    assert await trip("outlet", f"{BANK}/0012") == [1]
+    assert await trip("outlet", BANK) == [1, 3]
+    assert await trip("product", "plain/another") == [1, 3]
+    assert await trip("lender", BANK) == [1, 2, 3]
+    assert await trip("programme", "plain") == [1, 2, 3, 4]
 
 
 async def test_a_county_chooses_a_model_and_the_loan_s_insurer_pays_first(

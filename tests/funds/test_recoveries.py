@@ -11,7 +11,7 @@ from liandong.loans.v1 import events_pb2 as loans
 
 from services.kernel import business_day, wire
 from services.kernel.bus import Consumer
-from services.kernel.database import Database
+from services.kernel.database import Database, fetch
 from services.kernel.errors import Denied, Invalid, NotFound, Refused
 from services.kernel.ids import new_id
 from services.kernel.inbox import Delivery
@@ -308,6 +308,41 @@ async def test_a_repayment_of_a_compensated_loan_is_shared_and_undone_with_it(
     await steps.take(consumer, repayment_undone(loan, 7, 500_000))
 
     assert await steps.totals(db) == before
+
+
+# S21, S22
+async def test_what_was_compensated_and_never_owed_goes_back_to_those_who_paid(
+    db: Database, work: Casework, consumer: Consumer
+) -> None:
+    fund = await steps.open_fund(work.funds, balance_fen=FUND_FEN)
+    loan = Loan(1)
+    case = await a_paid_case(work, consumer, loan)
+    message = loans.CompensationExceeded(
+        loan_id=str(loan.loan_id), lender_id=LENDER.institution_id, excess_fen=100_000
+    )
+
+    said = loan._told("compensation_exceeded", message)
+    await steps.take(consumer, said)
+    await steps.take(consumer, said)
+
+    (made,) = (await work.ask("ListRecoveries", LENDER, case_id=case.case_id)).recoveries
+    assert {each.party: each.paid_fen for each in made.shares} == {
+        "county_fund": 20_000,
+        "bank": 10_000,
+        "guarantee": 50_000,
+        "reguarantee": 20_000,
+    }
+    assert made.reference.startswith("excess:")
+    assert (await steps.get_fund(work.funds, fund)).balance_fen == FUND_FEN - 1_000_000 + 20_000
+    owed_by_lender = "SELECT debit_id, sum(amount_fen) FROM journal WHERE debit_account = $1"
+    async with db.transaction() as session:
+        rows = await fetch(session, f"{owed_by_lender} GROUP BY 1", "recovery_held")
+    assert [tuple(row) for row in rows] == [(LENDER.institution_id, 80_000)]
+    # A repayment that is undone later has nothing to do with it.
+    await steps.take(consumer, repayment_undone(loan, 7, 500_000))
+    assert (await steps.totals(db))["funds.book_difference_fen"] == 0
+    (still,) = (await work.ask("ListRecoveries", LENDER, case_id=case.case_id)).recoveries
+    assert still == made
 
 
 async def test_positions_are_told_for_any_day_and_to_each_its_own(

@@ -6,8 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from liandong.common.v1 import operator_pb2, operator_pb2_grpc
-from liandong.households.v1 import households_pb2, households_pb2_grpc
+from liandong.common.v1 import common_pb2, operator_pb2, operator_pb2_grpc
+from liandong.households.v1 import (
+    households_pb2,
+    households_pb2_grpc,
+    people_pb2,
+    people_pb2_grpc,
+)
 from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 
 from deploy.local.ca import LocalCA
@@ -90,6 +95,31 @@ class Households(households_pb2_grpc.HouseholdsServiceServicer):
             )
 
 
+class People(people_pb2_grpc.PeopleServiceServicer):
+    """Knows everybody whose name it is told, and nobody by a number."""
+
+    def __init__(self, seen: Seen) -> None:
+        self._seen = seen
+
+    async def ResolvePersons(
+        self, request: people_pb2.ResolvePersonsRequest, context: Context
+    ) -> people_pb2.ResolvePersonsResponse:
+        self._seen.note(context)
+        return people_pb2.ResolvePersonsResponse(
+            persons=[
+                people_pb2.ResolvedPerson(
+                    verdict=common_pb2.Verdict(index=index, accepted=True, id=query.name),
+                    household_id=query.name,
+                )
+                if query.name
+                else people_pb2.ResolvedPerson(
+                    verdict=common_pb2.Verdict(index=index, reason="PERSON_NOT_FOUND")
+                )
+                for index, query in enumerate(request.queries)
+            ]
+        )
+
+
 class Operator(operator_pb2_grpc.OperatorServiceServicer):
     def __init__(self, seen: Seen, noun: str) -> None:
         self._seen = seen
@@ -170,6 +200,10 @@ async def targets(authority: LocalCA, seen: Seen) -> AsyncIterator[dict[str, Tar
     def add_households(server: Any) -> None:
         households_pb2_grpc.add_HouseholdsServiceServicer_to_server(
             Households(seen),  # type: ignore[abstract]
+            server,
+        )
+        people_pb2_grpc.add_PeopleServiceServicer_to_server(
+            People(seen),  # type: ignore[abstract]
             server,
         )
         operator = Operator(seen, "households")  # type: ignore[abstract]

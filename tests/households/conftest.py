@@ -22,8 +22,12 @@ from liandong.households.v1 import (
     households_pb2_grpc,
     linkage_pb2,
     linkage_pb2_grpc,
+    moves_pb2,
+    moves_pb2_grpc,
     people_pb2,
     people_pb2_grpc,
+    records_pb2,
+    records_pb2_grpc,
     standing_pb2,
     standing_pb2_grpc,
 )
@@ -51,6 +55,8 @@ _GRPC = {
     "Facts": (facts_pb2, facts_pb2_grpc),
     "Households": (pb, households_pb2_grpc),
     "Linkage": (linkage_pb2, linkage_pb2_grpc),
+    "Moves": (moves_pb2, moves_pb2_grpc),
+    "HouseholdRecords": (records_pb2, records_pb2_grpc),
     "People": (people_pb2, people_pb2_grpc),
     "Standing": (standing_pb2, standing_pb2_grpc),
 }
@@ -133,8 +139,9 @@ class Door:
 
     async def stream(self, method: str, requests: Sequence[Message], *, who: Who) -> list[Any]:
         """Send requests of a stream, each after the answer to the one before."""
-        path = f"{SERVICE}/{method}"
-        stub = households_pb2_grpc.HouseholdsServiceStub(self.channel)
+        noun, stub_of = STUBS[method]
+        path = f"/liandong.households.v1.{noun}Service/{method}"
+        stub = stub_of(self.channel)
         signed = self.signer.sign(who(path, caller.STREAM_HASH))
         stream = getattr(stub, method)(metadata=((caller.METADATA_KEY, signed),))
         answers: list[Any] = []

@@ -237,3 +237,15 @@ async def test_a_wrong_statement_is_a_bug_and_no_outage(
 
     assert not isinstance(failure.value, Unavailable)
     await barns.db.wait_until_ready()
+
+
+async def test_a_stream_gives_all_rows_some_at_a_time(barns: Schema) -> None:
+    async with barns.db.transaction() as session:
+        chunks = [
+            [row["n"] for row in rows]
+            async for rows in database.stream(
+                session, "SELECT n FROM generate_series(1, $1::int) AS n", 5, chunk_rows=2
+            )
+        ]
+
+    assert chunks == [[1, 2], [3, 4], [5]]

@@ -36,13 +36,6 @@ def particulars(
     if product.term_mode == "production_cycle":
         stated["production_cycle_months"] = months
     stated["facts"] = [{"code": code, "holds": True} for code in _facts(terms, product)]
-    if product.pooled is not None:
-        stated["project"] = {
-            "project_id": uuid4().hex,
-            "grade": product.pooled.project_grades[0],
-            "library_levels": list(product.pooled.library_levels),
-            "whitelisted": True,
-        }
     if product.security.guarantor == "required":
         named = [each for party in product.security.guarantor_parties for each in parties[party]]
         stated["guarantor_id"] = named[0] if named else "guarantor"

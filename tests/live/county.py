@@ -6,7 +6,7 @@ import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,6 +60,9 @@ SHORT_OF_ORGAN: Mapping[str, str] = {
     "guarantor": "guarantor",
 }
 
+LEVELS = {"county": 1, "city": 2, "province": 3}
+"""Levels of libraries and white lists, as the wire has them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:
@@ -72,6 +75,8 @@ class Wish:
     months: int = 12
     purpose: str = ""
     used_in_area: str = ""
+    outlet: str = ""
+    """The lender's outlet that is asked."""
     stated: Mapping[str, Any] = field(default_factory=dict)
     """Particulars that are others than those of an application that nothing forbids."""
 
@@ -86,6 +91,8 @@ class County:
     towns: tuple[str, ...] = ()
     """Nine digits of each town that was opened."""
     _signed: bool = False
+    _projects: dict[str, str] = field(default_factory=dict)
+    """The project of each product whose money is pooled."""
     _people: Any = field(default_factory=lambda: itertools.count(1))
     _paid: set[str] = field(default_factory=set)
 
@@ -219,14 +226,14 @@ class County:
     def _needed_covers(self) -> Sequence[str]:
         return self.terms.required_covers("poor_household") if self.terms.pack.insurance else ()
 
-    async def fund(self, kind: str, amount_fen: int) -> str:
+    async def fund(self, kind: str, amount_fen: int, *, scope_id: str = "") -> str:
         """Open a fund and pay into it; its id. A village's is that of the first village."""
         answer = await self.ask(
             "funds.OpenFund",
             "finance",
             programme_id=self.programme_id,
             kind=kind,
-            scope_id=self.village() if kind in VILLAGE_FUNDS else "",
+            scope_id=self.village() if kind in VILLAGE_FUNDS else scope_id,
         )
         if amount_fen:
             await self.pay_in(str(answer.fund.fund_id), amount_fen)
@@ -480,12 +487,59 @@ class County:
             "term_months": wish.months,
             "purpose": wish.purpose or (listed[0] if listed else PURPOSE),
             "used_in_area": wish.used_in_area or self.village(),
+            "outlet_code": wish.outlet,
             "assignment_evidence": uuid4().hex,
             "particulars": {**stated, **wish.stated},
         }
 
+    async def project(self, product_id: str) -> str:
+        """A project for pooled money: in every library, graded, on every white list."""
+        clause = self.product(product_id).pooled
+        assert clause is not None
+        made = await self.ask(
+            "loans.RegisterLoanProject",
+            "centre",
+            name="project",
+            enterprise_id=uuid4().hex,
+            enterprise_name="enterprise",
+            sector=PURPOSE,
+            area_code=self.code,
+            programme_id=self.programme_id,
+            product_id=product_id,
+        )
+        own = {"project_id": made.project.project_id, "reason": "seen", "evidence": uuid4().hex}
+        best = clause.project_grades[0]
+        await self.ask("loans.EvaluateLoanProject", "centre", month=self.today, grade=best, **own)
+        for place in (1, 2):
+            for level in clause.library_levels:
+                await self.ask(
+                    "loans.ListProjectAtLevel",
+                    "centre",
+                    post=2,
+                    list=place,
+                    level=LEVELS[level],
+                    listed=True,
+                    **own,
+                )
+        return str(made.project.project_id)
+
+    async def _with_projects(self, wishes: Sequence[Wish]) -> list[Wish]:
+        """The same wishes, those for pooled money each with a project."""
+        return [
+            replace(wish, stated={"project": await self._stated_project(wish), **wish.stated})
+            if self.product(wish.product_id).pooled is not None
+            else wish
+            for wish in wishes
+        ]
+
+    async def _stated_project(self, wish: Wish) -> dict[str, Any]:
+        if wish.product_id not in self._projects:
+            self._projects[wish.product_id] = await self.project(wish.product_id)
+        return {"project_id": self._projects[wish.product_id]}
+
     async def apply(self, wish: Wish) -> Any:
         """The village takes an application in."""
+        (wish,) = await self._with_projects([wish])
         answer = await self.ask("loans.ApplyForLoan", "village", **self.application(wish))
         return answer.loan
 
@@ -520,7 +574,7 @@ class County:
     async def lend_all(self, wishes: Sequence[Wish]) -> list[Any]:
         """The same for many of one product and one lender."""
         must(len({(w.product_id, w.lender) for w in wishes}) == 1, "loans of several kinds")
-        items = [self.application(wish) for wish in wishes]
+        items = [self.application(wish) for wish in await self._with_projects(wishes)]
         loan_ids = await self._batch("loans.BatchApplyForLoans", "village", items)
         for loan in await self._loans(loan_ids[:1]):
             must(loan.state == IN_REVIEW, f"application refused: {list(loan.refusal_reasons)}")

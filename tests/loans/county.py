@@ -1,6 +1,6 @@
 """An invented county that lends: its programme, its institutions, what others say to loans."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import cast
 from uuid import UUID
@@ -176,6 +176,7 @@ LENDER = a_caller("bank", institution_id=BANK)
 APPROVER = a_caller("bank", institution_id=BANK, post=2)
 CASHIER = a_caller("bank", institution_id=BANK, post=3)
 OTHER_LENDER = a_caller("bank", institution_id=OTHER_BANK)
+OTHER_CASHIER = a_caller("bank", institution_id=OTHER_BANK, post=3)
 AUDITOR = a_caller("auditor", institution_id="aud-1")
 OPERATOR = a_caller("operator", institution_id="ops-1", county_code="000000")
 
@@ -272,12 +273,19 @@ class House:
         )
         return self._told("credit", "credit_file", "limit_granted", message)
 
-    def regranted(self, limit_fen: int, *, until: date = date(2022, 12, 31)) -> Delivery:
+    def regranted(
+        self,
+        limit_fen: int,
+        *,
+        until: date = date(2022, 12, 31),
+        held_by: Sequence[str] = (),
+    ) -> Delivery:
         message = credit.LimitChanged(
             household_id=str(self.household_id),
             limit_fen=limit_fen,
-            grade="AA",
+            grade="AA" if limit_fen else "",
             valid_until=day(until),
+            held_by=held_by,
         )
         return self._told("credit", "credit_file", "limit_changed", message)
 

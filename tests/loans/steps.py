@@ -34,6 +34,9 @@ from tests.loans.county import (
     OPENED,
     OPERATOR,
     ORDINARY,
+    OTHER_BANK,
+    OTHER_CASHIER,
+    OTHER_LENDER,
     PROGRAMME,
     VILLAGE_DEPARTMENT,
     Fund,
@@ -173,6 +176,16 @@ async def active(
     return await disburse(servicer, loan.loan_id)
 
 
+async def active_of_other(servicer: LoansServicer, consumer: Consumer) -> str:
+    """An ordinary loan of the other bank, paid out; its id."""
+    house = House()
+    await know(consumer, house)
+    loan_id = (await apply(servicer, house, lender_id=OTHER_BANK)).loan_id
+    await decide(servicer, loan_id, "county_checks", CENTRE)
+    await decide(servicer, loan_id, "bank_approves", OTHER_LENDER)
+    return (await disburse(servicer, loan_id, caller=OTHER_CASHIER)).loan_id
+
+
 async def covered(
     servicer: LoansServicer, consumer: Consumer, house: House, fund: Fund, **changes: Any
 ) -> loans_pb2.Loan:
@@ -282,7 +295,7 @@ async def books_are_whole(db: Database) -> Mapping[str, int]:
     return found
 
 
-async def until_waiting(db: Database, sessions: int = 1) -> None:
+async def until_waiting(db: Database, sessions: int = 1, *, seconds_max: float = 10.0) -> None:
     """Until so many transactions of this database stand before somebody's lock."""
 
     async def waiting() -> int:
@@ -293,7 +306,7 @@ async def until_waiting(db: Database, sessions: int = 1) -> None:
         )
         return int(found[0][0])
 
-    await eventually(waiting, lambda count: count >= sessions)
+    await eventually(waiting, lambda count: count >= sessions, seconds_max=seconds_max)
 
 
 async def at_once(*work: Awaitable[T]) -> Sequence[T | BaseException]:

@@ -386,7 +386,7 @@ def a_compensation(loan: Loan, loss_fen: int) -> Compensation:
 # S21: what comes in afterwards belongs first to those who paid.
 def test_what_is_paid_after_a_compensation_belongs_to_those_who_paid() -> None:
     loan = an_active_loan(1_000_000, interest_fen=10_000)
-    loan = balance.compensate(loan, a_compensation(loan, 1_010_000))
+    loan, _ = balance.compensate(loan, a_compensation(loan, 1_010_000))
     assert (loan.compensated, loan.subrogated_fen) == (True, 1_010_000)
 
     allocation, now = allocate(a_payout(400_000, [loan.loan_id]), loan)
@@ -399,7 +399,7 @@ def test_what_is_paid_after_a_compensation_belongs_to_those_who_paid() -> None:
 
 def test_interest_that_came_after_the_compensation_is_the_lenders() -> None:
     loan = an_active_loan(1_000_000)
-    loan = balance.compensate(loan, a_compensation(loan, 1_000_000))
+    loan, _ = balance.compensate(loan, a_compensation(loan, 1_000_000))
 
     paid = repay(loan, 1_000_000 + 1_000, after(10))
 
@@ -411,7 +411,11 @@ def test_interest_that_came_after_the_compensation_is_the_lenders() -> None:
 def test_a_loan_that_was_paid_down_meanwhile_owes_less_to_those_who_paid() -> None:
     loan = an_active_loan(600_000)
 
-    assert balance.compensate(loan, a_compensation(loan, 1_000_000)).subrogated_fen == 600_000
+    now, excess = balance.compensate(loan, a_compensation(loan, 1_000_000))
+
+    assert (now.subrogated_fen, excess) == (600_000, 400_000)
+    off = replace(loan, state=LoanState.WRITTEN_OFF)
+    assert balance.compensate(off, a_compensation(loan, 1_000_000))[1] == 0
 
 
 @given(
@@ -423,7 +427,8 @@ def test_those_who_paid_get_back_their_loss_and_never_more(
     principal_fen: int, loss_fen: int, payments: list[int]
 ) -> None:
     loan = an_active_loan(principal_fen)
-    loan = balance.compensate(loan, a_compensation(loan, loss_fen))
+    loan, excess = balance.compensate(loan, a_compensation(loan, loss_fen))
+    assert excess == loss_fen - loan.subrogated_fen
     owed_to_them = loan.subrogated_fen
     returned = 0
     for asked in payments:

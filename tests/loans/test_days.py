@@ -103,7 +103,8 @@ async def test_a_close_killed_in_the_middle_of_a_day_goes_on_where_it_stopped(
             cwd=Path(__file__).parents[2],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
-        await steps.until_waiting(db)
+        # A process begins by reading all of the service's code.
+        await steps.until_waiting(db, seconds_max=60)
         closing.kill()
         assert await closing.wait() == -9
     done = [loan_id for loan_id, _ in await overdue(db)]

@@ -12,7 +12,18 @@ from services.loans.servicer import LoansServicer
 from services.programmes.loader import Catalogue
 from tests.loans import steps
 from tests.loans.builders import YUAN
-from tests.loans.county import CENTRE, COUNTY, LENDER, OPENED, OTHER_LENDER, House, calling, day
+from tests.loans.county import (
+    BANK,
+    CENTRE,
+    COUNTY,
+    LENDER,
+    OPENED,
+    OTHER_LENDER,
+    Fund,
+    House,
+    calling,
+    day,
+)
 
 pytestmark = pytest.mark.postgres
 
@@ -70,6 +81,63 @@ async def test_an_undone_repayment_leaves_the_loan_as_if_it_had_never_been(
     assert (await steps.story(db, loan.loan_id))[-2:] == ["repayment_reversed", "loan_reopened"]
     assert [line.counts for line in await statement(servicer, loan.loan_id)] == [True, False, False]
     await steps.books_are_whole(db)
+
+
+# S21, S22: what was compensated and never owed is the lender's to give back.
+async def test_interest_that_was_compensated_and_falls_later_is_given_back(
+    servicer: LoansServicer, consumer: Consumer, db: Database, catalogue: Catalogue
+) -> None:
+    loan_id = (await steps.active(servicer, consumer, House())).loan_id
+    today = await steps.advance(db, catalogue, 100)
+    # What is overdue is charged at each close; here a payment charges it.
+    await steps.repay(servicer, loan_id, 1, on=today)
+    owed = await steps.get(servicer, loan_id)
+    assert owed.interest_fen > 0
+    loss = owed.outstanding_fen + owed.interest_fen
+    await steps.take(consumer, Fund().paid(loan_id, {"fund": ("fin-1", loss)}))
+
+    # The money had come on the first day, and is booked today.
+    await steps.repay(servicer, loan_id, 10_000 * YUAN)
+
+    now = await steps.get(servicer, loan_id)
+    excess = loss - 10_000 * YUAN - _owed(now)
+    assert excess > 0
+    assert now.subrogated_fen == _owed(now)
+    (said,) = await steps.said(db, "compensation_exceeded", events_pb2.CompensationExceeded)
+    assert (said.excess_fen, said.subrogated_fen) == (excess, now.subrogated_fen)
+    assert (said.lender_id, said.loan_id) == (BANK, loan_id)
+    _, repaid = await steps.said(db, "loan_repaid", events_pb2.LoanRepaid)
+    assert repaid.subrogated_fen == 10_000 * YUAN
+    story = await steps.story(db, loan_id)
+    assert story[-2:] == ["loan_repaid", "compensation_exceeded"]
+    await steps.books_are_whole(db)
+
+    await undo(servicer, loan_id, 3)
+    again = await steps.get(servicer, loan_id)
+    # The household owes the interest to its lender, who gave it back.
+    assert (_owed(again), again.subrogated_fen) == (loss, loss - excess)
+    await steps.repay(servicer, loan_id, 10_000 * YUAN)
+    assert (await steps.get(servicer, loan_id)).subrogated_fen == now.subrogated_fen
+    assert len(await steps.said(db, "compensation_exceeded", events_pb2.CompensationExceeded)) == 1
+    await steps.books_are_whole(db)
+
+
+async def test_what_came_before_the_compensation_is_given_back_when_it_is_noted(
+    servicer: LoansServicer, consumer: Consumer, db: Database
+) -> None:
+    loan_id = (await steps.active(servicer, consumer, House())).loan_id
+    await steps.repay(servicer, loan_id, 30_000 * YUAN)
+
+    await steps.take(consumer, Fund().paid(loan_id, {"fund": ("fin-1", 30_000 * YUAN)}))
+
+    (said,) = await steps.said(db, "compensation_exceeded", events_pb2.CompensationExceeded)
+    assert (said.excess_fen, said.subrogated_fen) == (30_000 * YUAN, 0)
+    assert (await steps.get(servicer, loan_id)).state == SETTLED
+    await steps.books_are_whole(db)
+
+
+def _owed(loan: loans_pb2.Loan) -> int:
+    return loan.outstanding_fen + loan.interest_fen
 
 
 @pytest.mark.parametrize(("number", "reason"), [(1, "NOT_A_REPAYMENT"), (9, "NOT_A_REPAYMENT")])

@@ -101,3 +101,15 @@ def test_what_the_sources_leave_open_stays_open_in_the_pack() -> None:
 
     assert pack.scoring is not None
     assert isinstance(pack.scoring.observation_months, Open)
+
+
+@pytest.mark.parametrize("ref", sorted(CATALOGUE.packs))
+def test_whoever_a_product_is_for_may_take_part(ref: str) -> None:
+    pack = CATALOGUE.packs[ref]
+    if pack.eligibility is None:
+        assert not pack.loan_products
+        return
+    eligible = set(pack.eligibility.borrower_classes)
+    for product in pack.loan_products:
+        outside = set(product.borrower_classes) - eligible
+        assert not outside, f"{ref}: {product.id} lends to {outside}, who may not take part"

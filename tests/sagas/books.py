@@ -146,8 +146,8 @@ def _loans(before: Books, now: Books) -> Iterator[str]:
         if said != booked:
             yield f"loan {loan_id} is {said}, its accounts {booked}"
         owed = loan["outstanding_fen"] + loan["interest_owed_fen"]
-        # A repayment dated back lowers interest that was compensated: then less is owed (S22).
-        if loan["subrogated_fen"] > losses.get(loan_id, 0):
+        # A repayment dated back lowers interest that was compensated: its lender owes that (S22).
+        if loan["subrogated_fen"] > min(losses.get(loan_id, 0), owed):
             yield f"loan {loan_id}: {loan['subrogated_fen']} of {owed} owed is others'"
         if loan["state"] == "settled" and owed:
             yield f"loan {loan_id} is settled and owes {owed}"

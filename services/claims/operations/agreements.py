@@ -1,7 +1,7 @@
 """Claims: agreements of government, banks and insurers, and lines shared out under them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -17,6 +17,7 @@ from services.kernel import business_day, ids
 from services.kernel.caller import Caller
 from services.kernel.errors import NotFound, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes import policies as clauses
 from services.programmes.loader import Catalogue
 from services.programmes.schema.deployment import InstitutionRole

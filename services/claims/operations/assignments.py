@@ -1,7 +1,7 @@
 """Claims: assignments recorded and revoked, and repayments that a lender says are in difficulty."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -15,6 +15,7 @@ from services.claims.store import policies as policies_store
 from services.kernel import business_day, ids
 from services.kernel.caller import Caller
 from services.kernel.errors import LiandongError, NotFound, Refused
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.deployment import InstitutionRole
 

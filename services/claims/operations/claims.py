@@ -1,7 +1,6 @@
 """Claims: losses reported."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -25,6 +24,7 @@ from services.claims.store import claims_history, insured
 from services.kernel import business_day, ids, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import LiandongError, Refused
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.deployment import InstitutionRole
 

@@ -1,7 +1,6 @@
 """Claims: index covers: what is insured, which prices count, what they claim; lines' results."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -32,6 +31,7 @@ from services.kernel import business_day, ids, outbox
 from services.kernel.caller import Caller
 from services.kernel.database import Database
 from services.kernel.errors import Denied, LiandongError, NotFound, Refused
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.deployment import InstitutionRole
 

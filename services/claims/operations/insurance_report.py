@@ -1,7 +1,6 @@
 """Claims: the report of the county's insurance, for those who may see what."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -11,6 +10,7 @@ from services.claims.store import insurance_report as store
 from services.claims.store.insurance_report import Part, Question
 from services.kernel.caller import Caller
 from services.kernel.errors import Denied
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.deployment import InstitutionRole
 from services.programmes.schema.pools import InsurerStabilisation

@@ -284,7 +284,7 @@ async def certificate(
             continue
         terms = terms_of(catalogue, policy)
         cover = terms.cover(entry.cover_id)
-        parts = policy_rules.premium_of(policy, cover, terms.insurance, entry.sum_insured_fen)
+        parts = rules.premium_of_entry(entry, policy, cover, terms, entry.sum_insured_fen)
         lenders = assigned.get((household_id, entry.cover_id, day), ())
         first = tuple(dict.fromkeys(loan.lender_id for loan in lenders))
         lines.append(CertificateLine(entry, policy, cover, parts, first))

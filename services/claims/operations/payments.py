@@ -1,7 +1,6 @@
 """Claims: where payees are paid, quotes, and the messages that carry instructions."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from services.kernel import business_day, ids
 from services.kernel.caller import Caller
 from services.kernel.errors import NotFound, Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 
 MESSAGE_INSTRUCTIONS_MAX = 500

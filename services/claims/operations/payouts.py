@@ -1,7 +1,7 @@
 """Claims: payouts authorised, divided as loans allocated them, instructed, answered, settled."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
 
@@ -35,6 +35,7 @@ from services.kernel.errors import LiandongError, NotFound
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.deployment import InstitutionRole
 

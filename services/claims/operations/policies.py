@@ -1,7 +1,7 @@
 """Claims: master policies issued, renewed and ended, and the loans that join their lists."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -30,6 +30,7 @@ from services.kernel import business_day, ids
 from services.kernel.caller import Caller
 from services.kernel.errors import Conflict, Denied, NotFound, Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes import policies as clauses
 from services.programmes.loader import Catalogue
 from services.programmes.schema.deployment import InstitutionRole

@@ -1,7 +1,7 @@
 """Claims: an institution's statement taken in, held against ours, its differences resolved."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from services.claims.store.reconciliation import KeptDifference, Reconciliation
 from services.kernel import business_day, ids
 from services.kernel.caller import Caller
 from services.kernel.errors import Denied, LiandongError, NotFound, Refused
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.deployment import InstitutionRole
 

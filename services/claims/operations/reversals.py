@@ -1,6 +1,5 @@
 """Claims: payouts that are taken back, what comes back of them, and complaints."""
 
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -8,6 +7,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.claims import events_out
 from services.claims.model import (
+    Claim,
     Complaint,
     Payout,
     Receivable,
@@ -25,6 +25,7 @@ from services.kernel import business_day, ids, journal, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import NotFound, Refused
 from services.kernel.journal import Account, Entry, Transfer
+from services.kernel.values import replace
 from services.programmes.calendars import working_days_after
 from services.programmes.loader import Catalogue
 
@@ -152,12 +153,7 @@ async def file_complaint(
     evidence: str,
 ) -> Complaint:
     """Take in a complaint about a payout or a claim, to be answered within the programme's time."""
-    payout = await payouts_store.find_payout(session, county_code, sight, subject_id)
-    subject = payout or await claims_store.find_claim(session, county_code, sight, subject_id)
-    if subject is None:
-        raise NotFound(
-            "SUBJECT_NOT_FOUND", f"no payout or claim {subject_id}", message_zh="无此赔案"
-        )
+    subject = await _subject(session, county_code, sight, subject_id)
     today = await business_day.today(session, county_code)
     days = catalogue.terms(county_code, subject.programme).insurance.payouts.complaint_working_days
     complaint = Complaint(
@@ -174,7 +170,22 @@ async def file_complaint(
         due_on=working_days_after(catalogue.calendar, today, days),
     )
     await store.add_complaint(session, complaint)
+    said = events_out.complaint_opened(complaint, programme=subject.programme)
+    await outbox.record(session, [said])
     return complaint
+
+
+async def _subject(
+    session: AsyncSession, county_code: str, sight: Sight, subject_id: UUID
+) -> Payout | Claim:
+    """What a complaint is about."""
+    payout = await payouts_store.find_payout(session, county_code, sight, subject_id)
+    subject = payout or await claims_store.find_claim(session, county_code, sight, subject_id)
+    if subject is None:
+        raise NotFound(
+            "SUBJECT_NOT_FOUND", f"no payout or claim {subject_id}", message_zh="无此赔案"
+        )
+    return subject
 
 
 async def answer_complaint(
@@ -198,4 +209,7 @@ async def answer_complaint(
     today = await business_day.today(session, county_code)
     answered = replace(held, outcome=outcome, answered_on=today)
     await store.save_answer(session, answered, evidence, actor.person_id)
+    subject = await _subject(session, county_code, Sight(), held.subject_id)
+    said = events_out.complaint_answered(answered, programme=subject.programme)
+    await outbox.record(session, [said])
     return answered

@@ -1,7 +1,6 @@
 """Claims: what is taken in, who decides, and what is paid by when."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -21,6 +20,7 @@ from services.claims.model import (
 from services.claims.rules.policies import cap_fen
 from services.kernel.errors import NotFound, Refused, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes import covers
 from services.programmes.schema.insurance import LOAN_LINKED, Cover
 from services.programmes.schema.values import Open, OrOpen, known

@@ -1,7 +1,6 @@
 """Claims: what happens to a claim between report and decision, and against the decision."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -19,6 +18,7 @@ from services.claims.model import (
 from services.claims.rules.claims import expected_due_on
 from services.kernel.errors import Refused, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.calendars import working_days_after
 from services.programmes.terms import Terms
 

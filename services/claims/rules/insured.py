@@ -1,7 +1,6 @@
 """Claims: who joins an insured list, what endorsements change, what of a premium goes back."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from services.claims.model import (
 from services.claims.rules import policies as rules
 from services.kernel.errors import Refused, invalid_field
 from services.kernel.money import Fen, split
+from services.kernel.values import replace
 from services.programmes import covers, policies
 from services.programmes.schema.insurance import Cover, SumInsuredFixed, SumInsuredStated
 from services.programmes.terms import Terms
@@ -58,7 +58,14 @@ def _entry(
     sum_fen: Fen,
     from_date: date,
 ) -> tuple[InsuredEntry, Mapping[str, Fen]]:
-    parts = rules.premium_of(policy, cover, terms.insurance, sum_fen)
+    parts = rules.premium_of(
+        policy,
+        cover,
+        terms.insurance,
+        sum_fen,
+        from_date=from_date,
+        term_until=policy.until_date,
+    )
     first = next(iter(parts), "")
     entry = InsuredEntry(
         county_code=policy.county_code,
@@ -78,6 +85,20 @@ def _entry(
         version=0,
     )
     return entry, parts
+
+
+def premium_of_entry(
+    entry: InsuredEntry, policy: MasterPolicy, cover: Cover, terms: Terms, sum_fen: Fen
+) -> Mapping[str, Fen]:
+    """What a sum costs an entry for its term, by who owes it."""
+    return rules.premium_of(
+        policy,
+        cover,
+        terms.insurance,
+        sum_fen,
+        from_date=entry.from_date,
+        term_until=entry.term_until,
+    )
 
 
 def needs_payment(terms: Terms, entry: InsuredEntry) -> bool:
@@ -214,7 +235,7 @@ def leave(
 ) -> tuple[InsuredEntry, Mapping[str, Fen]]:
     """The entry ended on a day, and its unearned premium; one that never began is cancelled."""
     cover = terms.cover(entry.cover_id)
-    parts = rules.premium_of(policy, cover, terms.insurance, entry.sum_insured_fen)
+    parts = premium_of_entry(entry, policy, cover, terms, entry.sum_insured_fen)
     if last_day < entry.from_date:
         gone = replace(entry, state=EntryState.CANCELLED)
         return gone, _back(parts, entry, from_day=entry.from_date, terms=terms)
@@ -258,8 +279,8 @@ def _change_sum(
     if wanted.effective_on != today:
         rule = f"a new sum holds from the business date {today}"
         raise invalid_field("ENDORSEMENT_AHEAD", "effective_on", wanted.effective_on, rule)
-    before = rules.premium_of(policy, cover, terms.insurance, entry.sum_insured_fen)
-    after = rules.premium_of(policy, cover, terms.insurance, wanted.sum_insured_fen)
+    before = premium_of_entry(entry, policy, cover, terms, entry.sum_insured_fen)
+    after = premium_of_entry(entry, policy, cover, terms, wanted.sum_insured_fen)
     day = max(today, entry.from_date)
     old = _unearned(before, entry, from_day=day, terms=terms)
     new = _unearned(after, entry, from_day=day, terms=terms)

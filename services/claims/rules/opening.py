@@ -1,7 +1,7 @@
 """Claims: live policies taken over at cut-over from an insurer's books, and proven. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import NoReturn
 from uuid import UUID
@@ -20,6 +20,7 @@ from services.claims.model import (
 from services.claims.rules import claims, policies
 from services.kernel.errors import Conflict, NotFound, Refused
 from services.kernel.money import Fen, split
+from services.kernel.values import replace
 from services.programmes import policies as clauses
 from services.programmes.schema.insurance import Cover
 from services.programmes.schema.values import Open, known

@@ -1,6 +1,5 @@
 """Claims: what is said about an instruction, by whom, and what it changes. Pure decisions."""
 
-from dataclasses import replace
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -17,6 +16,7 @@ from services.claims.model import (
 from services.claims.rules.payouts import REFUSED_BY_PAYEE, instruction_not_found, move_on
 from services.kernel.errors import Refused, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 
 OVERPAID = "OVERPAID"
 BY_PAYER = frozenset({Said.ASK, Said.RESEND})

@@ -1,7 +1,6 @@
 """Claims: whom a payout is for, how it is divided into instructions, and where that puts it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from services.claims.model import (
 )
 from services.kernel.errors import NotFound, Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes import covers, settlement
 from services.programmes.schema.insurance import HOUSEHOLD
 from services.programmes.schema.values import known

@@ -160,16 +160,33 @@ def _clause(policy: MasterPolicy, cover: Cover) -> PremiumClause | None:
 
 
 def premium_of(
-    policy: MasterPolicy, cover: Cover, insurance: Insurance, sum_insured_fen: Fen
+    policy: MasterPolicy,
+    cover: Cover,
+    insurance: Insurance,
+    sum_insured_fen: Fen,
+    *,
+    from_date: date,
+    term_until: date,
 ) -> Mapping[str, Fen]:
-    """A year's premium of an entry by who owes it; nothing while the programme leaves it open."""
+    """
+    The premium of an entry by who owes it; nothing while the programme leaves it open.
+
+    One that joins within the policy's term owes the whole of it or the days left, as the programme
+    says.
+    """
     clause = _clause(policy, cover)
     if clause is None or on_lending(insurance, cover.id):
         return {}
     rate_ppm = policy.rate_ppm if isinstance(clause.rate_ppm, Open) else clause.rate_ppm
     assert rate_ppm is not None
     premium = covers.premium(sum_insured_fen, rate_ppm, max_rate_ppm=clause.max_rate_ppm)
-    return policies.premium_parts(clause, premium.premium_fen)
+    owed = policies.joining_fen(
+        premium.premium_fen,
+        days_left=(term_until - max(from_date, policy.from_date)).days + 1,
+        days=(term_until - policy.from_date).days + 1,
+        rule=insurance.premium_of_joiners,
+    )
+    return policies.premium_parts(clause, owed)
 
 
 def payer_id(payer: str, policy: MasterPolicy, household_id: UUID | None) -> str:

@@ -1,7 +1,6 @@
 """Claims: payouts that are taken back: who decides, and who owes what then. Pure decisions."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -18,6 +17,7 @@ from services.claims.model import (
 )
 from services.kernel.errors import NotFound, Refused, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 
 
 def payout_not_found(payout_id: UUID) -> NotFound:

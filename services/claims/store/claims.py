@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -20,6 +19,7 @@ from services.claims.model import (
 )
 from services.kernel import database
 from services.kernel.money import Fen
+from services.kernel.values import replace
 
 
 async def add_claims(session: AsyncSession, claims: Sequence[Claim]) -> set[UUID]:

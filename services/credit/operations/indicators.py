@@ -1,7 +1,6 @@
 """Credit: declaring indicators, and recording what was observed."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -14,6 +13,7 @@ from services.credit.store import indicators as store
 from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import LiandongError
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 
 DECLARERS = ("county_centre", "poverty_office")

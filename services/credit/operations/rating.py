@@ -70,7 +70,7 @@ async def rate_households(
     ids = [file.household_id for file in files]
     inputs = await inputs_of(session, county_code, ids, scheme=scheme, on=today)
     standing = await standings(session, county_code, ids, today)
-    stops = await limit_store.find_stops(session, county_code)
+    stops = await limit_store.find_stops(session, county_code, ref)
     incomplete = [
         file.household_id for file in files if _misses(scheme, inputs.get(file.household_id, {}))
     ]

@@ -1,7 +1,6 @@
 """Credit: what the registry says of households, and what ends with a day."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from services.credit.rules import rating
 from services.credit.store import files as store
 from services.credit.store import limits as limit_store
 from services.kernel import business_day, outbox
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 
 EXPIRE_CHUNK = 2_000

@@ -1,6 +1,5 @@
 """Credit: rating a county or a province again, chunk by chunk, each in one transaction."""
 
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -24,6 +23,7 @@ from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import NotFound, Refused, invalid_field
 from services.kernel.ids import new_id
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.pack import split_ref
 
@@ -183,7 +183,7 @@ async def _rated(
     last = await file_store.find_lasts(
         session, job.county_code, [file.rating_id for file in files if file.rating_id]
     )
-    stops = await limit_store.find_stops(session, job.county_code)
+    stops = await limit_store.find_stops(session, job.county_code, job.programme)
     pairs = []
     for file in files:
         seen = inputs.get(file.household_id, {})

@@ -1,7 +1,6 @@
 """Credit: reviews by people, from the first appraisal to the grant, and contests."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -33,6 +32,7 @@ from services.kernel import business_day, outbox
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import Conflict, LiandongError, NotFound
 from services.kernel.ids import new_id
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.values import Open
 from services.programmes.terms import Terms
@@ -540,6 +540,7 @@ async def _rated(
     standing = (await standings(session, county_code, ids, today)).get(
         file.household_id, rating.NOTHING
     )
+    stops = await find_stops(session, county_code, scheme.ref)
     return rating.rate(
         file,
         inputs.get(file.household_id, {}),
@@ -547,7 +548,7 @@ async def _rated(
         rating_id=new_id(),
         on=today,
         standing=replace(
-            rating.while_stopped(standing, file, await find_stops(session, county_code)),
+            rating.while_stopped(standing, file, stops),
             override=review.override,
         ),
         cause=Cause.REVIEWED,

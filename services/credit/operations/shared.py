@@ -1,7 +1,6 @@
 """Credit: what the use cases share: who may act where, standing, and saving what was decided."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -28,6 +27,7 @@ from services.kernel import business_day, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import Denied, NotFound
 from services.kernel.ids import new_id
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.pack import split_ref
 from services.programmes.schema.scoring import ExternalScoring

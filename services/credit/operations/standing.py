@@ -1,7 +1,6 @@
 """Credit: measures beyond the score: proposed, decided by a second person, ended."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -35,6 +34,7 @@ from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import NotFound
 from services.kernel.ids import new_id
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 
 PROPOSERS = (
@@ -49,6 +49,8 @@ DECIDERS = ("county_centre", "poverty_office")
 SIDED = (MeasureKind.WAIVER, MeasureKind.SECOND_GRANT)
 """Rest on the evidence of several organs: any of them may be the second person."""
 RUN_OUT_CHUNK = 500
+SERVICE = Actor("", "", "")
+"""What nobody does but the programme's own clauses."""
 
 FACTS = {
     (MeasureKind.SANCTION, MeasureState.IN_FORCE): Fact.LISTED,
@@ -132,7 +134,7 @@ async def decide(
         standing.decide(each, by=by, approve=approve, reason=reason, terms=terms, on=today)
         for each in measures
     ]
-    await _move(session, catalogue, county_code, decided, by=by, on=today, reason=reason)
+    await move(session, catalogue, county_code, decided, by=by, on=today, reason=reason)
     return decided
 
 
@@ -169,7 +171,7 @@ async def end(
         for each in measures
         if each is first or each.state is MeasureState.IN_FORCE
     ]
-    await _move(
+    await move(
         session,
         catalogue,
         county_code,
@@ -184,17 +186,16 @@ async def end(
 
 async def run_out(session: AsyncSession, catalogue: Catalogue, county_code: str, day: date) -> None:
     """End the measures whose last day is the one that closes."""
-    service = Actor("", "", "")
     while True:
         due = await store.lock_run_out(session, county_code, day, limit=RUN_OUT_CHUNK)
         over = [standing.run_out(each, day) for each in due]
         if over:
-            await _move(
+            await move(
                 session,
                 catalogue,
                 county_code,
                 over,
-                by=service,
+                by=SERVICE,
                 on=day,
                 reason=standing.TERM_OVER,
             )
@@ -222,7 +223,7 @@ def _of_relative(measure: Measure, file: CreditFile) -> Measure:
     )
 
 
-async def _move(
+async def move(
     session: AsyncSession,
     catalogue: Catalogue,
     county_code: str,

@@ -1,11 +1,12 @@
 """Credit: credit areas and coverage: what is counted, and what it takes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 from services.credit.model import CreditArea
 from services.kernel.money import PPM, half_up
+from services.kernel.values import replace
 from services.programmes.schema.scoring import ScoringRules
 from services.programmes.schema.values import Open
 from services.programmes.scoring import credit_area_of

@@ -18,6 +18,7 @@ GATE_WORDS: Mapping[str, tuple[str, str]] = {
     "not_met": ("does not hold", "不符合"),
 }
 """State of a gate's indicator → what is said of it, in English and Chinese."""
+DEMOTION = "demotion"
 STATES_MAX = 200_000
 """Sums looked at in search of the smallest changes; beyond, the largest gains are taken."""
 
@@ -129,11 +130,12 @@ def _line(code: str, reads: str, inputs: Mapping[str, Observed], points: int, wa
 def _next(rating: Rating, scheme: Scheme) -> NextGrade | None:
     bands = scheme.bands
     names = [band.grade for band in bands]
-    lift = (*rating.vetoes, *(hold.code for hold in rating.pins.holds))
+    demoted = (DEMOTION,) if rating.pins.demoted else ()
+    lift = (*rating.vetoes, *(hold.code for hold in rating.pins.holds), *demoted)
     floor = names.index(scheme.scoring.min_grade) if scheme.scoring.min_grade else 0
     reached = band_of(rating.score_centi, bands)
     place = names.index(reached.grade) if reached else -1
-    if lift and place >= floor and not rating.grade:
+    if lift and place >= floor and (demoted or not rating.grade):
         band = bands[place]  # the score is there already
     else:
         held = names.index(rating.grade) if rating.grade in names else -1
@@ -262,6 +264,8 @@ def _words(rating: Rating, lines: Sequence[Line], nxt: NextGrade | None) -> tupl
         for hold in rating.pins.holds
         if not hold.code.startswith(GATE)
     ]
+    if rating.pins.demoted:
+        told.append(f"Grade lowered by {rating.pins.demoted} for non-performing loans")
     if rating.pins.override is not None:
         told.append(f"Decided by people in review {rating.pins.override.review_id}")
     if nxt is None:
@@ -309,6 +313,8 @@ def _words_zh(rating: Rating, lines: Sequence[Line], nxt: NextGrade | None) -> t
         for hold in rating.pins.holds
         if not hold.code.startswith(GATE)
     ]
+    if rating.pins.demoted:
+        told.append(f"因不良贷款降低 {rating.pins.demoted} 级")
     if rating.pins.override is not None:
         told.append(f"由人工评议决定(评议 {rating.pins.override.review_id})")
     if nxt is None:

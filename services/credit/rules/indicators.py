@@ -1,12 +1,13 @@
 """Credit: the catalogue of indicators of a programme in a county, and how long each counts."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 from services.credit.model import IndicatorRule, Observed, Refresh, Use
 from services.credit.rules.scheme import FACTOR_MAX
 from services.kernel.errors import Refused, invalid_field
+from services.kernel.values import replace
 from services.programmes.calendars import add_months
 from services.programmes.rerating import MONTHS
 from services.programmes.schema.deployment import InstitutionRole

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
@@ -22,6 +22,7 @@ from services.credit.model import (
 )
 from services.credit.rules.scheme import Scheme, score
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.calendars import last_valid_day
 from services.programmes.rerating import after_veto
 from services.programmes.schema.values import Open
@@ -146,9 +147,15 @@ def awaiting_review(standing: Pins, file: CreditFile, *, scheme: Scheme) -> Pins
 
 
 def while_stopped(standing: Pins, file: CreditFile, stops: Sequence[str]) -> Pins:
-    """Hold a new limit back in an area whose breaker has tripped; one that stands goes on."""
+    """
+    Hold a new limit back where a breaker has tripped; one that stands goes on.
+
+    `stops` names areas, and the programme itself where that is what has stopped.
+    """
     area_code = file.household.area_code
-    tripped = next((code for code in stops if area_code.startswith(code)), None)
+    tripped = next(
+        (code for code in stops if area_code.startswith(code) or not code.isdigit()), None
+    )
     if tripped is None or file.limit_fen > 0:
         return standing
     hold = Hold(f"{BREAKER}{tripped}", grade_too=False, until=None)
@@ -350,6 +357,8 @@ def _pinned(pins: Pins) -> list[object]:
         pins.cap_fen,
         override and [override.review_id, override.grade, override.limit_fen],
         pins.terms_digest,
+        # What was never lowered reads as it did before anything was: old digests stay true.
+        *([pins.demoted] if pins.demoted else []),
     ]
 
 

@@ -1,7 +1,7 @@
 """Credit: the rating chain: steps of organs, overrides, public notice, objections, grant."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from services.credit.model import (
 from services.credit.rules.scheme import Scheme, has_grade, limit_of, rank_of
 from services.kernel.errors import Denied, Refused, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.calendars import Calendar, working_days_after
 from services.programmes.schema.scoring import ReviewStep
 from services.programmes.schema.values import known

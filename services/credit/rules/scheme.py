@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from services.credit.model import Hold, Override, Pins
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.schema.scoring import (
     BasePointsScoring,
     ExternalScoring,
@@ -139,6 +140,7 @@ def score(scheme: Scheme, values: Mapping[str, int], honour: str, pins: Pins) ->
         made = replace(made, working=f"{made.working}; waived: {', '.join(pins.waived)}")
     if pins.override is not None and not made.vetoes:
         made = _overridden(scheme, made, pins.override, honour)
+    made = _demoted(scheme, made, pins.demoted, honour)
     return _held(_capped(_rewarded(made, pins.reward_fen), pins.cap_fen), pins.holds)
 
 
@@ -204,6 +206,39 @@ def _overridden(scheme: Scheme, made: Score, override: Override, honour: str) ->
         uplift_fen=uplift,
         limit_fen=Fen(base + uplift),
         working=f"{made.working}{told} (review {override.review_id})",
+    )
+
+
+def _demoted(scheme: Scheme, made: Score, steps: int, honour: str) -> Score:
+    """Some grades lower, with the limit of that one; below the lowest is none (LS18.loa.6)."""
+    place = rank_of(scheme, made.grade or "")
+    if not steps or place < 0:
+        return made
+    told = f"{made.working}; lowered by {steps} for non-performing loans"
+    floor = max(0, rank_of(scheme, scheme.scoring.min_grade or ""))
+    if place - steps < floor:
+        nothing = Fen(0)
+        return replace(
+            made,
+            grade=None,
+            base_limit_fen=nothing,
+            uplift_fen=nothing,
+            limit_fen=nothing,
+            working=f"{told}: no grade",
+        )
+    grades = scheme.scoring.grades
+    assert not isinstance(grades, Open), "a grade has its place"
+    grade = grades[place - steps].id
+    most = limit_of(scheme, grade)
+    base = made.base_limit_fen if most is None else min(made.base_limit_fen, most)
+    uplift = min(made.uplift_fen, uplift_of(scheme, grade, honour))
+    return replace(
+        made,
+        grade=grade,
+        base_limit_fen=base,
+        uplift_fen=uplift,
+        limit_fen=Fen(base + uplift),
+        working=f"{told}: {grade}, limit {base} + {uplift} fen",
     )
 
 

@@ -1,7 +1,7 @@
 """Credit: measures beyond the score: who may set them, what they do, what ends them."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -17,8 +17,10 @@ from services.credit.model import (
 )
 from services.kernel.errors import Denied, Refused, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.calendars import last_valid_day
 from services.programmes.rewards import rewards_earned
+from services.programmes.schema.collection import NplAction
 from services.programmes.schema.scoring import BasePointsScoring
 from services.programmes.schema.values import known
 from services.programmes.scoring import deduction_waiver_of
@@ -35,6 +37,9 @@ REPAID_ON_TIME = "repaid_on_time"
 """A condition of rewards that loans' events answer: loans were settled, and none was ever late."""
 TERM_OVER = "term_over"
 WRONGLY_LISTED = "wrongly_listed"
+FULL_REPAYMENT = "full_repayment"
+BLACKLIST = "blacklist"
+"""The listing that a programme orders on non-performing loans without naming a sanction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,7 @@ def standing_of(measures: Sequence[Measure], on: date) -> Pins:
         holds=() if second else _holds(live),
         reward_fen=Fen(sum(m.amount_fen for m in live if m.kind is MeasureKind.REWARD)),
         cap_fen=min(caps, default=None),
+        demoted=sum(m.kind is MeasureKind.DEMOTION for m in live),
     )
 
 
@@ -136,13 +142,19 @@ def check_proposal(
     `met` names the conditions of rewards that hold (`conditions_met`).
     """
     if measure.kind is MeasureKind.SANCTION:
-        return replace(measure, effects=_sanction(terms, measure.code).effects)
+        return replace(measure, effects=clause_of(terms, measure.code).effects)
     if measure.kind is MeasureKind.REWARD:
         return _check_reward(measure, terms, live, exposure, met)
     if measure.kind is MeasureKind.SECOND_GRANT:
         _check_second_grant(measure, terms, live)
     elif measure.kind is MeasureKind.WAIVER:
         return replace(measure, effects=_check_waiver(measure, terms, fault))
+    elif measure.kind is MeasureKind.DEMOTION:
+        raise Refused(
+            "ORDERED_BY_PROGRAMME",
+            "a grade is lowered by the programme, on a loan that became non-performing",
+            message_zh="降级由方案规定自动执行,不得申报",
+        )
     else:
         _check_rehabilitation(measure, terms, exposure, barred)
     return measure
@@ -162,7 +174,7 @@ def relatives_of(
     measure: Measure, relatives: Sequence[tuple[Measure, str]], *, terms: Terms
 ) -> list[Measure]:
     """The sanction on relatives' households, where the programme reaches them (YY.loa.8)."""
-    reached = _sanction(terms, measure.code).relations if relatives else ()
+    reached = clause_of(terms, measure.code).relations if relatives else ()
     found = []
     for each, relation in relatives:
         if relation not in reached:
@@ -211,7 +223,7 @@ def decide(
     _require_sides(measure, by, terms)
     until = measure.until_on
     if measure.kind is MeasureKind.SANCTION:
-        months = _sanction(terms, measure.code).months
+        months = clause_of(terms, measure.code).months
         until = None if months is None else last_valid_day(on, months)
     if measure.kind is MeasureKind.REHABILITATION:
         # It is done at once: what is left is the next rating.
@@ -242,7 +254,7 @@ def end(
             "who proposed a measure does not end it",
             message_zh="须由另一人解除",
         )
-    if measure.kind is MeasureKind.SANCTION:
+    if measure.kind in (MeasureKind.SANCTION, MeasureKind.DEMOTION):
         _check_release(measure, reason, terms, exposure)
     return replace(
         measure,
@@ -259,13 +271,13 @@ def run_out(measure: Measure, on: date) -> Measure:
     return replace(measure, state=MeasureState.ENDED, ended_on=on, end_reason=TERM_OVER)
 
 
-def _sanction(terms: Terms, code: str) -> Clause:
+def clause_of(terms: Terms, code: str) -> Clause:
     """A sanction of the programme, or a reason of its blacklist, which bars from credit."""
     lifted = []
     registry = terms.pack.registry
     reason = next((r for r in registry.blacklist if r.id == code), None) if registry else None
     if reason is not None and reason.released_after_full_repayment:
-        lifted.append("full_repayment")
+        lifted.append(FULL_REPAYMENT)
     loans = terms.pack.loans
     for each in loans.sanctions if loans else ():
         if each.id == code:
@@ -276,6 +288,9 @@ def _sanction(terms: Terms, code: str) -> Clause:
                 relations=tuple(relation.value for relation in each.relations),
                 lifted_by=tuple(lifted),
             )
+    if reason is None and code == BLACKLIST and loans and NplAction.BLACKLIST in loans.npl_actions:
+        back = loans.rehabilitation
+        return Clause(("no_credit",), None, (SELF,), (back.after.value,) if back else ())
     if reason is None:
         raise Refused(
             "UNKNOWN_SANCTION",
@@ -391,7 +406,9 @@ def _check_rehabilitation(
 
 
 def _check_release(measure: Measure, reason: str, terms: Terms, exposure: Exposure) -> None:
-    terms_of_release = (*_sanction(terms, measure.code).lifted_by, WRONGLY_LISTED)
+    demotion = measure.kind is MeasureKind.DEMOTION
+    lifted_by = (FULL_REPAYMENT,) if demotion else clause_of(terms, measure.code).lifted_by
+    terms_of_release = (*lifted_by, WRONGLY_LISTED)
     if reason not in terms_of_release:
         raise invalid_field(
             "RELEASE_TERM_UNKNOWN",
@@ -400,7 +417,7 @@ def _check_release(measure: Measure, reason: str, terms: Terms, exposure: Exposu
             f"must be one of {', '.join(terms_of_release)}",
             "不符合解除条件",
         )
-    if reason == "full_repayment":
+    if reason == FULL_REPAYMENT:
         _require_repaid(exposure)
 
 

@@ -41,6 +41,7 @@ KINDS = {
     MeasureKind.SECOND_GRANT: standing_pb2.MEASURE_KIND_SECOND_GRANT,
     MeasureKind.WAIVER: standing_pb2.MEASURE_KIND_WAIVER,
     MeasureKind.REHABILITATION: standing_pb2.MEASURE_KIND_REHABILITATION,
+    MeasureKind.DEMOTION: standing_pb2.MEASURE_KIND_DEMOTION,
 }
 MEASURE_STATES = {
     MeasureState.PROPOSED: standing_pb2.MEASURE_STATE_PROPOSED,
@@ -158,6 +159,7 @@ def rating_to_proto(
         waived=rating.pins.waived,
         override_review_id="" if override is None else str(override.review_id),
         digest=rating.digest,
+        demoted_steps=rating.pins.demoted,
     )
 
 

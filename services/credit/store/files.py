@@ -296,6 +296,8 @@ def _pins_to_json(pins: Pins) -> str:
     if pins.override is not None:
         override = pins.override
         said["override"] = [str(override.review_id), override.grade, override.limit_fen]
+    if pins.demoted:
+        said["demoted"] = pins.demoted
     return json.dumps(said)
 
 
@@ -311,6 +313,7 @@ def _pins_from_json(text: str) -> Pins:
         cap_fen=said.get("cap_fen"),
         override=_override(said["override"]) if "override" in said else None,
         terms_digest=said.get("terms_digest", ""),
+        demoted=said.get("demoted", 0),
     )
 
 

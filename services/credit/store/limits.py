@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.credit.model import CreditFile, Decision, Expired, Exposure, Fact, LimitChange
 from services.kernel.database import columns, execute, fetch
 from services.kernel.money import Fen
+from services.programmes.schema.pack import split_ref
 
 LIMIT_FACTS = (Fact.LIMIT_GRANTED, Fact.LIMIT_CHANGED)
 NOTHING_LENT = Exposure(Fen(0), Fen(0), Fen(0), Fen(0), 0, 0, 0)
@@ -279,14 +280,17 @@ async def put_stops(
     )
 
 
-async def find_stops(session: AsyncSession, county_code: str) -> tuple[str, ...]:
-    """The areas in which nothing new is granted."""
+async def find_stops(session: AsyncSession, county_code: str, programme: str) -> tuple[str, ...]:
+    """Where nothing new is granted under a programme: areas, or the programme itself."""
     rows = await fetch(
         session,
         """SELECT scope_id FROM stop
-           WHERE county_code = $1 AND stopped AND scope IN ('village', 'township', 'county')
+           WHERE county_code = $1 AND stopped
+             AND (scope IN ('village', 'township', 'county')
+                  OR (scope = 'programme' AND scope_id = $2))
            ORDER BY scope_id""",
         county_code,
+        split_ref(programme)[0],
     )
     return tuple(row["scope_id"] for row in rows)
 

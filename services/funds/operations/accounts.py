@@ -1,7 +1,7 @@
 """Funds: dues, periods, pools held against loans; what may be read of a fund's money."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from services.kernel import business_day, ids
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import Denied, NotFound, Refused, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes import leverage
 from services.programmes.leverage import PoolMix, VillageFund
 from services.programmes.loader import Catalogue

@@ -1,7 +1,7 @@
 """Funds: what guarantors stand behind, and fees: worked out, approved, paid, by three persons."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from services.kernel.caller import Caller, require_role
 from services.kernel.errors import NotFound, Refused, invalid_field
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen, ceil_div
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.fund import RatioLayer
 from services.programmes.schema.pack import split_ref

@@ -1,7 +1,7 @@
 """Funds: orders: what one person of the finance bureau proposes and another carries out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -30,6 +30,7 @@ from services.kernel.errors import (
 )
 from services.kernel.journal import Account, Entry
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.values import Open, known
 from services.programmes.upkeep import stabilise

@@ -1,7 +1,7 @@
 """Funds: compensation cases filed, decided in one step, and paid."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
 
@@ -37,6 +37,7 @@ from services.kernel.caller import Caller, require_role
 from services.kernel.errors import LiandongError, NotFound
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.pack import split_ref
 

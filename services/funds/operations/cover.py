@@ -1,7 +1,7 @@
 """Funds: cover reserved, refused and released, and what is heard of covered loans."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -26,6 +26,7 @@ from services.kernel import business_day
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import LiandongError, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.fund import SharingModel
 from services.programmes.schema.pack import split_ref
@@ -132,11 +133,16 @@ async def void_unused(
 ) -> None:
     """Lending stopped in a scope: cover that no disbursed loan stands on goes back."""
     found: dict[str, str] = {}
+    whole, _, part = scope_id.partition("/")
     if scope in AREAS:
         found = {"area_prefix": scope_id}
-    elif scope in ("lender", "programme", "product"):
-        name = "lender_id" if scope == "lender" else f"{scope}_id"
-        found = {name: scope_id.split("@", maxsplit=1)[0] if scope == "programme" else scope_id}
+    elif scope in ("programme", "product"):
+        found = {"programme_id": whole.split("@", maxsplit=1)[0], "product_id": part}
+    elif scope == "lender":
+        found = {"lender_id": whole}
+    elif scope == "outlet":
+        # A lender that names no outlets counts as one; those it names are others.
+        found = {"lender_id": whole, "outlet_code": part}
     if not scope_id or not found:
         return
     covers = await cover_store.lock_unused_covers(session, county_code, **found)
@@ -256,10 +262,11 @@ async def open_covers(
     shared = []
     for each in wanted:
         try:
-            product = catalogue.terms(each.county_code, each.programme).product(each.product_id)
+            terms = catalogue.terms(each.county_code, each.programme)
+            model = terms.default_sharing_model(terms.product(each.product_id))
         except (LiandongError, ValueError):
             continue
-        if product.sharing_models:
+        if model is not None:
             shared.append(each)
     await reserve_covers(session, catalogue, shared, on)
 

@@ -1,7 +1,7 @@
 """Funds: after a compensation: shares paid late, money that comes back or goes back, write-off."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
 
@@ -33,6 +33,7 @@ from services.kernel.caller import Caller, require_role
 from services.kernel.errors import NotFound, Refused
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
+from services.kernel.values import replace
 
 COLLECTORS = (*LENDERS, "guarantor", "county_centre", "finance_bureau")
 PROPOSERS = (*LENDERS, "county_centre", "finance_bureau")

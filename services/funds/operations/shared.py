@@ -1,7 +1,7 @@
 """Funds: what the use cases share: one transaction's work, leverage, days, debts of funds."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from services.kernel.errors import NotFound, Refused
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.values import known
 

@@ -1,12 +1,13 @@
 """Funds: whose money lies where, and who may take it: sub-accounts, pots, kinds, sources."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 from services.funds.model import Fund, FundClass, FundState
 from services.kernel.errors import Denied, Refused, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.leverage import allocate, leverage
 from services.programmes.schema.fund import Fund as FundTerms
 

@@ -1,12 +1,13 @@
 """Funds: what is due to a fund and what arrived; what it must hold; fees worked out."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
 from services.kernel.errors import Refused
 from services.kernel.money import PPM, Fen
+from services.kernel.values import replace
 from services.programmes.schema.fund import Fund as FundTerms
 from services.programmes.schema.upkeep import FeeSubsidy
 from services.programmes.upkeep import Needed, Yearly, fee_subsidy_by, needed_by, yearly_top_up

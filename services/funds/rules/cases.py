@@ -1,7 +1,7 @@
 """Funds: when a loss may be claimed, who bears it, and to whom later money belongs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from services.funds.model import (
 from services.funds.rules.accounts import pay_out, reach
 from services.kernel.errors import Denied, Refused, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.bulletins import on_risk_list
 from services.programmes.schema.fund import SharingModel
 from services.programmes.schema.monitoring import FiveTier

@@ -1,12 +1,13 @@
 """Funds: who stands behind a loan, and up to how much."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
 from services.funds.model import Cover, CoverState, Fund, FundState
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.leverage import leverage
 from services.programmes.schema.fund import SharingModel
 from services.programmes.terms import Terms

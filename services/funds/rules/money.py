@@ -1,7 +1,7 @@
 """Funds: what comes into a fund, and what it pays first with it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from services.funds.model import Fund, FundState, Part
 from services.funds.rules import accounts
 from services.funds.rules.accounts import pay_out, reach
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.leverage import leverage
 
 _NOBODY: Mapping[UUID, str] = MappingProxyType({})

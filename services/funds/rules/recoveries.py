@@ -1,13 +1,14 @@
 """Funds: what is paid late, what comes back, what goes back again, and what is given up."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
 from services.funds.model import Case, CaseState, Collected, Fund, FundState, Part, Recovery
 from services.funds.rules.accounts import pay_out, reach
 from services.kernel.errors import Denied, NotFound, Refused, invalid_field
 from services.kernel.money import Fen
+from services.kernel.values import replace
 
 
 def check_paid(case: Case) -> None:

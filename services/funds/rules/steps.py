@@ -1,12 +1,13 @@
 """Funds: the steps of a compensation case: who may take which, in what order, until when."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 
 from services.funds.model import Case, CaseState, Collecting
 from services.funds.rules.cases import cause_covered
 from services.kernel.errors import Refused, invalid_field
+from services.kernel.values import replace
 from services.programmes import calendars
 from services.programmes.calendars import Calendar
 from services.programmes.schema.fund import SharingModel

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
 
@@ -22,6 +22,7 @@ from services.funds.model import (
 from services.funds.rules import accounts, cases, cover, money, recoveries
 from services.kernel.errors import LiandongError, Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes.schema.fund import SharingModel
 from services.programmes.schema.values import known
 from services.programmes.terms import Terms

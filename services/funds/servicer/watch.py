@@ -146,6 +146,8 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
             capacity_fen=lever.capacity_fen if lever else 0,
             covered_fen=fund.covered_fen,
             headroom_fen=lever.headroom_fen if lever else 0,
+            required_fen=lever.required_fund_fen if lever else 0,
+            top_up_fen=lever.top_up_fen if lever else 0,
             balance_fen=fund.balance_fen,
             owed_fen=fund.owed_fen,
             suspended=fund.state == "suspended",

@@ -42,6 +42,7 @@ def _cover(row: asyncpg.Record) -> Cover:
         until_on=row["until_on"],
         reserved_on=row["reserved_on"],
         opening=row["opening"],
+        outlet_code=row["outlet_code"],
     )
 
 
@@ -71,6 +72,7 @@ async def lock_unused_covers(
     lender_id: str = "",
     programme_id: str = "",
     product_id: str = "",
+    outlet_code: str | None = None,
 ) -> dict[Key, Cover]:
     """Reserved cover of loans that were not paid out yet, in an area, of a lender and so on."""
     rows = await database.fetch(
@@ -79,12 +81,14 @@ async def lock_unused_covers(
            WHERE county_code = $1 AND state = 'reserved' AND NOT disbursed
              AND starts_with(area_code, $2) AND ($3 = '' OR lender_id = $3)
              AND ($4 = '' OR split_part(programme, '@', 1) = $4) AND ($5 = '' OR product_id = $5)
+             AND ($6::text IS NULL OR outlet_code = $6)
            ORDER BY county_code, loan_id FOR UPDATE""",
         county_code,
         area_prefix,
         lender_id,
         programme_id,
         product_id,
+        outlet_code,
     )
     return {(row["county_code"], row["loan_id"]): _cover(row) for row in rows}
 
@@ -108,6 +112,7 @@ _COLUMNS: Mapping[str, str] = {
     "until_on": "date",
     "reserved_on": "date",
     "opening": "boolean",
+    "outlet_code": "text",
 }
 _CHANGED = ", ".join(
     f"{name} = excluded.{name}" for name in _COLUMNS if name not in ("county_code", "loan_id")

@@ -1,7 +1,6 @@
 """Funds: SQL of what is watched: history for a replay, concentration, a fund's year."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from datetime import date
 from itertools import groupby
 from uuid import UUID
@@ -17,6 +16,7 @@ from services.funds.store import funds as fund_store
 from services.kernel import database
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 
 ITEMS_MAX = 300_000
 """Covers, cases and movements of money that one replay takes at most."""

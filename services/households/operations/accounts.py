@@ -1,7 +1,6 @@
 """Payee accounts: registered on evidence, changed by a second person after a waiting time."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from typing import Final
 from uuid import UUID
@@ -33,6 +32,7 @@ from services.households.store import records
 from services.kernel import ids, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import LiandongError, NotFound, Refused
+from services.kernel.values import replace
 
 _PLACE: Final = b"households.payee_account.sealed."
 

@@ -1,7 +1,6 @@
 """Consents: given, withdrawn, and what they let a caller know."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -32,6 +31,7 @@ from services.households.store import records
 from services.kernel import business_day, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import NotFound, Refused
+from services.kernel.values import replace
 
 
 async def permitted(

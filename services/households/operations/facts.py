@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from typing import Final
 from uuid import UUID
@@ -50,6 +49,7 @@ from services.households.store import standing as standing_store
 from services.kernel import business_day, ids, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import Denied, LiandongError, NotFound, Refused, invalid_field
+from services.kernel.values import replace
 
 _CONTENT_PLACE: Final = b"households.fact.sealed."
 _STATEMENT_PLACE: Final = b"households.dispute.sealed."

@@ -1,7 +1,7 @@
 """Household files: prepared, decided and written a chunk at a time; and the registry as a file."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -40,6 +40,7 @@ from services.kernel import business_day, ids, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import Denied
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 
 STATUS_BY_FILE: Final = "household_file"
 """The reason that a change of status by file is kept with."""

@@ -1,7 +1,6 @@
 """Linkage: enterprises, contracts, mutual-aid societies, the library of projects."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -29,6 +28,7 @@ from services.households.store import people as people_store
 from services.kernel import ids, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import Conflict, NotFound, Refused, invalid_field
+from services.kernel.values import replace
 
 GROUP = "mutual_help_group"
 

@@ -1,7 +1,6 @@
 """Who belongs to a household: joining, leaving, another head, a household of one's own."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from typing import Final
 from uuid import UUID
@@ -37,6 +36,7 @@ from services.households.store import registration as registry_store
 from services.kernel import ids, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import Conflict, Refused, invalid_field
+from services.kernel.values import replace
 
 Seats = Sequence[tuple[UUID, str]]
 """People with the word of their new relation; empty keeps it."""

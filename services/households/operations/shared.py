@@ -1,6 +1,6 @@
 """What the use cases share: keys, whose household it is, and where a record comes from."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Final
 from uuid import UUID
@@ -16,6 +16,7 @@ from services.kernel import business_day
 from services.kernel.caller import Caller
 from services.kernel.errors import Denied, LiandongError, NotFound, Refused, invalid_field
 from services.kernel.sealing import Finder, Sealer
+from services.kernel.values import replace
 
 ABOVE_COUNTIES: Final = "0" * 6
 IDENTITY_ROLES: Final = frozenset(

@@ -1,7 +1,6 @@
 """Registration status and what follows from it: changes, delisting, reconciliation."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from typing import Final
 from uuid import UUID
@@ -33,6 +32,7 @@ from services.households.store import standing as store
 from services.kernel import ids, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import NotFound, Refused, invalid_field
+from services.kernel.values import replace
 
 LENDER_SIDE: Final = "lender"
 OFFICE_SIDE: Final = "poverty_office"

@@ -1,12 +1,13 @@
 """A dry run: what it would have written so far, which the registry does not know of."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
 from services.households.model import Draft, Household, Known, LeaveReason, Revision, Roll, Seat
 from services.kernel.errors import Exhausted
+from services.kernel.values import replace
 
 PEOPLE_MAX: Final = 500_000
 """A dry run remembers whom it met: a few hundred MB at this bound."""

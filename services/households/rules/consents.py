@@ -1,7 +1,6 @@
 """Consents and disclosures: who may know what of a household. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from typing import Final
 
@@ -15,6 +14,7 @@ from services.households.model import (
 )
 from services.households.rules import registration
 from services.kernel.errors import LiandongError, invalid_field
+from services.kernel.values import replace
 
 DAYS_MAX: Final = 5 * 366
 SHA256_BYTES: Final = 32

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from functools import lru_cache
 from types import MappingProxyType
@@ -28,6 +27,7 @@ from services.households.model import (
 )
 from services.households.rules import people
 from services.kernel.errors import Violation
+from services.kernel.values import replace
 
 PEOPLE_MAX: Final = 30
 HOUSEHOLD_NUMBER_MAX: Final = 40

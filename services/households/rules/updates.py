@@ -1,7 +1,7 @@
 """Updates by file: what lines change of a household that exists. Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Final, NamedTuple
 
@@ -20,6 +20,7 @@ from services.households.model import (
 from services.households.rules import people
 from services.households.rules import registration as rules
 from services.households.rules.standing import STEPS
+from services.kernel.values import replace
 
 _RELATIONS: Final = {**rules.RELATION_WORDS, **{each.value: each for each in Relation}}
 _STATUSES: Final = {

@@ -10,7 +10,9 @@ from liandong.households.v1 import (
     facts_pb2_grpc,
     households_pb2_grpc,
     linkage_pb2_grpc,
+    moves_pb2_grpc,
     people_pb2_grpc,
+    records_pb2_grpc,
     standing_pb2_grpc,
 )
 
@@ -20,7 +22,9 @@ from services.households.servicer.areas import AreasServicer
 from services.households.servicer.consents import ConsentsServicer
 from services.households.servicer.facts import FactsServicer
 from services.households.servicer.linkage import LinkageServicer
+from services.households.servicer.moves import MovesServicer
 from services.households.servicer.people import PeopleServicer
+from services.households.servicer.records import HouseholdRecordsServicer
 from services.households.servicer.registration import HouseholdsServicer
 from services.households.servicer.standing import StandingServicer
 from services.kernel.database import Database
@@ -34,6 +38,8 @@ PROTO_SERVICES: Final = tuple(
         "Facts",
         "Households",
         "Linkage",
+        "Moves",
+        "HouseholdRecords",
         "People",
         "Standing",
     )
@@ -64,3 +70,7 @@ def add_to_server(doors: Doors, server: Any) -> None:
         AccountsServicer(db, keys, waiting_days=doors.payee_waiting_days), server
     )
     linkage_pb2_grpc.add_LinkageServiceServicer_to_server(LinkageServicer(db), server)
+    moves_pb2_grpc.add_MovesServiceServicer_to_server(MovesServicer(db), server)
+    records_pb2_grpc.add_HouseholdRecordsServiceServicer_to_server(
+        HouseholdRecordsServicer(db, keys), server
+    )

@@ -1,27 +1,28 @@
 """Loans: breakers at month ends, and the county's decision to let lending go on."""
 
 from collections.abc import Mapping
-from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import business_day, outbox
 from services.kernel.errors import NotFound
+from services.kernel.values import replace
 from services.loans import events_out, store
-from services.loans.model import AreaBalance, Breaker, BreakerRecord
+from services.loans.model import Breaker, BreakerRecord
+from services.loans.operations import suspending
 from services.loans.rules import reopening
 from services.loans.rules.lending import Actor
+from services.loans.rules.reopening import Under
 from services.loans.store import breakers as breaker_store
 from services.programmes.loader import Catalogue
-from services.programmes.terms import Terms
 
 
 async def record_month_ends(
     session: AsyncSession, county_code: str, day: date, catalogue: Catalogue
 ) -> None:
     """At the end of a month, note of every tripped scope whether it is below its threshold."""
-    if (day + timedelta(days=1)).day != 1:
+    if not suspending.ends_month(day):
         return
     tripped = await store.tripped_breakers(session, county_code)
     if not tripped:
@@ -36,13 +37,15 @@ async def record_month_ends(
 
 async def _programmes(
     session: AsyncSession, county_code: str, day: date, catalogue: Catalogue
-) -> Mapping[str, tuple[Terms, dict[str, AreaBalance]]]:
-    """By pack version in force: its terms, and by village what is owed under it."""
-    found: dict[str, tuple[Terms, dict[str, AreaBalance]]] = {}
+) -> Mapping[str, Under]:
+    """By pack version in force: its terms, and what its scopes come to."""
+    found: dict[str, Under] = {}
     for adoption in catalogue.adoptions(county_code, day):
         balances = await store.area_balances(session, county_code, adoption.programme.split("@")[0])
         terms = catalogue.terms(county_code, adoption.programme)
-        found[adoption.programme] = (terms, {each.area_code: each for each in balances})
+        seen = await suspending.seen(session, county_code, day, terms)
+        villages = {each.area_code: each for each in balances}
+        found[adoption.programme] = Under(terms, villages, seen)
     return found
 
 

@@ -1,17 +1,17 @@
 """Loans: what is agreed anew: extensions, renewals, new terms, relief in hardship."""
 
 from collections.abc import Collection
-from dataclasses import replace
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import business_day, ids
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import Judgement, Loan
 from services.loans.operations.desk import Desk
-from services.loans.operations.shared import breakers_of, found, share_breakers, terms_by_ref
+from services.loans.operations.shared import found, terms_by_ref
 from services.loans.rules import changing as rules
 from services.loans.rules import lending, subsidy
 from services.loans.rules.book import Posting, PostingKind
@@ -178,8 +178,6 @@ async def renew(
     lending.require_lender(old, actor)
     frozen = await standing_store.frozen(session, county_code, [loan_id])
     rules.not_frozen(frozen.get(loan_id))
-    breakers = await share_breakers(session, county_code, [old.area_code])
-    lending.refuse_stopped(breakers_of(old.area_code, breakers), "stop_approve")
     terms_of = terms_by_ref(catalogue, county_code)
     terms = terms_of(old.programme)
     spells = await subsidy_store.subsidised_spells(session, county_code, [old.household_id])

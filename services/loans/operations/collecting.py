@@ -1,7 +1,6 @@
 """Loans: collection cases, campaigns, the legal step, write-off and recovery."""
 
 from collections.abc import Callable, Collection
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from services.kernel import business_day, ids, outbox
 from services.kernel.errors import NotFound, Refused
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import (
     CollectionCase,

@@ -1,7 +1,6 @@
 """Loans: the day close: maturities told, loans aged, classed and followed, breakers tripped."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -11,20 +10,27 @@ from services.kernel import journal, outbox
 from services.kernel.database import Database
 from services.kernel.journal import Entry
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import Action, Breaker, BreakerRecord, ClassChange, Judgement, Loan
-from services.loans.operations import collecting, drawing, subsidy
+from services.loans.operations import collecting, drawing, notices, subsidy, suspending
 from services.loans.operations.money import accrued_entries
 from services.loans.operations.shared import said, terms_by_ref
+from services.loans.rules import suspending as suspending_rules
 from services.loans.rules import watch
 from services.loans.rules.book import Posting, PostingKind
+from services.loans.rules.notices import Notice
+from services.loans.rules.scopes import AREAS, Scope
 from services.loans.rules.standing import UNJUDGED, follow_ups
 from services.loans.store import breakers as breaker_store
-from services.loans.store import collecting as collecting_store
 from services.loans.store import days
+from services.loans.store import notices as notice_store
+from services.loans.store import reports as report_store
 from services.loans.store import standing as standing_store
+from services.loans.store import suspending as suspending_store
 from services.programmes import collection
 from services.programmes.loader import Catalogue
+from services.programmes.schema.collection import OverdueAction
 from services.programmes.terms import Terms
 
 CHUNK_LOANS_MAX = 2_000
@@ -37,6 +43,7 @@ async def tell_coming_maturities(
     terms_of = terms_by_ref(catalogue, county_code)
     changed: list[Loan] = []
     events: list[OutgoingEvent] = []
+    told_of: list[Notice] = []
     for loan in await store.lock_noticed(session, county_code, day):
         clause = terms_of(loan.programme).loans.maturity_notice
         assert loan.matures_on is not None
@@ -48,6 +55,7 @@ async def tell_coming_maturities(
         ]
         told = said(replace(loan, notice_on=later[0] if later else None))
         changed.append(told)
+        told_of += notices.of_maturity(told, terms_of(loan.programme), day)
         events.append(
             events_out.loan_due_soon(
                 told,
@@ -59,6 +67,7 @@ async def tell_coming_maturities(
             )
         )
     await store.save_loans(session, changed)
+    await notice_store.queue(session, county_code, told_of)
     await outbox.record(session, events)
 
 
@@ -73,6 +82,8 @@ class _Chunk:
         self.stops: list[tuple[UUID, Posting, str]] = []
         self.changes: list[ClassChange] = []
         self.actions: list[Action] = []
+        self.terms: dict[UUID, Terms] = {}
+        self.performing: list[tuple[UUID, date, bool]] = []
 
     def take(self, loan: Loan, terms: Terms, judgement: Judgement) -> None:
         """Age one loan and note all that follows."""
@@ -99,9 +110,11 @@ class _Chunk:
             now = said(now)
             self.events.append(events_out.loan_reclassified(now, change))
         if aged.newly_non_performing:
+            self.performing.append((now.loan_id, self.day, True))
             now = said(now)
             self.events.append(events_out.loan_non_performing(now, self.day))
         if aged.performing_again:
+            self.performing.append((now.loan_id, self.day, False))
             now = said(now)
             self.events.append(events_out.loan_performing(now, self.day))
         if aged.subsidy_stopped:
@@ -115,6 +128,7 @@ class _Chunk:
                 newly_bad=aged.newly_non_performing,
                 day=self.day,
             )
+            self.terms[now.loan_id] = terms
         self.changed.append(now)
 
     async def write(self, session: AsyncSession, county_code: str) -> None:
@@ -122,6 +136,7 @@ class _Chunk:
         new = await standing_store.add_actions(session, county_code, self.actions)
         loans = {loan.loan_id: loan for loan in self.changed}
         to_collect: list[UUID] = []
+        reminders: list[Notice] = []
         for action in self.actions:
             if (action.loan_id, action.cause, action.since, action.place) not in new:
                 continue
@@ -129,6 +144,8 @@ class _Chunk:
             self.events.append(events_out.loan_action_taken(now, action))
             if action.action == "collect":
                 to_collect.append(action.loan_id)
+            if action.action == OverdueAction.REMIND:
+                reminders += notices.of_reminder(now, self.terms[action.loan_id], self.day)
         opened = await collecting.open_on(
             session, loans, to_collect, cause="non_performing", day=self.day
         )
@@ -136,7 +153,9 @@ class _Chunk:
         await store.save_loans(session, list(loans.values()))
         await store.add_postings(session, county_code, self.stops, self.day)
         await standing_store.add_class_changes(session, county_code, self.changes)
+        await report_store.add_performing_changes(session, county_code, self.performing)
         await journal.post(session, self.entries)
+        await notice_store.queue(session, county_code, reminders)
         await outbox.record(session, self.events)
 
 
@@ -217,27 +236,28 @@ async def age_loans(
 async def trip_breakers(
     session: AsyncSession, county_code: str, day: date, catalogue: Catalogue
 ) -> None:
-    """Stop lending where a programme in force says so (LS17.mon.3, LS17.mon.4)."""
-    closed = {b.scope_id for b in await store.tripped_breakers(session, county_code)}
-    tripped: dict[str, Breaker] = {}
-    decided_by: dict[str, str] = {}
+    """Stop lending where a programme in force says so (LS17.mon.3, LS17.mon.4, AH.mon.1)."""
+    held = await store.tripped_breakers(session, county_code)
+    closed: dict[Scope, Breaker] = {(str(b.scope), b.scope_id): b for b in held}
+    tripped: dict[Scope, Breaker] = {}
+    decided_by: dict[Scope, str] = {}
     villages: list[str] | None = None
     for adoption in catalogue.adoptions(county_code, day):
+        terms = catalogue.terms(county_code, adoption.programme)
+        if not suspending_rules.clauses_of(terms):
+            continue
+        found = await suspending.trip(session, county_code, day, closed | tripped, terms)
         programme_id = adoption.programme.split("@")[0]
         balances = await store.area_balances(session, county_code, programme_id)
-        if not any(balance.non_performing_fen for balance in balances):
-            continue
-        if villages is None:
-            villages = await store.villages(session, county_code)
-        found = watch.trip(
-            balances,
-            closed | set(tripped),
-            villages,
-            terms=catalogue.terms(county_code, adoption.programme),
-            county_code=county_code,
-        )
-        tripped.update({breaker.scope_id: breaker for breaker in found})
-        decided_by.update({breaker.scope_id: adoption.programme for breaker in found})
+        if any(balance.non_performing_fen for balance in balances):
+            if villages is None:
+                villages = await store.villages(session, county_code)
+            stopped = {*closed, *tripped, *((str(b.scope), b.scope_id) for b in found)}
+            areas = {scope_id for scope, scope_id in stopped if scope in AREAS}
+            found += watch.trip(balances, areas, villages, terms=terms, county_code=county_code)
+        for breaker in found:
+            key = (str(breaker.scope), breaker.scope_id)
+            tripped[key], decided_by[key] = breaker, adoption.programme
     if tripped:
         breakers = await store.trip_breakers(session, list(tripped.values()))
         await outbox.record(session, events_out.breakers_tripped(breakers, day))
@@ -246,7 +266,7 @@ async def trip_breakers(
 
 
 def _trips(
-    breakers: Sequence[Breaker], decided_by: Mapping[str, str], day: date
+    breakers: Sequence[Breaker], decided_by: Mapping[Scope, str], day: date
 ) -> list[BreakerRecord]:
     return [
         BreakerRecord(
@@ -258,7 +278,7 @@ def _trips(
             breaker.numerator,
             breaker.denominator,
             False,
-            decided_by[breaker.scope_id],
+            decided_by[str(breaker.scope), breaker.scope_id],
         )
         for breaker in breakers
     ]
@@ -268,10 +288,10 @@ async def _collect_in(
     session: AsyncSession, county_code: str, breakers: Sequence[Breaker], day: date
 ) -> None:
     """Recovery starts where a breaker says so (LS18.mon.1)."""
-    areas = [b.scope_id for b in breakers if "open_collection" in b.effects]
-    if not areas:
+    scopes = [(str(b.scope), b.scope_id) for b in breakers if "open_collection" in b.effects]
+    if not scopes:
         return
-    wanted = await collecting_store.without_case(session, county_code, areas)
+    wanted = await suspending_store.without_case(session, county_code, scopes)
     loans = await store.lock_loans(session, county_code, wanted)
     events = await collecting.open_on(session, loans, list(loans), cause="breaker", day=day)
     await store.save_loans(session, list(loans.values()))

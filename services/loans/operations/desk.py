@@ -1,7 +1,7 @@
 """Loans: the desk where postings are made: books, journal, exposure and events in one go."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from services.kernel.errors import Refused
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import Loan, LoanState
 from services.loans.operations.shared import said
@@ -266,6 +267,18 @@ class Desk:
             )
         )
 
+    def give_back(self, loan_id: UUID, held_fen: Fen, value_date: date) -> None:
+        """What a posting made others have compensated too much is their lender's to give back."""
+        loan = self.loans[loan_id]
+        more = Fen(balance.excess_fen(loan) - held_fen)
+        if more <= 0:
+            return
+        self.loans[loan_id] = balance.without_excess(loan, more)
+        now = self.say(
+            loan_id, lambda it: events_out.compensation_exceeded(it, more, value_date, self.today)
+        )
+        self._entries.append(excess_entry(now, more, value_date, self.today))
+
     def agree(self, loan_id: UUID, plan: Plan) -> Loan:
         """Let another agreement decide what falls due from now on; its book was loaded."""
         self._agreed[loan_id] = plan
@@ -359,3 +372,13 @@ def _signed(debit: Account, credit: Account, amount: int) -> Transfer:
     if amount < 0:
         return Transfer(credit, debit, Fen(-amount))
     return Transfer(debit, credit, Fen(amount))
+
+
+def excess_entry(loan: Loan, excess_fen: Fen, value_date: date, today: date) -> Entry:
+    """What others compensated too much: of the loan no more, and payable to them."""
+    loan_id = str(loan.loan_id)
+    moved = Transfer(
+        Account("subrogated_debt", loan_id), Account("recovery_payable", loan_id), excess_fen
+    )
+    cause = f"{loan_id}:{loan.version}"
+    return Entry(loan.county_code, "compensation_excess", cause, value_date, today, (moved,))

@@ -1,7 +1,7 @@
 """Loans: draws on limits, batches of controlled loans, and what an application goes through."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from services.kernel import business_day, outbox
 from services.kernel.errors import Denied, NotFound, Refused
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import Batch, BatchState, File, Loan, LoanState
 from services.loans.operations import standing
@@ -21,11 +22,12 @@ from services.loans.operations.shared import (
     found,
     require_our_book,
     said,
-    share_breakers,
+    share_breakers_of,
     terms_by_ref,
 )
 from services.loans.rules import checks, clock, drawing, lending, position
 from services.loans.rules.chain import LENDER_ROLES, Actor
+from services.loans.rules.scopes import scopes_of_loan
 from services.loans.store import applications as files_store
 from services.programmes.loader import Catalogue
 from services.programmes.schema.loans import DrawNeed
@@ -110,10 +112,10 @@ async def _ready_desk(
     barred = await standing.barred(session, loan.county_code, {loan.loan_id: loan}, terms_of)
     if loan.loan_id in barred:
         raise barred[loan.loan_id]
-    breakers = await share_breakers(session, loan.county_code, [loan.area_code])
-    own = breakers_of(loan.area_code, breakers)
-    lending.require_ready(loan, actor=actor, terms=terms, breakers=own, effect=effect)
     today = await business_day.today(session, loan.county_code)
+    breakers = await share_breakers_of(session, loan.county_code, [loan], catalogue, today)
+    own = breakers_of(scopes_of_loan(loan), breakers)
+    lending.require_ready(loan, actor=actor, terms=terms, breakers=own, effect=effect)
     await require_our_book(session, loan.county_code, actor, today)
     return Desk(loan.county_code, {loan.loan_id: loan}, today, terms_of, person_id=actor.person_id)
 
@@ -361,8 +363,8 @@ async def ask_cover_again(
     loan, _, terms = await _held(session, county_code, loan_id, catalogue)
     lending.require_lender(loan, actor)
     today = await business_day.today(session, county_code)
-    breakers = await share_breakers(session, county_code, [loan.area_code])
-    own = breakers_of(loan.area_code, breakers)
+    breakers = await share_breakers_of(session, county_code, [loan], catalogue, today)
+    own = breakers_of(scopes_of_loan(loan), breakers)
     return await _changed(session, lending.ask_cover_again(loan, terms, own), today)
 
 

@@ -18,13 +18,14 @@ from services.loans.operations.shared import (
     Outcome,
     breakers_of,
     found,
-    share_breakers,
+    share_breakers_of,
     terms_by_ref,
 )
 from services.loans.rules import balance, clock, keeping, lending, position
 from services.loans.rules.book import BookTerms, Posting, PostingKind
 from services.loans.rules.keeping import CoreEntry, CoreKind, Difference, Keeper, LenderBook
 from services.loans.rules.lending import Actor
+from services.loans.rules.scopes import scopes_of_loan
 from services.loans.store import applications as files_store
 from services.loans.store import keeping as books
 from services.programmes.loader import Catalogue
@@ -114,7 +115,7 @@ class _Bench:
             loan,
             actor=self.actor,
             terms=self.catalogue.terms(self.county_code, loan.programme),
-            breakers=breakers_of(loan.area_code, self.breakers),
+            breakers=breakers_of(scopes_of_loan(loan), self.breakers),
             today=entry.value_date,
         )
         file = self.files.get(loan.loan_id)
@@ -229,7 +230,7 @@ async def post_core_entries(
         county_code,
         actor,
         await store.closed_through(session, county_code),
-        await share_breakers(session, county_code, {ln.area_code for ln in loans.values()}),
+        await share_breakers_of(session, county_code, loans.values(), catalogue, today),
         await books.interest_entries(session, county_code, wanted),
         await books.core_entries(session, county_code, actor.institution_id, references),
         await standing.barred(session, county_code, loans, terms_of),

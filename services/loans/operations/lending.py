@@ -1,7 +1,7 @@
 """Loans: applications, their chain, cover, disbursement."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from services.kernel import business_day, ids, outbox
 from services.kernel.errors import LiandongError, NotFound
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import (
     Application,
@@ -22,7 +23,7 @@ from services.loans.model import (
     LoanState,
     StepTaken,
 )
-from services.loans.operations import standing
+from services.loans.operations import projects, standing
 from services.loans.operations.desk import Desk
 from services.loans.operations.shared import (
     Outcome,
@@ -31,12 +32,14 @@ from services.loans.operations.shared import (
     require_our_book,
     said,
     share_breakers,
+    share_breakers_of,
     terms_by_ref,
 )
 from services.loans.rules import clock, lending
 from services.loans.rules.book import Posting, PostingKind
 from services.loans.rules.chain import Actor
 from services.loans.rules.checks import Known
+from services.loans.rules.scopes import scopes_of_application, scopes_of_loan
 from services.loans.store import applications as files_store
 from services.programmes.loader import Catalogue
 from services.programmes.schema.pack import split_ref
@@ -72,6 +75,7 @@ async def apply_for_loans(
 ) -> list[Outcome]:
     """Take applications in; those that a rule forbids are kept as refused."""
     terms_of = terms_by_ref(catalogue, county_code)
+    applications = await projects.by_register(session, county_code, applications)
     wanted = {each.household_id for each in applications}
     wanted |= {member for each in applications for member in each.stated.members}
     borrowers = await store.lock_borrowers(session, county_code, wanted)
@@ -83,9 +87,13 @@ async def apply_for_loans(
         await files_store.listings_of(session, county_code, wanted),
         await files_store.open_loans(session, county_code, wanted),
     )
-    breakers = await share_breakers(
-        session, county_code, {b.area_code for b in borrowers.values() if b.area_code}
-    )
+    scopes = [
+        scope
+        for each in applications
+        if each.household_id in borrowers
+        for scope in scopes_of_application(each, borrowers[each.household_id])
+    ]
+    breakers = await share_breakers(session, county_code, scopes, catalogue, intake.today)
     outcomes: list[Outcome] = []
     for application in applications:
         try:
@@ -93,7 +101,7 @@ async def apply_for_loans(
             may_act_in(borrower.area_code)
             ref = catalogue.in_force(county_code, application.programme_id, intake.today)
             terms = terms_of(ref)
-            own = breakers_of(borrower.area_code, breakers)
+            own = breakers_of(scopes_of_application(application, borrower), breakers)
             known = Known(
                 borrower=borrower,
                 members=tuple(borrowers.get(each) for each in application.stated.members),
@@ -117,6 +125,14 @@ async def apply_for_loans(
         except LiandongError as error:
             outcomes.append(error)
     await _write_intake(session, intake)
+    used = [
+        (loan, file.stated.project)
+        for loan, file in zip(intake.loans, intake.files, strict=True)
+        if file.stated.project is not None
+    ]
+    if used:
+        by = Actor("", "", person_id)
+        await projects.note_loans(session, county_code, used, by=by, on=intake.today)
     return outcomes
 
 
@@ -256,7 +272,7 @@ async def decide_applications(
     terms_of = terms_by_ref(catalogue, county_code)
     loans = await store.lock_loans(session, county_code, {d.loan_id for d in decisions})
     files = await files_store.files_of(session, county_code, loans)
-    breakers = await share_breakers(session, county_code, {ln.area_code for ln in loans.values()})
+    breakers = await share_breakers_of(session, county_code, loans.values(), catalogue, today)
     barred = await standing.barred(session, county_code, loans, terms_of)
     outcomes: list[Outcome] = []
     events: list[OutgoingEvent] = []
@@ -274,7 +290,7 @@ async def decide_applications(
                 decision,
                 actor=actor,
                 terms=terms,
-                breakers=breakers_of(loan.area_code, breakers),
+                breakers=breakers_of(scopes_of_loan(loan), breakers),
                 today=today,
                 parties=catalogue.parties(county_code, loan.programme),
                 file=files.get(loan.loan_id),
@@ -351,7 +367,7 @@ async def take_cover_answers(
     terms_of = terms_by_ref(catalogue, county_code)
     loans = await store.lock_loans(session, county_code, {loan_id for loan_id, _ in answers})
     files = await files_store.files_of(session, county_code, loans)
-    breakers = await share_breakers(session, county_code, {ln.area_code for ln in loans.values()})
+    breakers = await share_breakers_of(session, county_code, loans.values(), catalogue, today)
     barred = await standing.barred(session, county_code, loans, terms_of)
     changed: dict[UUID, Loan] = {}
     events: list[OutgoingEvent] = []
@@ -368,7 +384,7 @@ async def take_cover_answers(
                 loan,
                 file,
                 terms=terms_of(loan.programme),
-                breakers=breakers_of(loan.area_code, breakers),
+                breakers=breakers_of(scopes_of_loan(loan), breakers),
                 today=today,
             )
             if decided is not None:
@@ -416,7 +432,7 @@ async def disburse_loans(
     terms_of = terms_by_ref(catalogue, county_code)
     loans = await store.lock_loans(session, county_code, set(loan_ids))
     files = await files_store.files_of(session, county_code, loans)
-    breakers = await share_breakers(session, county_code, {ln.area_code for ln in loans.values()})
+    breakers = await share_breakers_of(session, county_code, loans.values(), catalogue, today)
     barred = await standing.barred(session, county_code, loans, terms_of)
     desk = Desk(county_code, loans, today, terms_of, person_id=actor.person_id)
     outcomes: list[Outcome] = []
@@ -431,7 +447,7 @@ async def disburse_loans(
                 loan,
                 actor=actor,
                 terms=terms,
-                breakers=breakers_of(loan.area_code, breakers),
+                breakers=breakers_of(scopes_of_loan(loan), breakers),
                 today=today,
             )
         except LiandongError as error:

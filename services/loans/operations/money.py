@@ -6,10 +6,11 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import business_day, journal
+from services.kernel import business_day, journal, outbox
 from services.kernel.errors import LiandongError, Refused
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
+from services.kernel.outbox import OutgoingEvent
 from services.loans import events_out, store
 from services.loans.model import (
     Allocation,
@@ -22,11 +23,12 @@ from services.loans.model import (
     SharePayment,
     Undoing,
 )
-from services.loans.operations.desk import Desk
+from services.loans.operations.desk import Desk, excess_entry
 from services.loans.operations.shared import (
     Outcome,
     found,
     require_our_book,
+    said,
     terms_by_ref,
 )
 from services.loans.rules import balance, collecting, lending
@@ -83,6 +85,7 @@ def post_repayment(desk: Desk, repayment: Repayment) -> tuple[Loan, Line]:
     loan = desk.loans[repayment.loan_id]
     if loan.state is LoanState.WRITTEN_OFF and loan.owed_fen == 0:
         return _recover(desk, repayment)
+    held = balance.excess_fen(loan)
     posted = desk.post(
         repayment.loan_id,
         Posting(
@@ -106,6 +109,7 @@ def post_repayment(desk: Desk, repayment: Repayment) -> tuple[Loan, Line]:
             number=posted.loan.postings,
         ),
     )
+    desk.give_back(repayment.loan_id, held, repayment.value_date)
     return desk.settle_up(repayment.loan_id, repayment.value_date), posted.line
 
 
@@ -290,6 +294,7 @@ async def post_compensations(
     loans = await store.lock_loans(session, county_code, {c.loan_id for c in compensations})
     entries: list[Entry] = []
     rows: list[tuple[Compensation, int]] = []
+    events: list[OutgoingEvent] = []
     changed: dict[UUID, Loan] = {}
     for compensation in compensations:
         loan = loans.get(compensation.loan_id)
@@ -298,10 +303,17 @@ async def post_compensations(
         others = [part for part in compensation.parts if part[1] != loan.lender_id]
         rows.append((compensation, sum(amount for _, _, amount, _ in others)))
         entries.append(_compensated(loan, compensation, today))
-        loans[loan.loan_id] = changed[loan.loan_id] = balance.compensate(loan, compensation)
+        now, excess = balance.compensate(loan, compensation)
+        # The borrower had paid before, and the funds heard of it too late.
+        if excess:
+            now = said(now)
+            events.append(events_out.compensation_exceeded(now, excess, today, today))
+            entries.append(excess_entry(now, excess, today, today))
+        loans[loan.loan_id] = changed[loan.loan_id] = now
     await store.save_loans(session, list(changed.values()))
     await store.save_compensations(session, county_code, rows)
     await journal.post(session, entries)
+    await outbox.record(session, events)
 
 
 def _account(name: str, owner: object) -> Account:

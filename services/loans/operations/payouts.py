@@ -1,7 +1,6 @@
 """Loans: payouts that are corrected or taken back after they were put toward loans."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -9,6 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import (
     AllocatedPart,

@@ -1,7 +1,6 @@
 """Loans: collateral: registered, valued, released; what deposits bear and give back."""
 
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from services.kernel.errors import NotFound
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import Collateral, Loan, LoanState, Warned
 from services.loans.operations import standing

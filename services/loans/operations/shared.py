@@ -1,18 +1,20 @@
 """Loans: what the use cases share: outcomes, the next event of a loan, breakers of an area."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel.errors import LiandongError, NotFound, Refused
+from services.kernel.values import replace
 from services.loans import store
 from services.loans.model import Breaker, Loan
-from services.loans.rules import lending
+from services.loans.rules import balance
 from services.loans.rules.keeping import Keeper
 from services.loans.rules.lending import Actor
+from services.loans.rules.scopes import Scope, scopes_of_loan
+from services.loans.rules.suspending import watched
 from services.loans.store import keeping
 from services.programmes.loader import Catalogue
 from services.programmes.terms import Terms
@@ -26,24 +28,42 @@ def said(loan: Loan) -> Loan:
     return replace(loan, version=loan.version + 1)
 
 
-def breakers_of(loan_area: str, breakers: Mapping[tuple[str, str], Breaker]) -> list[Breaker]:
-    """The breakers that may stop lending in an area."""
-    scopes = (
-        ("village", lending.village_of(loan_area)),
-        ("township", lending.township_of(loan_area)),
-    )
+def breakers_of(scopes: Iterable[Scope], breakers: Mapping[Scope, Breaker]) -> list[Breaker]:
+    """The breakers that may stop lending in any of some scopes."""
     return [breakers[scope] for scope in scopes if scope in breakers]
 
 
 async def share_breakers(
-    session: AsyncSession, county_code: str, areas: Iterable[str]
-) -> dict[tuple[str, str], Breaker]:
-    """Hold the breakers of all scopes of some areas against a trip."""
-    scopes: set[tuple[str, str]] = set()
-    for area in areas:
-        scopes.add(("village", lending.village_of(area)))
-        scopes.add(("township", lending.township_of(area)))
-    return await store.share_breakers(session, county_code, sorted(scopes))
+    session: AsyncSession,
+    county_code: str,
+    scopes: Iterable[Scope],
+    catalogue: Catalogue,
+    today: date,
+) -> dict[Scope, Breaker]:
+    """
+    Hold the breakers of scopes against a trip.
+
+    A kind of scope that no programme in force watches is looked up only: nothing trips it, and no
+    two loans wait for each other there.
+    """
+    wanted = sorted(set(scopes))
+    programmes = [
+        catalogue.terms(county_code, each.programme)
+        for each in catalogue.adoptions(county_code, today)
+    ]
+    return await store.share_breakers(session, county_code, wanted, watched(programmes))
+
+
+async def share_breakers_of(
+    session: AsyncSession,
+    county_code: str,
+    loans: Iterable[Loan],
+    catalogue: Catalogue,
+    today: date,
+) -> dict[Scope, Breaker]:
+    """Hold the breakers of every scope that loans are in."""
+    scopes = [scope for loan in loans for scope in scopes_of_loan(loan)]
+    return await share_breakers(session, county_code, scopes, catalogue, today)
 
 
 async def require_our_book(
@@ -57,6 +77,12 @@ async def require_our_book(
         f"the book of {actor.institution_id} is kept by its core system: post its entries",
         message_zh="该机构账簿由其核心系统记账",
     )
+
+
+async def require_open_period(session: AsyncSession, county_code: str, value_date: date) -> None:
+    """Refuse a day whose books are closed."""
+    closed = await store.closed_through(session, county_code)
+    balance.check_value_date(value_date, value_date, today=value_date, closed_through=closed)
 
 
 def terms_by_ref(catalogue: Catalogue, county_code: str) -> Callable[[str], Terms]:

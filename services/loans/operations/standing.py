@@ -1,7 +1,6 @@
 """Loans: how loans stand: classes by judgement, frozen loans and their reviews, early warnings."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -10,9 +9,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.kernel import business_day, ids, outbox
 from services.kernel.errors import LiandongError, NotFound, Refused
 from services.kernel.outbox import OutgoingEvent
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import ClassChange, Loan, LoanState, Review, Warned
-from services.loans.operations import collecting
+from services.loans.operations import collecting, projects
 from services.loans.operations.desk import Desk
 from services.loans.operations.shared import found, said, terms_by_ref
 from services.loans.rules import changing, lending, securing
@@ -182,7 +182,7 @@ async def barred(
     terms_of: Callable[[str], Terms],
 ) -> dict[UUID, LiandongError]:
     """Of loans that are held: why each of some may not be decided or paid out now."""
-    found_: dict[UUID, LiandongError] = {}
+    found_ = await projects.not_drawable(session, county_code, loans, terms_of)
     frozen = await standing_store.frozen(session, county_code, list(loans))
     needing = [
         loan
@@ -194,9 +194,13 @@ async def barred(
         if needing
         else []
     )
+    taken_away = await store.limits_held(
+        session, county_code, {loan.household_id for loan in loans.values()}
+    )
     for loan in loans.values():
         try:
             changing.not_frozen(frozen.get(loan.loan_id))
+            changing.limit_stands(taken_away.get(loan.household_id, ()))
             own = [each for each in held if each.loan_id == loan.loan_id]
             product = terms_of(loan.programme).product(loan.product_id)
             if loan.state is LoanState.APPROVED:

@@ -1,7 +1,6 @@
 """Loans: the interest subsidy: months, budgets, what lenders claim of the treasury."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
@@ -11,6 +10,7 @@ from services.kernel import business_day, ids, journal, outbox
 from services.kernel.errors import NotFound
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans import events_out, store
 from services.loans.model import Loan, SubsidyBudget, SubsidyClaim, SubsidyClaimLine
 from services.loans.operations.desk import Desk

@@ -1,12 +1,12 @@
 """Loans: what is owed, and what money does to it. Pure decisions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans.model import (
     AllocatedPart,
     Allocation,
@@ -167,10 +167,27 @@ def allocate(
     return allocation, after
 
 
-def compensate(loan: Loan, compensation: Compensation) -> Loan:
-    """The lender has been compensated; what is owed now belongs to those who paid."""
-    return replace(
-        loan,
-        compensated=True,
-        subrogated_fen=Fen(min(compensation.loss_fen, loan.owed_fen)),
-    )
+def excess_fen(loan: Loan) -> Fen:
+    """What others compensated and the borrower does not owe: the lender has it from both."""
+    if loan.state is LoanState.WRITTEN_OFF:
+        return Fen(0)
+    return Fen(max(0, loan.subrogated_fen - loan.owed_fen))
+
+
+def without_excess(loan: Loan, fen: Fen) -> Loan:
+    """The lender owes the excess itself; of the loan it belongs to nobody any more."""
+    assert 0 < fen <= excess_fen(loan)
+    return replace(loan, subrogated_fen=Fen(loan.subrogated_fen - fen))
+
+
+def compensate(loan: Loan, compensation: Compensation) -> tuple[Loan, Fen]:
+    """
+    The lender has been compensated; what is owed now belongs to those who paid.
+
+    Beside the loan: what they paid and nobody owes, for the borrower had paid it before.
+    """
+    theirs = Fen(min(compensation.loss_fen, loan.owed_fen))
+    too_much = Fen(compensation.loss_fen - theirs)
+    # Of a loan that is off the books nothing is owed, whatever was paid before.
+    excess = Fen(0) if loan.state is LoanState.WRITTEN_OFF else too_much
+    return replace(loan, compensated=True, subrogated_fen=theirs), excess

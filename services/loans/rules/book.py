@@ -1,11 +1,12 @@
 """Loans: the book of one loan: its postings in order of value, replayed to what is owed. Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.programmes import interest, settlement
 from services.programmes.settlement import Amounts, AppropriationOrder
 

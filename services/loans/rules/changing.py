@@ -1,12 +1,12 @@
 """Loans: what may be agreed anew: extension, renewal, new terms, relief. Pure decisions."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans.model import Judgement, Loan, LoanState
 from services.loans.rules import balance, schedule
 from services.loans.rules.schedule import Method, Plan
@@ -30,6 +30,17 @@ def not_frozen(cause: str | None) -> None:
             f"a review is open: {cause}",
             message_zh="贷款已冻结,待复核",
             facts={"cause": cause},
+        )
+
+
+def limit_stands(held_by: Sequence[str]) -> None:
+    """Refuse new money to a borrower whose limit credit took away: a gate closed, a veto hit."""
+    if held_by:
+        raise Refused(
+            "LIMIT_TAKEN_AWAY",
+            f"credit took the borrower's limit away: {', '.join(held_by)}",
+            message_zh="借款人授信已被取消",
+            facts={"held_by": ",".join(held_by)},
         )
 
 

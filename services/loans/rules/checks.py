@@ -150,6 +150,9 @@ def _how_much(
     if limit == 0:
         until = borrower.limit_valid_until
         yield Finding("NO_CREDIT_LIMIT", f"limit {borrower.limit_fen} fen, valid until {until}")
+        for each in answering:
+            for code in each.held_by:
+                yield Finding(held_reason(code), f"{code} took the limit away at credit")
     else:
         amount = products.amount_check_of(
             product,
@@ -170,6 +173,11 @@ def _how_much(
             yield Finding("OVER_BACKING", f"{known_.lent_fen} + {asked} of {line} fen")
     if product.reborrowing == "after_full_repayment" and known_.open_loans:
         yield Finding("EARLIER_LOAN_OPEN", f"{known_.open_loans} loans of it are not settled")
+
+
+def held_reason(code: str) -> str:
+    """What took a limit away, as a reason: `gate:not_idle` is GATE_NOT_IDLE."""
+    return code.replace(":", "_").upper()
 
 
 def _joint(group: GroupLending | None) -> bool:

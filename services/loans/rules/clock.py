@@ -1,9 +1,9 @@
 """Loans: the clock of an application, from acceptance to the money. Pure."""
 
-from dataclasses import replace
 from datetime import UTC, date, datetime, time
 
 from services.kernel.errors import Refused
+from services.kernel.values import replace
 from services.loans.model import File, Loan, LoanState, Pause
 from services.loans.rules.chain import chain
 from services.programmes import sla

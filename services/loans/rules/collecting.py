@@ -1,12 +1,12 @@
 """Loans: collection: cases and their steps, campaigns, who may write off. Pure decisions."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans.model import CollectionCase, CollectionStep, Loan, LoanState, WriteOff
 from services.loans.rules.book import Line, PostingKind, totals
 from services.loans.rules.standing import require_active, require_drawn_up

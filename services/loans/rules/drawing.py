@@ -1,11 +1,11 @@
 """Loans: draws on revolving limits, batches of controlled loans. Pure decisions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import date
 
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans.model import Batch, BatchState, Contract, Loan, LoanState
 from services.loans.rules.chain import Actor, require_organ
 from services.programmes import drawdown, facilities

@@ -1,12 +1,13 @@
 """Loans: from application to disbursement. Pure decisions."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
 from services.kernel.errors import Denied, Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans.model import (
     Application,
     Borrower,
@@ -185,6 +186,7 @@ def _blank(
         next_due_on=None,
         suspense_fen=NOTHING,
         postings=0,
+        outlet_code=application.outlet_code,
     )
 
 

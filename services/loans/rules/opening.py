@@ -38,6 +38,7 @@ class Opening:
     five_tier_class: str
     non_performing_on: date | None
     purpose: str
+    outlet_code: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,7 @@ def take_over(
         next_due_on=opening.next_due_on,
         suspense_fen=Fen(0),
         postings=0,
+        outlet_code=opening.outlet_code,
     )
 
 

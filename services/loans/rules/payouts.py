@@ -1,12 +1,12 @@
 """Loans: an allocation that is divided anew, and one that is undone. Pure decisions."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from uuid import UUID
 
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans.model import AllocatedPart, Allocation, Correction, Loan
 from services.loans.rules.book import Line, Posting, PostingKind
 from services.programmes.settlement import Amounts

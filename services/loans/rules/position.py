@@ -1,10 +1,10 @@
 """Loans: between a loan as it is stored and its book. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans.model import Interest, Loan, LoanState
 from services.loans.rules import book, schedule
 from services.loans.rules.book import BookTerms, Position, Posting, PostingKind, Replayed

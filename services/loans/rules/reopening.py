@@ -1,30 +1,43 @@
 """Loans: what lifts a breaker: month ends below its threshold, and a decision. Pure (S17)."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from services.kernel.errors import Denied, Refused
 from services.loans.model import AreaBalance, Breaker, BreakerRecord
+from services.loans.rules import suspending
 from services.loans.rules.lending import Actor, township_of
+from services.loans.rules.suspending import Seen
 from services.programmes import breakers
 from services.programmes.schema.monitoring import Reopening
 from services.programmes.schema.values import known
 from services.programmes.terms import Terms
 
 
+@dataclass(frozen=True, slots=True)
+class Under:
+    """A programme in force at a month's end, and what its villages and other scopes come to."""
+
+    terms: Terms
+    villages: Mapping[str, AreaBalance]
+    seen: Seen
+
+
 def month_end(
     breaker: Breaker,
-    in_force: Mapping[str, tuple[Terms, Mapping[str, AreaBalance]]],
+    in_force: Mapping[str, Under],
     tripped: Sequence[Breaker],
     villages: Sequence[str],
     day: date,
 ) -> BreakerRecord | None:
     """How a tripped scope stands at a month's end; None where no programme in force judges it."""
     worst: BreakerRecord | None = None
-    for ref, (terms, balances) in in_force.items():
-        if terms.pack.monitoring is None:
-            continue
-        found = _judged(breaker, terms, balances, tripped, villages)
+    for ref, under in in_force.items():
+        found = _worst(
+            _of_area(breaker, under, tripped, villages),
+            suspending.month_end(breaker, under.seen, terms=under.terms, day=day),
+        )
         if found is None:
             continue
         above, numerator, denominator = found
@@ -45,24 +58,23 @@ def month_end(
     return worst
 
 
-def _judged(
-    breaker: Breaker,
-    terms: Terms,
-    balances: Mapping[str, AreaBalance],
-    tripped: Sequence[Breaker],
-    villages: Sequence[str],
+def _worst(*found: tuple[bool, int, int] | None) -> tuple[bool, int, int] | None:
+    return max((each for each in found if each is not None), default=None)
+
+
+def _of_area(
+    breaker: Breaker, under: Under, tripped: Sequence[Breaker], villages: Sequence[str]
 ) -> tuple[bool, int, int] | None:
-    clauses = known(terms.monitoring.breakers)
+    clauses = suspending.clauses_of(under.terms)
     if breaker.scope == "village":
         ratio = breakers.ratio_breaker(clauses, "village")
         if ratio is None:
             return None
-        at = balances.get(breaker.scope_id)
+        at = under.villages.get(breaker.scope_id)
         bad, owed = (at.non_performing_fen, at.outstanding_fen) if at else (0, 0)
-        judged = breakers.npl_ratio(bad, owed, more_than_ppm=ratio.more_than_ppm)
-        return judged.tripped, bad, owed
+        return not breakers.is_below(bad, owed, threshold_ppm=ratio.more_than_ppm), bad, owed
     rule = breakers.villages_breaker(clauses)
-    if rule is None:
+    if rule is None or breaker.scope != "township":
         return None
     stopped = sum(
         each.scope == "village" and township_of(each.scope_id) == breaker.scope_id

@@ -1,11 +1,12 @@
 """Loans: when what falls due: repayment methods, unpaid instalments, overdue days. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
 from services.kernel.money import PPM, Fen, half_up
+from services.kernel.values import replace
 from services.programmes import calendars, interest
 
 

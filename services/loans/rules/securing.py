@@ -1,12 +1,13 @@
 """Loans: what secures a loan: worth, source, yield, refund. Pure decisions."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
+from services.kernel.values import replace
 from services.loans.model import Collateral, Loan, LoanState
 from services.loans.rules.standing import OPEN_STATES
 from services.programmes import calendars, pledges

@@ -1,15 +1,15 @@
 """Loans: what a day close sees: overdue loans, their class, breakers. Pure decisions."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 
+from services.kernel.values import replace
 from services.loans.model import AreaBalance, Breaker, BreakerScope, Judgement, Loan, LoanState
-from services.loans.rules import balance
+from services.loans.rules import balance, suspending
 from services.loans.rules.lending import township_of
 from services.loans.rules.standing import UNJUDGED, standing
 from services.programmes import breakers, delinquency
-from services.programmes.schema.values import known
 from services.programmes.terms import Terms
 
 
@@ -79,7 +79,7 @@ def trip(
     those without loans included (S17).
     """
     tripped: list[Breaker] = []
-    found = known(terms.monitoring.breakers)
+    found = suspending.clauses_of(terms)
     ratio = breakers.ratio_breaker(found, "village")
     stopped = {scope_id for scope_id in closed if len(scope_id) == 12}
     if ratio is not None:
@@ -116,7 +116,7 @@ def _townships(
     terms: Terms,
     county_code: str,
 ) -> list[Breaker]:
-    rule = breakers.villages_breaker(known(terms.monitoring.breakers))
+    rule = breakers.villages_breaker(suspending.clauses_of(terms))
     if rule is None:
         return []
     tripped = []

@@ -76,6 +76,7 @@ def _opening(place: int, item: loans_pb2.OpeningLoan) -> Opening:
         five_tier_class=_class(item.five_tier_class),
         non_performing_on=day("non_performing_on") if item.HasField("non_performing_on") else None,
         purpose=item.purpose,
+        outlet_code=item.outlet_code,
     )
 
 

@@ -29,6 +29,7 @@ from services.loans.rules import position
 from services.loans.rules.book import Line, Posting
 from services.loans.rules.lending import LENDER_ROLES, Actor
 from services.loans.rules.position import RAISING
+from services.loans.rules.scopes import AREAS, lender_of
 from services.loans.servicer.stated import findings_to_proto, stated_from
 from services.loans.store import agreements
 from services.loans.store import applications as applications_store
@@ -53,6 +54,7 @@ def _application(
         used_in_area=message.used_in_area,
         assignment_evidence=message.assignment_evidence,
         stated=stated_from(message.particulars),
+        outlet_code=message.outlet_code,
     )
 
 
@@ -159,6 +161,7 @@ def loan_to_proto(loan: Loan) -> loans_pb2.Loan:
         undrawn_fen=loan.undrawn_fen,
         revolving_until=wire.date_to_proto(loan.revolving_until),
         notice_on=wire.date_to_proto(loan.notice_on),
+        outlet_code=loan.outlet_code,
     )
 
 
@@ -178,6 +181,15 @@ def _posting_to_proto(posting: Posting, line: Line | None) -> loans_pb2.Posting:
         counts=line is not None,
         reference=posting.reference,
     )
+
+
+def _sees(caller: Caller, breaker: Breaker) -> bool:
+    """An area's breaker is for who acts there, a lender's own not for other lenders."""
+    if breaker.scope in AREAS:
+        return caller.may_act_in(breaker.scope_id)
+    lender_id = lender_of(breaker)
+    own = not lender_id or caller.role not in LENDER_ROLES or lender_id == caller.institution_id
+    return own and caller.county_code in ("000000", breaker.county_code)
 
 
 def breaker_to_proto(breaker: Breaker) -> loans_pb2.Breaker:
@@ -570,7 +582,7 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
         start = wire.page_offset(request.page_token)
         async with self._database.transaction(institution_id=caller.institution_id) as session:
             tripped = await store.tripped_breakers(session, request.county_code)
-        seen = [breaker for breaker in tripped if caller.may_act_in(breaker.scope_id)]
+        seen = [breaker for breaker in tripped if _sees(caller, breaker)]
         page = seen[start : start + size]
         more = len(seen) > start + size
         return loans_pb2.ListBreakersResponse(

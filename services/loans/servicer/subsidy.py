@@ -11,6 +11,7 @@ from services.kernel.money import Fen
 from services.kernel.rpc import Context, caller_of
 from services.loans.model import BreakerRecord, SubsidyBudget, SubsidyClaim, SubsidyClaimLine
 from services.loans.operations import breakers, subsidy
+from services.loans.rules.scopes import AREAS
 from services.loans.servicer.lending import (
     actor_of,
     breaker_to_proto,
@@ -147,7 +148,7 @@ class SubsidyDoor(loans_pb2_grpc.LoansServiceServicer):
         caller = caller_of(context)
         actor = actor_of(caller)
         require_county(caller, request.county_code)
-        caller.require_area(request.scope_id)
+        caller.require_area(request.scope_id if request.scope in AREAS else request.county_code)
 
         async def work(session: AsyncSession) -> loans_pb2.ResetBreakerResponse:
             breaker = await breakers.reset(
@@ -230,13 +231,14 @@ class SubsidyDoor(loans_pb2_grpc.LoansServiceServicer):
         caller = caller_of(context)
         require_county(caller, request.county_code)
         size, start = wire.page_size(request.page_size), wire.page_offset(request.page_token)
-        areas, _ = scope_of(caller, request.county_code)
+        areas, lender_id = scope_of(caller, request.county_code)
         async with self._database.transaction(institution_id=caller.institution_id) as session:
             rows = await breaker_store.listed(
                 session,
                 request.county_code,
                 scope_id=request.scope_id,
                 areas=areas,
+                lender_id=lender_id,
                 start=start,
                 limit=size + 1,
             )

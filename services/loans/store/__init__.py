@@ -75,6 +75,7 @@ _LOAN_COLUMNS = (
     ("subsidy_ended_on", "date"),
     ("undrawn_fen", "bigint"),
     ("revolving_until", "date"),
+    ("outlet_code", "text"),
 )
 _NAMES = [name for name, _ in _LOAN_COLUMNS]
 _ARRAYS = ", ".join(f"${i}::{kind}[]" for i, (_, kind) in enumerate(_LOAN_COLUMNS, 1))
@@ -83,7 +84,7 @@ _INSERT_LOANS = f"INSERT INTO loan ({', '.join(_NAMES)}) SELECT * FROM unnest({_
 # What an application fixed is never written again: the update stays in the page (HOT).
 _FIXED = {"county_code", "loan_id", "household_id", "area_code", "lender_id", "programme",
           "product_id", "borrower_class", "principal_fen", "term_months", "purpose",
-          "used_in_area", "assignment_evidence", "applied_on"}  # fmt: skip
+          "used_in_area", "assignment_evidence", "applied_on", "outlet_code"}  # fmt: skip
 _SENT = [
     (place, name, kind)
     for place, (name, kind) in enumerate(_LOAN_COLUMNS)
@@ -159,6 +160,7 @@ def _loan_values(loan: Loan) -> tuple[object, ...]:
         loan.subsidy_ended_on,
         loan.undrawn_fen,
         loan.revolving_until,
+        loan.outlet_code,
     )
 
 
@@ -219,6 +221,7 @@ def loan_of(row: asyncpg.Record) -> Loan:
         subsidy_ended_on=row["subsidy_ended_on"],
         undrawn_fen=Fen(row["undrawn_fen"]),
         revolving_until=row["revolving_until"],
+        outlet_code=row["outlet_code"],
     )
 
 
@@ -355,7 +358,7 @@ async def close_period(session: AsyncSession, county_code: str, through: date) -
     return touched == 1
 
 
-def _posting(row: asyncpg.Record) -> Posting:
+def posting_of(row: asyncpg.Record) -> Posting:
     return Posting(
         number=row["number"],
         kind=PostingKind(row["kind"]),
@@ -383,7 +386,7 @@ async def postings_of(
         list(loan_ids),
     )
     for row in rows:
-        books[row["loan_id"]].append(_posting(row))
+        books[row["loan_id"]].append(posting_of(row))
     return books
 
 
@@ -450,6 +453,7 @@ def _borrower(row: asyncpg.Record) -> Borrower:
         exposure_fen=Fen(row["exposure_fen"]),
         people=row["people"],
         entity_kind=row["entity_kind"],
+        held_by=_parted(row["held_by"]),
     )
 
 
@@ -520,18 +524,34 @@ async def save_entities(session: AsyncSession, rows: Sequence[tuple[str, UUID, s
 
 
 async def save_limits(
-    session: AsyncSession, rows: Sequence[tuple[str, UUID, int, str, date | None]]
+    session: AsyncSession, rows: Sequence[tuple[str, UUID, int, str, date | None, str]]
 ) -> None:
-    """Write limits as credit granted them (county, household, limit, grade, last day)."""
+    """Write limits as credit says (county, household, limit, grade, last day, what holds it)."""
     await database.execute(
         session,
-        """INSERT INTO borrower (county_code, household_id, limit_fen, grade, limit_valid_until)
-           SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::date[])
+        """INSERT INTO borrower (county_code, household_id, limit_fen, grade, limit_valid_until,
+                                 held_by)
+           SELECT * FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::text[], $5::date[],
+                                $6::text[])
            ON CONFLICT (county_code, household_id) DO UPDATE SET
              limit_fen = excluded.limit_fen, grade = excluded.grade,
-             limit_valid_until = excluded.limit_valid_until""",
-        *database.columns(rows, 5),
+             limit_valid_until = excluded.limit_valid_until, held_by = excluded.held_by""",
+        *database.columns(rows, 6),
     )
+
+
+async def limits_held(
+    session: AsyncSession, county_code: str, household_ids: Collection[UUID]
+) -> dict[UUID, tuple[str, ...]]:
+    """Of households, those whose limit something took away, and what; not held."""
+    rows = await database.fetch(
+        session,
+        """SELECT household_id, held_by FROM borrower
+           WHERE county_code = $1 AND household_id = ANY($2::uuid[]) AND held_by <> ''""",
+        county_code,
+        list(household_ids),
+    )
+    return {row["household_id"]: _parted(row["held_by"]) for row in rows}
 
 
 def breaker_of(row: asyncpg.Record) -> Breaker:
@@ -549,12 +569,15 @@ def breaker_of(row: asyncpg.Record) -> Breaker:
 
 
 async def share_breakers(
-    session: AsyncSession, county_code: str, scopes: Collection[tuple[str, str]]
+    session: AsyncSession,
+    county_code: str,
+    scopes: Collection[tuple[str, str]],
+    watched: Collection[str],
 ) -> dict[tuple[str, str], Breaker]:
     """
     Read the breakers of scopes so that none can trip before this transaction ends.
 
-    A scope without a row gets one first: a trip must have something to wait for.
+    A scope of a watched kind without a row gets one first: a trip must have something to wait for.
     """
     kinds = [scope for scope, _ in scopes]
     names = [name for _, name in scopes]
@@ -563,13 +586,15 @@ async def share_breakers(
         """INSERT INTO breaker (county_code, scope, scope_id)
            SELECT $1, s.scope, s.scope_id
            FROM unnest($2::text[], $3::text[]) AS s (scope, scope_id)
-           WHERE NOT EXISTS (SELECT FROM breaker AS b WHERE b.county_code = $1
+           WHERE s.scope = ANY($4::text[])
+             AND NOT EXISTS (SELECT FROM breaker AS b WHERE b.county_code = $1
                              AND b.scope = s.scope AND b.scope_id = s.scope_id)
            ORDER BY s.scope, s.scope_id
            ON CONFLICT DO NOTHING""",
         county_code,
         kinds,
         names,
+        list(watched),
     )
     rows = await database.fetch(
         session,

@@ -76,19 +76,23 @@ async def records_of(
 
 async def listed(
     session: AsyncSession, county_code: str, *, scope_id: str, areas: Sequence[str],
-    start: int, limit: int,
+    lender_id: str, start: int, limit: int,
 ) -> list[BreakerRecord]:  # fmt: skip
-    """What befell breakers of areas, in order."""
+    """What befell breakers of areas and of wider scopes, a lender's own only, in order."""
     rows = await database.fetch(
         session,
         """SELECT * FROM breaker_record AS b WHERE county_code = $1
              AND ($2 = '' OR scope_id = $2)
-             AND EXISTS (SELECT FROM unnest($3::text[]) AS a (code)
-                         WHERE starts_with(b.scope_id, a.code))
-           ORDER BY record_id OFFSET $4 LIMIT $5""",
+             AND (scope NOT IN ('village', 'township')
+                  OR EXISTS (SELECT FROM unnest($3::text[]) AS a (code)
+                             WHERE starts_with(b.scope_id, a.code)))
+             AND (scope NOT IN ('lender', 'outlet') OR $4 = ''
+                  OR split_part(scope_id, '/', 1) = $4)
+           ORDER BY record_id OFFSET $5 LIMIT $6""",
         county_code,
         scope_id,
         list(areas),
+        lender_id,
         start,
         limit,
     )

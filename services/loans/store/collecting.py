@@ -11,8 +11,6 @@ from services.kernel import database, ids
 from services.kernel.money import Fen
 from services.loans.model import CollectionCase, CollectionStep, WriteOff
 
-CASES_MAX = 5_000
-
 
 def _case(row: asyncpg.Record) -> CollectionCase:
     return CollectionCase(
@@ -64,24 +62,6 @@ async def open_cases(
         *database.columns(values, 10),
     )
     return [_case(row) for row in rows]
-
-
-async def without_case(session: AsyncSession, county_code: str, areas: Sequence[str]) -> list[UUID]:
-    """Non-performing loans in areas on which no case is open, at most so many."""
-    rows = await database.fetch(
-        session,
-        """SELECT loan_id FROM loan WHERE county_code = $1 AND state = 'active'
-             AND non_performing_on IS NOT NULL
-             AND EXISTS (SELECT FROM unnest($2::text[]) AS a (code)
-                         WHERE starts_with(loan.area_code, a.code))
-             AND NOT EXISTS (SELECT FROM collection_case AS c WHERE c.county_code = $1
-                             AND c.loan_id = loan.loan_id AND c.closed_on IS NULL)
-           ORDER BY loan_id LIMIT $3""",
-        county_code,
-        list(areas),
-        CASES_MAX,
-    )
-    return [row["loan_id"] for row in rows]
 
 
 async def lock_case(

@@ -87,6 +87,9 @@ class InstitutionRole(StrEnum):
     MARKET_REGULATOR = "market_regulator"
     TAX_BUREAU = "tax_bureau"
     AGRICULTURE_BUREAU = "agriculture_bureau"
+    FORESTRY_BUREAU = "forestry_bureau"
+    WEATHER_BUREAU = "weather_bureau"
+    CENTRAL_BANK = "central_bank"
     CREDIT_BUREAU = "credit_bureau"
 
 

@@ -164,6 +164,13 @@ class SharingModel(Clause):
         return self
 
     @property
+    def is_shared(self) -> bool:
+        """Whether anybody bears a part beside the one who bears the rest; True while open."""
+        return isinstance(self.layers, Open) or bool(
+            {*self.parties, *self.pots} - {self.otherwise_borne_by}
+        )
+
+    @property
     def shares(self) -> tuple[str, ...]:
         """The names in the ratio, in declared order; none while open."""
         layers = () if isinstance(self.layers, Open) else self.layers

@@ -173,6 +173,8 @@ class Insurance(Clause):
     """Whether a cover comes into force only once its premium is paid."""
     premium_refund: Literal["by_days", "none"] = "by_days"
     """What of a premium goes back when a cover ends before its term."""
+    premium_of_joiners: Literal["whole", "by_days"] = "whole"
+    """What one who joins a list within its policy's term pays: all of it, or the days left."""
     master_policy: MasterPolicy | None = None
     bundles: tuple[Bundle, ...] = ()
     participation: Participation | None = None

@@ -16,6 +16,7 @@ from services.programmes.schema.collection import (
     OverdueAction,
     every_class,
 )
+from services.programmes.schema.notices import Notices
 from services.programmes.schema.pledges import Security
 from services.programmes.schema.post_loan import (
     AreaContracts,
@@ -26,6 +27,7 @@ from services.programmes.schema.post_loan import (
     PostLoanCheck,
     Relending,
     Segregation,
+    TaskTerms,
 )
 from services.programmes.schema.product_terms import (
     AmountTier,
@@ -453,10 +455,12 @@ class LoanRules(Clause):
     dispositions: tuple[Disposition, ...] = ()
     escalation: tuple[Organ, ...] = ()
     maturity_notice: MaturityNotice | None = None
+    notices: Notices | None = None
     controlled_drawdown: ControlledDrawdown | None = None
     segregation: Segregation | None = None
     purpose_verification: PurposeVerification | None = None
     post_loan_checks: tuple[PostLoanCheck, ...] = ()
+    task_terms: TaskTerms | None = None
     collection_discount: CollectionDiscount | None = None
     sanctions: tuple[Sanction, ...] = ()
     rehabilitation: Rehabilitation | None = None

@@ -8,6 +8,7 @@ from pydantic import model_validator
 from services.programmes.schema.values import (
     Clause,
     Code,
+    Days,
     Every,
     FenAmount,
     Organ,
@@ -38,6 +39,13 @@ class PostLoanCheck(Clause):
         if not self.by:
             raise ValueError(f"check {self.id} has no owner")
         return self
+
+
+class TaskTerms(Clause):
+    """How long work after the loan may take where its clause is silent, and who hears when."""
+
+    within_days: OrOpen[Days] | None = None
+    escalate_every_days: OrOpen[Days] | None = None
 
 
 class Duty(StrEnum):

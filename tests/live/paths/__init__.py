@@ -11,8 +11,11 @@ from tests.live.paths import (
     insurance,
     lending,
     loans,
+    reports,
     scoring,
     settlement,
+    suspensions,
+    tasks,
 )
 from tests.live.paths.path import Path
 
@@ -22,23 +25,19 @@ PATHS: Mapping[str, Path] = {
     **applying.PATHS,
     **lending.PATHS,
     **breakers.PATHS,
+    **suspensions.PATHS,
+    **reports.PATHS,
     **insurance.PATHS,
     **settlement.PATHS,
     **funds.PATHS,
     **gateway.PATHS,
     **chain.PATHS,
+    **tasks.PATHS,
 }
 
 WITHOUT: Mapping[str, str] = {
-    "monitoring.bulletin": "no bulletin is written",
-    "monitoring.compliance": "no loan is held against the compliance list",
     "monitoring.count_check": "no counts are kept",
-    "monitoring.npl_suspension": "no breaker watches a whole programme",
-    "monitoring.npl_tolerance": "a lender's other loans are not known",
-    "monitoring.overdue_report": "no report of overdue loans is written",
-    "monitoring.ratio": "no indicator is worked out",
-    "monitoring.recovery_rate": "no breaker watches collections",
-    "scoring.deduction_waiver": "its one programme weighs factors: people deduct within a score",
+    "scoring.deduction_waiver": "its programme weighs figures of open factors and takes no points",
 }
 """Rule → what is missing for a path."""
 

@@ -13,6 +13,7 @@ from services.programmes.schema.upkeep import PaymentControl
 from services.programmes.schema.values import Organ, known
 from tests.live.county import FUND_FEN, SHORT_OF_ORGAN, County, Wish
 from tests.live.folder import OPERATOR
+from tests.live.paths import funds_entities as entities
 from tests.live.paths.loans import (
     WANGCANG_COVERS,
     chosen_ratio,
@@ -32,13 +33,26 @@ USUAL_START = date(2018, 3, 5)
 PRINCIPAL_FEN_MAX = 5_000_000
 TRIGGER_DAYS = 70
 UNCOVERED = "CAUSE_NOT_COVERED"
+NO_COVER = "LOAN_NOT_COVERED"
 PAYMENT = "compensation"
 GRADED = ("village", "township", "county")
 LENDER = "bank"
 
-RATE = "the lender names this product's rate, and no RPC takes it"
-ENTITY = "no path loses the loan of an entity"
-SUM_INSURED = "funds does not know the sum insured that the insurer's part goes up to (S25)"
+
+GUARANTEED = "hubei-yunyang-troika@2017"
+INSURED_FEN = 2_000_000
+GUARANTEE: Mapping[str, Any] = {
+    "insurance": {
+        "required_covers": [{"borrower_class": "poor_household", "covers": ["credit_guarantee"]}],
+        "covers": [
+            {
+                "id": "credit_guarantee",
+                "sum_insured": {"of": "fixed", "amount_fen": INSURED_FEN},
+            }
+        ],
+    }
+}
+"""The insurer bears a share together with the fund, up to the sum insured (S25)."""
 
 
 def starts_on(case: Case) -> date:
@@ -48,40 +62,22 @@ def starts_on(case: Case) -> date:
 
 # --- losses ---------------------------------------------------------------------------------------
 
-OF_ENTITIES = (
-    {"county_fund", "bank", "insurer"},
-    {"government", "bank", "insurer"},
-    {"insurer"},
-)
-"""Parties of the shares that only loans of entities have."""
-
-
-def lacks_loss(case: Case) -> str:
-    """Where no household's loan can come to the case's loss."""
-    given, programme = case["inputs"], case["programme"]
-    layers = given.get("layers", ())
-    parties = {share["party"] for share in given.get("shares", ())}
-    pots = {layer["party"] for layer in layers if layer["type"] == "pot"}
-    if parties in OF_ENTITIES or "defaulter_margin" in pots or "co-op" in case["title"]:
-        return ENTITY
-    if "sichuan-5221" in programme:
-        return RATE
-    if programme == "hubei-yunyang-troika@2017":
-        return SUM_INSURED
-    return ""
-
 
 def loss_setup(case: Case) -> Setup:
     """The treasury bears the interest: the loss is the principal, and what is above its cap."""
     given, programme = case["inputs"], case["programme"]
+    if entities.of_entity(case):
+        return Setup(starts_on(case), entities.values(case))
     interest = given["loss_fen"] - min(given["loss_fen"], PRINCIPAL_FEN_MAX)
     values: dict[str, Any] = {}
     if interest:
         rate, _ = rate_and_days(PRINCIPAL_FEN_MAX, interest, after=days_drawn(programme))
         values = {"loans": {"benchmark": benchmark(rate)}}
-    elif programme.startswith(("ningxia", "hubei", "anhui")):
+    elif programme.startswith(("ningxia", "hubei", "anhui", "sichuan-5221")):
         subsidy = {"mode": "full_at_benchmark"}
         values = {"loan_products": [{"id": "microcredit", "subsidy": subsidy}]}
+    if programme == GUARANTEED:
+        values = dict(lay_over(values, GUARANTEE))
     if "hunan-rcu" in programme:
         ratio = {each["party"]: each["share"] for each in given["shares"]}
         values = dict(lay_over(values, chosen_ratio(ratio)))
@@ -110,17 +106,19 @@ async def lost(county: County, loss_fen: int) -> Any:
     return loan
 
 
-async def compensated(county: County, loan: Any, cause: str) -> Any:
+async def compensated(
+    county: County, loan: Any, cause: str, *, model: SharingModel | None = None, by: str = LENDER
+) -> Any:
     """The lender files the case, the county decides it, step by step where the programme asks."""
     visited = {"kind": "visited", "on": county.today, "evidence": uuid4().hex}
     filed = await county.ask(
         "funds.FileCompensationCase",
-        "bank",
+        by,
         loan_id=loan.loan_id,
         cause=cause,
         evidence=[uuid4().hex],
         collection_steps=[visited],
-        shows=list(model_of(county).requires),
+        shows=list((model or model_of(county)).requires),
     )
     case_id = filed.compensation_case.case_id
     control = county.terms.fund.payment_control
@@ -169,20 +167,29 @@ async def risk_share(county: County, case: Case) -> Answer:
     """The parts of a compensated loss by the names of the programme's shares."""
     given = case["inputs"]
     balances: Mapping[str, int] = given.get("balances_fen", {})
-    await county.open(funds=balances or None)
-    model = model_of(county)
-    loan = await lost(county, given["loss_fen"])
+    by = LENDER
+    if entities.of_entity(case):
+        model = entities.model_of(county, case)
+        by = entities.lender_of(county, model)
+        loan, _ = await entities.lost(county, case, model)
+    else:
+        await county.open(funds=balances or None)
+        model = model_of(county)
+        loan = await lost(county, given["loss_fen"])
     parties = [each["party"] for each in given["shares"]]
     try:
-        done = await compensated(county, loan, cause_of(case, model))
+        done = await compensated(county, loan, cause_of(case, model), model=model, by=by)
     except grpc.aio.AioRpcError as error:
-        if reason_of(error) != UNCOVERED:
+        if reason_of(error) != (UNCOVERED if model.is_shared else NO_COVER):
             raise
         # No case, no compensation: what is owed stays with the lender.
         owed = await county.loan(loan.loan_id)
         stays = owed.outstanding_fen + owed.interest_fen
-        return {"amounts_fen": {party: stays * (party == LENDER) for party in parties}}
+        return {"amounts_fen": {party: stays * (party == by) for party in parties}}
     must(done.loss_fen == given["loss_fen"], f"a loss of {done.loss_fen} fen")
+    if case["programme"] == GUARANTEED:
+        [borne] = [part.amount_fen for part in done.parts if part.party == "insurer"]
+        must(borne == INSURED_FEN, f"the insurer bears {borne} fen")
     share_of = {m.party: each.share for each in model.together for m in each.members}
     amounts, paid = dict.fromkeys(parties, 0), dict.fromkeys(parties, 0)
     for part in done.parts:
@@ -201,11 +208,15 @@ async def waterfall(county: County, case: Case) -> Answer:
     """Pots with the case's balances, and whoever shares after them."""
     given = case["inputs"]
     pots = {each["party"]: each["balance_fen"] for each in given["layers"] if each["type"] == "pot"}
-    await county.open()
-    fund_ids = {party: await county.fund(party, fen) for party, fen in pots.items()}
-    done = await compensated(
-        county, await lost(county, given["loss_fen"]), cause_of(case, model_of(county))
-    )
+    if entities.of_entity(case):
+        model = entities.model_of(county, case)
+        loan, fund_ids = await entities.lost(county, case, model)
+    else:
+        model = model_of(county)
+        await county.open()
+        fund_ids = {party: await county.fund(party, fen) for party, fen in pots.items()}
+        loan = await lost(county, given["loss_fen"])
+    done = await compensated(county, loan, cause_of(case, model), model=model)
     after = {
         party: (await county.ask("funds.GetFund", "finance", fund_id=fund_id)).fund.balance_fen
         for party, fund_id in fund_ids.items()
@@ -268,19 +279,6 @@ async def recovery(county: County, case: Case) -> Answer:
 
 # --- leverage -------------------------------------------------------------------------------------
 
-LOANS_MAX = 1_000
-
-
-def lacks_loans(case: Case) -> str:
-    """Thousands of loans of the product's cap are more than a case is worth."""
-    loans = case["inputs"]["outstanding_fen"] // PRINCIPAL_FEN_MAX
-    return f"it takes {loans} loans of the product's cap" if loans > LOANS_MAX else ""
-
-
-def heavy(_: Case) -> bool:
-    """Hundreds of loans."""
-    return True
-
 
 def leverage_setup(case: Case) -> Setup:
     """The multiple is the programme's."""
@@ -297,21 +295,17 @@ async def leverage(county: County, case: Case) -> Answer:
     await county.open(funds={})
     [kind] = county.fund_kinds()
     fund_id = await county.fund(kind, given["fund_fen"])
-    amounts = [PRINCIPAL_FEN_MAX] * (given["outstanding_fen"] // PRINCIPAL_FEN_MAX)
-    households = await county.households([county.village()] * len(amounts))
-    await county.rate()
-    await county.lend_all(
-        [
-            Wish(household, amount_fen)
-            for household, amount_fen in zip(households, amounts, strict=True)
-        ]
-    )
+    # What was lent before our books began is covered too, whatever room there is (S26).
+    await county.take_over({"bank": given["outstanding_fen"]}, "microcredit")
     fund = (await county.ask("funds.GetFund", "finance", fund_id=fund_id)).fund
     must(fund.covered_fen == given["outstanding_fen"], f"{fund.covered_fen} fen covered")
+    watch = await county.ask("funds.GetFundWatch", "finance", fund_id=fund_id)
     return {
         "capacity_fen": fund.capacity_fen,
         "headroom_fen": fund.capacity_fen - fund.covered_fen,
         "within_cap": fund.covered_fen <= fund.capacity_fen,
+        "required_fund_fen": watch.required_fen,
+        "top_up_fen": watch.top_up_fen,
     }
 
 
@@ -471,16 +465,9 @@ PATHS: Mapping[str, Path] = {
     "funds.risk_share": Path(
         loss_setup,
         risk_share,
-        lacks=lacks_loss,
         heavy=lambda case: days_drawn(case["programme"]) > 0,
     ),
-    "funds.waterfall": Path(loss_setup, waterfall, lacks=lacks_loss),
+    "funds.waterfall": Path(loss_setup, waterfall),
     "funds.recovery": Path(recovery_setup, recovery),
-    "funds.leverage": Path(
-        leverage_setup,
-        leverage,
-        unsaid=("required_fund_fen", "top_up_fen"),
-        lacks=lacks_loans,
-        heavy=heavy,
-    ),
+    "funds.leverage": Path(leverage_setup, leverage),
 }

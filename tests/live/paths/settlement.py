@@ -30,17 +30,21 @@ LENDER, HOUSEHOLD = 1, 2
 OPEN = 1
 """`InstructionState` as on the wire."""
 
-ONE_PRODUCT = "the programme's one product is capped, and the first loan takes the whole cap"
+WIDENED_PRODUCT, POOR, NEAR_POOR = "widened_credit", 1, 2
+"""For two loans above the cap of the poor: the county lends to the near-poor without one."""
 ORDER = "the programme fixes the order of interest and principal, and no overlay may turn it"
 
 
 def lacks(case: Case) -> str:
     """Where the programme or the services stand in the way."""
-    if "wangcang" in case["programme"] and len(case["inputs"].get("debts", ())) > 1:
-        return ONE_PRODUCT
     if case["inputs"].get("appropriation_order", "interest_first") != "interest_first":
         return ORDER
     return ""
+
+
+def widened(programme: str, given: Mapping[str, Any]) -> bool:
+    """Whether the case's two loans are more than the poor may owe under the programme."""
+    return "wangcang" in programme and len(given.get("debts", ())) > 1
 
 
 OWN_COVER: Mapping[str, str] = {"sichuan-wangcang": "microloan"}
@@ -97,7 +101,8 @@ def _values(case: Case, covers: Sequence[Mapping[str, Any]], rate_ppm: int) -> d
     if programme not in OWN_COVER:
         return covered_by(covers, rate_ppm)
     sums = [{"id": each["id"], "sum_insured": each["sum_insured"]} for each in covers]
-    rate = rate_ppm + SUBSIDISED_PPM[programme]
+    treasury = 0 if widened(programme, case["inputs"]) else SUBSIDISED_PPM[programme]
+    rate = rate_ppm + treasury
     return {"loans": {"benchmark": benchmark(rate)}, "insurance": {"covers": sums}}
 
 
@@ -118,6 +123,7 @@ class Debts:
     loan_ids: dict[str, str] = field(default_factory=dict)
     months: int = 12
     days_max: int = 360
+    product_id: str = "microcredit"
     _in_difficulty: bool = False
 
     async def incur(self, debts: Sequence[Mapping[str, Any]]) -> None:
@@ -140,9 +146,9 @@ class Debts:
     async def _lend(self, debt: Mapping[str, Any]) -> None:
         principal, lender = debt["principal_fen"] or REPAID_FEN, LENDER_OF[debt["creditor"]]
         lent = sum([sum(await self.owed(each)) for each in self.loan_ids])
-        cap = self.county.product("microcredit").max_principal_fen
+        cap = self.county.product(self.product_id).max_principal_fen
         fits = isinstance(cap, int) and lent + principal <= cap
-        product = "microcredit" if fits else SECOND_PRODUCT
+        product = self.product_id if fits else SECOND_PRODUCT
         loan = await self.county.lend(
             Wish(
                 self.household_id,
@@ -191,7 +197,14 @@ async def settle(
 ) -> tuple[Answer, Debts]:
     """The same, and the loans as they are then."""
     await county.open()
-    debts = Debts(county, await county.borrower(), months=months, days_max=days_max)
+    near_poor = widened(county.programme_id, given)
+    debts = Debts(
+        county,
+        await county.borrower(status=NEAR_POOR if near_poor else POOR),
+        months=months,
+        days_max=days_max,
+        product_id=WIDENED_PRODUCT if near_poor else "microcredit",
+    )
     await debts.incur(given["debts"])
     at_first = await debts.all_owed()
     allocations: list[dict[str, Any]] = []

@@ -640,3 +640,97 @@ class ClaimOverdue(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClaimOverdue: _TypeAlias = ClaimOverdue  # noqa: Y015
+
+@_typing.final
+class ComplaintOpened(_message.Message):
+    """A household complains about a payout or a claim, and is owed an answer. Aggregate: the complaint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPLAINT_ID_FIELD_NUMBER: _builtins.int
+    SUBJECT_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    INSURER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    complaint_id: _builtins.str
+    """The complaint (UUIDv7)."""
+    subject_id: _builtins.str
+    """The payout or the claim that it is about (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    insurer_id: _builtins.str
+    """Who must answer, an institution id."""
+    reason: _builtins.str
+    """Stable reason, e.g. AMOUNT_WRONG."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """Day by which it must be answered, in working days of the programme."""
+
+    def __init__(
+        self,
+        *,
+        complaint_id: _builtins.str = ...,
+        subject_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        insurer_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complaint_id", b"complaint_id", "due_on", b"due_on", "household_id", b"household_id", "insurer_id", b"insurer_id", "reason", b"reason", "subject_id", b"subject_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComplaintOpened: _TypeAlias = ComplaintOpened  # noqa: Y015
+
+@_typing.final
+class ComplaintAnswered(_message.Message):
+    """The insurer answered a complaint. Aggregate: the complaint."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPLAINT_ID_FIELD_NUMBER: _builtins.int
+    SUBJECT_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    INSURER_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    ANSWERED_ON_FIELD_NUMBER: _builtins.int
+    complaint_id: _builtins.str
+    """The complaint (UUIDv7)."""
+    subject_id: _builtins.str
+    """The payout or the claim that it is about (UUIDv7)."""
+    household_id: _builtins.str
+    """The household (UUIDv7)."""
+    insurer_id: _builtins.str
+    """Who answered, an institution id."""
+    outcome: _builtins.str
+    """Stable outcome."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """The day by which it had to be answered."""
+
+    @_builtins.property
+    def answered_on(self) -> _date_pb2.Date:
+        """Business date of the answer; after `due_on` it came late."""
+
+    def __init__(
+        self,
+        *,
+        complaint_id: _builtins.str = ...,
+        subject_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        insurer_id: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+        answered_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answered_on", b"answered_on", "due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_on", b"answered_on", "complaint_id", b"complaint_id", "due_on", b"due_on", "household_id", b"household_id", "insurer_id", b"insurer_id", "outcome", b"outcome", "subject_id", b"subject_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComplaintAnswered: _TypeAlias = ComplaintAnswered  # noqa: Y015

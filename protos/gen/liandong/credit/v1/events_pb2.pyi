@@ -111,6 +111,7 @@ class LimitChanged(_message.Message):
     LIMIT_FEN_FIELD_NUMBER: _builtins.int
     GRADE_FIELD_NUMBER: _builtins.int
     VALID_UNTIL_FIELD_NUMBER: _builtins.int
+    HELD_BY_FIELD_NUMBER: _builtins.int
     household_id: _builtins.str
     """The household (UUIDv7)."""
     limit_fen: _builtins.int
@@ -121,6 +122,12 @@ class LimitChanged(_message.Message):
     def valid_until(self) -> _date_pb2.Date:
         """Last day on which it may be used."""
 
+    @_builtins.property
+    def held_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What took it away, empty while there is a limit: `gate:<code>`, `veto:<code>`, `observation:<veto>`,
+        `stale:<veto>`, `sanction:<code>` and others. Empty of a limit of 0: the score is not enough.
+        """
+
     def __init__(
         self,
         *,
@@ -128,10 +135,11 @@ class LimitChanged(_message.Message):
         limit_fen: _builtins.int = ...,
         grade: _builtins.str = ...,
         valid_until: _date_pb2.Date | None = ...,
+        held_by: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["valid_until", b"valid_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grade", b"grade", "household_id", b"household_id", "limit_fen", b"limit_fen", "valid_until", b"valid_until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grade", b"grade", "held_by", b"held_by", "household_id", b"household_id", "limit_fen", b"limit_fen", "valid_until", b"valid_until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -82,6 +82,7 @@ class Rating(_message.Message):
     WAIVED_FIELD_NUMBER: _builtins.int
     OVERRIDE_REVIEW_ID_FIELD_NUMBER: _builtins.int
     DIGEST_FIELD_NUMBER: _builtins.int
+    DEMOTED_STEPS_FIELD_NUMBER: _builtins.int
     rating_id: _builtins.str
     """The rating (UUIDv7)."""
     household_id: _builtins.str
@@ -108,6 +109,8 @@ class Rating(_message.Message):
     """The review in which people decided otherwise than the scheme (UUIDv7), empty for none."""
     digest: _builtins.str
     """SHA-256 over the rating, empty for ratings older than digests."""
+    demoted_steps: _builtins.int
+    """Steps by which the grade is lowered for non-performing loans (LS18.loa.6)."""
     @_builtins.property
     def rated_on(self) -> _date_pb2.Date:
         """The business date."""
@@ -156,10 +159,11 @@ class Rating(_message.Message):
         waived: _abc.Iterable[_builtins.str] | None = ...,
         override_review_id: _builtins.str = ...,
         digest: _builtins.str = ...,
+        demoted_steps: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["rated_on", b"rated_on", "valid_until", b"valid_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_limit_fen", b"base_limit_fen", "cause", b"cause", "digest", b"digest", "grade", b"grade", "holds", b"holds", "honour", b"honour", "household_id", b"household_id", "inputs", b"inputs", "limit_fen", b"limit_fen", "override_review_id", b"override_review_id", "programme", b"programme", "rated_on", b"rated_on", "rating_id", b"rating_id", "score_centi", b"score_centi", "uplift_fen", b"uplift_fen", "valid_until", b"valid_until", "vetoes", b"vetoes", "waived", b"waived", "working", b"working"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_limit_fen", b"base_limit_fen", "cause", b"cause", "demoted_steps", b"demoted_steps", "digest", b"digest", "grade", b"grade", "holds", b"holds", "honour", b"honour", "household_id", b"household_id", "inputs", b"inputs", "limit_fen", b"limit_fen", "override_review_id", b"override_review_id", "programme", b"programme", "rated_on", b"rated_on", "rating_id", b"rating_id", "score_centi", b"score_centi", "uplift_fen", b"uplift_fen", "valid_until", b"valid_until", "vetoes", b"vetoes", "waived", b"waived", "working", b"working"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

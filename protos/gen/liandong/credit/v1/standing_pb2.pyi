@@ -38,6 +38,10 @@ class _MeasureKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MeasureKi
     """A deduction that counts nothing, because nobody could help it (WC.sco.2, S48)."""
     MEASURE_KIND_REHABILITATION: _MeasureKind.ValueType  # 5
     """The end of a veto's observation after everything was repaid (LS18.sco.3)."""
+    MEASURE_KIND_DEMOTION: _MeasureKind.ValueType  # 6
+    """A grade lowered by a step, as the programme orders on a loan that became non-performing (LS18.loa.6).
+    Nobody proposes it; it ends with `full_repayment` or `wrongly_listed`.
+    """
 
 class MeasureKind(_MeasureKind, metaclass=_MeasureKindEnumTypeWrapper):
     """What a measure is."""
@@ -54,6 +58,10 @@ MEASURE_KIND_WAIVER: MeasureKind.ValueType  # 4
 """A deduction that counts nothing, because nobody could help it (WC.sco.2, S48)."""
 MEASURE_KIND_REHABILITATION: MeasureKind.ValueType  # 5
 """The end of a veto's observation after everything was repaid (LS18.sco.3)."""
+MEASURE_KIND_DEMOTION: MeasureKind.ValueType  # 6
+"""A grade lowered by a step, as the programme orders on a loan that became non-performing (LS18.loa.6).
+Nobody proposes it; it ends with `full_repayment` or `wrongly_listed`.
+"""
 Global___MeasureKind: _TypeAlias = MeasureKind  # noqa: Y015
 
 class _MeasureState:

@@ -415,6 +415,8 @@ class GetFundWatchResponse(_message.Message):
     BACKED_FIELD_NUMBER: _builtins.int
     CONCENTRATION_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REQUIRED_FEN_FIELD_NUMBER: _builtins.int
+    TOP_UP_FEN_FIELD_NUMBER: _builtins.int
     programme: _builtins.str
     """The programme in force."""
     capacity_fen: _builtins.int
@@ -443,6 +445,12 @@ class GetFundWatchResponse(_message.Message):
     """How this was worked out."""
     next_page_token: _builtins.str
     """For the next page of the concentration; empty at the end."""
+    required_fen: _builtins.int
+    """What it would have to hold for what it stands behind: cover by the multiple, rounded up (S26); 0 while
+    the multiple is open.
+    """
+    top_up_fen: _builtins.int
+    """What it lacks for that."""
     @_builtins.property
     def backed(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackedLoans]:
         """By sharing model."""
@@ -470,10 +478,12 @@ class GetFundWatchResponse(_message.Message):
         backed: _abc.Iterable[Global___BackedLoans] | None = ...,
         concentration: _abc.Iterable[Global___Concentration] | None = ...,
         next_page_token: _builtins.str = ...,
+        required_fen: _builtins.int = ...,
+        top_up_fen: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["adequate", b"adequate", "backed", b"backed", "balance_fen", b"balance_fen", "capacity_fen", b"capacity_fen", "concentration", b"concentration", "covered_fen", b"covered_fen", "headroom_fen", b"headroom_fen", "missing_fen", b"missing_fen", "needed_fen", b"needed_fen", "next_page_token", b"next_page_token", "non_performing_ppm", b"non_performing_ppm", "owed_fen", b"owed_fen", "programme", b"programme", "suspended", b"suspended", "takes_cover", b"takes_cover", "working", b"working"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["adequate", b"adequate", "backed", b"backed", "balance_fen", b"balance_fen", "capacity_fen", b"capacity_fen", "concentration", b"concentration", "covered_fen", b"covered_fen", "headroom_fen", b"headroom_fen", "missing_fen", b"missing_fen", "needed_fen", b"needed_fen", "next_page_token", b"next_page_token", "non_performing_ppm", b"non_performing_ppm", "owed_fen", b"owed_fen", "programme", b"programme", "required_fen", b"required_fen", "suspended", b"suspended", "takes_cover", b"takes_cover", "top_up_fen", b"top_up_fen", "working", b"working"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -74,6 +74,7 @@ class CoverRequested(_message.Message):
     BORROWER_CLASS_FIELD_NUMBER: _builtins.int
     AREA_CODE_FIELD_NUMBER: _builtins.int
     PRODUCT_ID_FIELD_NUMBER: _builtins.int
+    OUTLET_CODE_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     household_id: _builtins.str
@@ -88,6 +89,8 @@ class CoverRequested(_message.Message):
     """Village of the household."""
     product_id: _builtins.str
     """Product of the programme; it names the ways in which a loss may be shared."""
+    outlet_code: _builtins.str
+    """The lender's outlet that lends it; empty where the lender names none."""
     def __init__(
         self,
         *,
@@ -98,10 +101,11 @@ class CoverRequested(_message.Message):
         borrower_class: _builtins.str = ...,
         area_code: _builtins.str = ...,
         product_id: _builtins.str = ...,
+        outlet_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "household_id", b"household_id", "lender_id", b"lender_id", "loan_id", b"loan_id", "principal_fen", b"principal_fen", "product_id", b"product_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "household_id", b"household_id", "lender_id", b"lender_id", "loan_id", b"loan_id", "outlet_code", b"outlet_code", "principal_fen", b"principal_fen", "product_id", b"product_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -813,7 +817,9 @@ Global___LoanSettled: _TypeAlias = LoanSettled  # noqa: Y015
 
 @_typing.final
 class BreakerTripped(_message.Message):
-    """Lending stopped in a scope (LS17.mon.3, LS17.mon.4, LS18.mon.1). Aggregate: the breaker."""
+    """Lending stopped in a scope (LS17.mon.3, LS17.mon.4, LS18.mon.1, AH.mon.1, HN-RCU.mon.1). Aggregate: the
+    breaker.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -824,13 +830,15 @@ class BreakerTripped(_message.Message):
     DENOMINATOR_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     scope: _builtins.str
-    """`village` or `township`, later further scopes."""
+    """`village`, `township`, `county`, `programme`, `product`, `lender` or `outlet`."""
     scope_id: _builtins.str
-    """The area or other thing that stopped."""
+    """The area's code; the programme's id; `programme/product`; the lender's id; `lender/outlet`, or the
+    lender's id where it names no outlets.
+    """
     numerator: _builtins.int
-    """What tripped it: non-performing principal, or villages tripped."""
+    """What tripped it: non-performing principal, villages tripped, or the due principal collected."""
     denominator: _builtins.int
-    """Out of: outstanding principal, or all villages."""
+    """Out of: outstanding principal, all villages, or the principal that fell due in the month."""
     epoch: _builtins.int
     """Raised by each trip."""
     @_builtins.property
@@ -867,9 +875,9 @@ class BreakerReset(_message.Message):
     MONTH_ENDS_BELOW_FIELD_NUMBER: _builtins.int
     RULE_VERSION_FIELD_NUMBER: _builtins.int
     scope: _builtins.str
-    """`village` or `township`."""
+    """As in BreakerTripped."""
     scope_id: _builtins.str
-    """The area or other thing."""
+    """As in BreakerTripped."""
     epoch: _builtins.int
     """The trip that it ends."""
     month_ends_below: _builtins.int
@@ -1005,7 +1013,9 @@ Global___LoanPerforming: _TypeAlias = LoanPerforming  # noqa: Y015
 
 @_typing.final
 class LoanActionTaken(_message.Message):
-    """One of the programme's ordered steps on an overdue or non-performing loan (LS18.loa.5, LS18.loa.6). Aggregate: the loan."""
+    """One of the programme's ordered steps on an overdue, non-performing or problem loan (LS18.loa.5,
+    LS18.loa.6, HN-PO.loa.12). Aggregate: the loan.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1021,11 +1031,14 @@ class LoanActionTaken(_message.Message):
     household_id: _builtins.str
     """The household (UUIDv7)."""
     action: _builtins.str
-    """`remind`, `daily_report`, `collection_team`, `stop_subsidy`, `collect`, `lower_grade`, `blacklist`, `court`."""
+    """`remind`, `daily_report`, `collection_team`, `stop_subsidy`, `collect`, `lower_grade`, `blacklist`,
+    `court`; of a disposition `repayment_plan`, `notice`, `funding_help`, `renewal`,
+    `forced_collection`, `compensation`.
+    """
     place: _builtins.int
     """Place in the programme's order, from 1."""
     cause: _builtins.str
-    """`overdue` or `non_performing`."""
+    """`overdue`, `non_performing` or `disposition`."""
     rule_version: _builtins.str
     """Pack version that decided."""
     @_builtins.property
@@ -1792,3 +1805,940 @@ class ApplicationResumed(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApplicationResumed: _TypeAlias = ApplicationResumed  # noqa: Y015
+
+@_typing.final
+class DepartmentWarningReceived(_message.Message):
+    """A department warned of an industry or a disaster (JX.mon.4); what it reaches says EarlyWarningRaised
+    of each loan. Aggregate: the warning.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARNING_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    RISK_FIELD_NUMBER: _builtins.int
+    DEPARTMENT_FIELD_NUMBER: _builtins.int
+    AREA_CODES_FIELD_NUMBER: _builtins.int
+    INDUSTRIES_FIELD_NUMBER: _builtins.int
+    PROJECT_IDS_FIELD_NUMBER: _builtins.int
+    STARTS_ON_FIELD_NUMBER: _builtins.int
+    ENDS_ON_FIELD_NUMBER: _builtins.int
+    warning_id: _builtins.str
+    """The warning (UUIDv7)."""
+    kind: _builtins.str
+    """`industry_risk` or `disaster`."""
+    risk: _builtins.str
+    """Which risk, a code."""
+    department: _builtins.str
+    """The department, a role."""
+    @_builtins.property
+    def area_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Areas that it is about."""
+
+    @_builtins.property
+    def industries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Purposes of loans that it is about; none for all."""
+
+    @_builtins.property
+    def project_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Projects that it is about; none for all."""
+
+    @_builtins.property
+    def starts_on(self) -> _date_pb2.Date:
+        """First day."""
+
+    @_builtins.property
+    def ends_on(self) -> _date_pb2.Date:
+        """Last day."""
+
+    def __init__(
+        self,
+        *,
+        warning_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        risk: _builtins.str = ...,
+        department: _builtins.str = ...,
+        area_codes: _abc.Iterable[_builtins.str] | None = ...,
+        industries: _abc.Iterable[_builtins.str] | None = ...,
+        project_ids: _abc.Iterable[_builtins.str] | None = ...,
+        starts_on: _date_pb2.Date | None = ...,
+        ends_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ends_on", b"ends_on", "starts_on", b"starts_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_codes", b"area_codes", "department", b"department", "ends_on", b"ends_on", "industries", b"industries", "kind", b"kind", "project_ids", b"project_ids", "risk", b"risk", "starts_on", b"starts_on", "warning_id", b"warning_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DepartmentWarningReceived: _TypeAlias = DepartmentWarningReceived  # noqa: Y015
+
+@_typing.final
+class DepartmentWarningSpread(_message.Message):
+    """A warning has reached all its loans. Aggregate: the warning."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARNING_ID_FIELD_NUMBER: _builtins.int
+    LOANS_FIELD_NUMBER: _builtins.int
+    HOUSEHOLDS_FIELD_NUMBER: _builtins.int
+    warning_id: _builtins.str
+    """The warning (UUIDv7)."""
+    loans: _builtins.int
+    """Loans that it reached."""
+    households: _builtins.int
+    """Households that are told."""
+    def __init__(
+        self,
+        *,
+        warning_id: _builtins.str = ...,
+        loans: _builtins.int = ...,
+        households: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["households", b"households", "loans", b"loans", "warning_id", b"warning_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DepartmentWarningSpread: _TypeAlias = DepartmentWarningSpread  # noqa: Y015
+
+@_typing.final
+class DepartmentWarningWithdrawn(_message.Message):
+    """A warning does not hold any more. Aggregate: the warning."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WARNING_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    warning_id: _builtins.str
+    """The warning (UUIDv7)."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        warning_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "warning_id", b"warning_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DepartmentWarningWithdrawn: _TypeAlias = DepartmentWarningWithdrawn  # noqa: Y015
+
+@_typing.final
+class NoticeFailed(_message.Message):
+    """A notice could not be sent and is not tried any more. Aggregate: the notice."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTICE_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    notice_id: _builtins.str
+    """The notice (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7); empty for a warning to a whole household."""
+    kind: _builtins.str
+    """What it was about."""
+    channel: _builtins.str
+    """By which channel."""
+    reason: _builtins.str
+    """Why, a code."""
+    def __init__(
+        self,
+        *,
+        notice_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        channel: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "kind", b"kind", "loan_id", b"loan_id", "notice_id", b"notice_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NoticeFailed: _TypeAlias = NoticeFailed  # noqa: Y015
+
+@_typing.final
+class PublicationPublished(_message.Message):
+    """Something was made public; it names no debtor (S47). Aggregate: the publication."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLICATION_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PROGRAMME_ID_FIELD_NUMBER: _builtins.int
+    AREA_CODE_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    LAST_FIELD_NUMBER: _builtins.int
+    ENDS_ON_FIELD_NUMBER: _builtins.int
+    publication_id: _builtins.str
+    """The publication (UUIDv7)."""
+    kind: _builtins.str
+    """`loans`, `subsidy`, `compensations` or `totals`."""
+    programme_id: _builtins.str
+    """The programme, without a version."""
+    area_code: _builtins.str
+    """Which area."""
+    @_builtins.property
+    def first(self) -> _date_pb2.Date:
+        """First day of the period."""
+
+    @_builtins.property
+    def last(self) -> _date_pb2.Date:
+        """Last day of the period."""
+
+    @_builtins.property
+    def ends_on(self) -> _date_pb2.Date:
+        """Last public day."""
+
+    def __init__(
+        self,
+        *,
+        publication_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        programme_id: _builtins.str = ...,
+        area_code: _builtins.str = ...,
+        first: _date_pb2.Date | None = ...,
+        last: _date_pb2.Date | None = ...,
+        ends_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ends_on", b"ends_on", "first", b"first", "last", b"last"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "ends_on", b"ends_on", "first", b"first", "kind", b"kind", "last", b"last", "programme_id", b"programme_id", "publication_id", b"publication_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublicationPublished: _TypeAlias = PublicationPublished  # noqa: Y015
+
+@_typing.final
+class PublicationWithdrawn(_message.Message):
+    """A publication was taken back. Aggregate: the publication."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PUBLICATION_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    publication_id: _builtins.str
+    """The publication (UUIDv7)."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        publication_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["publication_id", b"publication_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublicationWithdrawn: _TypeAlias = PublicationWithdrawn  # noqa: Y015
+
+@_typing.final
+class EntitlementDue(_message.Message):
+    """A borrower is entitled to something of the programme. Aggregate: the entitlement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTITLEMENT_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    PAYER_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    EFFECTS_FIELD_NUMBER: _builtins.int
+    entitlement_id: _builtins.str
+    """The entitlement (UUIDv7)."""
+    household_id: _builtins.str
+    """Who gets it (UUIDv7)."""
+    rule_id: _builtins.str
+    """The programme's grant or reward."""
+    payer: _builtins.str
+    """Who pays, an organ."""
+    amount_fen: _builtins.int
+    """How much; 0 for a service or an honour."""
+    @_builtins.property
+    def effects(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What a reward gives, codes."""
+
+    def __init__(
+        self,
+        *,
+        entitlement_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        rule_id: _builtins.str = ...,
+        payer: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        effects: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "effects", b"effects", "entitlement_id", b"entitlement_id", "household_id", b"household_id", "payer", b"payer", "rule_id", b"rule_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntitlementDue: _TypeAlias = EntitlementDue  # noqa: Y015
+
+@_typing.final
+class EntitlementApproved(_message.Message):
+    """A second person approved it. Aggregate: the entitlement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTITLEMENT_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    entitlement_id: _builtins.str
+    """The entitlement (UUIDv7)."""
+    household_id: _builtins.str
+    """Who gets it (UUIDv7)."""
+    def __init__(
+        self,
+        *,
+        entitlement_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entitlement_id", b"entitlement_id", "household_id", b"household_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntitlementApproved: _TypeAlias = EntitlementApproved  # noqa: Y015
+
+@_typing.final
+class EntitlementPaid(_message.Message):
+    """It was paid or given. Aggregate: the entitlement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTITLEMENT_ID_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    PAID_ON_FIELD_NUMBER: _builtins.int
+    entitlement_id: _builtins.str
+    """The entitlement (UUIDv7)."""
+    household_id: _builtins.str
+    """Who gets it (UUIDv7)."""
+    amount_fen: _builtins.int
+    """How much; 0 for a service or an honour."""
+    @_builtins.property
+    def paid_on(self) -> _date_pb2.Date:
+        """The day on which it was paid or given."""
+
+    def __init__(
+        self,
+        *,
+        entitlement_id: _builtins.str = ...,
+        household_id: _builtins.str = ...,
+        amount_fen: _builtins.int = ...,
+        paid_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["paid_on", b"paid_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "entitlement_id", b"entitlement_id", "household_id", b"household_id", "paid_on", b"paid_on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntitlementPaid: _TypeAlias = EntitlementPaid  # noqa: Y015
+
+@_typing.final
+class EntitlementWithdrawn(_message.Message):
+    """It is not wanted any more. Aggregate: the entitlement."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTITLEMENT_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    entitlement_id: _builtins.str
+    """The entitlement (UUIDv7)."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        entitlement_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entitlement_id", b"entitlement_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EntitlementWithdrawn: _TypeAlias = EntitlementWithdrawn  # noqa: Y015
+
+@_typing.final
+class RelendingFacilityOpened(_message.Message):
+    """The central bank opened a line to a lender (SC.loa.6). Aggregate: the line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACILITY_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    LIMIT_FEN_FIELD_NUMBER: _builtins.int
+    RATE_PPM_FIELD_NUMBER: _builtins.int
+    facility_id: _builtins.str
+    """The line (UUIDv7)."""
+    lender_id: _builtins.str
+    """The lender, an institution id."""
+    source: _builtins.str
+    """Which money."""
+    limit_fen: _builtins.int
+    """How much."""
+    rate_ppm: _builtins.int
+    """What the lender pays for it."""
+    def __init__(
+        self,
+        *,
+        facility_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        source: _builtins.str = ...,
+        limit_fen: _builtins.int = ...,
+        rate_ppm: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facility_id", b"facility_id", "lender_id", b"lender_id", "limit_fen", b"limit_fen", "rate_ppm", b"rate_ppm", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelendingFacilityOpened: _TypeAlias = RelendingFacilityOpened  # noqa: Y015
+
+@_typing.final
+class RelendingMoved(_message.Message):
+    """A lender drew on its line or paid back. Aggregate: the line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACILITY_ID_FIELD_NUMBER: _builtins.int
+    DRAW_FIELD_NUMBER: _builtins.int
+    AMOUNT_FEN_FIELD_NUMBER: _builtins.int
+    OWED_FEN_FIELD_NUMBER: _builtins.int
+    FREE_FEN_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
+    facility_id: _builtins.str
+    """The line (UUIDv7)."""
+    draw: _builtins.bool
+    """True for a draw, false for a repayment."""
+    amount_fen: _builtins.int
+    """How much."""
+    owed_fen: _builtins.int
+    """Owed after it."""
+    free_fen: _builtins.int
+    """Free after it."""
+    @_builtins.property
+    def value_date(self) -> _date_pb2.Date:
+        """The day on which it counts."""
+
+    def __init__(
+        self,
+        *,
+        facility_id: _builtins.str = ...,
+        draw: _builtins.bool = ...,
+        amount_fen: _builtins.int = ...,
+        owed_fen: _builtins.int = ...,
+        free_fen: _builtins.int = ...,
+        value_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "draw", b"draw", "facility_id", b"facility_id", "free_fen", b"free_fen", "owed_fen", b"owed_fen", "value_date", b"value_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelendingMoved: _TypeAlias = RelendingMoved  # noqa: Y015
+
+@_typing.final
+class RelendingFacilityClosed(_message.Message):
+    """A line was closed. Aggregate: the line."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FACILITY_ID_FIELD_NUMBER: _builtins.int
+    facility_id: _builtins.str
+    """The line (UUIDv7)."""
+    def __init__(
+        self,
+        *,
+        facility_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["facility_id", b"facility_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RelendingFacilityClosed: _TypeAlias = RelendingFacilityClosed  # noqa: Y015
+
+@_typing.final
+class TaskOpened(_message.Message):
+    """A task was opened, by a clause of the programme or by a person. Aggregate: the task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    AREA_CODE_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    INSTITUTION_ID_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task (UUIDv7)."""
+    kind: _builtins.str
+    """`purpose_verification`, `self_check`, `post_loan_check`, `daily_report`, `recovery` and others."""
+    area_code: _builtins.str
+    """The area."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7); empty for a task about an area."""
+    institution_id: _builtins.str
+    """The institution that has it; empty while nobody was found."""
+    cause: _builtins.str
+    """Why: a period, or what became of the household."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """Last day on which it is in time."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        area_code: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        institution_id: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+        cause: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "cause", b"cause", "due_on", b"due_on", "institution_id", b"institution_id", "kind", b"kind", "loan_id", b"loan_id", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskOpened: _TypeAlias = TaskOpened  # noqa: Y015
+
+@_typing.final
+class TaskAssigned(_message.Message):
+    """A task has an owner and a deputy. Aggregate: the task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    INSTITUTION_ID_FIELD_NUMBER: _builtins.int
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    DEPUTY_ID_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task (UUIDv7)."""
+    institution_id: _builtins.str
+    """The institution."""
+    owner_id: _builtins.str
+    """The owner."""
+    deputy_id: _builtins.str
+    """The deputy, another person (HN-PO.mon.5)."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        institution_id: _builtins.str = ...,
+        owner_id: _builtins.str = ...,
+        deputy_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deputy_id", b"deputy_id", "institution_id", b"institution_id", "owner_id", b"owner_id", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskAssigned: _TypeAlias = TaskAssigned  # noqa: Y015
+
+@_typing.final
+class TaskSigned(_message.Message):
+    """A level signed a task (LS18.loa.3). Aggregate: the task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    ORGAN_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    LEVELS_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    organ: _builtins.str
+    """The organ that signed."""
+    level: _builtins.int
+    """Its level, from 1."""
+    levels: _builtins.int
+    """How many levels there are."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        organ: _builtins.str = ...,
+        level: _builtins.int = ...,
+        levels: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level", "levels", b"levels", "loan_id", b"loan_id", "organ", b"organ", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskSigned: _TypeAlias = TaskSigned  # noqa: Y015
+
+@_typing.final
+class TaskEscalated(_message.Message):
+    """A task was late, and the next of the chain heard of it (HN-PO.loa.14). Aggregate: the task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    ORGAN_FIELD_NUMBER: _builtins.int
+    INSTITUTION_ID_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task (UUIDv7)."""
+    kind: _builtins.str
+    """What it is about."""
+    organ: _builtins.str
+    """The organ that hears of it."""
+    institution_id: _builtins.str
+    """The institution that this is; empty for an organ that is none."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """When it had been due."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        organ: _builtins.str = ...,
+        institution_id: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on", "institution_id", b"institution_id", "kind", b"kind", "organ", b"organ", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskEscalated: _TypeAlias = TaskEscalated  # noqa: Y015
+
+@_typing.final
+class TaskClosed(_message.Message):
+    """A task was done. Aggregate: the task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    IN_TIME_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task (UUIDv7)."""
+    kind: _builtins.str
+    """What it was about."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7); empty for a task about an area."""
+    in_time: _builtins.bool
+    """On its due day or before."""
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was found, codes; empty when all was as it should be."""
+
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        findings: _abc.Iterable[_builtins.str] | None = ...,
+        in_time: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "in_time", b"in_time", "kind", b"kind", "loan_id", b"loan_id", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TaskClosed: _TypeAlias = TaskClosed  # noqa: Y015
+
+@_typing.final
+class OverdueReported(_message.Message):
+    """The report of a day on what is overdue was filed (LS18.loa.5). Aggregate: the task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_ID_FIELD_NUMBER: _builtins.int
+    PROGRAMME_FIELD_NUMBER: _builtins.int
+    OVERDUE_COUNT_FIELD_NUMBER: _builtins.int
+    OVERDUE_FEN_FIELD_NUMBER: _builtins.int
+    task_id: _builtins.str
+    """The task (UUIDv7)."""
+    programme: _builtins.str
+    """The programme's version."""
+    overdue_count: _builtins.int
+    """Loans not paid back of those that fell due."""
+    overdue_fen: _builtins.int
+    """Principal not paid back of them."""
+    def __init__(
+        self,
+        *,
+        task_id: _builtins.str = ...,
+        programme: _builtins.str = ...,
+        overdue_count: _builtins.int = ...,
+        overdue_fen: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["overdue_count", b"overdue_count", "overdue_fen", b"overdue_fen", "programme", b"programme", "task_id", b"task_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OverdueReported: _TypeAlias = OverdueReported  # noqa: Y015
+
+@_typing.final
+class IssueRegistered(_message.Message):
+    """An issue was found by a rule or a person (JX.mon.2). Aggregate: the issue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUE_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    AREA_CODE_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    LEDGER_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    issue_id: _builtins.str
+    """The issue (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7); empty for an issue of an area."""
+    area_code: _builtins.str
+    """The area."""
+    code: _builtins.str
+    """What it is."""
+    ledger: _builtins.str
+    """The programme's ledger; empty where it has none for it."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """By when it is to be rectified; unset while nobody set it."""
+
+    def __init__(
+        self,
+        *,
+        issue_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        area_code: _builtins.str = ...,
+        code: _builtins.str = ...,
+        ledger: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "code", b"code", "due_on", b"due_on", "issue_id", b"issue_id", "ledger", b"ledger", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueRegistered: _TypeAlias = IssueRegistered  # noqa: Y015
+
+@_typing.final
+class IssueDeadlineSet(_message.Message):
+    """An issue has a deadline that a person set (AH.mon.2). Aggregate: the issue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUE_ID_FIELD_NUMBER: _builtins.int
+    DUE_ON_FIELD_NUMBER: _builtins.int
+    issue_id: _builtins.str
+    """The issue (UUIDv7)."""
+    @_builtins.property
+    def due_on(self) -> _date_pb2.Date:
+        """By when."""
+
+    def __init__(
+        self,
+        *,
+        issue_id: _builtins.str = ...,
+        due_on: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_on", b"due_on", "issue_id", b"issue_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueDeadlineSet: _TypeAlias = IssueDeadlineSet  # noqa: Y015
+
+@_typing.final
+class IssueRectified(_message.Message):
+    """An issue is said to be rectified. Aggregate: the issue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUE_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    IN_TIME_FIELD_NUMBER: _builtins.int
+    issue_id: _builtins.str
+    """The issue (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7); empty for an issue of an area."""
+    in_time: _builtins.bool
+    """By its deadline."""
+    def __init__(
+        self,
+        *,
+        issue_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        in_time: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["in_time", b"in_time", "issue_id", b"issue_id", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueRectified: _TypeAlias = IssueRectified  # noqa: Y015
+
+@_typing.final
+class IssueSentBack(_message.Message):
+    """An issue did not hold as rectified. Aggregate: the issue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUE_ID_FIELD_NUMBER: _builtins.int
+    issue_id: _builtins.str
+    """The issue (UUIDv7)."""
+    def __init__(
+        self,
+        *,
+        issue_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["issue_id", b"issue_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueSentBack: _TypeAlias = IssueSentBack  # noqa: Y015
+
+@_typing.final
+class IssueClosed(_message.Message):
+    """An issue is off the list, crossed off by another person. Aggregate: the issue."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ISSUE_ID_FIELD_NUMBER: _builtins.int
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    issue_id: _builtins.str
+    """The issue (UUIDv7)."""
+    loan_id: _builtins.str
+    """The loan (UUIDv7); empty for an issue of an area."""
+    code: _builtins.str
+    """What it was."""
+    def __init__(
+        self,
+        *,
+        issue_id: _builtins.str = ...,
+        loan_id: _builtins.str = ...,
+        code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "issue_id", b"issue_id", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IssueClosed: _TypeAlias = IssueClosed  # noqa: Y015
+
+@_typing.final
+class DispositionDecided(_message.Message):
+    """A problem loan has its disposition; its actions follow (HN-PO.loa.12). Aggregate: the loan."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    DUE_CLASS_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    due_class: _builtins.str
+    """`sound`, `temporary_difficulty`, `sound_still_in_need`, `malicious`, `force_majeure`."""
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is done, in order."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        due_class: _builtins.str = ...,
+        actions: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "due_class", b"due_class", "loan_id", b"loan_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DispositionDecided: _TypeAlias = DispositionDecided  # noqa: Y015
+
+@_typing.final
+class CompensationExceeded(_message.Message):
+    """Those who compensated the lender paid for something that the borrower never owed: a repayment from
+    before came to the books later, and with it interest fell that had been compensated (S22). The lender
+    owes it to them, in the proportion in which they paid. Aggregate: the loan.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOAN_ID_FIELD_NUMBER: _builtins.int
+    LENDER_ID_FIELD_NUMBER: _builtins.int
+    EXCESS_FEN_FIELD_NUMBER: _builtins.int
+    SUBROGATED_FEN_FIELD_NUMBER: _builtins.int
+    VALUE_DATE_FIELD_NUMBER: _builtins.int
+    loan_id: _builtins.str
+    """The loan (UUIDv7)."""
+    lender_id: _builtins.str
+    """The lender, who owes it."""
+    excess_fen: _builtins.int
+    """What was paid too much."""
+    subrogated_fen: _builtins.int
+    """What of the loan's debt belongs to those who paid from now on."""
+    @_builtins.property
+    def value_date(self) -> _date_pb2.Date:
+        """Value date of what made it so."""
+
+    def __init__(
+        self,
+        *,
+        loan_id: _builtins.str = ...,
+        lender_id: _builtins.str = ...,
+        excess_fen: _builtins.int = ...,
+        subrogated_fen: _builtins.int = ...,
+        value_date: _date_pb2.Date | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["excess_fen", b"excess_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "subrogated_fen", b"subrogated_fen", "value_date", b"value_date"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompensationExceeded: _TypeAlias = CompensationExceeded  # noqa: Y015

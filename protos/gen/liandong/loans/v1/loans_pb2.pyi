@@ -408,6 +408,7 @@ class Loan(_message.Message):
     UNDRAWN_FEN_FIELD_NUMBER: _builtins.int
     REVOLVING_UNTIL_FIELD_NUMBER: _builtins.int
     NOTICE_ON_FIELD_NUMBER: _builtins.int
+    OUTLET_CODE_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     county_code: _builtins.str
@@ -450,6 +451,8 @@ class Loan(_message.Message):
     """Paid too much; the payer's until it is given back."""
     undrawn_fen: _builtins.int
     """What may still be paid out of it: room of a limit, batches to come."""
+    outlet_code: _builtins.str
+    """The lender's outlet that lends it; empty where the lender names none."""
     @_builtins.property
     def refusal_reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why it was refused."""
@@ -514,10 +517,11 @@ class Loan(_message.Message):
         undrawn_fen: _builtins.int = ...,
         revolving_until: _date_pb2.Date | None = ...,
         notice_on: _date_pb2.Date | None = ...,
+        outlet_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "matures_on", b"matures_on", "next_due_on", b"next_due_on", "notice_on", b"notice_on", "revolving_until", b"revolving_until", "sla_due_on", b"sla_due_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "county_code", b"county_code", "covers_missing", b"covers_missing", "disbursed_on", b"disbursed_on", "five_tier_class", b"five_tier_class", "household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "matures_on", b"matures_on", "next_due_on", b"next_due_on", "next_step", b"next_step", "non_performing", b"non_performing", "notice_on", b"notice_on", "outstanding_fen", b"outstanding_fen", "overdue_days", b"overdue_days", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme", b"programme", "rate_ppm", b"rate_ppm", "refusal_reasons", b"refusal_reasons", "revolving_until", b"revolving_until", "sla_due_on", b"sla_due_on", "state", b"state", "subrogated_fen", b"subrogated_fen", "suspense_fen", b"suspense_fen", "term_months", b"term_months", "undrawn_fen", b"undrawn_fen"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area_code", b"area_code", "borrower_class", b"borrower_class", "county_code", b"county_code", "covers_missing", b"covers_missing", "disbursed_on", b"disbursed_on", "five_tier_class", b"five_tier_class", "household_id", b"household_id", "interest_fen", b"interest_fen", "lender_id", b"lender_id", "loan_id", b"loan_id", "matures_on", b"matures_on", "next_due_on", b"next_due_on", "next_step", b"next_step", "non_performing", b"non_performing", "notice_on", b"notice_on", "outlet_code", b"outlet_code", "outstanding_fen", b"outstanding_fen", "overdue_days", b"overdue_days", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme", b"programme", "rate_ppm", b"rate_ppm", "refusal_reasons", b"refusal_reasons", "revolving_until", b"revolving_until", "sla_due_on", b"sla_due_on", "state", b"state", "subrogated_fen", b"subrogated_fen", "suspense_fen", b"suspense_fen", "term_months", b"term_months", "undrawn_fen", b"undrawn_fen"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -541,6 +545,7 @@ class ApplyForLoanRequest(_message.Message):
     USED_IN_AREA_FIELD_NUMBER: _builtins.int
     ASSIGNMENT_EVIDENCE_FIELD_NUMBER: _builtins.int
     PARTICULARS_FIELD_NUMBER: _builtins.int
+    OUTLET_CODE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Makes the call idempotent (UUID)."""
     county_code: _builtins.str
@@ -565,6 +570,10 @@ class ApplyForLoanRequest(_message.Message):
     """Hash of the household's authorisation that insurance payouts settle this loan first (S06); empty
     when it gave none, and then payouts go to the household.
     """
+    outlet_code: _builtins.str
+    """The lender's own number of the outlet that is asked (HN-RCU.mon.1); empty where it names none, and
+    then the lender counts as one outlet.
+    """
     @_builtins.property
     def particulars(self) -> Global___Particulars:
         """What else the programme asks for."""
@@ -584,10 +593,11 @@ class ApplyForLoanRequest(_message.Message):
         used_in_area: _builtins.str = ...,
         assignment_evidence: _builtins.str = ...,
         particulars: Global___Particulars | None = ...,
+        outlet_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["particulars", b"particulars"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment_evidence", b"assignment_evidence", "county_code", b"county_code", "household_id", b"household_id", "lender_id", b"lender_id", "particulars", b"particulars", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme_id", b"programme_id", "purpose", b"purpose", "request_id", b"request_id", "term_months", b"term_months", "used_in_area", b"used_in_area"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment_evidence", b"assignment_evidence", "county_code", b"county_code", "household_id", b"household_id", "lender_id", b"lender_id", "outlet_code", b"outlet_code", "particulars", b"particulars", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme_id", b"programme_id", "purpose", b"purpose", "request_id", b"request_id", "term_months", b"term_months", "used_in_area", b"used_in_area"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -639,6 +649,7 @@ class LoanApplication(_message.Message):
     USED_IN_AREA_FIELD_NUMBER: _builtins.int
     ASSIGNMENT_EVIDENCE_FIELD_NUMBER: _builtins.int
     PARTICULARS_FIELD_NUMBER: _builtins.int
+    OUTLET_CODE_FIELD_NUMBER: _builtins.int
     household_id: _builtins.str
     """The household (UUID)."""
     lender_id: _builtins.str
@@ -659,6 +670,10 @@ class LoanApplication(_message.Message):
     """Hash of the household's authorisation that insurance payouts settle this loan first (S06); empty
     when it gave none, and then payouts go to the household.
     """
+    outlet_code: _builtins.str
+    """The lender's own number of the outlet that is asked (HN-RCU.mon.1); empty where it names none, and
+    then the lender counts as one outlet.
+    """
     @_builtins.property
     def particulars(self) -> Global___Particulars:
         """What else the programme asks for."""
@@ -676,10 +691,11 @@ class LoanApplication(_message.Message):
         used_in_area: _builtins.str = ...,
         assignment_evidence: _builtins.str = ...,
         particulars: Global___Particulars | None = ...,
+        outlet_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["particulars", b"particulars"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment_evidence", b"assignment_evidence", "household_id", b"household_id", "lender_id", b"lender_id", "particulars", b"particulars", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme_id", b"programme_id", "purpose", b"purpose", "term_months", b"term_months", "used_in_area", b"used_in_area"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment_evidence", b"assignment_evidence", "household_id", b"household_id", "lender_id", b"lender_id", "outlet_code", b"outlet_code", "particulars", b"particulars", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme_id", b"programme_id", "purpose", b"purpose", "term_months", b"term_months", "used_in_area", b"used_in_area"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1434,13 +1450,15 @@ class Breaker(_message.Message):
     DENOMINATOR_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     scope: _builtins.str
-    """`village` or `township`."""
+    """`village`, `township`, `county`, `programme`, `product`, `lender` or `outlet`."""
     scope_id: _builtins.str
-    """The area."""
+    """The area's code; the programme's id; `programme/product`; the lender's id; `lender/outlet`, or the
+    lender's id where it names no outlets.
+    """
     numerator: _builtins.int
-    """Non-performing principal, or villages tripped."""
+    """Non-performing principal, villages tripped, or the month's due principal that was collected."""
     denominator: _builtins.int
-    """Outstanding principal, or all villages."""
+    """Outstanding principal, all villages, or the month's due principal."""
     epoch: _builtins.int
     """Raised by each trip."""
     @_builtins.property
@@ -4540,19 +4558,19 @@ class BreakerRecord(_message.Message):
     PERSON_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     scope: _builtins.str
-    """`village` or `township`."""
+    """As in Breaker."""
     scope_id: _builtins.str
-    """The area."""
+    """As in Breaker."""
     what: _builtins.str
     """`tripped`, `month_end` or `reset`."""
     epoch: _builtins.int
     """The trip that it belongs to."""
     numerator: _builtins.int
-    """Non-performing principal, or villages tripped."""
+    """As in Breaker."""
     denominator: _builtins.int
-    """Outstanding principal, or all villages."""
+    """As in Breaker."""
     below: _builtins.bool
-    """Of a month end: below the threshold."""
+    """Of a month end: below the threshold, or enough collected."""
     rule_version: _builtins.str
     """Pack version that decided."""
     person_id: _builtins.str
@@ -6233,6 +6251,7 @@ class OpeningLoan(_message.Message):
     FIVE_TIER_CLASS_FIELD_NUMBER: _builtins.int
     NON_PERFORMING_ON_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int
+    OUTLET_CODE_FIELD_NUMBER: _builtins.int
     reference: _builtins.str
     """The lender's contract number, unique for the lender in the county."""
     household_id: _builtins.str
@@ -6259,6 +6278,10 @@ class OpeningLoan(_message.Message):
     """Its class on that day."""
     purpose: _builtins.str
     """Its purpose."""
+    outlet_code: _builtins.str
+    """The lender's own number of the outlet that lent it (HN-RCU.mon.1); empty where it names none, and
+    then the lender counts as one outlet.
+    """
     @_builtins.property
     def disbursed_on(self) -> _date_pb2.Date:
         """The day on which it was paid out."""
@@ -6290,10 +6313,11 @@ class OpeningLoan(_message.Message):
         five_tier_class: Global___FiveTierClass.ValueType = ...,
         non_performing_on: _date_pb2.Date | None = ...,
         purpose: _builtins.str = ...,
+        outlet_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "next_due_on", b"next_due_on", "non_performing_on", b"non_performing_on"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "five_tier_class", b"five_tier_class", "household_id", b"household_id", "interest_owed_fen", b"interest_owed_fen", "lender_id", b"lender_id", "next_due_on", b"next_due_on", "non_performing_on", b"non_performing_on", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme_id", b"programme_id", "purpose", b"purpose", "rate_ppm", b"rate_ppm", "reference", b"reference", "subsidised", b"subsidised", "term_months", b"term_months"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["disbursed_on", b"disbursed_on", "five_tier_class", b"five_tier_class", "household_id", b"household_id", "interest_owed_fen", b"interest_owed_fen", "lender_id", b"lender_id", "next_due_on", b"next_due_on", "non_performing_on", b"non_performing_on", "outlet_code", b"outlet_code", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "product_id", b"product_id", "programme_id", b"programme_id", "purpose", b"purpose", "rate_ppm", b"rate_ppm", "reference", b"reference", "subsidised", b"subsidised", "term_months", b"term_months"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -395,7 +395,8 @@ class LoansServiceServicer:
         """Decide one step of the approval chain. FAILED_PRECONDITION: WRONG_STEP, SAME_PERSON (review and
         lending are segregated), OWN_APPLICATION (who took it in does not approve it), EVIDENCE_NEEDED,
         APPLICATION_SUSPENDED, LOAN_RATE_NOT_ALLOWED, LOAN_RATE_MISSING, FUND_COVER_RELEASED,
-        BREAKER_TRIPPED; PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
+        BREAKER_TRIPPED, LIMIT_TAKEN_AWAY (credit did: a gate closed, a veto hit, a sanction holds);
+        PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -410,8 +411,8 @@ class LoansServiceServicer:
 
     def DisburseLoan(self, request, context):
         """Pay out an approved loan at once. FAILED_PRECONDITION: LOAN_NOT_APPROVED, COVER_NOT_IN_FORCE,
-        BREAKER_TRIPPED, SAME_PERSON, FUND_COVER_RELEASED, CONTROLLED_DRAWDOWN (it goes out in batches),
-        REVOLVING_LIMIT (it is drawn); PERMISSION_DENIED NOT_THE_LENDER.
+        BREAKER_TRIPPED, LIMIT_TAKEN_AWAY, SAME_PERSON, FUND_COVER_RELEASED, CONTROLLED_DRAWDOWN (it goes out
+        in batches), REVOLVING_LIMIT (it is drawn); PERMISSION_DENIED NOT_THE_LENDER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -527,7 +528,7 @@ class LoansServiceServicer:
 
     def DrawOnLimit(self, request, context):
         """Draw on a revolving limit (S33); paying back is RepayLoan and makes room. FAILED_PRECONDITION:
-        DRAW_ABOVE_LIMIT, LIMIT_EXPIRED, NOT_REVOLVING, LOAN_NOT_APPROVED, BREAKER_TRIPPED, SANCTIONED,
+        DRAW_ABOVE_LIMIT, LIMIT_EXPIRED, NOT_REVOLVING, LOAN_NOT_APPROVED, BREAKER_TRIPPED, LIMIT_TAKEN_AWAY, SANCTIONED,
         IDENTITY_NOT_PROVEN, COVER_NOT_IN_FORCE, SAME_PERSON.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -656,8 +657,8 @@ class LoansServiceServicer:
 
     def RenewLoan(self, request, context):
         """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
-        RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED,
-        LOAN_NON_PERFORMING.
+        RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG,
+        LOAN_NON_PERFORMING. A breaker does not stop it (S18).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -49,14 +49,15 @@ class LoansServiceStub:
     """Decide one step of the approval chain. FAILED_PRECONDITION: WRONG_STEP, SAME_PERSON (review and
     lending are segregated), OWN_APPLICATION (who took it in does not approve it), EVIDENCE_NEEDED,
     APPLICATION_SUSPENDED, LOAN_RATE_NOT_ALLOWED, LOAN_RATE_MISSING, FUND_COVER_RELEASED,
-    BREAKER_TRIPPED; PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
+    BREAKER_TRIPPED, LIMIT_TAKEN_AWAY (credit did: a gate closed, a veto hit, a sanction holds);
+    PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
     """
     BatchDecideApplications: _grpc.UnaryUnaryMultiCallable[_loans_pb2.BatchDecideApplicationsRequest, _loans_pb2.BatchDecideApplicationsResponse]
     """Decide a step of many applications."""
     DisburseLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.DisburseLoanRequest, _loans_pb2.DisburseLoanResponse]
     """Pay out an approved loan at once. FAILED_PRECONDITION: LOAN_NOT_APPROVED, COVER_NOT_IN_FORCE,
-    BREAKER_TRIPPED, SAME_PERSON, FUND_COVER_RELEASED, CONTROLLED_DRAWDOWN (it goes out in batches),
-    REVOLVING_LIMIT (it is drawn); PERMISSION_DENIED NOT_THE_LENDER.
+    BREAKER_TRIPPED, LIMIT_TAKEN_AWAY, SAME_PERSON, FUND_COVER_RELEASED, CONTROLLED_DRAWDOWN (it goes out
+    in batches), REVOLVING_LIMIT (it is drawn); PERMISSION_DENIED NOT_THE_LENDER.
     """
     BatchDisburseLoans: _grpc.UnaryUnaryMultiCallable[_loans_pb2.BatchDisburseLoansRequest, _loans_pb2.BatchDisburseLoansResponse]
     """Pay out many approved loans."""
@@ -107,7 +108,7 @@ class LoansServiceStub:
     """
     DrawOnLimit: _grpc.UnaryUnaryMultiCallable[_loans_pb2.DrawOnLimitRequest, _loans_pb2.DrawOnLimitResponse]
     """Draw on a revolving limit (S33); paying back is RepayLoan and makes room. FAILED_PRECONDITION:
-    DRAW_ABOVE_LIMIT, LIMIT_EXPIRED, NOT_REVOLVING, LOAN_NOT_APPROVED, BREAKER_TRIPPED, SANCTIONED,
+    DRAW_ABOVE_LIMIT, LIMIT_EXPIRED, NOT_REVOLVING, LOAN_NOT_APPROVED, BREAKER_TRIPPED, LIMIT_TAKEN_AWAY, SANCTIONED,
     IDENTITY_NOT_PROVEN, COVER_NOT_IN_FORCE, SAME_PERSON.
     """
     RequestBatch: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RequestBatchRequest, _loans_pb2.RequestBatchResponse]
@@ -158,8 +159,8 @@ class LoansServiceStub:
     """
     RenewLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RenewLoanRequest, _loans_pb2.RenewLoanResponse]
     """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
-    RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED,
-    LOAN_NON_PERFORMING.
+    RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG,
+    LOAN_NON_PERFORMING. A breaker does not stop it (S18).
     """
     RestructureLoan: _grpc.UnaryUnaryMultiCallable[_loans_pb2.RestructureLoanRequest, _loans_pb2.RestructureLoanResponse]
     """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, UNDRAWN_LEFT,
@@ -275,14 +276,15 @@ class LoansServiceAsyncStub(LoansServiceStub):
     """Decide one step of the approval chain. FAILED_PRECONDITION: WRONG_STEP, SAME_PERSON (review and
     lending are segregated), OWN_APPLICATION (who took it in does not approve it), EVIDENCE_NEEDED,
     APPLICATION_SUSPENDED, LOAN_RATE_NOT_ALLOWED, LOAN_RATE_MISSING, FUND_COVER_RELEASED,
-    BREAKER_TRIPPED; PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
+    BREAKER_TRIPPED, LIMIT_TAKEN_AWAY (credit did: a gate closed, a veto hit, a sanction holds);
+    PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
     """
     BatchDecideApplications: _aio.UnaryUnaryMultiCallable[_loans_pb2.BatchDecideApplicationsRequest, _loans_pb2.BatchDecideApplicationsResponse]  # type: ignore[assignment]
     """Decide a step of many applications."""
     DisburseLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.DisburseLoanRequest, _loans_pb2.DisburseLoanResponse]  # type: ignore[assignment]
     """Pay out an approved loan at once. FAILED_PRECONDITION: LOAN_NOT_APPROVED, COVER_NOT_IN_FORCE,
-    BREAKER_TRIPPED, SAME_PERSON, FUND_COVER_RELEASED, CONTROLLED_DRAWDOWN (it goes out in batches),
-    REVOLVING_LIMIT (it is drawn); PERMISSION_DENIED NOT_THE_LENDER.
+    BREAKER_TRIPPED, LIMIT_TAKEN_AWAY, SAME_PERSON, FUND_COVER_RELEASED, CONTROLLED_DRAWDOWN (it goes out
+    in batches), REVOLVING_LIMIT (it is drawn); PERMISSION_DENIED NOT_THE_LENDER.
     """
     BatchDisburseLoans: _aio.UnaryUnaryMultiCallable[_loans_pb2.BatchDisburseLoansRequest, _loans_pb2.BatchDisburseLoansResponse]  # type: ignore[assignment]
     """Pay out many approved loans."""
@@ -333,7 +335,7 @@ class LoansServiceAsyncStub(LoansServiceStub):
     """
     DrawOnLimit: _aio.UnaryUnaryMultiCallable[_loans_pb2.DrawOnLimitRequest, _loans_pb2.DrawOnLimitResponse]  # type: ignore[assignment]
     """Draw on a revolving limit (S33); paying back is RepayLoan and makes room. FAILED_PRECONDITION:
-    DRAW_ABOVE_LIMIT, LIMIT_EXPIRED, NOT_REVOLVING, LOAN_NOT_APPROVED, BREAKER_TRIPPED, SANCTIONED,
+    DRAW_ABOVE_LIMIT, LIMIT_EXPIRED, NOT_REVOLVING, LOAN_NOT_APPROVED, BREAKER_TRIPPED, LIMIT_TAKEN_AWAY, SANCTIONED,
     IDENTITY_NOT_PROVEN, COVER_NOT_IN_FORCE, SAME_PERSON.
     """
     RequestBatch: _aio.UnaryUnaryMultiCallable[_loans_pb2.RequestBatchRequest, _loans_pb2.RequestBatchResponse]  # type: ignore[assignment]
@@ -384,8 +386,8 @@ class LoansServiceAsyncStub(LoansServiceStub):
     """
     RenewLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.RenewLoanRequest, _loans_pb2.RenewLoanResponse]  # type: ignore[assignment]
     """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
-    RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED,
-    LOAN_NON_PERFORMING.
+    RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG,
+    LOAN_NON_PERFORMING. A breaker does not stop it (S18).
     """
     RestructureLoan: _aio.UnaryUnaryMultiCallable[_loans_pb2.RestructureLoanRequest, _loans_pb2.RestructureLoanResponse]  # type: ignore[assignment]
     """Give a loan new terms. FAILED_PRECONDITION LOAN_NOT_ACTIVE, LOAN_FROZEN, UNDRAWN_LEFT,
@@ -516,7 +518,8 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         """Decide one step of the approval chain. FAILED_PRECONDITION: WRONG_STEP, SAME_PERSON (review and
         lending are segregated), OWN_APPLICATION (who took it in does not approve it), EVIDENCE_NEEDED,
         APPLICATION_SUSPENDED, LOAN_RATE_NOT_ALLOWED, LOAN_RATE_MISSING, FUND_COVER_RELEASED,
-        BREAKER_TRIPPED; PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
+        BREAKER_TRIPPED, LIMIT_TAKEN_AWAY (credit did: a gate closed, a veto hit, a sanction holds);
+        PERMISSION_DENIED NOT_THE_STEPS_ORGAN.
         """
 
     @_abc_1.abstractmethod
@@ -534,8 +537,8 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.DisburseLoanResponse, _abc.Awaitable[_loans_pb2.DisburseLoanResponse]]:
         """Pay out an approved loan at once. FAILED_PRECONDITION: LOAN_NOT_APPROVED, COVER_NOT_IN_FORCE,
-        BREAKER_TRIPPED, SAME_PERSON, FUND_COVER_RELEASED, CONTROLLED_DRAWDOWN (it goes out in batches),
-        REVOLVING_LIMIT (it is drawn); PERMISSION_DENIED NOT_THE_LENDER.
+        BREAKER_TRIPPED, LIMIT_TAKEN_AWAY, SAME_PERSON, FUND_COVER_RELEASED, CONTROLLED_DRAWDOWN (it goes out
+        in batches), REVOLVING_LIMIT (it is drawn); PERMISSION_DENIED NOT_THE_LENDER.
         """
 
     @_abc_1.abstractmethod
@@ -676,7 +679,7 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.DrawOnLimitResponse, _abc.Awaitable[_loans_pb2.DrawOnLimitResponse]]:
         """Draw on a revolving limit (S33); paying back is RepayLoan and makes room. FAILED_PRECONDITION:
-        DRAW_ABOVE_LIMIT, LIMIT_EXPIRED, NOT_REVOLVING, LOAN_NOT_APPROVED, BREAKER_TRIPPED, SANCTIONED,
+        DRAW_ABOVE_LIMIT, LIMIT_EXPIRED, NOT_REVOLVING, LOAN_NOT_APPROVED, BREAKER_TRIPPED, LIMIT_TAKEN_AWAY, SANCTIONED,
         IDENTITY_NOT_PROVEN, COVER_NOT_IN_FORCE, SAME_PERSON.
         """
 
@@ -829,8 +832,8 @@ class LoansServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_loans_pb2.RenewLoanResponse, _abc.Awaitable[_loans_pb2.RenewLoanResponse]]:
         """Renew a loan without repaying its principal. FAILED_PRECONDITION as ExtendLoan, with
-        RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG, BREAKER_TRIPPED,
-        LOAN_NON_PERFORMING.
+        RENEWAL_NOT_OFFERED, RENEWAL_NOT_CARRIED, RENEWAL_CONDITIONS_NOT_MET, TERM_TOO_LONG,
+        LOAN_NON_PERFORMING. A breaker does not stop it (S18).
         """
 
     @_abc_1.abstractmethod
