@@ -1,14 +1,20 @@
 """The gateway's own methods: who the caller is, which institutions there are."""
 
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
-from liandong.gateway.v1 import gateway_pb2
+from liandong.gateway.v1 import gateway_pb2, institutions_pb2
 
-from gateway.identity import ABOVE_COUNTIES, Claim, Directory, Institution
+from gateway import store, usage
+from gateway.identity import ABOVE_COUNTIES, FOREVER, Claim, Directory, Institution
+from gateway.limits import REASONS_MAX, Limiter, Usage
+from gateway.registry import METHODS, Registry, certificate_to_proto, key_to_proto, timestamp
 from gateway.routes import OWN
 from services.kernel import rpc, wire
+from services.kernel.database import Database
 from services.kernel.errors import Denied, Invalid
 
 OwnMethod = Callable[[Institution, Claim, bytes], Awaitable[bytes]]
@@ -20,8 +26,11 @@ _SERVICE = f"/liandong.{OWN}.v1.GatewayService"
 class GatewayServicer:
     """Answers from the directory; decides nothing but whose county it is."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, db: Database, directory: Directory, limiter: Limiter) -> None:
+        self._db = db
         self._directory = directory
+        self._limiter = limiter
+        self._registry = Registry(db, directory)
 
     async def WhoAmI(
         self, institution: Institution, claim: Claim, _request: gateway_pb2.WhoAmIRequest
@@ -55,6 +64,42 @@ class GatewayServicer:
             next_page_token=wire.page_token(last) if last else "",
         )
 
+    async def GetStatus(
+        self, institution: Institution, claim: Claim, _request: gateway_pb2.GetStatusRequest
+    ) -> gateway_pb2.GetStatusResponse:
+        """How the caller stands: what it may, what was refused, until when."""
+        own = institution.institution_id
+        day = self._limiter.begin()
+        async with self._db.transaction() as session:
+            refused = Counter(await usage.refusals(session, own, day))
+            certificates, keys = await store.credentials(session, [own])
+        for (counted, whose, reason), calls in self._limiter.refused.items():
+            if (counted, whose) == (day, own):
+                refused[reason] += calls
+        shown = claim.certificate
+        registered = institution.certificates.get(shown.fingerprint) if shown else None
+        ends = min(
+            shown.not_after if shown else FOREVER,
+            registered.period.ends if registered else FOREVER,
+        )
+        now = time.time()
+        contract = max((c.ends for c in institution.contracts if c.holds(now)), default=FOREVER)
+        return gateway_pb2.GetStatusResponse(
+            institution=_to_proto(institution),
+            day=wire.date_to_proto(day),
+            next_day_at=timestamp(now + self._limiter.seconds_left()),
+            limits=[_limit_status(one) for one in self._limiter.usage(institution)],
+            refusals=[
+                gateway_pb2.RefusalCount(reason=reason, calls=calls)
+                for reason, calls in refused.most_common(REASONS_MAX)
+            ],
+            certificate_fingerprint=shown.fingerprint if shown else "",
+            certificate_ends_at=timestamp(ends),
+            contract_ends_at=timestamp(contract),
+            certificates=[certificate_to_proto(one) for one in certificates],
+            person_keys=[key_to_proto(one) for one in keys],
+        )
+
     def methods(self) -> Mapping[str, OwnMethod]:
         """The gateway's own methods by path, as functions of bytes."""
         return {
@@ -62,6 +107,11 @@ class GatewayServicer:
             f"{_SERVICE}/ListInstitutions": _of_bytes(
                 gateway_pb2.ListInstitutionsRequest, self.ListInstitutions
             ),
+            f"{_SERVICE}/GetStatus": _of_bytes(gateway_pb2.GetStatusRequest, self.GetStatus),
+            **{
+                path: _of_bytes(request_type, getattr(self._registry, name))
+                for path, (request_type, name) in METHODS.items()
+            },
         }
 
 
@@ -88,4 +138,15 @@ def _to_proto(institution: Institution) -> gateway_pb2.Institution:
         role=institution.role,
         county_code=institution.county_code,
         areas=institution.areas,
+    )
+
+
+def _limit_status(one: Usage) -> gateway_pb2.LimitStatus:
+    most = one.limit.calls_per_day
+    return gateway_pb2.LimitStatus(
+        scope=one.scope,
+        limit=institutions_pb2.Limit(**one.limit.model_dump()),
+        calls_today=one.used,
+        calls_left=max(0, most - one.used),
+        running=one.running,
     )
