@@ -6,6 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 import asyncpg
+from joserfc.util import urlsafe_b64decode
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from gateway.identity import (
@@ -18,6 +19,7 @@ from gateway.identity import (
     day_begins,
     day_ends,
 )
+from gateway.person_tokens import key_id
 from services.kernel import database
 from services.programmes.schema import deployment
 
@@ -206,7 +208,8 @@ async def enter_institutions(
         [p.person_id for _, p in posts],
     )
     contracted = await _enter_contracts(session, given)
-    if changed or entered or forgotten or contracted:
+    opened = await _enter_credentials(session, given)
+    if changed or entered or forgotten or contracted or opened:
         await raise_version(session)
     ids = [row["institution_id"] for row in changed]
     return list((await read_institutions(session, ids)).values())
@@ -230,6 +233,37 @@ async def _enter_contracts(session: AsyncSession, given: Sequence[deployment.Ins
         session, _FORGET_CONTRACTS, [i.institution_id for i in named], ids, numbers
     )
     return bool(entered or forgotten)
+
+
+async def _enter_credentials(
+    session: AsyncSession, given: Sequence[deployment.Institution]
+) -> bool:
+    """Register what institutions begin with; what was revoked stays so."""
+    certificates = [(c, i.institution_id) for i in given for c in i.certificates]
+    keys = [
+        (i.institution_id, key_id(raw), raw)
+        for i in given
+        for x in i.person_keys
+        for raw in (urlsafe_b64decode(x.encode()),)
+    ]
+    entered = await database.execute(
+        session,
+        """INSERT INTO certificate (fingerprint, institution_id, serial, registered_by)
+           SELECT c.fingerprint, c.institution_id, '', 'deployment'
+           FROM unnest($1::text[], $2::text[]) AS c (fingerprint, institution_id)
+           ON CONFLICT DO NOTHING""",
+        *database.columns(certificates, 2),
+    )
+    opened = await database.execute(
+        session,
+        """INSERT INTO person_key (institution_id, key_id, public_key, registered_by)
+           SELECT k.institution_id, k.key_id, k.public_key, 'deployment'
+           FROM unnest($1::text[], $2::text[], $3::bytea[])
+                AS k (institution_id, key_id, public_key)
+           ON CONFLICT DO NOTHING""",
+        *database.columns(keys, 3),
+    )
+    return bool(entered or opened)
 
 
 async def set_active(

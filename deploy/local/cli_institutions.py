@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
+import grpc
 import typer
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -22,6 +23,7 @@ from deploy.local.client import Institution, credentials_in
 from deploy.local.remote import Remote
 from gateway.identity import Certificate
 from services.kernel import wire
+from services.kernel.status import reason_of
 from services.programmes import loader
 from services.programmes.schema import deployment
 
@@ -123,8 +125,7 @@ def rotate(
         async with desk(folder, post) as operator:
             path = certificate
             if path is None:
-                identity = institution_id(operator.remote.env, institution)
-                path = _authority(operator.remote).rotate(identity).cert
+                path = await _rotated(operator, institution)
             answer = await operator.ask(
                 "RegisterCertificate",
                 institution_id=institution,
@@ -323,6 +324,20 @@ def status(institution: Id, *, folder: Folder = "main", post: Post = 1) -> None:
         console.print(f"certificate until {answer.certificate_ends_at.ToJsonString()}")
 
     run(work())
+
+
+async def _rotated(operator: Desk, institution: str) -> Path:
+    """A new pair of the local authority; the old one is registered, so that it can end."""
+    authority = _authority(operator.remote)
+    before = authority.institution(institution).cert.read_text(encoding="ascii")
+    try:
+        await operator.ask(
+            "RegisterCertificate", institution_id=institution, certificate_pem=before
+        )
+    except grpc.aio.AioRpcError as error:
+        if reason_of(error) != "CERTIFICATE_KNOWN":
+            raise
+    return authority.rotate(institution_id(operator.remote.env, institution)).cert
 
 
 async def _propose(institution: str, reason: str, folder: str, post: int, *, active: bool) -> None:

@@ -17,7 +17,7 @@ RENEW_SECONDS = 30
 
 
 class PersonSigner:
-    """One institution's signing key and client certificate; a token serves until it is nearly old."""
+    """One institution's signing key and certificate; a token serves until it is nearly old."""
 
     def __init__(self, institution_id: str, *, key: Path, certificate: Path, env: str) -> None:
         self._institution_id = institution_id

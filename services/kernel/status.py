@@ -71,7 +71,7 @@ def _when_and_what(error: errors.Exhausted) -> Iterator[Message]:
 
 def to_status(error: errors.LiandongError) -> status_pb2.Status:
     """The error as `google.rpc.Status` with its details, never too large to arrive."""
-    code = _CODES[type(error)]
+    code = next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
     facts = {name: _cut(value) for name, value in error.facts.items()}
     message = _cut(error.message)
     details: list[Message] = [

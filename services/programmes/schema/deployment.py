@@ -19,6 +19,11 @@ from services.programmes.schema.values import (
     duplicates,
 )
 
+Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 of a certificate's DER."""
+PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
+"""The 32 bytes of an Ed25519 public key, base64url: `x` of its JWK."""
+
 
 class OverlayHeader(Clause):
     """
@@ -144,6 +149,10 @@ class Institution(Clause):
     areas: tuple[AreaCode, ...]
     persons: tuple[Person, ...]
     contracts: tuple[Contract, ...] = ()
+    certificates: tuple[Fingerprint, ...] = ()
+    """Client certificates to begin with: the operator's has nobody to register it."""
+    person_keys: tuple[PublicKey, ...] = ()
+    """Keys of persons' tokens to begin with."""
 
     @model_validator(mode="after")
     def _persons(self) -> Self:
