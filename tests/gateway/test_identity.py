@@ -22,7 +22,7 @@ from tests.eventually import eventually
 from tests.gateway import strict
 from tests.gateway.conftest import House, a_house
 from tests.gateway.strict import Desk, fingerprint
-from tests.gateway.test_door import a_question, a_repayment, details_of, loans, refused
+from tests.gateway.test_door import a_question, a_repayment, details_of, loans, raw, refused
 from tests.servers import NatsServer, PostgresServer
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
@@ -343,11 +343,7 @@ def pb_stub(house: House, institution_id: str) -> Any:
 async def test_an_institution_sees_how_it_stands_and_why_it_was_refused(desk: Desk) -> None:
     house = desk.house
     stub = gateway_pb2_grpc.GatewayServiceStub(house.as_institution("bank-1"))
-    await refused(
-        house.as_institution("bank-1").unary_unary(
-            "/liandong.claims.v1.ClaimsService/AdjudicateClaim"
-        )(b"")
-    )
+    await refused(raw(house, "bank-1", "/liandong.claims.v1.ClaimsService/AdjudicateClaim")(b""))
 
     answer = await stub.GetStatus(gateway_pb2.GetStatusRequest())
 

@@ -171,7 +171,7 @@ def test_every_algorithm_but_eddsa_is_refused() -> None:
 def test_a_claim_that_is_not_as_it_must_be_refuses_the_token(changes: dict[str, Any]) -> None:
     header = encoded({"alg": "EdDSA", "kid": KID})
     body = encoded(claims(**changes))
-    signer = KEY.get_op_key("sign")
+    signer: Any = KEY.get_op_key("sign")
     mark = signer.sign(f"{header}.{body}".encode())
     token = f"{header}.{body}.{base64.urlsafe_b64encode(mark).decode().rstrip('=')}"
 
