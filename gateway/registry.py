@@ -304,7 +304,10 @@ class Registry:
     ) -> R:
         method = f"{SERVICE}/{request.DESCRIPTOR.name.removesuffix('Request')}"
         caller: Caller = caller_for(institution, claim, method=method, body_hash=body_hash(b""))
-        return await once(self._db, caller, request, response_type, work, money=False)
+        answer = await once(self._db, caller, request, response_type, work, money=False)
+        # The next order may build on this one; other gateways see it at their next look.
+        await operations.refresh(self._db, self._directory)
+        return answer
 
 
 METHODS: Mapping[str, tuple[type[Message], str]] = {
