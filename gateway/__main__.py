@@ -6,11 +6,13 @@ from pathlib import Path
 
 import structlog
 
-from gateway import operations
+from gateway import operations, usage
 from gateway.access_log import AccessLog
 from gateway.door import Door
 from gateway.forward import Backends
 from gateway.identity import Directory
+from gateway.limits import Limiter
+from gateway.person_tokens import PersonTokens
 from gateway.routes import SERVICE_NAMES
 from gateway.server import Server
 from gateway.servicer import GatewayServicer
@@ -32,7 +34,7 @@ async def enter(db: Database, path: Path) -> None:
     found = loader.load_texts({str(path): text}).institutions
     async with db.transaction() as session:
         changed = await operations.enter_institutions(session, found.values())
-    log.info("institutions_entered", institutions=len(found), changed=changed)
+    log.info("institutions_entered", institutions=len(found), changed=len(changed))
 
 
 async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
@@ -46,8 +48,10 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         await outbox.ensure_partitions(connection)
     if settings.institutions_path is not None:
         await enter(db, settings.institutions_path)
-    directory = Directory(env=platform.env, clock=time.monotonic)
+    directory = Directory(env=platform.env, clock=time.monotonic, admission=settings.admission())
     await operations.refresh(db, directory)
+    limiter = Limiter(settings.limits)
+    await usage.save(db, limiter)
     client = await bus.connect(
         platform.nats_url,
         name=NOUN,
@@ -62,7 +66,9 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         key_path=settings.key_path,
     )
     access_log = AccessLog(db)
-    server = build_server(settings, platform, directory, backends, access_log)
+    server = build_server(
+        settings, platform, directory, backends, access_log, db=db, limiter=limiter
+    )
     relay = outbox.Relay(db, NOUN, batch_size_max=settings.batch_size_max)
     log.info("gateway_runs", address=settings.grpc_address)
     try:
@@ -71,6 +77,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
             server.run(),
             access_log.run(),
             operations.keep_fresh(db, directory),
+            usage.keep(db, limiter, directory),
             relay.run(client),
         )
     finally:
@@ -85,20 +92,26 @@ def build_server(
     directory: Directory,
     backends: Backends,
     access_log: AccessLog,
+    *,
+    db: Database,
+    limiter: Limiter,
 ) -> Server:
     """The gateway's gRPC server, with all services' descriptors for reflection."""
     server = Server(
         address=settings.grpc_address,
         credentials=rpc.server_credentials(platform.ca_path, settings.cert_path, settings.key_path),
         concurrent_rpcs_max=settings.concurrent_rpcs_max,
+        options=settings.connection_options(),
     )
     door = Door(
         directory=directory,
         signer=Signer(settings.caller_private_key_path),
         backends=backends,
         access_log=access_log,
-        own=GatewayServicer(directory).methods(),
+        own=GatewayServicer(db, directory, limiter).methods(),
         settings=settings,
+        limiter=limiter,
+        tokens=PersonTokens(f"spiffe://liandong/{platform.env}/svc/gateway"),
     )
     server.server.add_generic_rpc_handlers((door,))
     server.offer(*SERVICE_NAMES)

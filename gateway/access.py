@@ -493,6 +493,16 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.gateway.v1.GatewayService/ListInstitutions": EVERYONE,
     "liandong.gateway.v1.InsuredListService/EnrolInsuredByIdentity": INSURERS
     | {Role.COUNTY_CENTRE},
+    "liandong.gateway.v1.GatewayService/GetStatus": EVERYONE,
+    "liandong.gateway.v1.InstitutionsService/EnterInstitutions": OPERATORS,
+    "liandong.gateway.v1.InstitutionsService/ListRegistrations": OPERATORS,
+    "liandong.gateway.v1.InstitutionsService/RegisterCertificate": OPERATORS,
+    "liandong.gateway.v1.InstitutionsService/RevokeCertificate": OPERATORS,
+    "liandong.gateway.v1.InstitutionsService/RegisterPersonKey": EVERYONE - AUDITORS,
+    "liandong.gateway.v1.InstitutionsService/RevokePersonKey": EVERYONE - AUDITORS,
+    "liandong.gateway.v1.InstitutionsService/ProposeStanding": OPERATORS,
+    "liandong.gateway.v1.InstitutionsService/DecideStanding": OPERATORS,
+    "liandong.gateway.v1.InstitutionsService/SetLimit": OPERATORS,
 }
 
 

@@ -6,7 +6,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NoReturn
 from uuid import UUID
@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from gateway import access
 from gateway.access_log import AccessLog, Entry, body_digest
-from gateway.forward import Backends, Failure, digested, passed_on, refusal
+from gateway.forward import Backends, Failure, digested, passed_on, reason_in, refusal
 from gateway.identity import (
     ABOVE_COUNTIES,
     Claim,
@@ -26,8 +26,11 @@ from gateway.identity import (
     Institution,
     caller_for,
     read_claim,
+    require_purpose,
 )
+from gateway.limits import Gate, Limiter, LimitReached
 from gateway.onward import Onward
+from gateway.person_tokens import PersonTokens
 from gateway.routes import OWN, ROUTES, Route
 from gateway.servicer import OwnMethod
 from gateway.settings import GatewaySettings
@@ -59,6 +62,7 @@ class Visit:
     body_hash: str = ""
     allowed: bool = False
     recorded: bool = False
+    gates: tuple[Gate, ...] = ()
 
     def entry(self, outcome: grpc.StatusCode, reason: str = "") -> Entry:
         """The row that tells how it ended."""
@@ -92,7 +96,11 @@ class Door(grpc.GenericRpcHandler):
         access_log: AccessLog,
         own: Mapping[str, OwnMethod],
         settings: GatewaySettings,
+        limiter: Limiter,
+        tokens: PersonTokens,
     ) -> None:
+        self._limiter = limiter
+        self._tokens = tokens
         self._directory = directory
         self._signer = signer
         self._backends = backends
@@ -139,6 +147,8 @@ class Door(grpc.GenericRpcHandler):
                 await self._record(visit)
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told and recorded
                 await self._end(visit, context, error)
+            finally:
+                self._limiter.leave(visit.gates)
             return answer
 
         return serve
@@ -166,6 +176,8 @@ class Door(grpc.GenericRpcHandler):
             except (Exception, asyncio.CancelledError, GeneratorExit) as error:  # noqa: BLE001 - as above
                 visit.body_hash = body_digest(digest.digest())
                 await self._end(visit, context, error)
+            finally:
+                self._limiter.leave(visit.gates)
 
         return serve
 
@@ -173,15 +185,13 @@ class Door(grpc.GenericRpcHandler):
         self, visit: Visit, county_of: Callable[[bytes], str] | None, body: bytes
     ) -> Institution:
         """Who it is, whether the table allows it and whether it can be recorded."""
+        institution = self._identify(visit)
         if len(body) > self._settings.body_bytes_max:
             raise Exhausted(
                 "BODY_TOO_LARGE",
                 f"{len(body)} bytes, at most {self._settings.body_bytes_max}",
                 message_zh="请求过大",
             )
-        institution = self._directory.admit(visit.claim)
-        visit.institution_id = institution.institution_id
-        visit.span.note(INSTITUTION_ATTRIBUTE, institution.institution_id)
         visit.county_code = institution.county_code
         if institution.county_code == ABOVE_COUNTIES and county_of is not None:
             visit.county_code = county_of(body) or ABOVE_COUNTIES
@@ -223,6 +233,24 @@ class Door(grpc.GenericRpcHandler):
 
         return ask
 
+    def _identify(self, visit: Visit) -> Institution:
+        """Whose call it is and who acts; one too many is refused before anything costs."""
+        try:
+            institution = self._directory.identify(visit.claim)
+        except LiandongError:
+            self._limiter.stranger()
+            raise
+        visit.institution_id = institution.institution_id
+        visit.span.note(INSTITUTION_ATTRIBUTE, institution.institution_id)
+        visit.gates = self._limiter.enter(institution, visit.route.method)
+        claim = visit.claim
+        if claim.token or claim.person_id:
+            person_id = self._directory.require_person(institution, claim, self._tokens.person_of)
+            if person_id != claim.person_id:
+                visit.claim = replace(claim, person_id=person_id)
+        require_purpose(claim)
+        return institution
+
     def _token(self, institution: Institution, visit: Visit) -> bytes:
         return self._signer.sign(
             caller_for(institution, visit.claim, method=visit.route.path, body_hash=visit.body_hash)
@@ -257,6 +285,11 @@ class Door(grpc.GenericRpcHandler):
         telemetry.count(
             "liandong.gateway.calls", method=visit.route.method, outcome=failure.code.name
         )
+        if visit.institution_id:
+            self._limiter.note(visit.institution_id, reason_in(failure) or failure.code.name)
+        if isinstance(error, LimitReached) and error.told:
+            # A flood that is refused must not become one of the access log.
+            visit.recorded = True
         if not visit.recorded:
             self._log.add(visit.entry(failure.code, failure.reason))
         visit.span.failed(failure.code)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from gateway.identity import SERVICE_KEY
@@ -72,6 +74,22 @@ def passed_on(error: grpc.aio.AioRpcError, noun: str) -> Failure:
             )
         )
     return Failure(error.code(), error.details() or "", ())
+
+
+def reason_in(failure: Failure) -> str:
+    """The stable reason of a refusal, ours or a service's; empty where it has none."""
+    if failure.reason:
+        return failure.reason
+    for key, value in failure.trailers:
+        if key == DETAILS_KEY and isinstance(value, bytes):
+            info = error_details_pb2.ErrorInfo()
+            try:
+                details = status_pb2.Status.FromString(value).details
+                found = any(each.Unpack(info) for each in details)
+            except DecodeError:
+                return ""
+            return info.reason if found else ""
+    return ""
 
 
 class Backends:

@@ -18,11 +18,11 @@ log = structlog.get_logger(__name__)
 
 async def enter_institutions(
     session: AsyncSession, institutions: Iterable[deployment.Institution]
-) -> int:
-    """Enter institutions and say which were added or changed; how many."""
+) -> list[str]:
+    """Enter institutions and say which were added or changed; their ids."""
     changed = await store.enter_institutions(session, institutions)
     await outbox.record(session, [events_out.institution_changed(one) for one in changed])
-    return len(changed)
+    return [one.institution_id for one in changed]
 
 
 async def set_active(session: AsyncSession, institution_id: str, *, active: bool) -> bool:

@@ -1,6 +1,6 @@
 """Server: the kernel's gRPC server without an interceptor before every call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import grpc
 from grpc_health.v1 import health, health_pb2_grpc
@@ -12,10 +12,17 @@ class Server(rpc.Server):
     """Started, probed, mirrored and stopped as a service's; the door makes its spans itself."""
 
     def __init__(
-        self, *, address: str, credentials: grpc.ServerCredentials, concurrent_rpcs_max: int
+        self,
+        *,
+        address: str,
+        credentials: grpc.ServerCredentials,
+        concurrent_rpcs_max: int,
+        options: Sequence[tuple[str, int]] = (),
     ) -> None:
+        # Of two options of one name the later counts.
         self.server = grpc.aio.server(
-            options=list(rpc.OPTIONS), maximum_concurrent_rpcs=concurrent_rpcs_max
+            options=list(dict([*rpc.OPTIONS, *options]).items()),
+            maximum_concurrent_rpcs=concurrent_rpcs_max,
         )
         self._health = health.aio.HealthServicer()
         add: Callable[..., None] = health_pb2_grpc.add_HealthServicer_to_server

@@ -1,16 +1,21 @@
 """The gateway's own methods: who the caller is, which institutions there are, lists by identity."""
 
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
-from liandong.gateway.v1 import gateway_pb2, insured_pb2
+from liandong.gateway.v1 import gateway_pb2, institutions_pb2, insured_pb2
 
-from gateway import insured
-from gateway.identity import ABOVE_COUNTIES, Claim, Directory, Institution
+from gateway import insured, store, usage
+from gateway.identity import ABOVE_COUNTIES, FOREVER, Claim, Directory, Institution
+from gateway.limits import REASONS_MAX, Limiter, Usage
 from gateway.onward import Onward
+from gateway.registry import METHODS, Registry, certificate_to_proto, key_to_proto, timestamp
 from gateway.routes import OWN
 from services.kernel import rpc, wire
+from services.kernel.database import Database
 from services.kernel.errors import Denied, Invalid
 
 OwnMethod = Callable[[Institution, Claim, bytes, Onward], Awaitable[bytes]]
@@ -24,15 +29,14 @@ _INSURED = f"/liandong.{OWN}.v1.InsuredListService"
 class GatewayServicer:
     """Answers from the directory; decides nothing but whose county it is."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, db: Database, directory: Directory, limiter: Limiter) -> None:
+        self._db = db
         self._directory = directory
+        self._limiter = limiter
+        self._registry = Registry(db, directory)
 
     async def WhoAmI(
-        self,
-        institution: Institution,
-        claim: Claim,
-        _request: gateway_pb2.WhoAmIRequest,
-        _onward: Onward,
+        self, institution: Institution, claim: Claim, _request: gateway_pb2.WhoAmIRequest
     ) -> gateway_pb2.WhoAmIResponse:
         """Who the gateway takes the caller for."""
         return gateway_pb2.WhoAmIResponse(
@@ -44,7 +48,6 @@ class GatewayServicer:
         institution: Institution,
         _claim: Claim,
         request: gateway_pb2.ListInstitutionsRequest,
-        _onward: Onward,
     ) -> gateway_pb2.ListInstitutionsResponse:
         """Institutions of a county, in id order; only those above counties ask for another's."""
         if institution.county_code not in (ABOVE_COUNTIES, request.county_code):
@@ -64,6 +67,42 @@ class GatewayServicer:
             next_page_token=wire.page_token(last) if last else "",
         )
 
+    async def GetStatus(
+        self, institution: Institution, claim: Claim, _request: gateway_pb2.GetStatusRequest
+    ) -> gateway_pb2.GetStatusResponse:
+        """How the caller stands: what it may, what was refused, until when."""
+        own = institution.institution_id
+        day = self._limiter.begin()
+        async with self._db.transaction() as session:
+            refused = Counter(await usage.refusals(session, own, day))
+            certificates, keys = await store.credentials(session, [own])
+        for (counted, whose, reason), calls in self._limiter.refused.items():
+            if (counted, whose) == (day, own):
+                refused[reason] += calls
+        shown = claim.certificate
+        registered = institution.certificates.get(shown.fingerprint) if shown else None
+        ends = min(
+            shown.not_after if shown else FOREVER,
+            registered.period.ends if registered else FOREVER,
+        )
+        now = time.time()
+        contract = max((c.ends for c in institution.contracts if c.holds(now)), default=FOREVER)
+        return gateway_pb2.GetStatusResponse(
+            institution=_to_proto(institution),
+            day=wire.date_to_proto(day),
+            next_day_at=timestamp(now + self._limiter.seconds_left()),
+            limits=[_limit_status(one) for one in self._limiter.usage(institution)],
+            refusals=[
+                gateway_pb2.RefusalCount(reason=reason, calls=calls)
+                for reason, calls in refused.most_common(REASONS_MAX)
+            ],
+            certificate_fingerprint=shown.fingerprint if shown else "",
+            certificate_ends_at=timestamp(ends),
+            contract_ends_at=timestamp(contract),
+            certificates=[certificate_to_proto(one) for one in certificates],
+            person_keys=[key_to_proto(one) for one in keys],
+        )
+
     def methods(self) -> Mapping[str, OwnMethod]:
         """The gateway's own methods by path, as functions of bytes."""
         return {
@@ -71,15 +110,31 @@ class GatewayServicer:
             f"{_SERVICE}/ListInstitutions": _of_bytes(
                 gateway_pb2.ListInstitutionsRequest, self.ListInstitutions
             ),
-            f"{_INSURED}/EnrolInsuredByIdentity": _of_bytes(
+            f"{_INSURED}/EnrolInsuredByIdentity": _going_on(
                 insured_pb2.EnrolInsuredByIdentityRequest, insured.enrol_by_identity
             ),
+            f"{_SERVICE}/GetStatus": _of_bytes(gateway_pb2.GetStatusRequest, self.GetStatus),
+            **{
+                path: _of_bytes(request_type, getattr(self._registry, name))
+                for path, (request_type, name) in METHODS.items()
+            },
         }
 
 
 def _of_bytes(
+    request_type: type[Q], method: Callable[[Institution, Claim, Q], Awaitable[Message]]
+) -> OwnMethod:
+    async def serve(institution: Institution, claim: Claim, request: Q, _: Onward) -> Message:
+        return await method(institution, claim, request)
+
+    return _going_on(request_type, serve)
+
+
+def _going_on(
     request_type: type[Q], method: Callable[[Institution, Claim, Q, Onward], Awaitable[Message]]
 ) -> OwnMethod:
+    """The same of a method that asks services in its turn."""
+
     async def serve(institution: Institution, claim: Claim, body: bytes, onward: Onward) -> bytes:
         try:
             request = request_type.FromString(body)
@@ -100,4 +155,15 @@ def _to_proto(institution: Institution) -> gateway_pb2.Institution:
         role=institution.role,
         county_code=institution.county_code,
         areas=institution.areas,
+    )
+
+
+def _limit_status(one: Usage) -> gateway_pb2.LimitStatus:
+    most = one.limit.calls_per_day
+    return gateway_pb2.LimitStatus(
+        scope=one.scope,
+        limit=institutions_pb2.Limit(**one.limit.model_dump()),
+        calls_today=one.used,
+        calls_left=max(0, most - one.used),
+        running=one.running,
     )

@@ -87,6 +87,16 @@ class LocalCA:
         """The certificate of an institution."""
         return self.issue(institution_id(self._env, institution))
 
+    def rotate(self, spiffe_id: str) -> Credentials:
+        """A new key and certificate for an identity; the old pair stays beside it, by its day."""
+        own = self._folder / spiffe_id.removeprefix(f"spiffe://{TRUST_DOMAIN}/{self._env}/")
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
+        with self._alone():
+            for name in ("cert", "key"):
+                if (old := own / f"{name}.pem").exists():
+                    old.rename(own / f"{name}-until-{stamp}.pem")
+        return self.issue(spiffe_id)
+
     def issue(
         self,
         spiffe_id: str,

@@ -17,6 +17,7 @@ from deploy.local import audit as audits
 from deploy.local import (
     cli_events,
     cli_files,
+    cli_institutions,
     cli_insurance,
     cli_programmes,
     cli_reports,
@@ -35,6 +36,7 @@ STOP_SECONDS_MAX = 60.0
 app = typer.Typer(no_args_is_help=True, help="Liandong: registry, credit, loans, claims, funds.")
 app.add_typer(cli_events.events, name="events")
 app.add_typer(cli_events.parked, name="parked")
+app.add_typer(cli_institutions.institutions, name="institutions")
 app.add_typer(cli_programmes.programmes, name="programmes")
 app.command(name="import-households")(cli_files.import_households)
 app.command(name="export-households")(cli_files.export_households)

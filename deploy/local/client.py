@@ -12,7 +12,8 @@ import grpc
 from google.protobuf.message import Message
 
 from deploy.local.ca import Credentials
-from services.kernel.status import link_broke
+from deploy.local.person_signer import REPLAYED, PersonSigner
+from services.kernel.status import link_broke, reason_of
 
 R = TypeVar("R", bound=Message)
 
@@ -67,8 +68,16 @@ def new_trace() -> tuple[str, str]:
 class Institution:
     """Calls the gateway as one institution, a person of it at a time."""
 
-    def __init__(self, address: str, credentials: Credentials, institution_id: str) -> None:
+    def __init__(
+        self,
+        address: str,
+        credentials: Credentials,
+        institution_id: str,
+        *,
+        signer: PersonSigner | None = None,
+    ) -> None:
         self.institution_id = institution_id
+        self._signer = signer
         self.calls = 0
         self.retries = 0
         self._channel = grpc.aio.secure_channel(
@@ -105,8 +114,12 @@ class Institution:
 
     def metadata(self, post: int, extra: Mapping[str, str]) -> list[tuple[str, str]]:
         """Who acts: the institution's first, second or third post."""
-        named = {"liandong-person": f"{self.institution_id}-p{post}", **extra}
-        return list(named.items())
+        person_id = f"{self.institution_id}-p{post}"
+        if self._signer is not None:
+            named = {"authorization": f"Bearer {self._signer.token(person_id)}"}
+        else:
+            named = {"liandong-person": person_id}
+        return list({**named, **extra}.items())
 
     async def call(
         self,
@@ -119,9 +132,9 @@ class Institution:
     ) -> Any:
         """One call; asked again while the platform is away, for a bounded time."""
         call = getattr(self.stub(stub_type), method)
-        headers = self.metadata(post, metadata or {})
 
         async def once() -> Any:
+            headers = self.metadata(post, metadata or {})
             return await call(request, timeout=CALL_SECONDS, metadata=headers)
 
         return await self.patiently(once)
@@ -135,11 +148,18 @@ class Institution:
             try:
                 return await once()
             except grpc.aio.AioRpcError as error:
-                if not may_ask_again(error) or time.monotonic() > deadline:
+                if not self._may_ask_again(error) or time.monotonic() > deadline:
                     raise
             self.retries += 1
             await asyncio.sleep(pause)
             pause = min(pause * 2, PAUSE_SECONDS_MAX)
+
+    def _may_ask_again(self, error: grpc.aio.AioRpcError) -> bool:
+        if self._signer is not None and reason_of(error) == REPLAYED:
+            # The connection is another one than the token's.
+            self._signer.forget()
+            return True
+        return may_ask_again(error)
 
     async def exchange(
         self,

@@ -215,6 +215,11 @@ class Stack:
             "LIANDONG_TRACE_RATIO_PPM": str(self.shape.trace_ratio_ppm),
             "LIANDONG_PROGRAMMES_DIRS": ":".join(map(str, self.shape.programme_folders)),
             "GATEWAY_CALLER_PRIVATE_KEY_PATH": str(keys.private),
+            # One machine's platform is for trying things out; production names none of these.
+            "GATEWAY_UNREGISTERED_CERTIFICATES": "true",
+            "GATEWAY_WITHOUT_CONTRACT": "true",
+            "GATEWAY_PERSON_METADATA": "true",
+            "GATEWAY_LIMITS": '{"times": 1000}',
             "HOUSEHOLDS_DATA_KEY_PATH": str(self._key("households-data")),
             "HOUSEHOLDS_LOOKUP_KEY_PATH": str(self._key("households-lookup")),
         }

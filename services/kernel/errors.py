@@ -57,8 +57,30 @@ class Unauthenticated(LiandongError):
     """Nobody known is asking: UNAUTHENTICATED."""
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A limit that was reached: whose it is, what it counts and how many there may be."""
+
+    subject: str
+    metric: str
+    most: int
+
+
 class Exhausted(LiandongError):
     """A bound is reached; come back later: RESOURCE_EXHAUSTED."""
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        message_zh: str = "",
+        retry_seconds: float | None = None,
+        quota: Quota | None = None,
+    ) -> None:
+        super().__init__(reason, message, message_zh=message_zh)
+        self.retry_seconds = retry_seconds
+        self.quota = quota
 
 
 class Unavailable(LiandongError):

@@ -1,6 +1,6 @@
 """Status: an error as a rich gRPC status, and an interceptor that lets nothing else out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -49,9 +49,29 @@ def _bad_request(violations: Sequence[errors.Violation]) -> error_details_pb2.Ba
     return bad
 
 
+def _when_and_what(error: errors.Exhausted) -> Iterator[Message]:
+    """When to come back, and which limit was reached."""
+    if error.retry_seconds is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromMilliseconds(max(1, round(error.retry_seconds * 1_000)))
+        yield retry
+    if error.quota is not None:
+        yield error_details_pb2.QuotaFailure(
+            violations=[
+                error_details_pb2.QuotaFailure.Violation(
+                    subject=error.quota.subject,
+                    description=_cut(error.message),
+                    quota_metric=error.quota.metric,
+                    quota_id=error.reason,
+                    quota_value=error.quota.most,
+                )
+            ]
+        )
+
+
 def to_status(error: errors.LiandongError) -> status_pb2.Status:
     """The error as `google.rpc.Status` with its details, never too large to arrive."""
-    code = _CODES[type(error)]
+    code = next(_CODES[kind] for kind in type(error).__mro__ if kind in _CODES)
     facts = {name: _cut(value) for name, value in error.facts.items()}
     message = _cut(error.message)
     details: list[Message] = [
@@ -69,6 +89,8 @@ def to_status(error: errors.LiandongError) -> status_pb2.Status:
                 ]
             )
         )
+    if isinstance(error, errors.Exhausted):
+        details.extend(_when_and_what(error))
     if error.message_zh:
         details.append(
             error_details_pb2.LocalizedMessage(locale="zh-CN", message=_cut(error.message_zh))

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,7 +80,9 @@ async def _serves(house: House, running: "asyncio.Task[None]") -> bool:
     return True
 
 
-def _settings(authority: LocalCA, dsn: str, running: Mapping[str, Target]) -> GatewaySettings:
+def _settings(
+    authority: LocalCA, dsn: str, running: Mapping[str, Target], changes: Mapping[str, Any]
+) -> GatewaySettings:
     own = authority.service("gateway")
     nowhere = {
         f"{noun}_address": f"127.0.0.1:{places.free_port()}" for noun in ("credit", "claims")
@@ -92,18 +95,23 @@ def _settings(authority: LocalCA, dsn: str, running: Mapping[str, Target]) -> Ga
         "caller_private_key_path": authority.caller_keys().private,
         "institutions_path": INSTITUTIONS,
         "body_bytes_max": 64 * 1024,
+        "unregistered_certificates": True,
+        "without_contract": True,
+        "person_metadata": True,
+        "limits": {"times": 1_000},
+        "handshake_seconds": 1,
         "deadline_seconds": 20,
         "deadline_seconds_max": 40,
         "funds_address": f"127.0.0.1:{places.free_port()}",
         **nowhere,
         **{f"{noun}_address": target.address for noun, target in running.items()},
     }
-    return GatewaySettings(**values)
+    return GatewaySettings(**(values | dict(changes)))
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def house(
-    postgres: PostgresServer, nats: NatsServer, certificates: LocalCA
+@asynccontextmanager
+async def a_house(
+    postgres: PostgresServer, nats: NatsServer, certificates: LocalCA, **changes: Any
 ) -> AsyncIterator[House]:
     """The gateway in this process, everything else as it is in a county."""
     # Schemas of our own: the shared ones are emptied after every test.
@@ -118,7 +126,7 @@ async def house(
     )
     try:
         async with targets(certificates, seen) as running:
-            settings = _settings(certificates, schema.app_dsn, running)
+            settings = _settings(certificates, schema.app_dsn, running, changes)
             made = House(certificates, schema, settings, seen, running)
             task = asyncio.create_task(serve(settings, platform))
             try:
@@ -131,3 +139,12 @@ async def house(
                 await asyncio.gather(task, return_exceptions=True)
     finally:
         await schemas.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def house(
+    postgres: PostgresServer, nats: NatsServer, certificates: LocalCA
+) -> AsyncIterator[House]:
+    """A gateway as one machine's platform runs it."""
+    async with a_house(postgres, nats, certificates) as made:
+        yield made

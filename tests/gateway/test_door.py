@@ -401,7 +401,7 @@ async def test_a_suspended_institution_is_out_within_seconds_and_its_change_is_s
             return status.reason_of(error)
         return ""
 
-    assert await eventually(reason) == "INSTITUTION_UNKNOWN"
+    assert await eventually(reason) == "INSTITUTION_SUSPENDED"
     said = "SELECT * FROM outbox WHERE aggregate_id = 'bank-2' AND stream_sequence IS NOT NULL"
     rows = await eventually(lambda: house.schema.ask(said), lambda rows: len(rows) >= 2)
     assert [row["sequence"] for row in rows][:2] == [1, 2]

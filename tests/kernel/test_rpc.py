@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
@@ -24,6 +25,7 @@ from liandong.common.v1.operator_pb2 import (
     RepublishEventsResponse,
 )
 from liandong.households.v1 import households_pb2
+from liandong.loans.v1.loans_pb2 import BatchRepayLoansRequest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -430,3 +432,18 @@ async def test_a_call_is_a_span_of_the_callers_trace_that_tells_how_it_ended(
     # As the conventions have it: what was expected is no fault of the server.
     assert (span.status.status_code is StatusCode.ERROR) is fails
     assert "王芳" not in f"{attributes}{span.events}{span.status.description}"
+
+
+def test_a_list_of_very_many_wrong_items_is_refused_by_its_beginning_and_at_once() -> None:
+    many = BatchRepayLoansRequest.FromString(b"\x1a\x00" * 100_000)
+    before = time.process_time()
+
+    with pytest.raises(Invalid) as refusal:
+        rpc.check(many)
+
+    # One by one they took minutes.
+    assert time.process_time() - before < 2
+    assert len(refusal.value.violations) <= rpc.VIOLATIONS_MAX + 1
+    assert refusal.value.violations[0].field == "items"
+    assert {"request_id", "items[0].loan_id"} <= {v.field for v in refusal.value.violations}
+    assert len(many.items) == 100_000

@@ -32,6 +32,14 @@ CHUNK = 2_000
 BEFORE_ALL = UUID(int=0)
 
 
+def _programme_of(ref: str) -> str:
+    """The programme that a ref names; none where it is no ref."""
+    try:
+        return split_ref(ref)[0]
+    except ValueError:
+        return ""
+
+
 async def start(
     session: AsyncSession,
     caller: Caller,
@@ -50,7 +58,7 @@ async def start(
     if programme and not dry_run:
         rule = "names another version, which only a dry run may try"
         raise invalid_field("DRY_RUN_ONLY", "programme", programme, rule, "仅试算可指定方案版本")
-    if programme and split_ref(programme)[0] != programme_id:
+    if programme and _programme_of(programme) != programme_id:
         rule = f"must be a version of {programme_id}"
         raise invalid_field("PROGRAMME_MISMATCH", "programme", programme, rule, "方案不一致")
     rescore_id = new_id()

@@ -13,7 +13,19 @@ from services.programmes.schema.values import Open, Organ, known
 LENDER_ROLES = ("bank", "mutual_aid_society", "insurer")
 """Roles of institutions that lend; the pack's word for all of them is `lender`."""
 
-INSTITUTIONS = frozenset(role.value for role in InstitutionRole)
+ON_PAPER = frozenset(
+    {
+        "village_committee",
+        "villager_group",
+        "assigned_helper",
+        "cooperative",
+        "central_bank",
+        "bank_regulator",
+        "insurance_regulator",
+    }
+)
+"""They may be connected; what they decide where they are not is recorded like an organ's."""
+INSTITUTIONS = frozenset(role.value for role in InstitutionRole) - ON_PAPER
 RECORDERS = frozenset({"county_centre", "township_station", "village_department"})
 """They record, on paper evidence, what organs decide that are no institutions of the platform."""
 
@@ -94,7 +106,7 @@ def require_organ(
         fits = actor.role in LENDER_ROLES and actor.institution_id == loan.lender_id
     elif named := parties.get(organ.value, ()):
         fits = actor.institution_id in named
-    elif organ.value in INSTITUTIONS:
+    elif organ.value in INSTITUTIONS or actor.role == organ.value:
         fits = actor.role == organ.value
     elif actor.role in RECORDERS:
         return True

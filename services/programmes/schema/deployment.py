@@ -19,6 +19,11 @@ from services.programmes.schema.values import (
     duplicates,
 )
 
+Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 of a certificate's DER."""
+PublicKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}$")]
+"""The 32 bytes of an Ed25519 public key, base64url: `x` of its JWK."""
+
 
 class OverlayHeader(Clause):
     """
@@ -72,13 +77,21 @@ class InstitutionRole(StrEnum):
     COUNTY_CENTRE = "county_centre"
     TOWNSHIP_STATION = "township_station"
     VILLAGE_DEPARTMENT = "village_department"
+    VILLAGE_COMMITTEE = "village_committee"
+    VILLAGER_GROUP = "villager_group"
+    ASSIGNED_HELPER = "assigned_helper"
     POVERTY_OFFICE = "poverty_office"
     FINANCE_BUREAU = "finance_bureau"
     BANK = "bank"
     MUTUAL_AID_SOCIETY = "mutual_aid_society"
     INSURER = "insurer"
     GUARANTOR = "guarantor"
+    RE_GUARANTOR = "re_guarantor"
+    COOPERATIVE = "cooperative"
     REGULATOR = "regulator"
+    BANK_REGULATOR = "bank_regulator"
+    INSURANCE_REGULATOR = "insurance_regulator"
+    CENTRAL_BANK = "central_bank"
     AUDITOR = "auditor"
     OPERATOR = "operator"
     COURT = "court"
@@ -89,20 +102,47 @@ class InstitutionRole(StrEnum):
     AGRICULTURE_BUREAU = "agriculture_bureau"
     FORESTRY_BUREAU = "forestry_bureau"
     WEATHER_BUREAU = "weather_bureau"
-    CENTRAL_BANK = "central_bank"
     CREDIT_BUREAU = "credit_bureau"
+    DATA_SUPPLIER = "data_supplier"
+    HOUSEHOLD = "household"
 
 
-class Person(Clause):
-    """A post behind an institution: a role, never a name."""
+ALONE = frozenset({InstitutionRole.HOUSEHOLD, InstitutionRole.ASSIGNED_HELPER})
+"""One person stands behind these: nothing of theirs needs a second."""
+
+
+class Span(Clause):
+    """Days, both included; without an end until something else is said."""
+
+    valid_from: Annotated[date | None, Field(alias="from")] = None
+    valid_to: Annotated[date | None, Field(alias="to")] = None
+
+    @model_validator(mode="after")
+    def _dates(self) -> Self:
+        if self.valid_from and self.valid_to and self.valid_to < self.valid_from:
+            raise ValueError("to is before from")
+        return self
+
+
+class Person(Span):
+    """A post behind an institution: a role, never a name; on the days it is filled."""
 
     person_id: InstitutionId
     title: Title
     duty: Literal["maker", "checker"]
+    post: Literal["", "monitoring_officer"] = ""
+    deputy_id: InstitutionId | None = None
+    """Who acts when this one is away."""
+
+
+class Contract(Span):
+    """What an institution takes part under; outside its days the institution cannot call."""
+
+    contract_id: InstitutionId
 
 
 class Institution(Clause):
-    """Who takes part: one certificate, one role, its areas, its posts."""
+    """Who takes part: one certificate, one role, its areas, its posts, its contracts."""
 
     institution_id: InstitutionId
     name: Title
@@ -110,14 +150,28 @@ class Institution(Clause):
     county_code: CountyCode
     areas: tuple[AreaCode, ...]
     persons: tuple[Person, ...]
+    contracts: tuple[Contract, ...] = ()
+    certificates: tuple[Fingerprint, ...] = ()
+    """Client certificates to begin with: the operator's has nobody to register it."""
+    person_keys: tuple[PublicKey, ...] = ()
+    """Keys of persons' tokens to begin with."""
 
     @model_validator(mode="after")
     def _persons(self) -> Self:
         if twice := duplicates([person.person_id for person in self.persons]):
             raise ValueError(f"person {twice[0]} is declared twice")
         duties = {person.duty for person in self.persons}
-        if duties != {"maker", "checker"}:
+        if duties != {"maker", "checker"} and not (self.role in ALONE and duties):
             raise ValueError("an institution needs at least one maker and one checker")
+        ids = {person.person_id for person in self.persons}
+        for person in self.persons:
+            if person.deputy_id is None:
+                if person.post == "monitoring_officer":
+                    raise ValueError(f"monitoring officer {person.person_id} needs a deputy")
+            elif person.deputy_id == person.person_id or person.deputy_id not in ids:
+                raise ValueError(f"{person.person_id}'s deputy must be another person here")
+        if twice := duplicates([contract.contract_id for contract in self.contracts]):
+            raise ValueError(f"contract {twice[0]} is declared twice")
         return self
 
 

@@ -6,7 +6,10 @@ What the gateway itself offers: who the caller is, which institutions there are.
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.type import date_pb2 as _date_pb2
+from liandong.gateway.v1 import institutions_pb2 as _institutions_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -164,3 +167,162 @@ class ListInstitutionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListInstitutionsResponse: _TypeAlias = ListInstitutionsResponse  # noqa: Y015
+
+@_typing.final
+class GetStatusRequest(_message.Message):
+    """Asks how the caller stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatusRequest: _TypeAlias = GetStatusRequest  # noqa: Y015
+
+@_typing.final
+class LimitStatus(_message.Message):
+    """How an institution stands with one limit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCOPE_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    CALLS_TODAY_FIELD_NUMBER: _builtins.int
+    CALLS_LEFT_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    scope: _builtins.str
+    """A class of methods (`read`, `command`, `bulk`, `stream`) or a method's full name."""
+    calls_today: _builtins.int
+    """Calls of today; those at other gateways within seconds."""
+    calls_left: _builtins.int
+    """Calls that are left today."""
+    running: _builtins.int
+    """Calls that run at this gateway now, this one included."""
+    @_builtins.property
+    def limit(self) -> _institutions_pb2.Limit:
+        """How much there may be."""
+
+    def __init__(
+        self,
+        *,
+        scope: _builtins.str = ...,
+        limit: _institutions_pb2.Limit | None = ...,
+        calls_today: _builtins.int = ...,
+        calls_left: _builtins.int = ...,
+        running: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limit", b"limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_left", b"calls_left", "calls_today", b"calls_today", "limit", b"limit", "running", b"running", "scope", b"scope"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LimitStatus: _TypeAlias = LimitStatus  # noqa: Y015
+
+@_typing.final
+class RefusalCount(_message.Message):
+    """How often calls were refused for a reason."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """The stable reason, or the code's name where a refusal had none."""
+    calls: _builtins.int
+    """How often today."""
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        calls: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RefusalCount: _TypeAlias = RefusalCount  # noqa: Y015
+
+@_typing.final
+class GetStatusResponse(_message.Message):
+    """How the caller stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INSTITUTION_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    NEXT_DAY_AT_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FINGERPRINT_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_ENDS_AT_FIELD_NUMBER: _builtins.int
+    CONTRACT_ENDS_AT_FIELD_NUMBER: _builtins.int
+    CERTIFICATES_FIELD_NUMBER: _builtins.int
+    PERSON_KEYS_FIELD_NUMBER: _builtins.int
+    certificate_fingerprint: _builtins.str
+    """Fingerprint of the certificate of this call."""
+    @_builtins.property
+    def institution(self) -> Global___Institution:
+        """The institution of the certificate."""
+
+    @_builtins.property
+    def day(self) -> _date_pb2.Date:
+        """The day that is counted, in China."""
+
+    @_builtins.property
+    def next_day_at(self) -> _timestamp_pb2.Timestamp:
+        """When the next day's quotas begin."""
+
+    @_builtins.property
+    def limits(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitStatus]:
+        """Its limits."""
+
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusalCount]:
+        """What was refused today, the most frequent first."""
+
+    @_builtins.property
+    def certificate_ends_at(self) -> _timestamp_pb2.Timestamp:
+        """When it stops opening the door."""
+
+    @_builtins.property
+    def contract_ends_at(self) -> _timestamp_pb2.Timestamp:
+        """When the contract in force that ends last is over; unset for no end or no contract."""
+
+    @_builtins.property
+    def certificates(self) -> _containers.RepeatedCompositeFieldContainer[_institutions_pb2.ClientCertificate]:
+        """What the registry has of its certificates, oldest first."""
+
+    @_builtins.property
+    def person_keys(self) -> _containers.RepeatedCompositeFieldContainer[_institutions_pb2.PersonKey]:
+        """What the registry has of its keys, oldest first."""
+
+    def __init__(
+        self,
+        *,
+        institution: Global___Institution | None = ...,
+        day: _date_pb2.Date | None = ...,
+        next_day_at: _timestamp_pb2.Timestamp | None = ...,
+        limits: _abc.Iterable[Global___LimitStatus] | None = ...,
+        refusals: _abc.Iterable[Global___RefusalCount] | None = ...,
+        certificate_fingerprint: _builtins.str = ...,
+        certificate_ends_at: _timestamp_pb2.Timestamp | None = ...,
+        contract_ends_at: _timestamp_pb2.Timestamp | None = ...,
+        certificates: _abc.Iterable[_institutions_pb2.ClientCertificate] | None = ...,
+        person_keys: _abc.Iterable[_institutions_pb2.PersonKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_ends_at", b"certificate_ends_at", "contract_ends_at", b"contract_ends_at", "day", b"day", "institution", b"institution", "next_day_at", b"next_day_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_ends_at", b"certificate_ends_at", "certificate_fingerprint", b"certificate_fingerprint", "certificates", b"certificates", "contract_ends_at", b"contract_ends_at", "day", b"day", "institution", b"institution", "limits", b"limits", "next_day_at", b"next_day_at", "person_keys", b"person_keys", "refusals", b"refusals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015

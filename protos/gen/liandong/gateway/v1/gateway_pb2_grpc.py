@@ -47,6 +47,11 @@ class GatewayServiceStub:
                 request_serializer=liandong_dot_gateway_dot_v1_dot_gateway__pb2.ListInstitutionsRequest.SerializeToString,
                 response_deserializer=liandong_dot_gateway_dot_v1_dot_gateway__pb2.ListInstitutionsResponse.FromString,
                 _registered_method=True)
+        self.GetStatus = channel.unary_unary(
+                '/liandong.gateway.v1.GatewayService/GetStatus',
+                request_serializer=liandong_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusRequest.SerializeToString,
+                response_deserializer=liandong_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer:
@@ -69,6 +74,14 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStatus(self, request, context):
+        """How the caller stands: what it called today, what was refused and why, what is left, and until
+        when its certificate and contract are good.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -81,6 +94,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.ListInstitutions,
                     request_deserializer=liandong_dot_gateway_dot_v1_dot_gateway__pb2.ListInstitutionsRequest.FromString,
                     response_serializer=liandong_dot_gateway_dot_v1_dot_gateway__pb2.ListInstitutionsResponse.SerializeToString,
+            ),
+            'GetStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatus,
+                    request_deserializer=liandong_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusRequest.FromString,
+                    response_serializer=liandong_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -140,6 +158,33 @@ class GatewayService:
             '/liandong.gateway.v1.GatewayService/ListInstitutions',
             liandong_dot_gateway_dot_v1_dot_gateway__pb2.ListInstitutionsRequest.SerializeToString,
             liandong_dot_gateway_dot_v1_dot_gateway__pb2.ListInstitutionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.gateway.v1.GatewayService/GetStatus',
+            liandong_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusRequest.SerializeToString,
+            liandong_dot_gateway_dot_v1_dot_gateway__pb2.GetStatusResponse.FromString,
             options,
             channel_credentials,
             insecure,

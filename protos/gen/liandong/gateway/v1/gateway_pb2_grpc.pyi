@@ -40,6 +40,10 @@ class GatewayServiceStub:
     """Who the gateway takes the caller for."""
     ListInstitutions: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListInstitutionsRequest, _gateway_pb2.ListInstitutionsResponse]
     """Institutions of the county, in id order."""
+    GetStatus: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetStatusRequest, _gateway_pb2.GetStatusResponse]
+    """How the caller stands: what it called today, what was refused and why, what is left, and until
+    when its certificate and contract are good.
+    """
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -53,6 +57,10 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """Who the gateway takes the caller for."""
     ListInstitutions: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListInstitutionsRequest, _gateway_pb2.ListInstitutionsResponse]  # type: ignore[assignment]
     """Institutions of the county, in id order."""
+    GetStatus: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetStatusRequest, _gateway_pb2.GetStatusResponse]  # type: ignore[assignment]
+    """How the caller stands: what it called today, what was refused and why, what is left, and until
+    when its certificate and contract are good.
+    """
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     """The gateway's own methods; every other method at its address is passed on to the service it names.
@@ -75,5 +83,15 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.ListInstitutionsResponse, _abc.Awaitable[_gateway_pb2.ListInstitutionsResponse]]:
         """Institutions of the county, in id order."""
+
+    @_abc_1.abstractmethod
+    def GetStatus(
+        self,
+        request: _gateway_pb2.GetStatusRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.GetStatusResponse, _abc.Awaitable[_gateway_pb2.GetStatusResponse]]:
+        """How the caller stands: what it called today, what was refused and why, what is left, and until
+        when its certificate and contract are good.
+        """
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
