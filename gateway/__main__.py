@@ -2,18 +2,23 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
 
-from gateway import operations
+from gateway import break_glass, operations, retention
 from gateway.access_log import AccessLog
+from gateway.break_glass import Glasses
 from gateway.door import Door
 from gateway.forward import Backends
 from gateway.identity import Directory
+from gateway.log_chain import LogSigner
+from gateway.log_seals import Seals
+from gateway.log_servicer import AccessLogServicer
 from gateway.routes import SERVICE_NAMES
 from gateway.server import Server
-from gateway.servicer import GatewayServicer
+from gateway.servicer import GatewayServicer, OwnMethod
 from gateway.settings import GatewaySettings
 from services.kernel import bus, metrics, outbox, process, rpc, telemetry
 from services.kernel.caller import Signer
@@ -48,6 +53,8 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         await enter(db, settings.institutions_path)
     directory = Directory(env=platform.env, clock=time.monotonic)
     await operations.refresh(db, directory)
+    glasses = Glasses()
+    await break_glass.refresh(db, glasses)
     client = await bus.connect(
         platform.nats_url,
         name=NOUN,
@@ -62,7 +69,17 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         key_path=settings.key_path,
     )
     access_log = AccessLog(db)
-    server = build_server(settings, platform, directory, backends, access_log)
+    signer = LogSigner(settings.log_private_key_path)
+    own = {
+        **GatewayServicer(directory).methods(),
+        **AccessLogServicer(db, glasses).methods(),
+    }
+    server = build_server(
+        settings, platform, directory, backends, access_log=access_log, glasses=glasses, own=own
+    )
+    rules = retention.Rules(
+        kept_days=settings.kept_days(), archives=retention.archives_in(settings.archive_path)
+    )
     relay = outbox.Relay(db, NOUN, batch_size_max=settings.batch_size_max)
     log.info("gateway_runs", address=settings.grpc_address)
     try:
@@ -70,6 +87,10 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         await process.run(
             server.run(),
             access_log.run(),
+            # The last rows are sealed too.
+            Seals(db, signer, access_log).run(),
+            break_glass.keep_fresh(db, glasses),
+            retention.keep_running(db, signer, rules),
             operations.keep_fresh(db, directory),
             relay.run(client),
         )
@@ -84,7 +105,10 @@ def build_server(
     platform: PlatformSettings,
     directory: Directory,
     backends: Backends,
+    *,
     access_log: AccessLog,
+    glasses: Glasses,
+    own: Mapping[str, OwnMethod],
 ) -> Server:
     """The gateway's gRPC server, with all services' descriptors for reflection."""
     server = Server(
@@ -97,7 +121,8 @@ def build_server(
         signer=Signer(settings.caller_private_key_path),
         backends=backends,
         access_log=access_log,
-        own=GatewayServicer(directory).methods(),
+        glasses=glasses,
+        own=own,
         settings=settings,
     )
     server.server.add_generic_rpc_handlers((door,))

@@ -13,6 +13,7 @@ from services.kernel.rpc import Context
 PERSON_KEY = "liandong-person"
 PURPOSE_KEY = "liandong-purpose"
 SERVICE_KEY = "liandong-service"
+BREAK_GLASS_KEY = "liandong-break-glass"
 
 ABOVE_COUNTIES = "000000"
 REFRESH_SECONDS = 1.0
@@ -49,12 +50,14 @@ class Claim:
     service: str
     """The noun that the call names; only the operator's surface asks for it."""
     traceparent: str
+    break_glass_id: str = ""
+    """The break-glass that it wants to be let in by; empty for none."""
 
 
 def read_claim(context: Context) -> Claim:
     """Take what a call brings; refuses nothing, so that a refusal can be recorded with it."""
     peers = list(context.auth_context().get("peer_spiffe_id", ()))
-    person_id = purpose = service = traceparent = ""
+    person_id = purpose = service = traceparent = break_glass_id = ""
     for key, value in context.invocation_metadata() or ():
         if key == PERSON_KEY:
             person_id = str(value)[:_SHOWN_MAX]
@@ -64,8 +67,10 @@ def read_claim(context: Context) -> Claim:
             service = str(value)[:_SHOWN_MAX]
         elif key == TRACEPARENT:
             traceparent = str(value)
+        elif key == BREAK_GLASS_KEY:
+            break_glass_id = str(value)[:_SHOWN_MAX]
     peer = peers[0].decode("ascii", "replace")[:_SHOWN_MAX] if len(peers) == 1 else ""
-    return Claim(peer, person_id, purpose, service, traceparent)
+    return Claim(peer, person_id, purpose, service, traceparent, break_glass_id)
 
 
 class Directory:

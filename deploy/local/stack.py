@@ -215,6 +215,8 @@ class Stack:
             "LIANDONG_TRACE_RATIO_PPM": str(self.shape.trace_ratio_ppm),
             "LIANDONG_PROGRAMMES_DIRS": ":".join(map(str, self.shape.programme_folders)),
             "GATEWAY_CALLER_PRIVATE_KEY_PATH": str(keys.private),
+            "GATEWAY_LOG_PRIVATE_KEY_PATH": str(self.ca.log_keys().private),
+            "GATEWAY_ARCHIVE_PATH": str(self.folder.private("archive")),
             "HOUSEHOLDS_DATA_KEY_PATH": str(self._key("households-data")),
             "HOUSEHOLDS_LOOKUP_KEY_PATH": str(self._key("households-lookup")),
         }

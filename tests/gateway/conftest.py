@@ -90,6 +90,7 @@ def _settings(authority: LocalCA, dsn: str, running: Mapping[str, Target]) -> Ga
         "cert_path": own.cert,
         "key_path": own.key,
         "caller_private_key_path": authority.caller_keys().private,
+        "log_private_key_path": authority.log_keys().private,
         "institutions_path": INSTITUTIONS,
         "body_bytes_max": 64 * 1024,
         "deadline_seconds": 20,

@@ -18,7 +18,7 @@ from liandong.households.v1 import households_pb2, households_pb2_grpc
 from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 
 from deploy.local.ca import Credentials, LocalCA
-from gateway import access, operations
+from gateway import log_rights, operations
 from gateway.forward import DETAILS_KEY
 from gateway.routes import NAMED_BY_CALLER, OWN, ROUTES, SERVICE_NAMES, Route
 from services.kernel import status
@@ -103,7 +103,7 @@ async def test_every_cell_of_the_table_that_says_no_is_refused(house: House) -> 
     wrong = []
     for institution_id, role in ROLES.items():
         for route in ROUTES:
-            if access.may_call(role, route.method) or route.streams:
+            if log_rights.may_call(role, route.method) or route.streams:
                 continue
             error = await refused(raw(house, institution_id, route.path)(b""))
             if status.reason_of(error) != "ROLE_NOT_ALLOWED":
