@@ -16,12 +16,30 @@ ROOTS_MAX = 40_000
 """A hundred years of days."""
 CUTS_MAX = 10_000
 
-_ROWS = """
-SELECT chain_version, position, digest, call_id, called_at, peer, institution_id, person_id, method,
-       service, county_code, purpose, decision, reason, outcome, body_hash, trace_id, resources,
-       break_glass_id
-FROM access_log WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3
-"""
+_TEXTS = (
+    *("peer", "institution_id", "person_id", "method", "service", "county_code", "purpose"),
+    *("decision", "reason", "outcome", "body_hash", "trace_id"),
+)
+# The text that is hashed, but for its position, as `row_text` makes it: the server writes it at a
+# third of the cost. Beyond ASCII the two escape differently; such rows `row_text` makes.
+_TOLD = " || ',' || ".join(f"to_json({name})::text" for name in _TEXTS)
+_ROWS = f"""
+SELECT position, digest, chain_version, version_1,
+       CASE WHEN told ~ '[^ -~]' THEN NULL ELSE told END AS told
+FROM (
+    SELECT position, digest, chain_version,
+           chain_version = 1 AND resources = '{{}}' AND break_glass_id = '' AS version_1,
+           '"' || replace(call_id::text, '-', '') || '",'
+               || (extract(epoch FROM called_at) * 1000000)::bigint || ',' || {_TOLD} || ','
+               || to_json(resources)::text || ',' || to_json(break_glass_id)::text AS told
+    FROM access_log WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3) AS rows
+ORDER BY position
+"""  # noqa: S608 - the names are those above
+_OTHERS = f"""
+SELECT position, chain_version, call_id, called_at, {", ".join(_TEXTS)}, resources, break_glass_id
+FROM access_log WHERE position = ANY($1::bigint[])
+"""  # noqa: S608 - as above
+_NOT_IN_VERSION_1 = ',[],""'
 _CHECKPOINT = "number, made_at, position, digest, previous, key_id, signature"
 _ROOT = "day, checkpoint_number, position, digest, previous, key_id, signature"
 _CUT = """number, cut_at, first_position, archive, archive_sha256, position, digest, previous,
@@ -50,10 +68,23 @@ async def read_rows(
 ) -> list[Row]:
     """The rows behind a position, as the chain sees them."""
     found = await database.fetch(session, _ROWS, after, upto, rows_max)
+    others = [row["position"] for row in found if row["told"] is None]
+    made = await _other_texts(session, others) if others else {}
     return [
-        Row(position, row_text(version, position, values), digest)
-        for version, position, digest, *values in found
+        Row(position, _text(version, position, first, told) if told else made[position], digest)
+        for position, digest, version, first, told in found
     ]
+
+
+def _text(version: int, position: int, first: bool, told: str) -> bytes:
+    if first:
+        return f"[{position},{told.removesuffix(_NOT_IN_VERSION_1)}]".encode()
+    return f"[{version},{position},{told}]".encode()
+
+
+async def _other_texts(session: AsyncSession, positions: Sequence[int]) -> dict[int, bytes]:
+    found = await database.fetch(session, _OTHERS, positions)
+    return {position: row_text(version, position, values) for position, version, *values in found}
 
 
 async def enter_key(session: AsyncSession, signer: LogSigner) -> None:

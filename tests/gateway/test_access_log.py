@@ -51,11 +51,12 @@ async def test_a_refusal_leaves_a_row_with_its_reason_also_for_a_stranger(house:
             await stub.CloseAccountingPeriod(loans_pb2.CloseAccountingPeriodRequest())
 
     sql = "SELECT * FROM access_log WHERE peer LIKE $1 AND method LIKE '%/CloseAccountingPeriod'"
-    found = []
-    for who in ("insurer-1", "stranger-7"):
-        rows = await eventually(lambda who=who: house.schema.ask(sql, f"%/inst/{who}"))
-        found.append((rows[-1]["decision"], rows[-1]["reason"], rows[-1]["outcome"]))
-    assert found == [
+
+    async def last_of(who: str) -> tuple[str, str, str]:
+        (*_, row) = await eventually(lambda: house.schema.ask(sql, f"%/inst/{who}"))
+        return row["decision"], row["reason"], row["outcome"]
+
+    assert [await last_of(who) for who in ("insurer-1", "stranger-7")] == [
         ("refused", "ROLE_NOT_ALLOWED", "PERMISSION_DENIED"),
         ("refused", "INSTITUTION_UNKNOWN", "UNAUTHENTICATED"),
     ]

@@ -5,6 +5,7 @@ import random
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -377,6 +378,26 @@ async def test_rows_of_the_first_version_still_hold(kept: Log, signer: LogSigner
     assert both.intact
     assert both.rows == ROWS + 3
     assert added.broken_at == end.position + 1
+
+
+async def test_the_server_writes_a_rows_text_as_we_do(kept: Log) -> None:
+    odd = ["\x7f", "贫困户 é \U0001f600", 'a"b\\c/d', "\n\t\r\b\f\x01\x1f", "<&>' ", "[],", "%s"]
+    entries = [
+        replace(an_entry(resources=("a", "b") if place % 2 else ()), reason=text, called_at=when)
+        for place, text in enumerate(odd)
+        for when in (LONG_AGO, datetime(2031, 1, 1, tzinfo=UTC), datetime(1969, 1, 1, tzinfo=UTC))
+    ]
+    async with as_superuser(kept.schema) as session:
+        await append(session, entries)
+        rows = await log_store.read_rows(session, ROWS, 100)
+        found = await log_verify.verify(session, kept.proofs)
+
+    made = [
+        row_text(2, position, [getattr(entry, name) for name in entry.__slots__])
+        for position, entry in enumerate(entries, ROWS + 1)
+    ]
+    assert [row.text for row in rows] == made
+    assert found.intact
 
 
 async def test_a_part_of_the_log_is_proven_by_the_checkpoint_that_it_begins_behind(
