@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -16,12 +17,13 @@ from deploy.local.cli_run import run
 from deploy.local.places import DataFolder, PlaceError, write_file
 from gateway import log_files, log_store, log_verify
 from gateway import retention as retention_job
-from gateway.log_chain import DAY_ZONE, Keys, LogSigner, keys_of, pem_of, read_public_keys
+from gateway.log_chain import DAY_ZONE, DayRoot, Keys, LogSigner, keys_of, pem_of, read_public_keys
 from gateway.log_check import Proofs, Verification
 from gateway.log_files import LogFile
 from gateway.retention import Rules
 from gateway.settings import GatewaySettings
 from services.kernel.database import Database
+from services.kernel.errors import LiandongError
 
 DATABASE_VARIABLE = "GATEWAY_DATABASE_URL"
 BROKEN = 1
@@ -69,13 +71,35 @@ async def _database(folder: str, address: str) -> AsyncIterator[Database]:
         await db.close()
 
 
-def _proofs(keys: Path | None, roots: Path | None, named: Keys) -> Proofs:
-    if keys is None:
-        errors.print("the keys are those that the log itself names; give yours with --keys")
-    return Proofs(
-        keys=named if keys is None else read_public_keys(keys),
-        roots=tuple(log_files.read_roots(roots)) if roots is not None else (),
-    )
+def _work(work: Awaitable[int]) -> int:
+    """Run a command's work; a database that is away is no broken log."""
+    try:
+        return run(work)
+    except LiandongError as error:
+        errors.print(error.message)
+        return UNREADABLE
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """What somebody keeps outside of the log."""
+
+    keys: Keys | None
+    roots: tuple[DayRoot, ...]
+
+    @classmethod
+    def read(cls, keys: Path | None, roots: Path | None) -> "_Kept":
+        """From files; ValueError or OSError when they are none."""
+        if keys is None:
+            errors.print("the keys are those that the log itself names; give yours with --keys")
+        return cls(
+            read_public_keys(keys) if keys is not None else None,
+            tuple(log_files.read_roots(roots)) if roots is not None else (),
+        )
+
+    def proofs(self, named: Keys) -> Proofs:
+        """With the keys that the log names, where one has none of one's own."""
+        return Proofs(keys=named if self.keys is None else self.keys, roots=self.roots)
 
 
 def _say(found: Verification) -> int:
@@ -104,20 +128,20 @@ def verify(
 ) -> None:
     """Check every row; exit 0 when all hold, 1 with the first that does not, 2 if unreadable."""
     try:
+        kept = _Kept.read(keys, roots)
         if file is not None:
-            named = keys_of(LogFile(file).read_start().keys)
-            proofs = _proofs(keys, roots, named)
+            proofs = kept.proofs(keys_of(LogFile(file).read_start().keys))
             raise typer.Exit(_say(log_verify.verify_file(LogFile(file), proofs, whole=not part)))
-        raise typer.Exit(run(_verify_online(folder, address, keys, roots)))
-    except (ValueError, OSError) as error:
+    except (ValueError, KeyError, OSError) as error:
         errors.print(f"cannot be read: {error}")
         raise typer.Exit(UNREADABLE) from None
+    raise typer.Exit(_work(_verify_online(folder, address, kept)))
 
 
-async def _verify_online(folder: str, address: str, keys: Path | None, roots: Path | None) -> int:
+async def _verify_online(folder: str, address: str, kept: _Kept) -> int:
     async with _database(folder, address) as db, db.transaction(snapshot=True) as session:
         named = keys_of(row["public_key"] for row in await log_store.read_keys(session))
-        return _say(await log_verify.verify(session, _proofs(keys, roots, named)))
+        return _say(await log_verify.verify(session, kept.proofs(named)))
 
 
 @access_log.command()
@@ -148,7 +172,7 @@ def export(
         )
         return 0
 
-    raise typer.Exit(run(work()))
+    raise typer.Exit(_work(work()))
 
 
 @access_log.command(name="keys")
@@ -169,7 +193,7 @@ def keys_command(
             console.print(key_id)
         return 0
 
-    raise typer.Exit(run(work()))
+    raise typer.Exit(_work(work()))
 
 
 @access_log.command()
@@ -188,7 +212,7 @@ def roots(
         console.print(f"{len(found)} day roots" + (f" to {found[-1].day}" if found else ""))
         return 0
 
-    raise typer.Exit(run(work()))
+    raise typer.Exit(_work(work()))
 
 
 @retention.command(name="run")
@@ -213,7 +237,7 @@ def run_command(
         _print_reports(reports, dry_run=dry_run)
         return BROKEN if any(report.failed for report in reports) else 0
 
-    raise typer.Exit(run(work()))
+    raise typer.Exit(_work(work()))
 
 
 def _settings(folder: DataFolder, address: str) -> GatewaySettings:

@@ -10,13 +10,16 @@ import pytest
 from liandong.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 
+from deploy.local.ca import LocalCA
 from gateway import access_log, log_verify
 from gateway.access_log import AccessLog
-from gateway.log_chain import GENESIS
+from gateway.log_chain import GENESIS, LogSigner
+from gateway.log_seals import Seals
 from services.kernel import database
 from services.kernel.caller import body_hash
 from services.kernel.errors import Unavailable
-from tests.eventually import eventually
+from tests.conftest import MakeSchema
+from tests.eventually import at_least, eventually
 from tests.gateway.conftest import House
 from tests.gateway.logs import an_entry, append
 
@@ -154,6 +157,46 @@ async def test_a_stop_writes_what_waits(house: House) -> None:
             [entry.call_id for entry in entries],
         )
     assert len(rows) == 450
+
+
+async def test_a_thousand_rows_are_sealed_at_once_and_a_stop_seals_the_rest(
+    schema: MakeSchema, certificates: LocalCA
+) -> None:
+    made = await schema("gateway")
+    log = AccessLog(made.db)
+    seals = Seals(made.db, LogSigner(certificates.log_keys().private), log)
+    sealed = "SELECT coalesce(max(position), 0) FROM access_log_checkpoint"
+    running = [asyncio.create_task(log.run()), asyncio.create_task(seals.run())]
+    try:
+        for _ in range(access_log.SEAL_ROWS):
+            log.add(an_entry())
+        await eventually(lambda: made.one(sealed), at_least(access_log.SEAL_ROWS))
+        for _ in range(10):
+            log.add(an_entry())
+    finally:
+        for task in running:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    assert await made.one(sealed) == access_log.SEAL_ROWS + 10
+    assert log.seal_age_seconds() < 60
+    async with made.db.transaction(snapshot=True) as session:
+        found = await log_verify.verify(session)
+    assert found.intact
+    assert found.sealed == found.head
+
+
+async def test_what_cannot_be_proven_does_not_happen(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = AccessLog(house.db)
+    log.require_room()
+    monkeypatch.setattr(access_log, "EVIDENCE_SECONDS_MAX", -1.0)
+
+    with pytest.raises(Unavailable) as refused:
+        log.require_room()
+
+    assert refused.value.reason == "ACCESS_LOG_UNPROVEN"
 
 
 async def test_what_cannot_be_recorded_does_not_happen(
