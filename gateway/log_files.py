@@ -8,6 +8,7 @@ root, `C` a checkpoint right after its row, `R` a row: its digest and the very t
 
 import asyncio
 import base64
+import binascii
 import gzip
 import hashlib
 import json
@@ -114,10 +115,11 @@ class LogFile:
         checkpoints: list[Checkpoint] = []
         count, last = 0, 0
         for line in self._rest():
-            if line[:2] == b"C ":
+            letter = line[:2]
+            if letter == b"C ":
                 checkpoints.append(_checkpoint(line, last))
                 continue
-            if line[:2] == b"E ":
+            if letter == b"E ":
                 self.complete = _counts(line) == (count, last)
                 continue
             if len(rows) >= rows_max:
@@ -161,7 +163,7 @@ def _object(text: bytes) -> Mapping[str, Any]:
 def _row(line: bytes) -> Row:
     text = line[67:]
     try:
-        digest = bytes.fromhex(line[2:66].decode())
+        digest = binascii.unhexlify(line[2:66])
     except ValueError:
         digest = b""
     whole = line[:2] == b"R " and line[66:67] == b" "

@@ -82,8 +82,8 @@ def _named(message: Message, fields: _Fields) -> Iterator[str]:
         if isinstance(kind, str):
             for one in (value,) if isinstance(value, str) else value:
                 # Ids of ours, and never what somebody wrote in their place: the log keeps it.
-                if _UUID.fullmatch(one.lower()):
-                    yield f"{kind}:{one.lower()}"
+                if one and _UUID.fullmatch(plain := one.lower()):
+                    yield f"{kind}:{plain}"
         elif isinstance(value, Message):
             if message.HasField(name):
                 yield from _named(value, kind)

@@ -83,8 +83,8 @@ async def _measure(
             unit="rows/s",
             limit_name=_LIMIT,
             pairs=tuple(offline),
-            goal=0.2,
-            stretch=0.4,
+            goal=0.15,
+            stretch=0.3,
         ),
     ], wrong
 
