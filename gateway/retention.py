@@ -213,7 +213,7 @@ async def keep_running(db: Database, signer: LogSigner, rules: Rules) -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         try:
-            if await _is_due(db):
+            if await is_due(db):
                 found = await run(db, signer, rules)
                 log.info("retention_ran", removed={r.category: r.removed_rows for r in found})
         except (LiandongError, OSError) as error:
@@ -225,7 +225,8 @@ async def keep_running(db: Database, signer: LogSigner, rules: Rules) -> None:
             log.warning("retention_waits", error=type(error).__name__)
 
 
-async def _is_due(db: Database) -> bool:
+async def is_due(db: Database) -> bool:
+    """Whether the last run is a day ago."""
     async with db.transaction() as session:
         last = await log_store.read_reports(session, before=recorded_time(), rows_max=1)
     return not last or recorded_time() - last[0]["ran_at"] >= EVERY

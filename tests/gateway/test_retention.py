@@ -1,5 +1,6 @@
 """Retention: what is too old goes into an archive and out of the table; the chain still holds."""
 
+import asyncio
 import hashlib
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from gateway.log_verify import verify_file
 from gateway.retention import Rules
 from services.kernel import database, ids
 from tests.conftest import MakeSchema
+from tests.eventually import eventually
 from tests.gateway.logs import LONG_AGO, an_entry, append, as_superuser, fill
 
 pytestmark = [pytest.mark.postgres]
@@ -130,3 +132,22 @@ async def test_old_answers_go_and_those_that_moved_money_stay(
     assert [one.removed_rows for one in looked] == [one.removed_rows for one in reports] == [0, 1]
     assert await made.one("SELECT count(*) FROM idempotency") == 2
     assert await made.one("SELECT count(*) FROM retention_report") == 2
+
+
+async def test_the_gateway_does_it_by_itself_once_a_day(
+    schema: MakeSchema, certificates: LocalCA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await schema("gateway")
+    signer = LogSigner(certificates.log_keys().private)
+    monkeypatch.setattr(retention, "LOOK_SECONDS", 0.01)
+    assert await retention.is_due(made.db)
+    rules = Rules(kept_days=DAYS, archives=None)
+    job = asyncio.create_task(retention.keep_running(made.db, signer, rules))
+    try:
+        await eventually(lambda: made.one("SELECT count(*) FROM retention_report"))
+    finally:
+        job.cancel()
+        await asyncio.gather(job, return_exceptions=True)
+
+    assert not await retention.is_due(made.db)
+    assert await made.one("SELECT count(*) FROM retention_report") == len(DAYS)
