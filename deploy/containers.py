@@ -48,10 +48,14 @@ def certificates(
         if noun in NOUNS:
             _put(issued / noun / "caller-public.pem", keys.public.read_bytes())
     _put(issued / "gateway" / "caller-private.pem", keys.private.read_bytes())
+    log_keys = ca.log_keys()
+    _put(issued / "gateway" / "log-private.pem", log_keys.private.read_bytes())
     for name in ("data.key", "lookup.key"):
         _put(issued / "households" / name, _kept_key(authority / name))
     write_server_files(issued / "nats", topology.load(), env=env, mode=0o600)
     _put(issued / "institutions" / "ca.pem", anchor)
+    # Whoever keeps day roots holds them against this key, not against one that the log names.
+    _put(issued / "institutions" / "log-public.pem", log_keys.public.read_bytes())
     for institution in institutions:
         member = ca.institution(institution)
         folder = issued / "institutions" / "inst" / institution

@@ -1,5 +1,6 @@
 """
 The door: gRPC in, gRPC out; no business rules.
 
-Owns: institutions and their persons, the access log.  Hears: nobody.  Says: institution_changed.
+Owns: institutions and their persons, the access log and its proofs, break-glasses.  Hears: nobody.
+Says: institution_changed, day_root_made.
 """

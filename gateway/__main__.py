@@ -2,20 +2,25 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
 
-from gateway import operations, usage
+from gateway import break_glass, operations, retention, usage
 from gateway.access_log import AccessLog
+from gateway.break_glass import Glasses
 from gateway.door import Door
 from gateway.forward import Backends
 from gateway.identity import Directory
 from gateway.limits import Limiter
+from gateway.log_chain import LogSigner
+from gateway.log_seals import Seals
+from gateway.log_servicer import AccessLogServicer
 from gateway.person_tokens import PersonTokens
 from gateway.routes import SERVICE_NAMES
 from gateway.server import Server
-from gateway.servicer import GatewayServicer
+from gateway.servicer import GatewayServicer, OwnMethod
 from gateway.settings import GatewaySettings
 from services.kernel import bus, metrics, outbox, process, rpc, telemetry
 from services.kernel.caller import Signer
@@ -52,6 +57,8 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     await operations.refresh(db, directory)
     limiter = Limiter(settings.limits)
     await usage.save(db, limiter)
+    glasses = Glasses()
+    await break_glass.refresh(db, glasses)
     client = await bus.connect(
         platform.nats_url,
         name=NOUN,
@@ -66,8 +73,23 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         key_path=settings.key_path,
     )
     access_log = AccessLog(db)
+    signer = LogSigner(settings.log_private_key_path)
+    own = {
+        **GatewayServicer(db, directory, limiter).methods(),
+        **AccessLogServicer(db, glasses).methods(),
+    }
     server = build_server(
-        settings, platform, directory, backends, access_log, db=db, limiter=limiter
+        settings,
+        platform,
+        directory,
+        backends,
+        access_log=access_log,
+        glasses=glasses,
+        own=own,
+        limiter=limiter,
+    )
+    rules = retention.Rules(
+        kept_days=settings.kept_days(), archives=retention.archives_in(settings.archive_path)
     )
     relay = outbox.Relay(db, NOUN, batch_size_max=settings.batch_size_max)
     log.info("gateway_runs", address=settings.grpc_address)
@@ -76,6 +98,10 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         await process.run(
             server.run(),
             access_log.run(),
+            # The last rows are sealed too.
+            Seals(db, signer, access_log).run(),
+            break_glass.keep_fresh(db, glasses),
+            retention.keep_running(db, signer, rules),
             operations.keep_fresh(db, directory),
             usage.keep(db, limiter, directory),
             relay.run(client),
@@ -91,9 +117,10 @@ def build_server(
     platform: PlatformSettings,
     directory: Directory,
     backends: Backends,
-    access_log: AccessLog,
     *,
-    db: Database,
+    access_log: AccessLog,
+    glasses: Glasses,
+    own: Mapping[str, OwnMethod],
     limiter: Limiter,
 ) -> Server:
     """The gateway's gRPC server, with all services' descriptors for reflection."""
@@ -108,7 +135,8 @@ def build_server(
         signer=Signer(settings.caller_private_key_path),
         backends=backends,
         access_log=access_log,
-        own=GatewayServicer(db, directory, limiter).methods(),
+        glasses=glasses,
+        own=own,
         settings=settings,
         limiter=limiter,
         tokens=PersonTokens(f"spiffe://liandong/{platform.env}/svc/gateway"),

@@ -10,30 +10,28 @@ So a killed gateway loses at most the last 50 ms of rows about commands and refu
 database does not take rows any more, the buffer fills to its bound and calls are refused: what
 cannot be recorded does not happen.
 
-The chain: a row's digest is sha256 over the digest before it and the row with its position. The
-writer computes it under an advisory lock, so that several gateways append to one chain in turn.
-`verify` finds a changed, missing, inserted or swapped row; a cut tail only against a `Head` that
-was kept elsewhere.
+The chain (log_chain): the writer computes it under an advisory lock, so that several gateways
+append to one chain in turn. Seals (log_seals) put signed checkpoints on it; when none could be put
+for `EVIDENCE_SECONDS_MAX`, calls are refused too: what cannot be proven does not happen.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
-import hashlib
-import json
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 import structlog
-from sqlmodel.ext.asyncio.session import AsyncSession
 
+from gateway.log_chain import BEGINNING, VERSION, Head, link, row_text
 from services.kernel import database, telemetry
 from services.kernel.away import is_away
 from services.kernel.database import Database
@@ -45,11 +43,10 @@ WAITING_ROWS_MAX = 5_000
 COMMIT_SECONDS_MAX = 5.0
 BACKOFF_SECONDS_MAX = 5.0
 FLUSH_SECONDS_MAX = 10.0
-VERIFY_ROWS = 10_000
-
-GENESIS = bytes(32)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+SEAL_ROWS = 1_000
+"""So many rows call for a checkpoint at once."""
+EVIDENCE_SECONDS_MAX = 4 * 3_600.0
+"""How long calls go on although no checkpoint can be signed (as X-Road does with time stamps)."""
 
 log = structlog.get_logger(__name__)
 
@@ -78,30 +75,10 @@ class Entry:
     """The status code's name."""
     body_hash: str
     trace_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The end of the chain at some moment; kept elsewhere it proves that no tail was cut."""
-
-    position: int
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What a check of the chain found."""
-
-    rows: int
-    head: Head
-    """The last row that stands."""
-    broken_at: int | None
-    """First position that does not follow from the one before it; None when all do."""
-
-    @property
-    def intact(self) -> bool:
-        """Whether every row stands."""
-        return self.broken_at is None
+    resources: tuple[str, ...] = ()
+    """What it touched, `household:<id>`, as far as the request names it (resources)."""
+    break_glass_id: str = ""
+    """The break-glass that it was made under; empty for none."""
 
 
 _values = attrgetter(*Entry.__slots__)
@@ -114,77 +91,43 @@ def body_digest(digest: bytes) -> str:
 
 def chain(previous: bytes, position: int, entry: Entry) -> bytes:
     """The digest of a row after the one before it."""
-    return _link(previous, position, _values(entry))
+    return link(previous, row_text(VERSION, position, _values(entry)))
 
 
-def _link(previous: bytes, position: int, values: Sequence[Any]) -> bytes:
-    call_id, called_at, *texts = values
-    row = [position, call_id.hex, (called_at - _EPOCH) // _MICROSECOND, *texts]
-    return hashlib.sha256(previous + json.dumps(row, separators=(",", ":")).encode()).digest()
-
-
-_INSERT = """
+_INSERT = f"""
 INSERT INTO access_log (position, call_id, called_at, peer, institution_id, person_id, method,
                         service, county_code, purpose, decision, reason, outcome, body_hash,
-                        trace_id, digest)
-SELECT * FROM unnest($1::bigint[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[],
-                     $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-                     $12::text[], $13::text[], $14::text[], $15::text[], $16::bytea[])
-"""
-
-
-_READ = """
+                        trace_id, resources, break_glass_id, digest, chain_version)
 SELECT position, call_id, called_at, peer, institution_id, person_id, method, service, county_code,
-       purpose, decision, reason, outcome, body_hash, trace_id, digest
-FROM access_log WHERE position > $1 ORDER BY position LIMIT $2
-"""
-
-
-async def head(session: AsyncSession) -> Head:
-    """The end of the chain now."""
-    rows = await database.fetch(session, _HEAD)
-    return Head(rows[0]["position"], rows[0]["digest"]) if rows else Head(0, GENESIS)
-
+       purpose, decision, reason, outcome, body_hash, trace_id, string_to_array(resources, ' '),
+       break_glass_id, digest, {VERSION}
+FROM unnest($1::bigint[], $2::uuid[], $3::timestamptz[], $4::text[], $5::text[], $6::text[],
+            $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
+            $14::text[], $15::text[], $16::text[], $17::text[], $18::bytea[])
+    AS new (position, call_id, called_at, peer, institution_id, person_id, method, service,
+            county_code, purpose, decision, reason, outcome, body_hash, trace_id, resources,
+            break_glass_id, digest)
+"""  # noqa: S608 - the version is a number of ours
+_COLUMNS = 18
 
 _TAKE_TURN = "SELECT pg_advisory_xact_lock(hashtext('liandong-access-log'))"
-_HEAD = "SELECT position, digest FROM access_log ORDER BY position DESC LIMIT 1"
+HEAD = "SELECT position, digest FROM access_log ORDER BY position DESC LIMIT 1"
+HEAD_OF_CUT = "SELECT position, digest FROM access_log_cut ORDER BY position DESC LIMIT 1"
 
 
 async def append(connection: asyncpg.Connection[Any], entries: Sequence[Entry]) -> None:
     """Add rows at the end of the chain, within a transaction; one writer at a time."""
     await connection.fetchval(_TAKE_TURN)
-    last = await connection.fetchrow(_HEAD)
-    end = Head(last["position"], last["digest"]) if last else Head(0, GENESIS)
+    last = await connection.fetchrow(HEAD) or await connection.fetchrow(HEAD_OF_CUT)
+    end = Head(last["position"], last["digest"]) if last else BEGINNING
     digest = end.digest
     rows = []
     for position, entry in enumerate(entries, end.position + 1):
-        digest = chain(digest, position, entry)
-        rows.append((position, *_values(entry), digest))
-    await connection.execute(_INSERT, *database.columns(rows, 16))
-
-
-async def verify(session: AsyncSession, *, kept: Sequence[Head] = ()) -> Verification:
-    """Compute the chain again from its beginning, and hold it against heads kept elsewhere."""
-    expected = {one.position: one.digest for one in kept}
-    last = Head(0, GENESIS)
-    rows = 0
-    while True:
-        found = await database.fetch(
-            session,
-            _READ,
-            last.position,
-            VERIFY_ROWS,
-        )
-        for position, *values, written in found:
-            digest = _link(last.digest, position, values)
-            follows = position == last.position + 1 and digest == written
-            if not follows or expected.pop(position, digest) != digest:
-                return Verification(rows, last, last.position + 1)
-            last = Head(position, digest)
-            rows += 1
-        if len(found) < VERIFY_ROWS:
-            beyond = min(expected, default=None)
-            return Verification(rows, last, None if beyond is None else last.position + 1)
+        values = _values(entry)
+        digest = link(digest, row_text(VERSION, position, values))
+        *own, resources, break_glass_id = values
+        rows.append((position, *own, " ".join(resources), break_glass_id, digest))
+    await connection.execute(_INSERT, *database.columns(rows, _COLUMNS))
 
 
 class AccessLog:
@@ -197,6 +140,20 @@ class AccessLog:
         self._at_once = asyncio.Event()
         self._unsure = 0
         """Rows of an attempt that failed, and yet may have been committed."""
+        self.many = asyncio.Event()
+        """Set when enough rows were written for a checkpoint; who makes one clears it."""
+        self._unsealed = 0
+        self._sealed_at = time.monotonic()
+
+    def note_seal(self) -> None:
+        """A checkpoint covers all that was written."""
+        self._unsealed = 0
+        self._sealed_at = time.monotonic()
+        self.many.clear()
+
+    def seal_age_seconds(self) -> float:
+        """How long ago all that was written was covered by a checkpoint."""
+        return time.monotonic() - self._sealed_at
 
     def require_room(self) -> None:
         """Refuse a call that could not be recorded."""
@@ -205,6 +162,12 @@ class AccessLog:
                 "ACCESS_LOG_UNAVAILABLE",
                 "calls cannot be recorded: the gateway's database does not answer",
                 message_zh="访问日志暂时不可用,请稍后重试",
+            )
+        if time.monotonic() - self._sealed_at > EVIDENCE_SECONDS_MAX:
+            raise Unavailable(
+                "ACCESS_LOG_UNPROVEN",
+                "no checkpoint of the access log could be signed for too long",
+                message_zh="访问日志长时间未能签名存证,暂停服务",
             )
 
     def add(self, entry: Entry) -> None:
@@ -274,6 +237,9 @@ class AccessLog:
                     self._unsure = count
                     await append(connection, [entry for entry, _ in batch])
             self._unsure = 0
+            self._unsealed += count
+            if self._unsealed >= SEAL_ROWS:
+                self.many.set()
         for _, written in batch:
             self._rows.popleft()
             if written is not None and not written.done():

@@ -16,8 +16,9 @@ import structlog
 from google.protobuf import message_factory
 from google.protobuf.message import DecodeError
 
-from gateway import access
+from gateway import access, resources
 from gateway.access_log import AccessLog, Entry, body_digest
+from gateway.break_glass import Glasses
 from gateway.forward import Backends, Failure, digested, passed_on, reason_in, refusal
 from gateway.identity import (
     ABOVE_COUNTIES,
@@ -60,6 +61,7 @@ class Visit:
     county_code: str = ""
     service: str = ""
     body_hash: str = ""
+    resources: tuple[str, ...] = ()
     allowed: bool = False
     recorded: bool = False
     gates: tuple[Gate, ...] = ()
@@ -81,6 +83,8 @@ class Visit:
             outcome=outcome.name,
             body_hash=self.body_hash,
             trace_id=self.span.trace_id(),
+            resources=self.resources,
+            break_glass_id=self.claim.break_glass_id,
         )
 
 
@@ -94,6 +98,7 @@ class Door(grpc.GenericRpcHandler):
         signer: Signer,
         backends: Backends,
         access_log: AccessLog,
+        glasses: Glasses,
         own: Mapping[str, OwnMethod],
         settings: GatewaySettings,
         limiter: Limiter,
@@ -105,6 +110,7 @@ class Door(grpc.GenericRpcHandler):
         self._signer = signer
         self._backends = backends
         self._log = access_log
+        self._glasses = glasses
         self._own = own
         self._settings = settings
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
@@ -125,12 +131,15 @@ class Door(grpc.GenericRpcHandler):
 
     def _unary(self, route: Route) -> Any:
         county_of = _county_reader(route)
+        named_in = resources.reader(route.descriptor.input_type)
         own = self._own[route.path] if route.noun == OWN else None
 
         async def serve(body: bytes, context: Context) -> bytes:
             visit = _visit(route, context)
             try:
                 visit.body_hash = body_hash(body)
+                if named_in is not None and len(body) <= self._settings.body_bytes_max:
+                    visit.resources = named_in(body)
                 institution = self._admit(visit, county_of, body)
                 if own is not None:
                     onward = self._onward(institution, visit, context)
@@ -195,7 +204,10 @@ class Door(grpc.GenericRpcHandler):
         visit.county_code = institution.county_code
         if institution.county_code == ABOVE_COUNTIES and county_of is not None:
             visit.county_code = county_of(body) or ABOVE_COUNTIES
-        access.require(institution.role, visit.route.method)
+        if visit.claim.break_glass_id:
+            self._glasses.require(visit.claim, institution, visit.route.method, visit.county_code)
+        else:
+            access.require(institution.role, visit.route.method)
         visit.service = self._backends.noun(visit.route, visit.claim.service)
         self._log.require_room()
         visit.allowed = True

@@ -22,6 +22,7 @@ PURPOSE_KEY = "liandong-purpose"
 SERVICE_KEY = "liandong-service"
 AUTHORIZATION_KEY = "authorization"
 BEARER = "Bearer "
+BREAK_GLASS_KEY = "liandong-break-glass"
 
 ABOVE_COUNTIES = "000000"
 REFRESH_SECONDS = 1.0
@@ -172,6 +173,8 @@ class Claim:
     connection: str = ""
     """The client's end of the connection."""
     certificate: Certificate | None = None
+    break_glass_id: str = ""
+    """The break-glass that it wants to be let in by; empty for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +213,7 @@ def read_claim(context: Context) -> Claim:
     shown = context.auth_context()
     peers = list(shown.get("peer_spiffe_id", ()))
     pems = list(shown.get("x509_pem_cert", ()))
-    person_id = purpose = service = traceparent = token = ""
+    person_id = purpose = service = traceparent = token = break_glass_id = ""
     for key, value in context.invocation_metadata() or ():
         if key == PERSON_KEY:
             person_id = str(value)[:_SHOWN_MAX]
@@ -222,6 +225,8 @@ def read_claim(context: Context) -> Claim:
             traceparent = str(value)
         elif key == AUTHORIZATION_KEY:
             token = str(value).removeprefix(BEARER)
+        elif key == BREAK_GLASS_KEY:
+            break_glass_id = str(value)[:_SHOWN_MAX]
     peer = peers[0].decode("ascii", "replace")[:_SHOWN_MAX] if len(peers) == 1 else ""
     return Claim(
         peer,
@@ -232,6 +237,7 @@ def read_claim(context: Context) -> Claim:
         token=token,
         connection=context.peer() if token else "",
         certificate=_certificate(pems[0]) if pems else None,
+        break_glass_id=break_glass_id,
     )
 
 

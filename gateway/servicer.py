@@ -106,24 +106,26 @@ class GatewayServicer:
     def methods(self) -> Mapping[str, OwnMethod]:
         """The gateway's own methods by path, as functions of bytes."""
         return {
-            f"{_SERVICE}/WhoAmI": _of_bytes(gateway_pb2.WhoAmIRequest, self.WhoAmI),
-            f"{_SERVICE}/ListInstitutions": _of_bytes(
+            f"{_SERVICE}/WhoAmI": of_bytes(gateway_pb2.WhoAmIRequest, self.WhoAmI),
+            f"{_SERVICE}/ListInstitutions": of_bytes(
                 gateway_pb2.ListInstitutionsRequest, self.ListInstitutions
             ),
             f"{_INSURED}/EnrolInsuredByIdentity": _going_on(
                 insured_pb2.EnrolInsuredByIdentityRequest, insured.enrol_by_identity
             ),
-            f"{_SERVICE}/GetStatus": _of_bytes(gateway_pb2.GetStatusRequest, self.GetStatus),
+            f"{_SERVICE}/GetStatus": of_bytes(gateway_pb2.GetStatusRequest, self.GetStatus),
             **{
-                path: _of_bytes(request_type, getattr(self._registry, name))
+                path: of_bytes(request_type, getattr(self._registry, name))
                 for path, (request_type, name) in METHODS.items()
             },
         }
 
 
-def _of_bytes(
+def of_bytes(
     request_type: type[Q], method: Callable[[Institution, Claim, Q], Awaitable[Message]]
 ) -> OwnMethod:
+    """A method as the door calls it: bytes in, checked, bytes out."""
+
     async def serve(institution: Institution, claim: Claim, request: Q, _: Onward) -> Message:
         return await method(institution, claim, request)
 

@@ -20,6 +20,14 @@ class GatewaySettings(ServiceSettings):
 
     caller_private_key_path: Path = Path("certs/caller.pem")
     """Ed25519 key that signs callers; only the gateway holds it."""
+    log_private_key_path: Path = Path("certs/log.pem")
+    """Ed25519 key that signs the access log's checkpoints; only the gateway holds it."""
+    archive_path: Path | None = None
+    """Folder of what retention takes out of the access log; without one nothing is taken out."""
+    access_log_kept_days: int = Field(default=1_095, ge=180)
+    """The law asks for half a year at least."""
+    idempotency_kept_days: int = Field(default=400, ge=30)
+    """Of answers to commands that move no money."""
     institutions_path: Path | None = None
     """YAML of institutions and their posts, entered at start; none where others enter them."""
     households_address: str = "127.0.0.1:7101"
@@ -85,6 +93,13 @@ class GatewaySettings(ServiceSettings):
             ("grpc.max_concurrent_streams", self.streams_of_connection_max),
             ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
         ]
+
+    def kept_days(self) -> dict[str, int]:
+        """How long each category of data is kept."""
+        return {
+            "access_log": self.access_log_kept_days,
+            "idempotency": self.idempotency_kept_days,
+        }
 
     def addresses(self) -> dict[str, str]:
         """Where each service listens, by its noun."""

@@ -1,4 +1,4 @@
-"""The local certificate authority: one SPIFFE identity per certificate, and the Caller's keys."""
+"""The local certificate authority: one SPIFFE identity per certificate, and keys that sign."""
 
 import fcntl
 import ipaddress
@@ -54,8 +54,8 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class CallerKeys:
-    """The gateway signs a Caller with `private`; services verify it with `public`. PEM, Ed25519."""
+class SigningKeys:
+    """The gateway signs with `private`; others verify with `public`. PEM, Ed25519."""
 
     private: Path
     public: Path
@@ -128,10 +128,17 @@ class LocalCA:
                 self._write_leaf(made, names)
         return made
 
-    def caller_keys(self) -> CallerKeys:
+    def caller_keys(self) -> SigningKeys:
         """The key pair of the signed Caller."""
-        keys = CallerKeys(
-            private=self._folder / "caller-private.pem", public=self._folder / "caller-public.pem"
+        return self._signing_keys("caller")
+
+    def log_keys(self) -> SigningKeys:
+        """The key pair of the access log's checkpoints."""
+        return self._signing_keys("log")
+
+    def _signing_keys(self, name: str) -> SigningKeys:
+        keys = SigningKeys(
+            private=self._folder / f"{name}-private.pem", public=self._folder / f"{name}-public.pem"
         )
         with self._alone():
             if not keys.private.exists():

@@ -15,6 +15,7 @@ from rich.console import Console
 from deploy.demo import run as demo
 from deploy.local import audit as audits
 from deploy.local import (
+    cli_access_log,
     cli_events,
     cli_files,
     cli_institutions,
@@ -37,6 +38,8 @@ app = typer.Typer(no_args_is_help=True, help="Liandong: registry, credit, loans,
 app.add_typer(cli_events.events, name="events")
 app.add_typer(cli_events.parked, name="parked")
 app.add_typer(cli_institutions.institutions, name="institutions")
+app.add_typer(cli_access_log.access_log, name="access-log")
+app.add_typer(cli_access_log.retention, name="retention")
 app.add_typer(cli_programmes.programmes, name="programmes")
 app.command(name="import-households")(cli_files.import_households)
 app.command(name="export-households")(cli_files.export_households)

@@ -220,6 +220,8 @@ class Stack:
             "GATEWAY_WITHOUT_CONTRACT": "true",
             "GATEWAY_PERSON_METADATA": "true",
             "GATEWAY_LIMITS": '{"times": 1000}',
+            "GATEWAY_LOG_PRIVATE_KEY_PATH": str(self.ca.log_keys().private),
+            "GATEWAY_ARCHIVE_PATH": str(self.folder.private("archive")),
             "HOUSEHOLDS_DATA_KEY_PATH": str(self._key("households-data")),
             "HOUSEHOLDS_LOOKUP_KEY_PATH": str(self._key("households-lookup")),
         }

@@ -11,7 +11,16 @@ from rich.console import Console
 
 from deploy.demo.run import print_books
 from deploy.local import audit
-from tests.bench import doors, imports, loans, relay, rescores, reservations, settlements
+from tests.bench import (
+    access_logs,
+    doors,
+    imports,
+    loans,
+    relay,
+    rescores,
+    reservations,
+    settlements,
+)
 from tests.bench.county import BenchCounty
 from tests.bench.driver import Driver
 from tests.bench.figures import Results, machine, show, write_json, write_page
@@ -35,6 +44,7 @@ class Part(StrEnum):
     RESCORES = "rescores"
     RESERVATIONS = "reservations"
     IMPORT = "import"
+    ACCESS_LOG = "access-log"
 
 
 def plan_of(*, full: bool, claims: int, rounds: int) -> Plan:
@@ -83,6 +93,8 @@ async def bench(plan: Plan, parts: list[Part], *, full: bool = False) -> Results
                 figures, wrong = await reservations.measure(rounds=plan.rounds)
                 results.figures += figures
                 results.checks.append(("fen of cover above capacity or off the books", wrong))
+            if Part.ACCESS_LOG in parts:
+                await _check_access_log(results, full=full, rounds=plan.rounds)
             if Part.SETTLEMENTS in parts:
                 await _settle(rig, county, plan, results)
             if Part.SETTLEMENTS in parts:
@@ -90,6 +102,14 @@ async def bench(plan: Plan, parts: list[Part], *, full: bool = False) -> Results
         finally:
             await county.close()
     return results
+
+
+async def _check_access_log(results: Results, *, full: bool, rounds: int) -> None:
+    console.print("access log …")
+    rows = 1_000_000 if full else 100_000
+    figures, wrong = await access_logs.measure(rows=rows, rounds=rounds)
+    results.figures += figures
+    results.checks.append(("rows of the access log that do not hold", wrong))
 
 
 def _driver(rig: Rig, work: Path, institution_id: str, *, post: int) -> Driver:

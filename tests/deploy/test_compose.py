@@ -244,10 +244,13 @@ def test_each_receiver_gets_its_own_and_nothing_else(issued: Issued) -> None:
         "loans": process,
         "claims": process,
         "funds": process,
-        "gateway": process | {"caller-private.pem"},
+        "gateway": process | {"caller-private.pem", "log-private.pem"},
         "nats": own | {"nats-server.conf", "users.conf"},
         "operator": own,
-        "institutions": {"ca.pem", "inst/bank-0001/cert.pem", "inst/bank-0001/key.pem"},
+        "institutions": {
+            *("ca.pem", "log-public.pem"),
+            *("inst/bank-0001/cert.pem", "inst/bank-0001/key.pem"),
+        },
     }
     assert not any(
         path.stat().st_mode & 0o077 for path in issued.receivers.rglob("*") if path.is_file()

@@ -25,7 +25,7 @@ from deploy.local.places import DataFolder
 from deploy.local.stack import NOUNS, Stack
 from deploy.nats import topology
 from deploy.nats.topology import Topology
-from gateway import access_log
+from gateway import log_verify
 from services.kernel.database import Database
 from services.programmes.loader import load
 from tests.eventually import eventually
@@ -340,7 +340,7 @@ class Load:
         log = Database(self._stack.postgres.dsn("gateway", "app"), "gateway", pool_size=1)
         try:
             async with log.transaction(snapshot=True) as session:
-                verified = await access_log.verify(session)
+                verified = await log_verify.verify(session)
         finally:
             await log.close()
         return Outcome(

@@ -93,6 +93,7 @@ def _settings(
         "cert_path": own.cert,
         "key_path": own.key,
         "caller_private_key_path": authority.caller_keys().private,
+        "log_private_key_path": authority.log_keys().private,
         "institutions_path": INSTITUTIONS,
         "body_bytes_max": 64 * 1024,
         "unregistered_certificates": True,

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jwt
 from joserfc.jwk import OctKey, OKPKey
 
-from deploy.local.ca import CallerKeys, LocalCA
+from deploy.local.ca import LocalCA, SigningKeys
 from services.kernel.caller import (
     ALGORITHM,
     ISSUER,
@@ -32,12 +32,12 @@ BODY = b"the body"
 
 
 @pytest.fixture
-def keys(certificates: LocalCA) -> CallerKeys:
+def keys(certificates: LocalCA) -> SigningKeys:
     return certificates.caller_keys()
 
 
 @pytest.fixture
-def verifier(keys: CallerKeys) -> Verifier:
+def verifier(keys: SigningKeys) -> Verifier:
     return Verifier(keys.public)
 
 
@@ -59,7 +59,7 @@ def claims(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in (made | changes).items() if value is not None}
 
 
-def signed(keys: CallerKeys, **changes: Any) -> bytes:
+def signed(keys: SigningKeys, **changes: Any) -> bytes:
     key = OKPKey.import_key(keys.private.read_bytes())
     token = jwt.encode({"alg": ALGORITHM}, claims(**changes), key, algorithms=[ALGORITHM])
     return token.encode()
@@ -75,7 +75,7 @@ def reason_of(verifier: Verifier, token: bytes, *, body: bytes | None = BODY) ->
     return refusal.value.reason
 
 
-def test_what_was_signed_is_what_is_verified(keys: CallerKeys, verifier: Verifier) -> None:
+def test_what_was_signed_is_what_is_verified(keys: SigningKeys, verifier: Verifier) -> None:
     who = a_caller(METHOD, body_hash=body_hash(BODY), areas=("411224100", "411224200"))
 
     token = Signer(keys.private).sign(who)
@@ -83,7 +83,7 @@ def test_what_was_signed_is_what_is_verified(keys: CallerKeys, verifier: Verifie
     assert verifier.verify(token, method=METHOD, body=BODY) == who
 
 
-def test_a_token_serves_no_other_call(keys: CallerKeys, verifier: Verifier) -> None:
+def test_a_token_serves_no_other_call(keys: SigningKeys, verifier: Verifier) -> None:
     token = signed(keys)
 
     verifier.verify(token, method=METHOD, body=BODY)
@@ -93,7 +93,7 @@ def test_a_token_serves_no_other_call(keys: CallerKeys, verifier: Verifier) -> N
         verifier.verify(token, method=METHOD + "s", body=BODY)
 
 
-def test_a_stream_has_a_token_of_its_own(keys: CallerKeys, verifier: Verifier) -> None:
+def test_a_stream_has_a_token_of_its_own(keys: SigningKeys, verifier: Verifier) -> None:
     token = signed(keys, body=STREAM_HASH)
 
     assert verifier.verify(token, method=METHOD, body=None).body_hash == STREAM_HASH
@@ -101,7 +101,7 @@ def test_a_stream_has_a_token_of_its_own(keys: CallerKeys, verifier: Verifier) -
 
 
 def test_an_old_token_is_refused_and_clocks_may_differ_a_little(
-    keys: CallerKeys, verifier: Verifier
+    keys: SigningKeys, verifier: Verifier
 ) -> None:
     now = int(datetime.now(UTC).timestamp())
 
@@ -111,12 +111,12 @@ def test_an_old_token_is_refused_and_clocks_may_differ_a_little(
 
 @pytest.mark.parametrize("claim", ["iss", "exp", "sub", "role", "method", "body", "areas"])
 def test_a_token_that_lacks_a_claim_is_refused(
-    keys: CallerKeys, verifier: Verifier, claim: str
+    keys: SigningKeys, verifier: Verifier, claim: str
 ) -> None:
     assert reason_of(verifier, signed(keys, **{claim: None})) == "CALLER_INVALID"
 
 
-def test_another_issuer_is_refused(keys: CallerKeys, verifier: Verifier) -> None:
+def test_another_issuer_is_refused(keys: SigningKeys, verifier: Verifier) -> None:
     assert reason_of(verifier, signed(keys, iss="a-bank")) == "CALLER_INVALID"
 
 
@@ -133,7 +133,7 @@ def test_another_key_is_refused(verifier: Verifier, tmp_path: Path) -> None:
     assert reason_of(verifier, token) == "CALLER_INVALID"
 
 
-def test_a_token_without_signature_is_refused(keys: CallerKeys, verifier: Verifier) -> None:
+def test_a_token_without_signature_is_refused(keys: SigningKeys, verifier: Verifier) -> None:
     header, payload, signature = signed(keys).decode().split(".")
 
     assert reason_of(verifier, f"{part({'alg': 'none'})}.{payload}.".encode()) == "CALLER_INVALID"
@@ -142,7 +142,7 @@ def test_a_token_without_signature_is_refused(keys: CallerKeys, verifier: Verifi
     assert reason_of(verifier, f"{header}.{richer}.{signature}".encode()) == "CALLER_INVALID"
 
 
-def test_the_public_key_is_no_shared_secret(keys: CallerKeys, verifier: Verifier) -> None:
+def test_the_public_key_is_no_shared_secret(keys: SigningKeys, verifier: Verifier) -> None:
     secret = OctKey.import_key(base64.b64encode(keys.public.read_bytes()))
     token = jwt.encode({"alg": "HS256"}, claims(), secret, algorithms=["HS256"])
 

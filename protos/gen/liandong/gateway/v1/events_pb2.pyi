@@ -5,6 +5,7 @@ What the gateway says."""
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.type import date_pb2 as _date_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -45,3 +46,54 @@ class InstitutionChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InstitutionChanged: _TypeAlias = InstitutionChanged  # noqa: Y015
+
+@_typing.final
+class DayRootMade(_message.Message):
+    """A day of the access log is over, and its root is signed: the day's last checkpoint, after the root of
+    the day before. Keep it: what was logged up to then cannot be changed unseen any more. Aggregate: the
+    day.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    CHECKPOINT_NUMBER_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    PREVIOUS_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    checkpoint_number: _builtins.int
+    """The checkpoint that it is."""
+    position: _builtins.int
+    """The log's last position of the day."""
+    digest: _builtins.bytes
+    """The chain's digest there, 32 bytes."""
+    previous: _builtins.bytes
+    """Digest of the root of the day before, 32 bytes."""
+    key_id: _builtins.str
+    """The key that signed."""
+    signature: _builtins.bytes
+    """Ed25519, 64 bytes."""
+    @_builtins.property
+    def day(self) -> _date_pb2.Date:
+        """The day, of China's time."""
+
+    def __init__(
+        self,
+        *,
+        day: _date_pb2.Date | None = ...,
+        checkpoint_number: _builtins.int = ...,
+        position: _builtins.int = ...,
+        digest: _builtins.bytes = ...,
+        previous: _builtins.bytes = ...,
+        key_id: _builtins.str = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["day", b"day"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint_number", b"checkpoint_number", "day", b"day", "digest", b"digest", "key_id", b"key_id", "position", b"position", "previous", b"previous", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DayRootMade: _TypeAlias = DayRootMade  # noqa: Y015

@@ -1,0 +1,92 @@
+"""Resources: what a request names, `household:<id>` and so on, read by its descriptor."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import DecodeError, Message
+
+RESOURCES_MAX = 500
+"""Of one call; what a batch names is within it."""
+
+HOUSEHOLD_KINDS = (
+    *("household", "survivor", "alias", "member", "user", "repayer", "record", "subject"),
+)
+"""As what a household may stand in a request."""
+
+_UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_DEPTH_MAX = 8
+# The call's own id is no resource, and a cursor is what was read before.
+_NOT = re.compile("request_id|after_.*")
+# A word before these says in which part: the lead household is a household.
+_LAST_WORD = re.compile(".*_(household|loan|cover|instruction|person)")
+
+Read = Callable[[bytes], tuple[str, ...]]
+_Fields = Mapping[str, "str | _Fields"]
+"""Field to the kind that its ids are of, or to the fields of its message."""
+
+
+def reader(request: Descriptor) -> Read | None:
+    """How to read what a request names; None when it can name nothing."""
+    fields = _fields(request, ())
+    if not fields:
+        return None
+    request_type: Any = message_factory.GetMessageClass(request)
+
+    def read(body: bytes) -> tuple[str, ...]:
+        try:
+            message = request_type.FromString(body)
+        except DecodeError:
+            return ()
+        return bounded(_named(message, fields))
+
+    return read
+
+
+def bounded(named: Iterator[str] | Sequence[str]) -> tuple[str, ...]:
+    """Each once, in the order named; beyond the bound only how many more there were."""
+    found = tuple(dict.fromkeys(named))
+    if len(found) <= RESOURCES_MAX:
+        return found
+    return (*found[:RESOURCES_MAX], f"more:{len(found) - RESOURCES_MAX}")
+
+
+def kind_of(field_name: str) -> str:
+    """What the ids of a field are of; empty when they are of nothing that is kept."""
+    for ending in ("_id", "_ids"):
+        if field_name.endswith(ending) and not _NOT.fullmatch(field_name):
+            name = field_name.removesuffix(ending)
+            found = _LAST_WORD.fullmatch(name)
+            return found[1] if found else name
+    return ""
+
+
+def _fields(message: Descriptor, above: tuple[str, ...]) -> _Fields:
+    if message.full_name in above or len(above) > _DEPTH_MAX:
+        return {}
+    found: dict[str, str | _Fields] = {}
+    for field in message.fields:
+        if field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            if inner := _fields(field.message_type, (*above, message.full_name)):
+                found[field.name] = inner
+        elif field.type == FieldDescriptor.TYPE_STRING and (kind := kind_of(field.name)):
+            found[field.name] = kind
+    return found
+
+
+def _named(message: Message, fields: _Fields) -> Iterator[str]:
+    for name, kind in fields.items():
+        value = getattr(message, name)
+        if isinstance(kind, str):
+            for one in (value,) if isinstance(value, str) else value:
+                # Ids of ours, and never what somebody wrote in their place: the log keeps it.
+                if one and _UUID.fullmatch(plain := one.lower()):
+                    yield f"{kind}:{plain}"
+        elif isinstance(value, Message):
+            if message.HasField(name):
+                yield from _named(value, kind)
+        else:
+            for one in value:
+                yield from _named(one, kind)
