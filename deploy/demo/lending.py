@@ -64,10 +64,12 @@ class Lending(Counter):
             await self._decide(bank, "bank_approves", 2)
 
     async def _decide(self, institution_id: str, step: str, post: int) -> None:
+        # The year ends with an application that is left open, also when it is lived on after that.
+        left_open = self._application(self.plan.control_application).household_id
         waiting = [
             loan
             for loan in await self._loans(institution_id, loans_pb2.LOAN_STATE_IN_REVIEW)
-            if loan.next_step == step
+            if loan.next_step == step and loan.household_id != left_open
         ]
         for part in parts(waiting, BATCH_ITEMS):
             request = loans_pb2.BatchDecideApplicationsRequest(

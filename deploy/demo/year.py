@@ -28,8 +28,8 @@ class Year(Registering, Insuring, Losing, Telling):
             await self._lend([each for each in plan.applications if each.applied_on == day])
         await self._live_events()
         await self._compensate()
-        await self._apply_late()
         await self._tell()
+        await self._apply_late()
         await self.quiet()
         return self.story
 

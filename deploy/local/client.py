@@ -174,3 +174,43 @@ class Institution:
         self.calls += 1
         async for answer in call(requests(), metadata=self.metadata(post, {})):
             yield answer
+
+    async def pages(
+        self, stub_type: type[Any], method: str, first: Any, *, tries_max: int
+    ) -> AsyncIterator[Any]:
+        """
+        All pages of an export over one stream, each asked for when the one before was taken.
+
+        A stream that breaks is begun again behind the last page that was taken.
+        """
+        asked = type(first)()
+        asked.CopyFrom(first)
+        tries = 0
+        while True:
+            try:
+                async for page in self._pages(stub_type, method, asked):
+                    yield page
+                    asked.page_token = page.next_page_token
+                    tries = 0
+                return
+            except grpc.aio.AioRpcError as error:
+                if not may_ask_again(error) or tries == tries_max:
+                    raise
+                self.retries += 1
+                tries += 1
+            await asyncio.sleep(min(0.1 * 2**tries, 2.0))
+
+    async def _pages(self, stub_type: type[Any], method: str, first: Any) -> AsyncIterator[Any]:
+        turn: asyncio.Queue[str | None] = asyncio.Queue()
+        turn.put_nowait(first.page_token)
+
+        async def requests() -> AsyncIterator[Any]:
+            while (at := await turn.get()) is not None:
+                asked = type(first)()
+                asked.CopyFrom(first)
+                asked.page_token = at
+                yield asked
+
+        async for page in self.exchange(stub_type, method, requests):
+            yield page
+            turn.put_nowait(page.next_page_token or None)

@@ -438,42 +438,14 @@ async def export_file(
 ) -> Exported:
     """Write the registry as a household file; memory stays bounded whatever the registry."""
     done = Exported()
-    with LineWriter(path, EXPORT_TITLES) as writer:
-        token = ""
-        tries = 0
-        while True:
-            try:
-                async for page in _pages(institution, county_code, within, token):
-                    for line in page.lines:
-                        writer.write([str(getattr(line, name)) for name in _FIELDS])
-                    done.households += page.households
-                    done.lines += len(page.lines)
-                    progress(done)
-                    token = page.next_page_token
-                    tries = 0
-                return done
-            except grpc.aio.AioRpcError as error:
-                if not may_ask_again(error) or tries == TRIES_MAX:
-                    raise
-                institution.retries += 1
-                tries += 1
-            await asyncio.sleep(min(0.1 * 2**tries, 2.0))
-
-
-async def _pages(
-    institution: Institution, county_code: str, within: str, token: str
-) -> AsyncIterator[households_pb2.ExportHouseholdsResponse]:
-    """The pages from a token on; each is asked for when the one before is written."""
-    turn: asyncio.Queue[str | None] = asyncio.Queue()
-    turn.put_nowait(token)
-
-    async def requests() -> AsyncIterator[households_pb2.ExportHouseholdsRequest]:
-        while (at := await turn.get()) is not None:
-            yield households_pb2.ExportHouseholdsRequest(
-                county_code=county_code, within=within, page_token=at
-            )
-
     stub = households_pb2_grpc.HouseholdsServiceStub
-    async for page in institution.exchange(stub, "ExportHouseholds", requests):
-        yield page
-        turn.put_nowait(page.next_page_token or None)
+    request = households_pb2.ExportHouseholdsRequest(county_code=county_code, within=within)
+    pages = institution.pages(stub, "ExportHouseholds", request, tries_max=TRIES_MAX)
+    with LineWriter(path, EXPORT_TITLES) as writer:
+        async for page in pages:
+            for line in page.lines:
+                writer.write([str(getattr(line, name)) for name in _FIELDS])
+            done.households += page.households
+            done.lines += len(page.lines)
+            progress(done)
+    return done

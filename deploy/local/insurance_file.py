@@ -1,19 +1,17 @@
 """Insurance files: a statement posted and held against ours, the county's report written out."""
 
-import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Final
 
-import grpc
 from google.type.date_pb2 import Date
 from liandong.claims.v1 import records_pb2, records_pb2_grpc
 
-from deploy.local.client import Institution, may_ask_again
+from deploy.local.client import Institution
 from deploy.local.line_files import Columns, FileError, LineWriter, Row, read_rows
 
 CHUNK_LINES: Final = 500
@@ -226,38 +224,10 @@ async def export_report(
 ) -> int:
     """Write the whole report; how many rows it has."""
     rows = 0
-    tries = 0
+    pages = institution.pages(RECORDS, "ExportInsuranceReport", request, tries_max=TRIES_MAX)
     with LineWriter(path, REPORT_TITLES) as writer:
-        while True:
-            try:
-                async for page in _pages(institution, request):
-                    for row in page.rows:
-                        writer.write([str(getattr(row, name)) for name in REPORT_TITLES])
-                    rows += len(page.rows)
-                    request.page_token = page.next_page_token
-                    tries = 0
-                return rows
-            except grpc.aio.AioRpcError as error:
-                if not may_ask_again(error) or tries == TRIES_MAX:
-                    raise
-                tries += 1
-            await asyncio.sleep(min(0.1 * 2**tries, 2.0))
-
-
-async def _pages(
-    institution: Institution, first: records_pb2.ExportInsuranceReportRequest
-) -> AsyncIterator[records_pb2.ExportInsuranceReportResponse]:
-    """The pages from a token on; each is asked for when the one before is written."""
-    turn: asyncio.Queue[str | None] = asyncio.Queue()
-    turn.put_nowait(first.page_token)
-
-    async def requests() -> AsyncIterator[records_pb2.ExportInsuranceReportRequest]:
-        while (at := await turn.get()) is not None:
-            asked = records_pb2.ExportInsuranceReportRequest()
-            asked.CopyFrom(first)
-            asked.page_token = at
-            yield asked
-
-    async for page in institution.exchange(RECORDS, "ExportInsuranceReport", requests):
-        yield page
-        turn.put_nowait(page.next_page_token or None)
+        async for page in pages:
+            for row in page.rows:
+                writer.write([str(getattr(row, name)) for name in REPORT_TITLES])
+            rows += len(page.rows)
+    return rows

@@ -1,18 +1,16 @@
 """Report files: what the loans' reports answer, written out as CSV or XLSX."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-import grpc
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.type.date_pb2 import Date
 from liandong.loans.v1 import reports_pb2, reports_pb2_grpc
 
-from deploy.local.client import Institution, may_ask_again
+from deploy.local.client import Institution
 from deploy.local.line_files import FileError, LineWriter
 
 REPORTS: Final = reports_pb2_grpc.ReportsServiceStub
@@ -87,39 +85,10 @@ async def figures(
     institution: Institution, request: reports_pb2.ExportReportRequest, by: Sequence[str]
 ) -> Lines:
     """Every row of a report, page by page over one stream; a stream that breaks is begun again."""
-    tries = 0
-    while True:
-        try:
-            async for page in _pages(institution, request):
-                for row in page.rows:
-                    yield _of_row(row, by)
-                request.page_token = page.next_page_token
-                tries = 0
-            return
-        except grpc.aio.AioRpcError as error:
-            if not may_ask_again(error) or tries == TRIES_MAX:
-                raise
-            tries += 1
-        await asyncio.sleep(min(0.1 * 2**tries, 2.0))
-
-
-async def _pages(
-    institution: Institution, first: reports_pb2.ExportReportRequest
-) -> AsyncIterator[reports_pb2.ExportReportResponse]:
-    """The pages from a token on; each is asked for when the one before is written."""
-    turn: asyncio.Queue[str | None] = asyncio.Queue()
-    turn.put_nowait(first.page_token)
-
-    async def requests() -> AsyncIterator[reports_pb2.ExportReportRequest]:
-        while (at := await turn.get()) is not None:
-            asked = reports_pb2.ExportReportRequest()
-            asked.CopyFrom(first)
-            asked.page_token = at
-            yield asked
-
-    async for page in institution.exchange(REPORTS, "ExportReport", requests):
-        yield page
-        turn.put_nowait(page.next_page_token or None)
+    pages = institution.pages(REPORTS, "ExportReport", request, tries_max=TRIES_MAX)
+    async for page in pages:
+        for row in page.rows:
+            yield _of_row(row, by)
 
 
 async def recovery(

@@ -57,9 +57,16 @@ class Catalogue:
 
     def adoptions(self, county_code: str, on: date) -> tuple[AdoptionEntry, ...]:
         """Every programme a county follows on a day."""
+        return tuple(entry for entry in self.entries(county_code) if entry.holds_on(on))
+
+    def entries(self, county_code: str) -> tuple[AdoptionEntry, ...]:
+        """Every programme a county ever followed, with its days; none for a county without any."""
         adoption = self.adopted.get(county_code)
-        entries = adoption.entries if adoption else ()
-        return tuple(entry for entry in entries if entry.holds_on(on))
+        return tuple(adoption.entries) if adoption else ()
+
+    def ever_adopted(self, county_code: str) -> tuple[str, ...]:
+        """Every ref that a county ever followed, each once: loans keep theirs for life."""
+        return tuple(dict.fromkeys(entry.programme for entry in self.entries(county_code)))
 
     def adoption(self, county_code: str, programme_id: str, on: date) -> AdoptionEntry:
         """How a county follows one programme on a day; never more than one version."""
@@ -78,8 +85,7 @@ class Catalogue:
 
     def parties(self, county_code: str, programme_ref: str) -> Mapping[str, tuple[str, ...]]:
         """Role → institutions, as the county's adoption of exactly this ref names them."""
-        adoption = self.adopted.get(county_code)
-        for entry in reversed(adoption.entries if adoption else ()):
+        for entry in reversed(self.entries(county_code)):
             if entry.programme == programme_ref:
                 return {party: entry.institutions(party) for party in entry.parties}
         raise NotFound(

@@ -286,7 +286,9 @@ async def test_vetoes_are_counted_said_and_read(db: Database, servicer: CreditSe
         "limit_changed",
     ]
     [changed] = await payloads(db, "limit_changed", events_pb2.LimitChanged)
-    assert changed == events_pb2.LimitChanged(household_id=str(household_id(1)))
+    assert changed == events_pb2.LimitChanged(
+        household_id=str(household_id(1)), held_by=["veto:arrears"]
+    )
 
 
 async def test_a_rating_that_changes_nothing_is_kept_and_not_said(

@@ -154,8 +154,7 @@ def _pack_refused(error: PackErrors) -> Invalid:
 def _parties(catalogue: Catalogue, asked: Question, ref: str) -> Mapping[str, tuple[str, ...]]:
     """Who is who: as the county adopted this pack, else as it adopted the programme before."""
     found: dict[str, tuple[str, ...]] = {}
-    adopted = catalogue.adopted.get(asked.county_code)
-    for entry in adopted.entries if adopted else ():
+    for entry in catalogue.entries(asked.county_code):
         if split_ref(entry.programme)[0] == asked.programme_id:
             found |= {party: entry.institutions(party) for party in entry.parties}
     try:

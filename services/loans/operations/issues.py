@@ -111,9 +111,7 @@ async def work_day(db: Database, county_code: str, day: date, catalogue: Catalog
 
     Chunks commit one by one; an issue that a loan has open already is not registered again.
     """
-    adoption = catalogue.adopted.get(county_code)
-    entries = adoption.entries if adoption else ()
-    for programme in dict.fromkeys(entry.programme for entry in entries):
+    for programme in catalogue.ever_adopted(county_code):
         terms = catalogue.terms(county_code, programme)
         listed, overdue = rules.looks(terms.pack)
         if not listed and not overdue:

@@ -305,15 +305,14 @@ def _maturity_rules(catalogue: Catalogue, county_code: str) -> dict[str, list[Ea
 
     A lead that is open warns of nothing yet, and stops no day.
     """
-    adoption = catalogue.adopted.get(county_code)
     found_: dict[str, list[EarlyWarning]] = {}
-    for entry in adoption.entries if adoption else ():
-        monitoring = catalogue.terms(county_code, entry.programme).pack.monitoring
+    for ref in catalogue.ever_adopted(county_code):
+        monitoring = catalogue.terms(county_code, ref).pack.monitoring
         own = [
             rule
             for rule in (monitoring.early_warnings if monitoring is not None else ())
             if rule.of != "industry_risk" and not isinstance(rule.lead_days, Open)
         ]
         if own:
-            found_[entry.programme] = own
+            found_[ref] = own
     return found_

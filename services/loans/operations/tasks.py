@@ -43,17 +43,10 @@ CHUNK_TASKS_MAX = 5_000
 MayActIn = Callable[[str], None]
 
 
-def refs_of(catalogue: Catalogue, county_code: str) -> list[str]:
-    """Every version that a county ever followed: loans keep theirs for life."""
-    adoption = catalogue.adopted.get(county_code)
-    entries = adoption.entries if adoption else ()
-    return list(dict.fromkeys(entry.programme for entry in entries))
-
-
 def parties_of(catalogue: Catalogue, county_code: str, programme: str) -> Parties:
     """Who takes part under a programme's version."""
     named: Mapping[str, Sequence[str]] = {}
-    if programme in refs_of(catalogue, county_code):
+    if programme in catalogue.ever_adopted(county_code):
         named = catalogue.parties(county_code, programme)
     own = {
         institution_id: each
@@ -76,6 +69,8 @@ class _Opening:
     pack: Pack
     parties: Parties
     duties: Mapping[tuple[str, TaskKind], Duty]
+    villages: Sequence[str] = ()
+    """Of the county; empty when no plan of the day is about areas."""
 
     def task(self, plan: Plan, subject: Subject, task_id: UUID) -> Task:
         return rules.task_of(
@@ -97,20 +92,24 @@ async def work_day(db: Database, county_code: str, day: date, catalogue: Catalog
     A task is known by its key, so whoever comes after a kill goes on where it stopped.
     """
     in_force = {each.programme for each in catalogue.adoptions(county_code, day)}
-    for programme in refs_of(catalogue, county_code):
+    wanted: list[tuple[_Opening, Plan]] = []
+    for programme in catalogue.ever_adopted(county_code):
         pack = catalogue.terms(county_code, programme).pack
         parties = parties_of(catalogue, county_code, programme)
         opening = _Opening(county_code, day, programme, pack, parties, {})
         # What is about areas follows the version of the day, what is about loans their own.
-        wanted = [
-            plan
+        wanted += [
+            (opening, plan)
             for plan in rules.plans(pack, day)
             if plan.reach is Reach.LOAN or programme in in_force
         ]
         if pack.loans and pack.loans.dispositions:
-            wanted.append(_disposing(pack, day))
-        for plan in wanted:
-            await _open_all(db, opening, plan)
+            wanted.append((opening, _disposing(pack, day)))
+    villages: Sequence[str] = ()
+    if any(plan.reach in (Reach.VILLAGE, Reach.TOWNSHIP) for _, plan in wanted):
+        villages = await db.work(lambda session: store.villages(session, county_code))
+    for opening, plan in wanted:
+        await _open_all(db, replace(opening, villages=villages), plan)
     if _escalates(catalogue, county_code, day):
         while await db.work(lambda session: _escalate(session, county_code, day, catalogue)):
             pass
@@ -118,7 +117,9 @@ async def work_day(db: Database, county_code: str, day: date, catalogue: Catalog
 
 def _escalates(catalogue: Catalogue, county_code: str, day: date) -> bool:
     """Whether any task of the county may have somebody to hear of it."""
-    packs = [catalogue.terms(county_code, each).pack for each in refs_of(catalogue, county_code)]
+    packs = [
+        catalogue.terms(county_code, each).pack for each in catalogue.ever_adopted(county_code)
+    ]
     return any(
         (pack.loans and pack.loans.escalation) or any(p.chain for p in rules.plans(pack, day))
         for pack in packs
@@ -175,14 +176,15 @@ async def _subjects(
     ):
         return []
     known = await task_store.known_keys(session, county_code, plan.prefix)
-    wanted = await _areas(session, opening, plan.reach)
     lacking = [
-        each for each in wanted if f"{plan.prefix}{each.lender_id}{each.area_code}" not in known
+        each
+        for each in _areas(opening, plan.reach)
+        if f"{plan.prefix}{each.lender_id}{each.area_code}" not in known
     ]
     return lacking[:CHUNK_TASKS_MAX]
 
 
-async def _areas(session: AsyncSession, opening: _Opening, reach: Reach) -> list[Subject]:
+def _areas(opening: _Opening, reach: Reach) -> list[Subject]:
     county_code = opening.county_code
     if reach is Reach.COUNTY:
         return [Subject(county_code)]
@@ -190,10 +192,9 @@ async def _areas(session: AsyncSession, opening: _Opening, reach: Reach) -> list
         named = opening.parties.named
         lenders = sorted({*named.get("lender", ()), *named.get("bank", ())})
         return [Subject(county_code, lender_id=each) for each in lenders]
-    villages = await store.villages(session, county_code)
     if reach is Reach.VILLAGE:
-        return [Subject(each) for each in villages]
-    return [Subject(each) for each in sorted({village[:9] for village in villages})]
+        return [Subject(each) for each in opening.villages]
+    return [Subject(each) for each in sorted({village[:9] for village in opening.villages})]
 
 
 async def _open(
