@@ -17,7 +17,27 @@ _PLAIN = re.compile(r"[A-Za-z0-9._*-]{0,64}")
 LENDERS = frozenset({"bank", "mutual_aid_society"})
 INSURERS = frozenset({"insurer"})
 
-ACROSS: Mapping[str, str] = {}
+_FUND = "a fund's room is what all its lenders owe together"
+_PROJECT = "a project's figures are those of all its loans"
+
+ACROSS: Mapping[str, str] = {
+    "/liandong.credit.v1.CreditService/GetLimit": "a limit's room is what all lenders left of it",
+    "/liandong.credit.v1.CreditService/GetCreditReport": "it tells the household's total exposure",
+    "/liandong.credit.v1.CreditService/GetCoverage": "it counts the households that any lender has",
+    "/liandong.loans.v1.LoansService/GetSubsidyBudget": "a budget is what all lenders claimed of it",
+    "/liandong.loans.v1.NoticesService/GetPublication": "what is published is everyone's to read",
+    "/liandong.loans.v1.ProjectsService/GetLoanProject": _PROJECT,
+    "/liandong.loans.v1.ProjectsService/ListLoanProjects": _PROJECT,
+    "/liandong.loans.v1.ProjectsService/GetProjectTotals": _PROJECT,
+    "/liandong.claims.v1.PoliciesService/ListLineShares": "a line is divided among insurers",
+    "/liandong.funds.v1.FundAccountsService/GetArrival": _FUND,
+    "/liandong.funds.v1.FundAccountsService/GetTopUp": _FUND,
+    "/liandong.funds.v1.FundAccountsService/GetVillageFund": _FUND,
+    "/liandong.funds.v1.FundAccountsService/GetMutualPool": _FUND,
+    "/liandong.funds.v1.FundAccountsService/ListFacilities": _FUND,
+    "/liandong.funds.v1.WatchService/GetFundWatch": _FUND,
+    "/liandong.funds.v1.WatchService/RunWhatIf": _FUND,
+}
 """
 Reads that sum over what other lenders or insurers have, and why each may.
 

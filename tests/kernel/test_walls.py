@@ -204,7 +204,7 @@ async def test_every_table_with_a_county_has_its_walls(schema: MakeSchema, noun:
             if needed is not (name in has):
                 missing.append(f"{table['name']}: {name}")
             # Asked for once a statement, not once a row.
-            if name in has and has[name].count("SELECT current_setting(") != 2:
+            if name in has and has[name].count("( SELECT current_setting(") < 2:
                 missing.append(f"{table['name']}: {name} is not the kernel's")
         walled += wanted["county"]
 

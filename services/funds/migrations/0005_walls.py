@@ -10,4 +10,4 @@ depends_on = None
 
 def upgrade() -> None:
     """Put every table with a county behind its walls."""
-    raise_walls()
+    raise_walls({"compensation_case": ("case_part", "case_id")})
