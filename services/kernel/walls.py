@@ -24,7 +24,7 @@ ACROSS: Mapping[str, str] = {
     "/liandong.credit.v1.CreditService/GetLimit": "a limit's room is what all lenders left of it",
     "/liandong.credit.v1.CreditService/GetCreditReport": "it tells the household's total exposure",
     "/liandong.credit.v1.CreditService/GetCoverage": "it counts the households that any lender has",
-    "/liandong.loans.v1.LoansService/GetSubsidyBudget": "a budget is what all lenders claimed of it",
+    "/liandong.loans.v1.LoansService/GetSubsidyBudget": "a budget is what all lenders took of it",
     "/liandong.loans.v1.NoticesService/GetPublication": "what is published is everyone's to read",
     "/liandong.loans.v1.ProjectsService/GetLoanProject": _PROJECT,
     "/liandong.loans.v1.ProjectsService/ListLoanProjects": _PROJECT,
