@@ -111,6 +111,7 @@ class Desk:
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:  # type: ignore[attr-defined]
             request.request_id = str(new_id())  # type: ignore[attr-defined]
         request.county_code = request.county_code or COUNTY  # type: ignore[attr-defined]
+        by = replace(by, method=f"/liandong.credit.v1.CreditService/{method}")
         return await getattr(self.servicer, method)(request, calling(by, request))
 
     async def put(self, *numbers: int, area_code: str = VILLAGE, status: str = "non_poor") -> None:

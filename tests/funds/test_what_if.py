@@ -1,6 +1,7 @@
 """A county's history under another pack, on a real PostgreSQL; under its own it is the books."""
 
 import random
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -93,6 +94,7 @@ async def ask(
         request.pack_text.file, request.pack_text.yaml = file, yaml
     else:
         request.pack_ref = ref
+    caller = replace(caller, method="/liandong.funds.v1.WatchService/RunWhatIf")
     return await watcher.RunWhatIf(request, calling(caller, request))
 
 
