@@ -1,5 +1,6 @@
 """A county whose programme reviews, publishes, sanctions and rehabilitates; and how it is asked."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
