@@ -13,7 +13,7 @@ from services.kernel import database, walls
 from services.kernel.caller import Caller
 from services.kernel.walls import EVERY_COUNTY, NOBODY, Scope
 from tests.conftest import MakeSchema
-from tests.servers import Schema
+from tests.servers import Schema, walls_switched
 
 pytestmark = pytest.mark.postgres
 
@@ -102,6 +102,16 @@ def test_every_read_that_crosses_the_wall_is_a_method_and_says_why() -> None:
         assert name in found.methods_by_name, method
         assert "request_id" not in found.methods_by_name[name].input_type.fields_by_name
         assert why.strip(), method
+
+
+async def test_the_walls_may_be_switched_off_by_a_test_and_by_nobody_else(market: Schema) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await market.ask_as_app(walls_switched(on=False))
+
+    await market.ask(walls_switched(on=False))
+    assert await seen(market, NOBODY) == "abcd"
+    await market.ask(walls_switched(on=True))
+    assert await seen(market, NOBODY) == ""
 
 
 async def test_without_a_setting_nothing_is_there(market: Schema) -> None:
@@ -238,6 +248,11 @@ async def test_an_app_is_held_to_its_grants(schema: MakeSchema, noun: str) -> No
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await made.ask_as_app(statement)
+    # What a table is made of is nobody's to enter but through it.
+    parts = """SELECT count(*), bool_or(has_table_privilege($1, c.oid, 'SELECT'))
+               FROM pg_class c WHERE c.relispartition AND c.relkind = 'r'"""
+    count, entered = (await made.ask(parts, f"{noun}_app"))[0]
+    assert (count > 0, entered) == (True, False)
     # A session that turns row security off is refused its rows, not given all.
     app = await asyncpg.connect(made.app_dsn, server_settings={"search_path": noun})
     try:
