@@ -37,6 +37,8 @@ TURN_SECONDS = 0.5
 TakeAll = Callable[[AsyncSession, Sequence[Delivery]], Awaitable[None]]
 """What is done with every event of a batch, whatever its type, before the handlers."""
 
+_REFUSED = "permissions violation"
+
 log = structlog.get_logger(__name__)
 tracer = trace.get_tracer("liandong.kernel.bus")
 
@@ -47,8 +49,13 @@ async def connect(url: str, *, name: str, ca_path: Path, cert_path: Path, key_pa
     tls.load_cert_chain(cert_path, key_path)
 
     async def on_error(error: Exception) -> None:
-        # A denied publish or subscribe shows up only here; everywhere else it is a time-out.
-        log.warning("nats_error", name=name, error=str(error)[:200])
+        text = str(error)[:200]
+        if _REFUSED not in text.lower():
+            log.warning("nats_error", name=name, error=text)
+            return
+        # A refused publish or subscribe shows up only here; whoever waits sees a time-out.
+        log.error("nats_refused", name=name, error=text)
+        telemetry.count("liandong.nats.refused", noun=name)
 
     client = LeanClient()
     await client.connect(
