@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from gateway import break_glass, operations, retention, usage
+from gateway import break_glass, event_handlers, operations, retention, usage
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
 from gateway.door import Door
@@ -106,6 +106,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
             retention.keep_running(db, signer, rules),
             operations.keep_fresh(db, directory),
             usage.keep(db, limiter, directory),
+            event_handlers.consumer(db, batch_size_max=settings.batch_size_max).run(client),
             relay.run(client),
         )
     finally:
