@@ -35,8 +35,9 @@ NEEDED: Mapping[str, str] = {
     "credit_grade": "credit_records",
     "credit_report": "credit_records",
     "payee_account": "accounts",
+    "debt_snapshot": "",
 }
-"""Resource to the category that a household's consent must name to open it."""
+"""Resource to the category that a household's consent must name to open it; none opens a debt."""
 
 NO_GROUND = "NO_GROUND"
 """Why a call was answered as if its household were missing, in the access log."""
@@ -127,6 +128,7 @@ class Sight:
         return Resource(
             area=self.county_code,
             household_id=household_id,
+            lender=own if "debt" in standing.kinds else None,
             application_to=own if standing.kinds & _LENDS else None,
             open_claim_insurer=own if "claim" in standing.kinds else None,
             insured_by=own if "cover" in standing.kinds else None,

@@ -94,6 +94,8 @@ class Setup:
     """The version of its programme that follows when the case's own is over."""
     others: tuple[str, ...] = ()
     """Institutions that the programme does not name and the path asks all the same."""
+    programme: str = ""
+    """What its county lives under where the case names no programme."""
 
 
 def overlay_values(pack: Pack, setup: Setup) -> dict[str, Any]:

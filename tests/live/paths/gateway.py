@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
 from uuid import uuid4
 
+from tests.eventually import eventually
 from tests.live.county import County, Wish
 from tests.live.paths.loans import chosen_ratio
 from tests.live.paths.path import Answer, Path
@@ -11,6 +12,8 @@ from tests.live.platform import must
 from tests.live.setup import Case, Setup
 
 STARTS_ON = date(2018, 3, 5)
+INSURED_BY = "anhui-maanshan@1"
+"""A programme with covers, for a case that names none."""
 DENIED = frozenset(
     {
         "ROLE_NOT_ALLOWED",
@@ -42,7 +45,11 @@ async def grade_read(county: County, case: Case) -> str:
     household = await county.borrower()
     if case["inputs"]["resource"]["application_to"]:
         await county.apply(Wish(household, 1_000_000, lender="bank2"))
-        await county.settle()
+        # The gateway hears of the application by an event of its own.
+        return await eventually(
+            lambda: county.refusal("credit.GetCreditFile", "bank2", household_id=household),
+            lambda said: not said,
+        )
     return await county.refusal("credit.GetCreditFile", "bank2", household_id=household)
 
 
@@ -81,9 +88,34 @@ async def compensation(county: County, case: Case) -> str:
     )
 
 
+async def debt_read(county: County, case: Case) -> str:
+    """What would be paid to whom, asked by the insurer of a claim before the claim and with it."""
+    del case
+    cover_id = county.terms.required_covers("poor_household")[0]
+    await county.open()
+    household = await county.borrower()
+    await county.lend(Wish(household, 1_000_000))
+    await county.settle()
+    asked = {
+        "household_id": household,
+        "cover_id": cover_id,
+        "amount_fen": 100_000,
+        "value_date": county.today,
+    }
+    before = await county.refusal("claims.QuotePayout", "insurer", **asked)
+    must(before == "NOT_INSURED", f"without a claim the debt is answered with {before}")
+    claim = await county.report_claim(household, cover_id, 100_000)
+    must(not claim.reason_code, f"the claim is refused: {claim.reason_code}")
+    # The gateway hears of the claim by an event of its own.
+    return await eventually(
+        lambda: county.refusal("claims.QuotePayout", "insurer", **asked), lambda said: not said
+    )
+
+
 ACTIONS: Mapping[str, Callable[[County, Case], Awaitable[str]]] = {
     "loan.read": loan_read,
     "credit_grade.read": grade_read,
+    "debt_snapshot.read": debt_read,
     "household.read": household_read,
     "loan.disburse": disburse,
     "fund.compensation.approve": compensation,
@@ -91,19 +123,22 @@ ACTIONS: Mapping[str, Callable[[County, Case], Awaitable[str]]] = {
 
 
 def lacks(case: Case) -> str:
-    """Who has no certificate, and what no RPC shows."""
-    given = case["inputs"]
-    if given["subject"]["type"] == "household":
+    """Who has no certificate."""
+    if case["inputs"]["subject"]["type"] == "household":
         return "a household has no certificate of its own"
-    if given["action"] not in ACTIONS:
-        return "the payout saga reads the debt itself, and no RPC shows it to an insurer"
     return ""
 
 
 def setup(case: Case) -> Setup:
     """Access is the platform's own; a programme that lets its county choose its shares has some."""
     values = chosen_ratio({"bank": 2, "fund": 8}) if "hunan" in case["programme"] else {}
-    return Setup(STARTS_ON, values, lenders=("bank", "bank2"), others=("insurer", "poverty"))
+    return Setup(
+        STARTS_ON,
+        values,
+        lenders=("bank", "bank2"),
+        others=("insurer", "poverty"),
+        programme=INSURED_BY if case["inputs"]["action"] == "debt_snapshot.read" else "",
+    )
 
 
 async def access(county: County, case: Case) -> Answer:
