@@ -36,7 +36,6 @@ PATHS: Mapping[str, Path] = {
 }
 
 WITHOUT: Mapping[str, str] = {
-    "monitoring.count_check": "no counts are kept",
     "scoring.deduction_waiver": "its programme weighs figures of open factors and takes no points",
 }
 """Rule → what is missing for a path."""
