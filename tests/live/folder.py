@@ -86,9 +86,9 @@ class Place:
 
     @property
     def ref(self) -> str:
-        """The case's programme, or the national one where the case names none."""
+        """The case's programme, or the setup's or the national one where the case names none."""
         named: str = self.case["programme"]
-        return NATIONAL if named == "platform" else named
+        return (self.setup.programme or NATIONAL) if named == "platform" else named
 
     @property
     def programme_id(self) -> str:

@@ -92,6 +92,8 @@ class Setup:
     """Who lends there."""
     then: str = ""
     """The version of its programme that follows when the case's own is over."""
+    programme: str = ""
+    """What stands for the case's own where the case is about no programme; else the national."""
     others: tuple[str, ...] = ()
     """Institutions that the programme does not name and the path asks all the same."""
 
