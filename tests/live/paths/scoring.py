@@ -247,7 +247,81 @@ async def propose(county: County, household_ids: Sequence[str]) -> None:
     await county.settle()
 
 
+DEDUCTION, BASE_POINTS = "bad_bank_record", 100
+WAIVER = 4
+"""`MeasureKind` as on the wire."""
+WAIVED = {
+    "id": "force_majeure_without_fault",
+    "cause": "force_majeure",
+    "only_without_fault": True,
+    "only_if_repaid_on_time_before": True,
+    "evidence_by": ["assigned_helper", "lender"],
+}
+"""The programme's clause; the path makes sure that it is."""
+
+
+def waiver_setup(case: Case) -> Setup:
+    """
+    The programme's waiver in a scheme that takes the case's points off.
+
+    The programme itself weighs factors that its sources do not print, so nothing in it takes points
+    off: the scheme is the run's own, the waiver and everything else the programme's.
+    """
+    deduction = {"id": DEDUCTION, "points_centi": case["inputs"]["points"] * 100}
+    scoring = {
+        "type": "base_points",
+        "scheme": "live",
+        "base_points_centi": BASE_POINTS * 100,
+        "adjustments": [deduction],
+        "grades": OPEN_GRADES,
+        "waivers": [WAIVED],
+        "limit_validity_months": 12,
+    }
+    return Setup(starts_on(case), own_credit=True, variant={"scoring": scoring})
+
+
+async def waiver(county: County, case: Case) -> Answer:
+    """A household with the deduction, before and after somebody asks that it count nothing."""
+    given = case["inputs"]
+    packaged = county.platform.catalogue.programme(county.place.packaged_ref).scoring
+    assert packaged is not None
+    own = [each.model_copy(update={"source": ()}) for each in packaged.waivers]
+    must(list(county.terms.scoring.waivers) == own, "the programme has other waivers")
+    await county.open(funds={}, covers=())
+    household = await county.household()
+    await county.settle()
+    await county.record(household, [DEDUCTION, *county.gates])
+    await county.rate()
+    score = (await county.credit_file(household)).score_centi
+    must(score == (BASE_POINTS + given["points"]) * 100, f"a score of {score} with the deduction")
+    proposed: dict[str, Any] = {
+        "programme_id": county.programme_id,
+        "household_id": household,
+        "kind": WAIVER,
+        "code": DEDUCTION,
+        "reason": "seen",
+        "evidence_sha256": uuid4().hex * 2,
+        "fault": {key: given[key] for key in ("cause", "subjective", "repaid_on_time_before")},
+    }
+    refused = await county.refusal("credit.ProposeMeasure", "village", **proposed)
+    must(refused in ("", "DEDUCTION_COUNTS"), f"refused with {refused}")
+    if not refused:
+        listed = await county.ask("credit.ListMeasures", "centre", household_id=household)
+        (measure,) = listed.measures
+        await county.ask(
+            "credit.DecideMeasure",
+            "bank",
+            measure_id=measure.measure_id,
+            approve=True,
+            reason="so do we",
+        )
+    await county.rate()
+    score = (await county.credit_file(household)).score_centi
+    return {"waived": not refused, "applied_points": score // 100 - BASE_POINTS}
+
+
 PATHS: Mapping[str, Path] = {
+    "scoring.deduction_waiver": Path(waiver_setup, waiver),
     "scoring.gate": Path(gate_setup, gate),
     "scoring.credit_area": Path(
         area_setup, credit_area, needs=("credit.AssessAreas", "credit.ListCreditAreas")
