@@ -23,6 +23,10 @@ PARTY_FIELDS = frozenset(
 )
 """Fields that name an institution; it is a party to the event."""
 
+ROLE_FIELDS = frozenset({"payer", "department"})
+"""Fields that name a role, as which a department is party to the event."""
+ROLE = "role:"
+
 REFERENCES: Mapping[str, str] = {
     "loan_id": "loans.loan",
     "payout_id": "claims.payout",
@@ -37,6 +41,16 @@ REFERENCES: Mapping[str, str] = {
 
 # Ids and codes, and nothing that a service let through in their place.
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+ENDING = frozenset(
+    {
+        *("liandong.loans.v1.loan_refused", "liandong.loans.v1.loan_settled"),
+        *("liandong.claims.v1.claim_refused", "liandong.claims.v1.claim_withdrawn"),
+        "liandong.claims.v1.claim_approved",
+    }
+)
+RESUMING = frozenset({"liandong.loans.v1.loan_reopened", "liandong.claims.v1.claim_reopened"})
+"""After these a lender or an insurer has nothing, or something again, to do with the household."""
 
 HOUSEHOLD = "households.household"
 COVERED = "claims.household_cover"
@@ -53,6 +67,8 @@ class Tie:
     area_code: str = ""
     household_id: str = ""
     parties: frozenset[str] = frozenset()
+    ended: bool = False
+    """A loan that was refused or is settled, a claim that was decided."""
 
     def with_(self, other: "Tie") -> "Tie":
         """What was known and what is new; the newer place counts, and nobody stops being party."""
@@ -63,6 +79,7 @@ class Tie:
             area_code=other.area_code or self.area_code,
             household_id=other.household_id or self.household_id,
             parties=parties,
+            ended=self.ended,
         )
 
 
@@ -100,6 +117,10 @@ def learn(envelope: Envelope, message: Message, known: Ties) -> tuple[Tie, list[
             changed.extend(_note(known, covered, Tie(parties=frozenset({insurer})), fresh=True))
         own = own.with_(Tie(parties=known.get(covered, Tie()).parties))
     changed.extend(_note(known, envelope.aggregate, own, fresh=False))
+    if envelope.event_type in ENDING | RESUMING:
+        now = known.get(envelope.aggregate, Tie())
+        ended = replace(now, ended=envelope.event_type in ENDING)
+        changed.extend(_note(known, envelope.aggregate, ended, fresh=True))
     tie = own.with_(known.get(envelope.aggregate, Tie()))
     # Its own place counts before what others have.
     for kind, name in asked:
@@ -129,9 +150,11 @@ def _own(message: Message) -> Tie:
 def parties_named(message: Message) -> Iterator[str]:
     """The institutions that a message and its parts name."""
     for field, value in message.ListFields():
-        if field.name in PARTY_FIELDS and isinstance(value, str):
-            if _PLAIN.fullmatch(value):
+        if isinstance(value, str):
+            if field.name in PARTY_FIELDS and _PLAIN.fullmatch(value):
                 yield value
+            elif field.name in ROLE_FIELDS and _PLAIN.fullmatch(value):
+                yield f"{ROLE}{value}"
         elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
             for each in value if field.is_repeated else (value,):
                 yield from parties_named(each)
