@@ -16,6 +16,7 @@ from gateway.feed_servicer import FeedsServicer
 from gateway.feed_stream import Tail
 from gateway.forward import Backends
 from gateway.identity import Directory
+from gateway.judge import Judge
 from gateway.limits import Limiter
 from gateway.log_chain import LogSigner
 from gateway.log_seals import Seals
@@ -78,8 +79,9 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     )
     access_log = AccessLog(db)
     signer = LogSigner(settings.log_private_key_path)
+    judge = Judge(db, loader.load(platform.programme_folders()))
     tail = Tail(db)
-    feeds = FeedsServicer(db, directory, Pages(db), tail)
+    feeds = FeedsServicer(db, directory, Pages(db, judge), tail)
     own = {
         **GatewayServicer(db, directory, limiter).methods(),
         **AccessLogServicer(db, glasses).methods(),
@@ -95,6 +97,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         own=own,
         telling=feeds.telling(),
         limiter=limiter,
+        judge=judge,
     )
     rules = retention.Rules(
         kept_days=settings.kept_days(), archives=retention.archives_in(settings.archive_path)
@@ -134,6 +137,7 @@ def build_server(
     own: Mapping[str, OwnMethod],
     telling: Mapping[str, OwnTelling],
     limiter: Limiter,
+    judge: Judge,
 ) -> Server:
     """The gateway's gRPC server, with all services' descriptors for reflection."""
     server = Server(
@@ -153,6 +157,7 @@ def build_server(
         settings=settings,
         limiter=limiter,
         tokens=PersonTokens(f"spiffe://liandong/{platform.env}/svc/gateway"),
+        judge=judge,
     )
     server.server.add_generic_rpc_handlers((door,))
     server.offer(*SERVICE_NAMES)

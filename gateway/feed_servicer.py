@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
@@ -73,7 +74,7 @@ class FeedsServicer:
         """The caller's feed, message by message."""
         request = _read(body)
         reader = watch.allowed()
-        filters = _filters(reader, request)
+        filters = replace(_filters(reader, request), purpose=watch.purpose)
         after = await self._start(reader, request)
         async for told in feed_stream.follow(self._pages, self._tail, watch, filters, after=after):
             answer = pb.SubscribeResponse(
