@@ -51,12 +51,12 @@ class Item:
     @property
     def named(self) -> list[str]:
         """What it is about, as the access log names things."""
-        found = [
-            f"{self.kept.envelope.aggregate_type.split('.')[1]}:{self.kept.envelope.aggregate_id}"
-        ]
-        if self.kept.tie.household_id:
-            found.append(f"household:{self.kept.tie.household_id}")
-        return found
+        envelope = self.kept.envelope
+        found = (
+            resources.name_of(envelope.aggregate_type.rpartition(".")[2], envelope.aggregate_id),
+            resources.name_of("household", self.kept.tie.household_id),
+        )
+        return [name for name in found if name]
 
 
 @dataclass(frozen=True, slots=True)
