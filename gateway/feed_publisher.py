@@ -1,5 +1,7 @@
 """Feed publisher: the feeds of government systems, on NATS in an account apart."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import os
