@@ -35,8 +35,9 @@ NEEDED: Mapping[str, str] = {
     "credit_grade": "credit_records",
     "credit_report": "credit_records",
     "payee_account": "accounts",
+    "debt_snapshot": "",
 }
-"""Resource to the category that a household's consent must name to open it."""
+"""Resource to the category that a household's consent must name to open it; none opens a debt."""
 
 NO_GROUND = "NO_GROUND"
 """Why a call was answered as if its household were missing, in the access log."""
@@ -127,6 +128,7 @@ class Sight:
         return Resource(
             area=self.county_code,
             household_id=household_id,
+            lender=own if "debt" in standing.kinds else None,
             application_to=own if standing.kinds & _LENDS else None,
             open_claim_insurer=own if "claim" in standing.kinds else None,
             insured_by=own if "cover" in standing.kinds else None,
@@ -193,7 +195,7 @@ class Judge:
             )
             sight.standings |= more
         whose = sight.asked[0] if len(sight.asked) == 1 else ""
-        _mask(message, shape, lru_cache(None)(sight.sees), sight.sees_category, whose)
+        mask(message, shape, lru_cache(None)(sight.sees), sight.sees_category, whose)
         _rename(message, shape, {stand_in: own for own, stand_in in sight.hidden.items()})
         return message.SerializeToString()
 
@@ -274,7 +276,7 @@ def _rename(message: Message, shape: Shape, names: Mapping[str, str]) -> None:
         _rename(part, inner, names)
 
 
-def _mask(
+def mask(
     message: Message,
     shape: Shape,
     sees: Callable[[str], bool],
@@ -293,10 +295,10 @@ def _mask(
     for name, inner in shape.parts.items():
         value = getattr(message, name)
         if isinstance(value, Message):
-            if message.HasField(name) and not _mask(value, inner, sees, sees_category, whose):
+            if message.HasField(name) and not mask(value, inner, sees, sees_category, whose):
                 message.ClearField(name)
             continue
-        kept = [each for each in value if _mask(each, inner, sees, sees_category, whose)]
+        kept = [each for each in value if mask(each, inner, sees, sees_category, whose)]
         if len(kept) < len(value):
             copies = [type(each).FromString(each.SerializeToString()) for each in kept]
             del value[:]

@@ -25,6 +25,7 @@ from deploy.local.remote import Remote
 from deploy.local.spans import SpanSink, SpanStore
 from deploy.nats.topology import Topology
 from gateway import feed_channel
+from services.kernel import process
 from services.kernel.migrate import upgrade
 from services.kernel.outbox import STREAM
 from services.programmes.loader import load
@@ -163,6 +164,7 @@ class Stack:
         client = await connect(self.nats.url, operator, "operator", max_reconnect_attempts=-1)
         try:
             while True:
+                process.heed_cancel()
                 await asyncio.sleep(STREAM_CHECK_SECONDS)
                 try:
                     await client.jetstream().stream_info(STREAM)
