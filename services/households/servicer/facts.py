@@ -109,7 +109,7 @@ class FactsServicer(facts_pb2_grpc.FactsServiceServicer):
         self, request: facts_pb2.OpenDisputeRequest, context: Context
     ) -> facts_pb2.OpenDisputeResponse:
         """Contest something."""
-        caller = shared.allowed(context, request.county_code, _SOURCES)
+        caller = shared.allowed(context, request.county_code, (*_SOURCES, shared.HOUSEHOLD))
         subject = shared.enum_name(facts_pb2.DisputeSubject, "DISPUTE_SUBJECT", request.subject)
         side = shared.enum_name(facts_pb2.DisputeSide, "DISPUTE_SIDE", request.side)
 

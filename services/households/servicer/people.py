@@ -26,7 +26,7 @@ from services.kernel.ids import parse_id
 from services.kernel.rpc import Context
 
 _REGISTRARS = ("county_centre", "poverty_office")
-_READERS = (*shared.PARTY_ROLES, *shared.DEPARTMENT_ROLES)
+_READERS = (*shared.PARTY_ROLES, *shared.DEPARTMENT_ROLES, shared.HOUSEHOLD)
 
 
 class PeopleServicer(people_pb2_grpc.PeopleServiceServicer):
