@@ -12,7 +12,7 @@ from liandong.households.v1 import evidence_pb2
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.households.model import DataCategory, Evidence, EvidenceKind, Provenance
-from services.households.operations.shared import HOUSEHOLD, require_county
+from services.households.operations.shared import require_county
 from services.households.store import records
 from services.kernel import wire
 from services.kernel.caller import Caller, require_role
