@@ -53,7 +53,9 @@ def main() -> None:
     cut.subset(font)
     font.save(MADE)
     digest = hashlib.sha256(MADE.read_bytes()).hexdigest()
-    print(f"{MADE.name}: {MADE.stat().st_size} bytes, {len(font.getBestCmap())} characters, {digest}")
+    print(
+        f"{MADE.name}: {MADE.stat().st_size} bytes, {len(font.getBestCmap())} characters, {digest}"
+    )
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import structlog
 from gateway import break_glass, operations, retention, usage
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
+from gateway.documents.servicer import DocumentsServicer
 from gateway.door import Door
 from gateway.forward import Backends
 from gateway.identity import Directory
@@ -19,6 +20,7 @@ from gateway.log_seals import Seals
 from gateway.log_servicer import AccessLogServicer
 from gateway.person_tokens import PersonTokens
 from gateway.routes import SERVICE_NAMES
+from gateway.self_service import SelfServicer
 from gateway.server import Server
 from gateway.servicer import GatewayServicer, OwnMethod
 from gateway.settings import GatewaySettings
@@ -74,9 +76,13 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     )
     access_log = AccessLog(db)
     signer = LogSigner(settings.log_private_key_path)
+    log_servicer = AccessLogServicer(db, glasses)
+    catalogue = loader.load(platform.programme_folders())
     own = {
         **GatewayServicer(db, directory, limiter).methods(),
-        **AccessLogServicer(db, glasses).methods(),
+        **log_servicer.methods(),
+        **DocumentsServicer(directory, log_servicer).methods(),
+        **SelfServicer(db, directory, catalogue).methods(),
     }
     server = build_server(
         settings,

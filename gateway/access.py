@@ -81,6 +81,8 @@ NOTICE_SENDERS = EVERYONE - AUDITORS - OPERATORS
 PUBLISHERS = REGISTRARS | FINANCE
 PAYERS = FINANCE | LENDERS | REGISTRARS | {Role.AGRICULTURE_BUREAU, Role.FORESTRY_BUREAU}
 """Every organ that a programme may name as the payer of a grant."""
+PEOPLE = frozenset({Role.HOUSEHOLD})
+"""A portal through which people look up their own."""
 RELENDERS = frozenset({Role.CENTRAL_BANK, Role.COUNTY_CENTRE})
 """The central bank's branch, or the county's centre for it."""
 RELENDING_READERS = LENDERS | AUDITORS | RELENDERS | {Role.FINANCE_BUREAU, Role.REGULATOR}
@@ -494,6 +496,20 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.gateway.v1.InsuredListService/EnrolInsuredByIdentity": INSURERS
     | {Role.COUNTY_CENTRE},
     "liandong.gateway.v1.GatewayService/GetStatus": EVERYONE,
+    # Papers and tables; what is asked of the services is allowed or refused there once more.
+    "liandong.gateway.v1.DocumentsService/RenderCreditReport": CREDIT_READERS,
+    "liandong.gateway.v1.DocumentsService/RenderCertificate": CLAIM_READERS,
+    "liandong.gateway.v1.DocumentsService/RenderHouseholdStatement": COUNTY | OWN_LOANS | AUDITORS,
+    "liandong.gateway.v1.DocumentsService/RenderLoanStatement": COUNTY | OWN_LOANS | AUDITORS,
+    "liandong.gateway.v1.DocumentsService/RenderAccessReport": AUDITORS | {Role.COUNTY_CENTRE},
+    "liandong.gateway.v1.DocumentsService/ExportTable": REPORT_READERS
+    | CLAIM_READERS
+    | FUND_READERS,
+    "liandong.gateway.v1.HouseholdSelfService/IdentifyMe": PEOPLE,
+    "liandong.gateway.v1.HouseholdSelfService/GetMyFile": PEOPLE | STATIONS,
+    "liandong.gateway.v1.HouseholdSelfService/PrintMyPaper": PEOPLE | STATIONS,
+    "liandong.gateway.v1.HouseholdSelfService/FileMyDispute": PEOPLE | STATIONS,
+    "liandong.gateway.v1.HouseholdSelfService/ListMyAccesses": PEOPLE | STATIONS,
     "liandong.gateway.v1.AccessLogService/ListLogKeys": EVERYONE,
     "liandong.gateway.v1.AccessLogService/ListDayRoots": EVERYONE,
     "liandong.gateway.v1.AccessLogService/TakeDayRoot": EVERYONE,
@@ -515,6 +531,57 @@ TABLE: dict[str, frozenset[Role]] = {
     "liandong.gateway.v1.InstitutionsService/DecideStanding": OPERATORS,
     "liandong.gateway.v1.InstitutionsService/SetLimit": OPERATORS,
 }
+
+
+_OWN = "liandong.gateway.v1.HouseholdSelfService"
+_WHO = frozenset(
+    {
+        "liandong.households.v1.PeopleService/ResolvePersons",
+        "liandong.households.v1.PeopleService/DisclosePersons",
+        "liandong.households.v1.HouseholdsService/GetHousehold",
+    }
+)
+_FILE = _WHO | {
+    "liandong.households.v1.FactsService/ListFacts",
+    "liandong.households.v1.FactsService/ListDisputes",
+    "liandong.credit.v1.CreditService/GetCreditReport",
+    "liandong.loans.v1.LoansService/ListLoans",
+    "liandong.loans.v1.ReportsService/GetHouseholdStatement",
+    "liandong.loans.v1.EntitlementsService/ListEntitlements",
+    "liandong.claims.v1.PoliciesService/GetCertificate",
+    "liandong.claims.v1.ClaimsService/ListClaims",
+    "liandong.claims.v1.ClaimsService/GetPayout",
+}
+_BELONGS = _WHO | {
+    "liandong.loans.v1.LoansService/ListLoans",
+    "liandong.claims.v1.ClaimsService/ListClaims",
+}
+WITHIN: Mapping[str, frozenset[str]] = {
+    f"{_OWN}/IdentifyMe": _WHO,
+    f"{_OWN}/GetMyFile": _FILE,
+    f"{_OWN}/PrintMyPaper": _FILE,
+    f"{_OWN}/ListMyAccesses": _BELONGS,
+    f"{_OWN}/FileMyDispute": _BELONGS
+    | {
+        "liandong.households.v1.FactsService/OpenDispute",
+        "liandong.credit.v1.CreditService/GetCreditReport",
+        "liandong.credit.v1.CreditService/ContestRefusal",
+        "liandong.claims.v1.ClaimsService/DisputeClaim",
+    },
+}
+"""
+What a method of ours asks of services for a role that may not ask them itself.
+
+A person's portal may call none of these: it would name any household it likes. The gateway asks
+them for it, about the household that the person was found to belong to.
+"""
+
+
+def require_within(role: str, own: str, method: str) -> None:
+    """Refuse what a method of ours would ask, unless its caller may, or it may for people."""
+    if role in PEOPLE and method in WITHIN.get(own, frozenset()):
+        return
+    require(role, method)
 
 
 def may_call(role: str, method: str) -> bool:

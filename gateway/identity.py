@@ -16,6 +16,7 @@ from gateway.spans import TRACEPARENT
 from services.kernel.caller import Caller
 from services.kernel.errors import Denied, Unauthenticated, Unavailable, invalid_field
 from services.kernel.rpc import Context
+from services.programmes.schema.deployment import InstitutionRole as Role
 
 PERSON_KEY = "liandong-person"
 PURPOSE_KEY = "liandong-purpose"
@@ -37,6 +38,7 @@ FOREVER = float("inf")
 
 _PURPOSE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,59}")
 _SHOWN_MAX = 200
+_PERSON = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def day_begins(day: date | None) -> float:
@@ -371,7 +373,9 @@ class Directory:
             )
         else:
             person_id = claim.person_id
-        if person_id:
+        if person_id and institution.role == Role.HOUSEHOLD:
+            require_citizen(person_id)
+        elif person_id:
             institution.require_post(person_id, self._now())
         return person_id
 
@@ -382,6 +386,16 @@ class Directory:
                 "the gateway cannot tell who may call: its database does not answer",
                 message_zh="网关数据库暂时不可用,请稍后重试",
             )
+
+
+def require_citizen(person_id: str) -> None:
+    """Refuse a person of a portal who is named otherwise than by the registry's id."""
+    if not _PERSON.fullmatch(person_id):
+        raise Denied(
+            "PERSON_NOT_A_CITIZEN",
+            "a portal names people by the id that IdentifyMe answers, and nothing else",
+            message_zh="门户须以登记的人员编号表明本人",
+        )
 
 
 def require_purpose(claim: Claim) -> None:
