@@ -7,7 +7,7 @@ from pathlib import Path
 
 import structlog
 
-from gateway import break_glass, operations, retention, usage
+from gateway import break_glass, operations, public, retention, usage
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
 from gateway.documents.servicer import DocumentsServicer
@@ -19,6 +19,7 @@ from gateway.log_chain import LogSigner
 from gateway.log_seals import Seals
 from gateway.log_servicer import AccessLogServicer
 from gateway.person_tokens import PersonTokens
+from gateway.public_model import PublicModel
 from gateway.routes import SERVICE_NAMES
 from gateway.self_service import SelfServicer
 from gateway.server import Server
@@ -29,6 +30,7 @@ from services.kernel.caller import Signer
 from services.kernel.database import Database
 from services.kernel.settings import PlatformSettings
 from services.programmes import loader
+from services.programmes.loader import Catalogue
 
 NOUN = "gateway"
 
@@ -94,6 +96,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         own=own,
         limiter=limiter,
     )
+    doors = [server, *public_doors(settings, backends, access_log, catalogue)]
     rules = retention.Rules(
         kept_days=settings.kept_days(), archives=retention.archives_in(settings.archive_path)
     )
@@ -102,7 +105,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     try:
         # In the order in which they stop: the log is written out after the last call has ended.
         await process.run(
-            server.run(),
+            *(one.run() for one in doors),
             access_log.run(),
             # The last rows are sealed too.
             Seals(db, signer, access_log).run(),
@@ -116,6 +119,26 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         await backends.close()
         await client.close()
         await db.close()
+
+
+def public_doors(
+    settings: GatewaySettings, backends: Backends, access_log: AccessLog, catalogue: Catalogue
+) -> list[Server]:
+    """The public door, where an address is set for one."""
+    if not settings.public_address:
+        return []
+    signer = Signer(settings.caller_private_key_path)
+    model = PublicModel(backends, signer, access_log, catalogue)
+    return [
+        public.server_of(
+            model,
+            address=settings.public_address,
+            cert_path=settings.public_cert_path or settings.cert_path,
+            key_path=settings.public_key_path or settings.key_path,
+            calls_per_second=settings.public_calls_per_second,
+            address_calls_per_second=settings.public_address_calls_per_second,
+        )
+    ]
 
 
 def build_server(
