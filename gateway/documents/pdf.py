@@ -8,7 +8,7 @@ blank.
 
 import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -109,34 +109,28 @@ NUMBER: Final = _style("number", 7.5, alignment=2)
 
 @dataclass(slots=True)
 class Paper:
-    """A paper while it is being written."""
+    """A paper while it is being written; it is laid out when it is made."""
 
     title: str
     language: Language
-    _flow: list[Any] = field(default_factory=list)
+    _flow: list[Callable[[], Any]] = field(default_factory=list)
     _rows: int = 0
 
     def heading(self, name: str) -> None:
         """A heading, by its label."""
-        self._flow.append(Paragraph(escape(label(name, self.language)), HEADING))
+        self._flow.append(lambda: Paragraph(escape(label(name, self.language)), HEADING))
 
     def text(self, text: str) -> None:
         """A line of text."""
         self._count(1)
-        self._flow.append(Paragraph(escape(printable(text)), PLAIN))
+        self._flow.append(lambda: Paragraph(escape(printable(text)), PLAIN))
 
     def pairs(self, pairs: Sequence[tuple[str, str]]) -> None:
         """Labels and what they are; one without a value is left out."""
         rows = [(label(name, self.language), value) for name, value in pairs if value]
         self._count(len(rows))
-        cells = [
-            [Paragraph(escape(name), SMALL), Paragraph(escape(printable(value)), PLAIN)]
-            for name, value in rows
-        ]
-        if cells:
-            table = LongTable(cells, colWidths=[38 * mm, WIDTH - 38 * mm])
-            table.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), *_TIGHT]))
-            self._flow.append(table)
+        if rows:
+            self._flow.append(lambda: _pairs(rows))
 
     def table(
         self, titles: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: str = ""
@@ -147,18 +141,8 @@ class Paper:
             return
         self._count(len(rows))
         right = [name in numbers.split() for name in titles]
-        header = [Paragraph(escape(label(name, self.language)), SMALL) for name in titles]
-        cells: list[list[Any]] = [header]
-        cells += [
-            [
-                Paragraph(escape(printable(cell)), NUMBER if to_right else SMALL)
-                for cell, to_right in zip(row, right, strict=True)
-            ]
-            for row in rows
-        ]
-        table = LongTable(cells, colWidths=_widths(titles, rows, self.language), repeatRows=1)
-        table.setStyle(TableStyle(_GRID))
-        self._flow.append(table)
+        shown = [label(name, self.language) for name in titles]
+        self._flow.append(lambda: _table(shown, rows, right))
 
     def _count(self, rows: int) -> None:
         self._rows += rows
@@ -168,25 +152,45 @@ class Paper:
     def made(self, how: Provenance) -> tuple[bytes, int]:
         """The file, and how many pages it has."""
         language = self.language
-        top = Paper(self.title, language)
-        top.pairs(_told(how, language))
+        told = [(label(name, language), value) for name, value in _told(how, language) if value]
         file = io.BytesIO()
         with _one_at_a_time:
-            pages = _write(
-                file,
-                [
-                    Paragraph(escape(printable(self.title)), TITLE),
-                    *top._flow,
-                    Spacer(1, 3 * mm),
-                    *self._flow,
-                    Spacer(1, 6 * mm),
-                    Paragraph(escape(label("masked", language)), SMALL),
-                ],
-                title=self.title,
-                below=f"{how.institution}　{self.title}",
-                language=language,
-            )
+            _font()
+            flow = [
+                Paragraph(escape(printable(self.title)), TITLE),
+                _pairs(told),
+                Spacer(1, 3 * mm),
+                *(each() for each in self._flow),
+                Spacer(1, 6 * mm),
+                Paragraph(escape(label("masked", language)), SMALL),
+            ]
+            below = f"{how.institution}　{self.title}"
+            pages = _write(file, flow, title=self.title, below=below, language=language)
         return file.getvalue(), pages
+
+
+def _pairs(rows: Sequence[tuple[str, str]]) -> Any:
+    cells = [
+        [Paragraph(escape(name), SMALL), Paragraph(escape(printable(value)), PLAIN)]
+        for name, value in rows
+    ]
+    table = LongTable(cells, colWidths=[38 * mm, WIDTH - 38 * mm])
+    table.setStyle(TableStyle([("VALIGN", (0, 0), (-1, -1), "TOP"), *_TIGHT]))
+    return table
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[bool]) -> Any:
+    cells: list[list[Any]] = [[Paragraph(escape(name), SMALL) for name in titles]]
+    cells += [
+        [
+            Paragraph(escape(printable(cell)), NUMBER if to_right else SMALL)
+            for cell, to_right in zip(row, right, strict=True)
+        ]
+        for row in rows
+    ]
+    table = LongTable(cells, colWidths=_widths(titles, rows), repeatRows=1)
+    table.setStyle(TableStyle(_GRID))
+    return table
 
 
 def _told(how: Provenance, language: Language) -> list[tuple[str, str]]:
@@ -215,13 +219,11 @@ _GRID: Final = [
 _SAMPLE: Final = 40
 
 
-def _widths(
-    titles: Sequence[str], rows: Sequence[Sequence[str]], language: Language
-) -> list[float]:
+def _widths(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[float]:
     """Columns as wide as what stands in the first rows, made to fit the page."""
     wide = []
-    for place, name in enumerate(titles):
-        texts = [label(name, language), *(row[place][:40] for row in rows[:_SAMPLE])]
+    for place, title in enumerate(titles):
+        texts = [title, *(row[place][:40] for row in rows[:_SAMPLE])]
         longest = max(stringWidth(text, FONT, 7.5) for text in texts)
         wide.append(min(max(longest + 5, 12 * mm), 60 * mm))
     whole = sum(wide)
@@ -260,7 +262,6 @@ class _Numbered(Canvas):  # type: ignore[misc]
 
 
 def _write(file: io.BytesIO, flow: list[Any], *, title: str, below: str, language: Language) -> int:
-    _font()
     made: list[_Numbered] = []
 
     def canvas(*given: Any, **named: Any) -> _Numbered:

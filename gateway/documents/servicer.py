@@ -20,7 +20,7 @@ from gateway import access
 from gateway.documents import papers, sheets
 from gateway.documents.pdf import ROWS_MAX, Paper, Provenance, too_long
 from gateway.documents.rows import TABLES, Line, Table
-from gateway.documents.words import Language, label, language_of, written
+from gateway.documents.words import Language, label, language_of, title_of, written
 from gateway.identity import Claim, Directory, Institution
 from gateway.log_servicer import AccessLogServicer
 from gateway.onward import BY_METHOD, Onward, ask
@@ -415,6 +415,6 @@ async def _lines_of(table: Table, wanted: Any, asked: Asked) -> tuple[list[Line]
 def _file_of(lines: list[Line], *, workbook: bool, language: Language) -> bytes:
     """A table with every title that a line has, in the order in which they come first."""
     titles = list(dict.fromkeys(title for line in lines for title in line))
-    shown = titles or [label("nothing", language)]
+    shown = [title_of(title, language) for title in titles] or [label("nothing", language)]
     rows = ([line.get(title, "") for title in titles] for line in lines)
     return sheets.file_of(shown, rows, workbook=workbook)
