@@ -19,7 +19,7 @@ from gateway.log_chain import LogSigner
 from gateway.log_seals import Seals
 from gateway.log_servicer import AccessLogServicer
 from gateway.person_tokens import PersonTokens
-from gateway.public_model import PublicModel
+from gateway.public_model import PublicModel, Reader
 from gateway.routes import SERVICE_NAMES
 from gateway.self_service import SelfServicer
 from gateway.server import Server
@@ -128,7 +128,7 @@ def public_doors(
     if not settings.public_address:
         return []
     signer = Signer(settings.caller_private_key_path)
-    model = PublicModel(backends, signer, access_log, catalogue)
+    model = PublicModel(Reader(backends, signer, access_log).read, catalogue)
     return [
         public.server_of(
             model,

@@ -553,6 +553,7 @@ _FILE = _WHO | {
     "liandong.claims.v1.ClaimsService/GetPayout",
 }
 _BELONGS = _WHO | {
+    "liandong.loans.v1.ReportsService/GetHouseholdStatement",
     "liandong.loans.v1.LoansService/ListLoans",
     "liandong.claims.v1.ClaimsService/ListClaims",
 }

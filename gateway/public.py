@@ -22,7 +22,7 @@ from liandong.gateway.v1 import public_pb2_grpc
 
 from gateway import disclosures
 from gateway.limits import Gate, Limit
-from gateway.public_model import Held, PublicModel
+from gateway.public_model import PublicModel, Published
 from gateway.server import Server
 from services.kernel import rpc, status, telemetry
 from services.kernel.errors import Exhausted, LiandongError, Quota
@@ -50,7 +50,10 @@ log = structlog.get_logger(__name__)
 def per_second(calls: int) -> Limit:
     """So many calls a second, twice as many at once."""
     return Limit(
-        calls_per_second=calls, burst=2 * calls, calls_per_day=10**12, running_max=2 * calls
+        calls_per_second=calls,
+        burst=2 * calls,
+        calls_per_day=10**12,
+        running_max=min(2 * calls, 10_000),
     )
 
 
@@ -217,7 +220,7 @@ def _section(section: disclosures.Section) -> pb.DisclosureSection:
     )
 
 
-def _read_time(held: Held) -> Timestamp:
+def _read_time(held: Published) -> Timestamp:
     stamp = Timestamp()
     stamp.FromDatetime(held.read_at)
     return stamp

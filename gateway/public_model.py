@@ -12,7 +12,7 @@ about; what it gets is cut here to what names nobody. Each of its calls is in th
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final, TypeVar
@@ -61,7 +61,7 @@ _DONE: Final = (funds_pb2.CASE_STATE_PAID, funds_pb2.CASE_STATE_CLOSED)
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Published:
     """What is public in a county, as it was read."""
 
     today: date
@@ -70,7 +70,6 @@ class Held:
     compensations: tuple[pb.PublishedCompensation, ...]
     compensations_cut: bool
     read_at: datetime
-    clock: float
 
 
 class PublicModel:
@@ -78,22 +77,18 @@ class PublicModel:
 
     def __init__(
         self,
-        backends: Backends,
-        signer: Signer,
-        access_log: AccessLog,
+        read: Callable[[str], Awaitable[Published]],
         catalogue: Catalogue,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._backends = backends
-        self._signer = signer
-        self._log = access_log
+        self._read = read
         self._catalogue = catalogue
         self._clock = clock
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, tuple[float, Published]] = {}
         self._turn = {county: asyncio.Lock() for county in catalogue.counties()}
 
-    async def of(self, county_code: str) -> Held:
+    async def of(self, county_code: str) -> Published:
         """What is public in a county; read anew when it is old, by one caller for all."""
         turn = self._turn.get(county_code)
         if turn is None:
@@ -101,26 +96,34 @@ class PublicModel:
                 "COUNTY_UNKNOWN", f"no programme in {county_code}", message_zh="该县未采用任何方案"
             )
         async with turn:
-            held = self._held.get(county_code)
-            if held is not None and self._clock() - held.clock < FRESH_SECONDS:
+            read_at, held = self._held.get(county_code, (float("-inf"), None))
+            if held is not None and self._clock() - read_at < FRESH_SECONDS:
                 return held
             try:
-                held = await self._read(county_code)
+                found = await self._read(county_code)
             except (LiandongError, grpc.aio.AioRpcError) as error:
-                if held is None or self._clock() - held.clock > STALE_SECONDS_MAX:
+                if held is None or self._clock() - read_at > STALE_SECONDS_MAX:
                     raise _away() from error
                 return held
-            self._held[county_code] = held
-            return held
+            self._held[county_code] = (self._clock(), found)
+            return found
 
     def packs(self, county_code: str, today: date) -> list[tuple[str, Pack]]:
         """The programmes that a county follows on a day, by their refs."""
         refs = [each.programme for each in self._catalogue.adoptions(county_code, today)]
         return [(ref, self._catalogue.terms(county_code, ref).pack) for ref in refs]
 
-    # --- reading -----------------------------------------------------------------------------
 
-    async def _read(self, county_code: str) -> Held:
+class Reader:
+    """Asks the services on our own account."""
+
+    def __init__(self, backends: Backends, signer: Signer, access_log: AccessLog) -> None:
+        self._backends = backends
+        self._signer = signer
+        self._log = access_log
+
+    async def read(self, county_code: str) -> Published:
+        """What is public in a county now."""
         coverage = await self._ask(
             county_code,
             "liandong.credit.v1.CreditService/GetCoverage",
@@ -137,14 +140,13 @@ class PublicModel:
         done = [each for each in cases if each.state in _DONE and each.HasField("notice_until")]
         done.sort(key=lambda each: (_day(each, "filed_on"), each.case_id), reverse=True)
         notices = [*published, *running, *ratings]
-        return Held(
+        return Published(
             today=today,
             notices=tuple(notices[:NOTICES_MAX]),
             notices_cut=cut or more_ratings or more_cases or len(notices) > NOTICES_MAX,
             compensations=tuple(_compensation(each) for each in done[:COMPENSATIONS_MAX]),
             compensations_cut=more_cases or len(done) > COMPENSATIONS_MAX,
             read_at=recorded_time(),
-            clock=self._clock(),
         )
 
     async def _publications(self, county_code: str) -> tuple[list[pb.PublicNotice], bool]:

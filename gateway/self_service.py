@@ -158,6 +158,10 @@ class SelfServicer:
         """The household of who asks; refused where its programmes do not let people look."""
         asked, county_code = Asked(onward, institution.role), request.county_code
         station = institution.role != Role.HOUSEHOLD
+        visit_id = ids.new_id()
+        if station:
+            # From the first step on: the log tells a step from a look of the clerk's own.
+            onward.touch(f"{VISIT}{visit_id}")
         person_id, household_id = (
             await _at_station(asked, claim, request)
             if station
@@ -175,8 +179,8 @@ class SelfServicer:
         )
         if station:
             evidence = request.at_station.consent
-            onward.touch(
-                f"{VISIT}{await self._enter(institution, claim, household, request, method)}"
+            await self._enter(
+                institution, claim, household, request=request, method=method, visit_id=visit_id
             )
         statement = await asked.ask(
             _STATEMENT,
@@ -202,13 +206,15 @@ class SelfServicer:
         institution: Institution,
         claim: Claim,
         household: households_pb2.Household,
+        *,
         request: Any,
         method: str,
-    ) -> UUID:
+        visit_id: UUID,
+    ) -> None:
         """Keep on which consent a clerk looks; a page later than this is a new look."""
         consent = request.at_station.consent
         visit = StationVisit(
-            visit_id=ids.new_id(),
+            visit_id=visit_id,
             county_code=request.county_code,
             household_id=UUID(household.household_id),
             institution_id=institution.institution_id,
@@ -222,7 +228,6 @@ class SelfServicer:
         )
         async with self._db.transaction() as session:
             await self_store.enter_visit(session, visit)
-        return visit.visit_id
 
     def _offers(self, county_code: str, household_id: str, programme_ref: str) -> bool:
         """Whether the policies let a household read its own under a programme."""

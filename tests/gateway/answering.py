@@ -25,6 +25,17 @@ VILLAGE = "123456101201"
 NOUNS = ("households", "credit", "loans", "claims", "funds")
 PORTAL, STATION, FAR_STATION = "portal-1", "village-1", "village-2"
 
+PARTIES = {
+    "henan-lushi@2": {
+        "bank": "bank-1",
+        "insurer": "insurer-1",
+        "county_fund": "centre-1",
+        "agri_guarantee": "centre-1",
+        "guarantee_group": "centre-1",
+        "enterprise_mutual_fund": "centre-1",
+    }
+}
+
 Says = Callable[[Any, Caller], Message | LiandongError]
 
 
@@ -118,7 +129,12 @@ def a_county(folder: Path, *, programme: str, since: str = "2020-06-01") -> Mapp
         "adoption": {
             "county": COUNTY,
             "entries": [
-                {"programme": programme, "from": since, "to": None, "parties": {}},
+                {
+                    "programme": programme,
+                    "from": since,
+                    "to": None,
+                    "parties": PARTIES.get(programme, {}),
+                },
             ],
         }
     }
