@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives import serialization
 
 from gateway.spans import TRACEPARENT
 from services.kernel.caller import Caller
-from services.kernel.errors import Denied, Unauthenticated, Unavailable, invalid_field
+from services.kernel.errors import Denied, Unauthenticated, Unavailable
 from services.kernel.rpc import Context
+from services.programmes.schema.deployment import InstitutionRole as Role
 
 PERSON_KEY = "liandong-person"
 PURPOSE_KEY = "liandong-purpose"
@@ -35,8 +36,8 @@ CHINA = timezone(timedelta(hours=8))
 """Days of contracts, of office and of quotas begin at midnight here."""
 FOREVER = float("inf")
 
-_PURPOSE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,59}")
 _SHOWN_MAX = 200
+_PERSON = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def day_begins(day: date | None) -> float:
@@ -371,9 +372,15 @@ class Directory:
             )
         else:
             person_id = claim.person_id
-        if person_id:
+        if person_id and institution.role == Role.HOUSEHOLD:
+            require_citizen(person_id)
+        elif person_id:
             institution.require_post(person_id, self._now())
         return person_id
+
+    def require_office(self, institution: Institution, person_id: str) -> None:
+        """Refuse a person who is not, or no longer, in office."""
+        institution.require_post(person_id, self._now())
 
     def _require_fresh(self) -> None:
         if self._clock() - self._checked_at > AGE_SECONDS_MAX:
@@ -384,11 +391,14 @@ class Directory:
             )
 
 
-def require_purpose(claim: Claim) -> None:
-    """Refuse a purpose that is no word."""
-    if claim.purpose and not _PURPOSE.fullmatch(claim.purpose):
-        rule = "must be 1 to 60 of a-z, 0-9, '_', '.', '-'"
-        raise invalid_field("MALFORMED_PURPOSE", PURPOSE_KEY, claim.purpose[:60], rule)
+def require_citizen(person_id: str) -> None:
+    """Refuse a person of a portal who is named otherwise than by the registry's id."""
+    if not _PERSON.fullmatch(person_id):
+        raise Denied(
+            "PERSON_NOT_A_CITIZEN",
+            "a portal names people by the id that IdentifyMe answers, and nothing else",
+            message_zh="门户须以登记的人员编号表明本人",
+        )
 
 
 def caller_for(institution: Institution, claim: Claim, *, method: str, body_hash: str) -> Caller:

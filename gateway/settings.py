@@ -22,12 +22,19 @@ class GatewaySettings(ServiceSettings):
     """Ed25519 key that signs callers; only the gateway holds it."""
     log_private_key_path: Path = Path("certs/log.pem")
     """Ed25519 key that signs the access log's checkpoints; only the gateway holds it."""
+    feeds_cert_path: Path | None = None
+    feeds_key_path: Path | None = None
+    """As whom the feeds' account on NATS knows the gateway; without them no feed goes there."""
+    feeds_users_path: Path | None = None
+    """Where the users of that account are written (JSON) whenever they change."""
     archive_path: Path | None = None
     """Folder of what retention takes out of the access log; without one nothing is taken out."""
     access_log_kept_days: int = Field(default=1_095, ge=180)
     """The law asks for half a year at least."""
     idempotency_kept_days: int = Field(default=400, ge=30)
     """Of answers to commands that move no money."""
+    feeds_kept_days: int = Field(default=1_095, ge=30)
+    """Of events in feeds; as long as a contract in force reaches back further, for longer."""
     institutions_path: Path | None = None
     """YAML of institutions and their posts, entered at start; none where others enter them."""
     households_address: str = "127.0.0.1:7101"
@@ -52,6 +59,17 @@ class GatewaySettings(ServiceSettings):
 
     limits: LimitRules = LimitRules()
     """As JSON: `{"everybody": {"read": {...}}, "roles": {"bank": {...}}, "times": 1}`."""
+
+    # The public door: what everybody may read, without a certificate.
+    public_address: str = ""
+    """Where it listens; empty for nowhere."""
+    public_cert_path: Path | None = None
+    """A certificate that the public's clients know; the gateway's own where none is named."""
+    public_key_path: Path | None = None
+    public_calls_per_second: int = Field(default=100, ge=1, le=10_000)
+    """Of everybody together."""
+    public_address_calls_per_second: int = Field(default=5, ge=1, le=1_000)
+    """Of one address."""
 
     # Connections.
     ping_seconds_min: int = Field(default=20, ge=1, le=3_600)
@@ -99,6 +117,7 @@ class GatewaySettings(ServiceSettings):
         return {
             "access_log": self.access_log_kept_days,
             "idempotency": self.idempotency_kept_days,
+            "feeds": self.feeds_kept_days,
         }
 
     def addresses(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ RETRY_SECONDS = 0.1
 NAK_SECONDS_MAX = 30.0
 GAP_SECONDS_MAX = 60.0
 TURN_SECONDS = 0.5
+
+TakeAll = Callable[[AsyncSession, Sequence[Delivery]], Awaitable[None]]
+"""What is done with every event of a batch, whatever its type, before the handlers."""
 
 _REFUSED = "permissions violation"
 
@@ -100,10 +103,19 @@ async def require_synced_streams(monitor_url: str) -> None:
 class Consumer:
     """Takes every event that a service hears, in batches, each batch in one transaction."""
 
-    def __init__(self, db: Database, noun: str, handlers: Handlers, *, batch_size_max: int) -> None:
+    def __init__(
+        self,
+        db: Database,
+        noun: str,
+        handlers: Handlers,
+        *,
+        batch_size_max: int,
+        take_all: TakeAll | None = None,
+    ) -> None:
         self._database = db
         self._noun = noun
         self._handlers = handlers
+        self._take_all = take_all
         self._batch_size_max = batch_size_max
         self._early_since: dict[tuple[str, str], float] = {}
 
@@ -194,6 +206,8 @@ class Consumer:
         async with self._database.transaction(walls.EVERY_COUNTY) as session:
             await inbox.lock(session)
             found = await inbox.sort(session, deliveries)
+            if self._take_all is not None and found.take:
+                await self._take_all(session, found.take)
             for run in inbox.runs(found.take, self._handlers):
                 await self._handle(session, run)
             await inbox.keep(session, [*found.take, *found.behind])

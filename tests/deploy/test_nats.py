@@ -395,7 +395,8 @@ async def test_a_stream_larger_than_the_disk_is_refused(
 def test_the_data_says_who_hears_whom() -> None:
     streams = topology.load()
 
-    assert set(streams.hears) == {"credit", "loans", "claims", "funds"}
+    assert set(streams.hears) == {"credit", "loans", "claims", "funds", "gateway"}
+    assert set(streams.hears["gateway"]) == set(streams.nouns)
     loans = streams.durable("loans")
     assert loans.durable_name == "loans"
     assert loans.filter_subjects == [

@@ -9,6 +9,7 @@ import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.claims.model import (
+    OPEN_CLAIMS,
     Actor,
     Claim,
     ClaimFilter,
@@ -393,6 +394,24 @@ async def find_claim(
     return _claim(rows[0]) if rows else None
 
 
+async def has_open_claim(
+    session: AsyncSession, county_code: str, household_id: UUID, *, insurer_id: str
+) -> bool:
+    """Whether an insurer has a claim of a household to decide."""
+    rows = await database.fetch(
+        session,
+        """SELECT FROM claim
+           WHERE county_code = $1 AND household_id = $2 AND insurer_id = $3 AND taken_in
+             AND state = ANY($4::text[])
+           LIMIT 1""",
+        county_code,
+        household_id,
+        insurer_id,
+        [str(state) for state in OPEN_CLAIMS],
+    )
+    return bool(rows)
+
+
 async def list_claims(
     session: AsyncSession,
     county_code: str,
@@ -410,7 +429,8 @@ async def list_claims(
               AND starts_with(c.area_code, $5) AND ($6 = '' OR c.state = $6) AND c.claim_id > $7
               AND (NOT $8 OR c.overdue_since IS NOT NULL)
               AND ($9 = '' OR c.event_code = $9)
-            ORDER BY c.claim_id LIMIT $10""",  # noqa: S608 - a constant
+              AND ($10::uuid IS NULL OR c.household_id = $10)
+            ORDER BY c.claim_id LIMIT $11""",  # noqa: S608 - a constant
         county_code,
         sight.insurer_id,
         sight.lender_id,
@@ -420,6 +440,7 @@ async def list_claims(
         after,
         asked.overdue_only,
         asked.event_code,
+        asked.household_id,
         limit,
     )
     return [_claim(row) for row in rows]

@@ -2,8 +2,8 @@
 
 from services.kernel.migrations.row_walls import raise_walls
 
-revision = "credit_0005"
-down_revision = "credit_0004"
+revision = "credit_0006"
+down_revision = "credit_0005"
 branch_labels = None
 depends_on = None
 

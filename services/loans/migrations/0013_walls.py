@@ -2,8 +2,8 @@
 
 from services.kernel.migrations.row_walls import raise_walls
 
-revision = "loans_0012"
-down_revision = "loans_0011"
+revision = "loans_0013"
+down_revision = "loans_0012"
 branch_labels = None
 depends_on = None
 
