@@ -362,6 +362,36 @@ async def test_a_reader_that_does_not_read_holds_nobody_up(county: County) -> No
     assert found == list(range(1, 202))
 
 
+async def test_a_gateway_that_is_away_loses_and_repeats_nothing(
+    postgres: PostgresServer, certificates: LocalCA
+) -> None:
+    streams = small_topology()
+    async with nats_from_wheel(certificates, streams) as wheel:
+        server = as_server(wheel, certificates, streams)
+        house = a_house(postgres, server, certificates, institutions_path=INSTITUTIONS)
+        async with house as first:
+            county = County(first, server, {})
+            loan = await county.a_loan()
+            await county.kept()
+            async with following(county, "bank-1", beginning=True) as told:
+                read = await next_event(told)
+                await first.stop()
+                # Whoever follows is told to come back, and the stop waits for nobody.
+                error = await failure(told)
+                assert isinstance(error, grpc.aio.AioRpcError)
+                assert status.reason_of(error) == "GATEWAY_STOPS"
+            await county.say("loans.loan", loan, *repaid(loan, 1, 2))
+            await first.hang_up()
+            await first.start()
+            await county.kept()
+
+            assert await county.told("bank-1", cursor=read.cursor) == [
+                ("loan_repaid", loan, 2),
+                ("loan_repaid", loan, 3),
+            ]
+            await county.close()
+
+
 async def test_the_document_tells_every_event_of_a_role_with_its_schema(county: County) -> None:
     answer = await county.feeds("bank-1").GetFeedDocument(pb.GetFeedDocumentRequest())
 
