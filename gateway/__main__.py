@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from gateway import break_glass, event_handlers, operations, retention, usage
+from gateway import break_glass, event_handlers, operations, own_operator, retention, usage
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
 from gateway.door import Door
@@ -132,6 +132,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         **GatewayServicer(db, directory, limiter).methods(),
         **AccessLogServicer(db, glasses).methods(),
         **feeds.servicer.methods(),
+        **own_operator.methods(db),
     }
     server = build_server(
         settings,

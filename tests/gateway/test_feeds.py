@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 from liandong.claims.v1 import events_pb2 as claims
+from liandong.common.v1 import operator_pb2, operator_pb2_grpc
 from liandong.credit.v1 import events_pb2 as credit
 from liandong.gateway.v1 import feeds_pb2 as pb
 from liandong.loans.v1 import events_pb2 as loans
@@ -18,7 +19,7 @@ from liandong.loans.v1 import events_pb2 as loans
 from deploy.local.ca import LocalCA
 from gateway import feed_pages, operations, retention
 from gateway.log_chain import LogSigner
-from services.kernel import ids, status
+from services.kernel import bus, ids, status
 from tests.eventually import eventually
 from tests.gateway.conftest import a_house
 from tests.gateway.feeding import (
@@ -360,6 +361,39 @@ async def test_a_reader_that_does_not_read_holds_nobody_up(county: County) -> No
                 break
     slow.cancel()
     assert found == list(range(1, 202))
+
+
+async def test_what_cannot_be_read_waits_for_a_person_and_the_rest_is_told(
+    county: County, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus, "RETRY_SECONDS", 0.02)
+    loan = await county.a_loan()
+    await county.say("loans.loan", loan, *repaid(loan, 1), payload=b"\x0a\xff")
+    await county.say("loans.loan", loan, *repaid(loan, 2))
+    other = await county.a_loan()
+    operator = operator_pb2_grpc.OperatorServiceStub(county.house.as_institution("operator-1"))
+
+    async def ask(method: str, request: Any, person: str = "p1") -> Any:
+        named = (("liandong-service", "gateway"), ("liandong-person", f"operator-1-{person}"))
+        return await getattr(operator, method)(request, metadata=named)
+
+    async def waiting() -> list[Any]:
+        return list((await ask("ListParkedEvents", operator_pb2.ListParkedEventsRequest())).events)
+
+    first, second = await eventually(waiting, lambda found: len(found) == 2, seconds_max=20)
+    assert (first.sequence, second.sequence) == (2, 3)
+    assert second.reason == "BEHIND_A_PARKED_EVENT"
+    assert {loan, other} <= set(subjects(await county.told("bank-1")))
+    for person in ("p1", "p2"):
+        drop = operator_pb2.DropParkedEventRequest(
+            request_id=request_id(), event_id=first.event_id, reason="unreadable"
+        )
+        await ask("DropParkedEvent", drop, person)
+    replay = operator_pb2.ReplayParkedEventsRequest(request_id=request_id())
+    assert (await ask("ReplayParkedEvents", replay)).applied == 1
+    told = await county.told("bank-1")
+    assert [place for _, name, place in told if name == loan] == [1, 3]
+    county.said.clear()
 
 
 async def test_a_gateway_that_is_away_loses_and_repeats_nothing(
