@@ -67,6 +67,8 @@ class Feeds:
         judge: Judge,
         access_log: AccessLog,
         way: Way | None,
+        *,
+        streams_max: int,
     ) -> "Feeds":
         """Put them together."""
         tail, pages = Tail(db), Pages(db, judge)
@@ -75,7 +77,8 @@ class Feeds:
             publisher = Publisher(
                 db, way, directory=directory, pages=pages, tail=tail, access_log=access_log
             )
-        return cls(tail, FeedsServicer(db, directory, pages, tail), publisher)
+        servicer = FeedsServicer(db, directory, pages, tail, streams_max=streams_max)
+        return cls(tail, servicer, publisher)
 
     def publishing(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What publishes, if anything does."""
@@ -127,7 +130,9 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     signer = LogSigner(settings.log_private_key_path)
     judge = Judge(db, loader.load(platform.programme_folders()))
     access_log = AccessLog(db)
-    feeds = Feeds.of(db, directory, judge, access_log, way_of(settings, platform))
+    way = way_of(settings, platform)
+    most = settings.concurrent_rpcs_max // 2
+    feeds = Feeds.of(db, directory, judge, access_log, way, streams_max=most)
     own = {
         **GatewayServicer(db, directory, limiter).methods(),
         **AccessLogServicer(db, glasses).methods(),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,8 +19,15 @@ from liandong.loans.v1 import events_pb2 as loans
 
 from deploy.local.ca import LocalCA
 from gateway import feed_pages, operations, retention
+from gateway.feed_pages import Pages
+from gateway.feed_servicer import FeedsServicer
+from gateway.feed_stream import Tail
+from gateway.identity import Admission, Directory
+from gateway.judge import Judge
 from gateway.log_chain import LogSigner
 from services.kernel import bus, ids, status
+from services.kernel.errors import Exhausted
+from services.programmes import loader
 from tests.eventually import eventually
 from tests.gateway.conftest import a_house
 from tests.gateway.feeding import (
@@ -394,6 +402,17 @@ async def test_what_cannot_be_read_waits_for_a_person_and_the_rest_is_told(
     told = await county.told("bank-1")
     assert [place for _, name, place in told if name == loan] == [1, 3]
     county.said.clear()
+
+
+async def test_those_who_follow_leave_room_for_calls(county: County) -> None:
+    directory = Directory(env="local", clock=time.monotonic, admission=Admission())
+    db = county.house.db
+    pages = Pages(db, Judge(db, loader.load([])))
+    full = FeedsServicer(db, directory, pages, Tail(db), streams_max=0)
+    watch: Any = None
+
+    with pytest.raises(Exhausted, match="TOO_MANY_STREAMS"):
+        await anext(full.subscribe(watch, b""))
 
 
 async def test_a_gateway_that_is_away_loses_and_repeats_nothing(
