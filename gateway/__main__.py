@@ -9,7 +9,15 @@ from typing import Any
 
 import structlog
 
-from gateway import break_glass, event_handlers, operations, public, retention, usage
+from gateway import (
+    break_glass,
+    event_handlers,
+    operations,
+    own_operator,
+    public,
+    retention,
+    usage,
+)
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
 from gateway.documents.servicer import DocumentsServicer
@@ -71,6 +79,8 @@ class Feeds:
         judge: Judge,
         access_log: AccessLog,
         way: Way | None,
+        *,
+        streams_max: int,
     ) -> "Feeds":
         """Put them together."""
         tail, pages = Tail(db), Pages(db, judge)
@@ -79,7 +89,8 @@ class Feeds:
             publisher = Publisher(
                 db, way, directory=directory, pages=pages, tail=tail, access_log=access_log
             )
-        return cls(tail, FeedsServicer(db, directory, pages, tail), publisher)
+        servicer = FeedsServicer(db, directory, pages, tail, streams_max=streams_max)
+        return cls(tail, servicer, publisher)
 
     def publishing(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What publishes, if anything does."""
@@ -132,7 +143,9 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     catalogue = loader.load(platform.programme_folders())
     judge = Judge(db, catalogue)
     access_log = AccessLog(db)
-    feeds = Feeds.of(db, directory, judge, access_log, way_of(settings, platform))
+    way = way_of(settings, platform)
+    most = settings.concurrent_rpcs_max // 2
+    feeds = Feeds.of(db, directory, judge, access_log, way, streams_max=most)
     log_servicer = AccessLogServicer(db, glasses)
     own = {
         **GatewayServicer(db, directory, limiter).methods(),
@@ -140,6 +153,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         **DocumentsServicer(directory, log_servicer).methods(),
         **SelfServicer(db, directory, catalogue).methods(),
         **feeds.servicer.methods(),
+        **own_operator.methods(db),
     }
     server = build_server(
         settings,
