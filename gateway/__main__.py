@@ -78,14 +78,10 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     )
     access_log = AccessLog(db)
     signer = LogSigner(settings.log_private_key_path)
-    log_servicer = AccessLogServicer(db, glasses)
     catalogue = loader.load(platform.programme_folders())
-    own = {
-        **GatewayServicer(db, directory, limiter).methods(),
-        **log_servicer.methods(),
-        **DocumentsServicer(directory, log_servicer).methods(),
-        **SelfServicer(db, directory, catalogue).methods(),
-    }
+    own = own_methods(
+        db, directory, glasses, limiter=limiter, catalogue=catalogue, settings=settings
+    )
     server = build_server(
         settings,
         platform,
@@ -119,6 +115,27 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         await backends.close()
         await client.close()
         await db.close()
+
+
+def own_methods(
+    db: Database,
+    directory: Directory,
+    glasses: Glasses,
+    *,
+    limiter: Limiter,
+    catalogue: Catalogue,
+    settings: GatewaySettings,
+) -> dict[str, OwnMethod]:
+    """What the gateway answers itself, by path."""
+    log_servicer = AccessLogServicer(db, glasses)
+    return {
+        **GatewayServicer(db, directory, limiter).methods(),
+        **log_servicer.methods(),
+        **DocumentsServicer(directory, log_servicer).methods(),
+        **SelfServicer(
+            db, directory, catalogue, calls_per_second=settings.self_service_calls_per_second
+        ).methods(),
+    }
 
 
 def public_doors(
