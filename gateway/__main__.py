@@ -146,12 +146,10 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     way = way_of(settings, platform)
     most = settings.concurrent_rpcs_max // 2
     feeds = Feeds.of(db, directory, judge, access_log, way, streams_max=most)
-    log_servicer = AccessLogServicer(db, glasses)
     own = {
-        **GatewayServicer(db, directory, limiter).methods(),
-        **log_servicer.methods(),
-        **DocumentsServicer(directory, log_servicer).methods(),
-        **SelfServicer(db, directory, catalogue).methods(),
+        **own_methods(
+            db, directory, glasses, limiter=limiter, catalogue=catalogue, settings=settings
+        ),
         **feeds.servicer.methods(),
         **own_operator.methods(db),
     }
@@ -208,6 +206,27 @@ def way_of(settings: GatewaySettings, platform: PlatformSettings) -> Way | None:
         key_path=settings.feeds_key_path,
         users_path=settings.feeds_users_path,
     )
+
+
+def own_methods(
+    db: Database,
+    directory: Directory,
+    glasses: Glasses,
+    *,
+    limiter: Limiter,
+    catalogue: Catalogue,
+    settings: GatewaySettings,
+) -> dict[str, OwnMethod]:
+    """What the gateway answers itself, by path."""
+    log_servicer = AccessLogServicer(db, glasses)
+    return {
+        **GatewayServicer(db, directory, limiter).methods(),
+        **log_servicer.methods(),
+        **DocumentsServicer(directory, log_servicer).methods(),
+        **SelfServicer(
+            db, directory, catalogue, calls_per_second=settings.self_service_calls_per_second
+        ).methods(),
+    }
 
 
 def public_doors(

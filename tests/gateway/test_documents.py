@@ -291,6 +291,7 @@ async def test_a_role_that_may_not_read_gets_no_paper(house: House, script: Scri
 async def test_a_certificate_and_both_statements_are_rendered(house: House, script: Script) -> None:
     certificate = policies_pb2.GetCertificateResponse(
         household_id=HOUSEHOLD,
+        as_of=TODAY,
         lines=[
             policies_pb2.CertificateLine(
                 policy_id=LOAN,
@@ -314,7 +315,8 @@ async def test_a_certificate_and_both_statements_are_rendered(house: House, scri
         ],
     )
     postings = loans_pb2.GetLoanStatementResponse(
-        postings=[loans_pb2.Posting(number=1, kind=loans_pb2.POSTING_KIND_DISBURSEMENT)]
+        as_of=TODAY,
+        postings=[loans_pb2.Posting(number=1, kind=loans_pb2.POSTING_KIND_DISBURSEMENT)],
     )
     loan = loans_pb2.GetLoanResponse(
         loan=loans_pb2.Loan(
@@ -337,11 +339,18 @@ async def test_a_certificate_and_both_statements_are_rendered(house: House, scri
             pb.RenderLoanStatementRequest(county_code=COUNTY, loan_id=LOAN)
         )
 
-    for shown in ("保险凭证", "自然灾害险", "60,000.00", "保险公司 (insurer-1)", "甲银行 (bank-1)"):
+    for shown in (
+        "保险凭证",
+        "2026-01-10",
+        "自然灾害险",
+        "60,000.00",
+        "保险公司 (insurer-1)",
+        "甲银行 (bank-1)",
+    ):
         assert shown in read(insured.document.content)
     for shown in ("农户贷款对账单", "还款", "123.45", "2026-01-10"):
         assert shown in read(whole.document.content)
-    for shown in ("贷款对账单", "放款", "4.35%"):
+    for shown in ("贷款对账单", "放款", "4.35%", "2026-01-10"):
         assert shown in read(one.document.content)
 
 
