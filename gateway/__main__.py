@@ -9,15 +9,7 @@ from typing import Any
 
 import structlog
 
-from gateway import (
-    break_glass,
-    event_handlers,
-    operations,
-    own_operator,
-    public,
-    retention,
-    usage,
-)
+from gateway import break_glass, event_handlers, operations, own_operator, public, retention, usage
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
 from gateway.documents.servicer import DocumentsServicer
@@ -151,7 +143,6 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
             db, directory, glasses, limiter=limiter, catalogue=catalogue, settings=settings
         ),
         **feeds.servicer.methods(),
-        **own_operator.methods(db),
     }
     server = build_server(
         settings,
@@ -226,6 +217,7 @@ def own_methods(
         **SelfServicer(
             db, directory, catalogue, calls_per_second=settings.self_service_calls_per_second
         ).methods(),
+        **own_operator.methods(db),
     }
 
 
