@@ -7,10 +7,13 @@ from pathlib import Path
 
 import structlog
 
-from gateway import break_glass, operations, retention, usage
+from gateway import break_glass, event_handlers, operations, retention, usage
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
 from gateway.door import Door
+from gateway.feed_pages import Pages
+from gateway.feed_servicer import FeedsServicer
+from gateway.feed_stream import Tail
 from gateway.forward import Backends
 from gateway.identity import Directory
 from gateway.limits import Limiter
@@ -22,6 +25,7 @@ from gateway.routes import SERVICE_NAMES
 from gateway.server import Server
 from gateway.servicer import GatewayServicer, OwnMethod
 from gateway.settings import GatewaySettings
+from gateway.telling import OwnTelling
 from services.kernel import bus, metrics, outbox, process, rpc, telemetry
 from services.kernel.caller import Signer
 from services.kernel.database import Database
@@ -74,9 +78,12 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     )
     access_log = AccessLog(db)
     signer = LogSigner(settings.log_private_key_path)
+    tail = Tail(db)
+    feeds = FeedsServicer(db, directory, Pages(db), tail)
     own = {
         **GatewayServicer(db, directory, limiter).methods(),
         **AccessLogServicer(db, glasses).methods(),
+        **feeds.methods(),
     }
     server = build_server(
         settings,
@@ -86,6 +93,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         access_log=access_log,
         glasses=glasses,
         own=own,
+        telling=feeds.telling(),
         limiter=limiter,
     )
     rules = retention.Rules(
@@ -96,6 +104,8 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     try:
         # In the order in which they stop: the log is written out after the last call has ended.
         await process.run(
+            # Whoever follows a feed is sent off before the server waits for its calls.
+            tail.run(),
             server.run(),
             access_log.run(),
             # The last rows are sealed too.
@@ -104,6 +114,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
             retention.keep_running(db, signer, rules),
             operations.keep_fresh(db, directory),
             usage.keep(db, limiter, directory),
+            event_handlers.consumer(db, batch_size_max=settings.batch_size_max).run(client),
             relay.run(client),
         )
     finally:
@@ -121,6 +132,7 @@ def build_server(
     access_log: AccessLog,
     glasses: Glasses,
     own: Mapping[str, OwnMethod],
+    telling: Mapping[str, OwnTelling],
     limiter: Limiter,
 ) -> Server:
     """The gateway's gRPC server, with all services' descriptors for reflection."""
@@ -137,6 +149,7 @@ def build_server(
         access_log=access_log,
         glasses=glasses,
         own=own,
+        telling=telling,
         settings=settings,
         limiter=limiter,
         tokens=PersonTokens(f"spiffe://liandong/{platform.env}/svc/gateway"),

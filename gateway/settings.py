@@ -28,6 +28,8 @@ class GatewaySettings(ServiceSettings):
     """The law asks for half a year at least."""
     idempotency_kept_days: int = Field(default=400, ge=30)
     """Of answers to commands that move no money."""
+    feeds_kept_days: int = Field(default=1_095, ge=30)
+    """Of events in feeds; as long as a contract in force reaches back further, for longer."""
     institutions_path: Path | None = None
     """YAML of institutions and their posts, entered at start; none where others enter them."""
     households_address: str = "127.0.0.1:7101"
@@ -99,6 +101,7 @@ class GatewaySettings(ServiceSettings):
         return {
             "access_log": self.access_log_kept_days,
             "idempotency": self.idempotency_kept_days,
+            "feeds": self.feeds_kept_days,
         }
 
     def addresses(self) -> dict[str, str]:
