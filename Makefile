@@ -18,7 +18,7 @@ endif
 SOURCES := services gateway deploy tests
 WORK := .liandong/make
 
-.PHONY: help venv lock protos protos-third-party proto-release proto-breaking errors fmt check test test-fast faults faults-long import-long loans-long reservations-long sagas-long cases cases-live rows programmes up down demo bench
+.PHONY: help venv lock protos protos-third-party proto-release proto-breaking errors guide fmt check test test-fast faults faults-long import-long loans-long reservations-long sagas-long cases cases-live rows programmes up down demo bench
 
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ proto-breaking: $(VENV) ## Hold the protos against the contract that was release
 
 errors: $(VENV) ## Write docs/reference/errors.md again: every reason of an error, with its remedy
 	@$(BIN)/python -m tests.contract.errors_page
+
+guide: $(VENV) ## Show the Node.js files of tests/interop in the guide for institutions as they are
+	@$(BIN)/python -m tests.interop.guide
 
 # --- checks: no servers -----------------------------------------------------------------------------
 

@@ -114,6 +114,6 @@ const details = protobuf.parse(`
 export function reasonOf(error) {
   const [packed] = error.metadata?.get("grpc-status-details-bin") ?? [];
   const found = packed ? details.lookupType("Status").decode(packed).details : [];
-  const info = found.find((each) => each.type_url.endsWith("/google.rpc.ErrorInfo"));
+  const info = found.find((each) => each.typeUrl.endsWith("/google.rpc.ErrorInfo"));
   return info ? details.lookupType("ErrorInfo").decode(info.value).reason : grpc.status[error.code];
 }
