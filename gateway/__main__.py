@@ -16,6 +16,7 @@ from gateway.feed_servicer import FeedsServicer
 from gateway.feed_stream import Tail
 from gateway.forward import Backends
 from gateway.identity import Directory
+from gateway.judge import Judge
 from gateway.limits import Limiter
 from gateway.log_chain import LogSigner
 from gateway.log_seals import Seals
@@ -95,6 +96,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         own=own,
         telling=feeds.telling(),
         limiter=limiter,
+        judge=Judge(db, loader.load(platform.programme_folders())),
     )
     rules = retention.Rules(
         kept_days=settings.kept_days(), archives=retention.archives_in(settings.archive_path)
@@ -134,6 +136,7 @@ def build_server(
     own: Mapping[str, OwnMethod],
     telling: Mapping[str, OwnTelling],
     limiter: Limiter,
+    judge: Judge,
 ) -> Server:
     """The gateway's gRPC server, with all services' descriptors for reflection."""
     server = Server(
@@ -153,6 +156,7 @@ def build_server(
         settings=settings,
         limiter=limiter,
         tokens=PersonTokens(f"spiffe://liandong/{platform.env}/svc/gateway"),
+        judge=judge,
     )
     server.server.add_generic_rpc_handlers((door,))
     server.offer(*SERVICE_NAMES)

@@ -6,13 +6,14 @@ ground somebody may act on one resource, and what bars it all the same: the poli
 (`gateway/policies`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.groups import groups_of
+from gateway.identity import PURPOSE_KEY
 from gateway.policy import Question, Thing, Verdict, policies
-from gateway.rules import RULES
-from services.kernel.errors import Denied
+from gateway.rules import PURPOSES, RULES
+from services.kernel.errors import Denied, invalid_field
 from services.programmes.schema.deployment import InstitutionRole as Role
 from services.programmes.schema.gateway import GatewayRules
 
@@ -31,6 +32,19 @@ def require(role: str, method: str) -> None:
             f"role {role} may not call {method}",
             message_zh="本角色无此权限",
         )
+
+
+def require_purpose(method: str, purpose: str) -> None:
+    """Refuse a purpose that is none, or none for which a method may be called."""
+    if purpose and purpose not in PURPOSES:
+        rule = f"must be one of {', '.join(sorted(PURPOSES))}"
+        raise invalid_field("UNKNOWN_PURPOSE", PURPOSE_KEY, purpose[:60], rule, "无此用途")
+    wanted = RULES[method].purposes
+    if wanted and purpose not in wanted:
+        rule = f"{method} is called for {', '.join(sorted(wanted))}"
+        if not purpose:
+            raise invalid_field("PURPOSE_NEEDED", PURPOSE_KEY, "", rule, "须指明用途")
+        raise Denied("PURPOSE_NOT_ALLOWED", rule, message_zh="用途不符")
 
 
 HOUSEHOLD = "household"
@@ -65,6 +79,9 @@ class Resource:
     insurer: str | None = None
     application_to: str | None = None
     open_claim_insurer: str | None = None
+    insured_by: str | None = None
+    consented: bool = False
+    """Its household lets who asks have this kind of data, for this purpose, today."""
     done_by: Mapping[str, str] | None = None
     """Which person did which duty on it so far: `{"review": "u7"}`."""
 
@@ -96,12 +113,29 @@ def conditions_of(rules: GatewayRules) -> Conditions:
     )
 
 
+def together(all_of: Sequence[Conditions]) -> Conditions:
+    """What several programmes of one county add together: what one shares, is shared."""
+    if not all_of:
+        return Conditions()
+    return Conditions(
+        shared_grade=max((each.shared_grade for each in all_of), key=_SHARED.index),
+        self_service=any(each.self_service for each in all_of),
+        compensation_approvers=frozenset().union(*(c.compensation_approvers for c in all_of)),
+        segregation=tuple(dict.fromkeys(pair for each in all_of for pair in each.segregation)),
+    )
+
+
+_SHARED = ("none", "application_only", "government_and_banks")
+"""How far grades are shared, from least to most."""
+
+
 def decide(
     subject: Subject, action: str, resource: Resource, conditions: Conditions = Conditions()
 ) -> Verdict:
     """Whether a subject may act on a resource; an action nobody wrote down is denied."""
     holding = {
         "shared_grade": conditions.shared_grade != "none",
+        "grade_for_banks": conditions.shared_grade == "government_and_banks",
         "self_service": conditions.self_service,
         "approver": subject.role in conditions.compensation_approvers,
         "same_person": _same_person(subject, DUTIES.get(action), resource, conditions),
@@ -118,6 +152,8 @@ def decide(
             household=resource.household_id or "",
             applied_to=_some(resource.application_to),
             claimed_from=_some(resource.open_claim_insurer),
+            insured_by=_some(resource.insured_by),
+            consented=resource.consented,
         ),
         conditions=frozenset(name for name, holds in holding.items() if holds),
     )

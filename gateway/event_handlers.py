@@ -10,21 +10,27 @@ from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from gateway import feed_intake
+from gateway import feed_intake, tie_handlers, tie_store
 from gateway.event_types import MESSAGES
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
-from services.kernel.inbox import Handler, Handlers, Incoming
+from services.kernel.inbox import Delivery, Handler, Handlers, Incoming
 
-HANDLERS: Mapping[str, Handler] = {}
+HANDLERS: Mapping[str, Handler] = {**tie_handlers.HANDLERS}
 """Event type to what is learned of it."""
+
+
+async def take_all(session: AsyncSession, deliveries: Sequence[Delivery]) -> None:
+    """Keep every event for the feeds, and the days on which they were said."""
+    await feed_intake.take_all(session, deliveries)
+    envelopes = [delivery.envelope for delivery in deliveries]
+    days = [(each.county_code, each.business_date) for each in envelopes if each.business_date]
+    await tie_store.note_days(session, days)
 
 
 def consumer(db: Database, *, batch_size_max: int) -> Consumer:
     """The gateway's consumer: into the feed first, then to whoever learns of it."""
-    return Consumer(
-        db, "gateway", HANDLERS, batch_size_max=batch_size_max, take_all=feed_intake.take_all
-    )
+    return Consumer(db, "gateway", HANDLERS, batch_size_max=batch_size_max, take_all=take_all)
 
 
 def replay_handlers() -> Handlers:
