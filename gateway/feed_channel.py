@@ -13,6 +13,13 @@ WRITER = "feeds"
 """The gateway's own name in that account; in the account of the services it is `gateway`."""
 
 SUBJECT = "feed"
+CHANNELS_MAX = 40
+BYTES_MAX = 4 * 1024 * 1024
+"""Of a stream: transport only. Of whoever does not read, the rest waits in the database."""
+DUPLICATES_SECONDS = 7_200
+"""For so long the stream knows an event again that comes twice."""
+ACK_WAIT_SECONDS = 30
+
 TOKEN_REPLACED = str.maketrans({".": "_", "*": "_", ">": "_", " ": "_"})
 
 User = dict[str, object]

@@ -1,21 +1,24 @@
 """Feed pages: what an institution may know of what is kept, some at a time, masked."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from google.protobuf import json_format
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from gateway import feed_rules, feed_store, resources
+from gateway import feed_rules, feed_store, resources, tie_store
+from gateway.access import Conditions
 from gateway.event_types import MESSAGES
-from gateway.feed_rules import ORGANS, Fact
+from gateway.feed_rules import ORGANS, Fact, Grounds
 from gateway.feed_store import Kept, Question
 from gateway.feed_ties import ROLE
 from gateway.groups import DEPARTMENTS
 from gateway.identity import ABOVE_COUNTIES, Institution
+from gateway.judge import Judge
 from gateway.rules import TOLD
-from services.kernel import database
+from gateway.tie_store import NOTHING, Standing
 from services.kernel.database import Database
 
 ROWS_MAX = 100
@@ -32,6 +35,8 @@ class Filters:
 
     event_types: frozenset[str] | None = None
     area_codes: tuple[str, ...] = ()
+    purpose: str = ""
+    """What the reader reads for: consents are given for a purpose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +51,12 @@ class Item:
     @property
     def named(self) -> list[str]:
         """What it is about, as the access log names things."""
-        found = [
-            f"{self.kept.envelope.aggregate_type.split('.')[1]}:{self.kept.envelope.aggregate_id}"
-        ]
-        if self.kept.tie.household_id:
-            found.append(f"household:{self.kept.tie.household_id}")
-        return found
+        envelope = self.kept.envelope
+        found = (
+            resources.name_of(envelope.aggregate_type.rpartition(".")[2], envelope.aggregate_id),
+            resources.name_of("household", self.kept.tie.household_id),
+        )
+        return [name for name in found if name]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +77,9 @@ class Page:
 class Pages:
     """Reads pages for any reader, a few at a time."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, judge: Judge) -> None:
         self._db = db
+        self._judge = judge
         self._turns = asyncio.Semaphore(READS_MAX)
 
     async def read(self, reader: Institution, filters: Filters, *, after: int) -> Page:
@@ -87,10 +93,10 @@ class Pages:
             )
             if len(found) == ROWS_MAX:
                 upto = found[-1].position
-            allowed = await self._allowed(session, reader, found)
+            allowed = await self._allowed(session, reader, filters.purpose, found)
         items = [
-            told(kept, reader)
-            for kept in allowed
+            told(kept, reader, grounds)
+            for kept, grounds in allowed
             if feed_rules.in_areas(Fact.of(kept.envelope, kept.tie), filters.area_codes)
         ]
         return Page(tuple(items), upto, last)
@@ -107,49 +113,45 @@ class Pages:
                 rows_max=ROWS_MAX,
                 newest=True,
             )
-            allowed = await self._allowed(session, reader, found)
-        return allowed[0] if allowed else None
+            allowed = await self._allowed(session, reader, "", found)
+        return allowed[0][0] if allowed else None
 
     async def _allowed(
-        self, session: AsyncSession, reader: Institution, found: Sequence[Kept]
-    ) -> list[Kept]:
-        asked = {
-            kept.tie.household_id
-            for kept in found
-            if kept.tie.household_id
-            and feed_rules.needs_connection(reader, Fact.of(kept.envelope, kept.tie))
-        }
-        households = await connected(session, reader, sorted(asked)) if asked else frozenset()
-        return [
-            kept
-            for kept in found
-            if feed_rules.may_know(
-                reader,
-                Fact.of(kept.envelope, kept.tie),
-                connected=kept.tie.household_id in households,
-            )
-        ]
+        self, session: AsyncSession, reader: Institution, purpose: str, found: Sequence[Kept]
+    ) -> list[tuple[Kept, Grounds]]:
+        """Those of the events that a reader may know, each with the grounds that it has."""
+        standings: Mapping[UUID, Standing] = {}
+        conditions = Conditions()
+        if reader.role not in ORGANS:
+            households = {each.tie.household_id for each in found} - {""}
+            named = [each for each in map(_uuid, sorted(households)) if each is not None]
+            if named:
+                standings = await tie_store.standings(
+                    session, reader.institution_id, purpose, named
+                )
+            day = await tie_store.day_of(session, reader.county_code)
+            conditions = self._judge.conditions(reader.county_code, day)
+        allowed = []
+        for kept in found:
+            household = _uuid(kept.tie.household_id)
+            standing = standings.get(household, NOTHING) if household else NOTHING
+            grounds = Grounds(standing, conditions)
+            if feed_rules.may_know(reader, Fact.of(kept.envelope, kept.tie), grounds):
+                allowed.append((kept, grounds))
+        return allowed
 
 
-_CONNECTED = """
-SELECT DISTINCT household_id FROM feed_tie
-WHERE household_id = ANY($1::text[]) AND household_id <> '' AND parties @> ARRAY[$2::text]
-  AND NOT ended AND aggregate_type IN ('loans.loan', 'claims.claim')
-"""
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
 
 
-async def connected(
-    session: AsyncSession, reader: Institution, household_ids: Sequence[str]
-) -> frozenset[str]:
-    """Of some households those that owe an institution, applied to it or claim from it today."""
-    rows = await database.fetch(session, _CONNECTED, list(household_ids), reader.institution_id)
-    return frozenset(row["household_id"] for row in rows)
-
-
-def told(kept: Kept, reader: Institution) -> Item:
+def told(kept: Kept, reader: Institution, grounds: Grounds) -> Item:
     """An event as an institution is told of it."""
     message = MESSAGES[kept.envelope.event_type].FromString(kept.payload)
-    masked = feed_rules.mask(message, reader, Fact.of(kept.envelope, kept.tie))
+    masked = feed_rules.mask(message, reader, Fact.of(kept.envelope, kept.tie), grounds)
     data = json_format.MessageToJson(message, indent=None, ensure_ascii=False)
     return Item(kept, data, tuple(masked))
 

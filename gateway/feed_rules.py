@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from google.protobuf.message import Message
 
-from gateway.access import contains
+from gateway.access import Conditions, Resource, Subject, contains, decide
 from gateway.feed_ties import PARTY_FIELDS, ROLE, Tie
-from gateway.groups import DEPARTMENTS, GOVERNMENT, INSURERS, OPERATORS, groups_of
+from gateway.groups import DEPARTMENTS, GOVERNMENT, INSURERS, OPERATORS
 from gateway.identity import ABOVE_COUNTIES, Institution
-from gateway.policy import Question, Thing, policies
 from gateway.rules import TOLD, category_of
+from gateway.tie_store import NOTHING, Standing
 from services.kernel.cloudevents import Envelope
 from services.programmes.schema.deployment import InstitutionRole as Role
 
@@ -24,6 +24,26 @@ SUPERVISORS = frozenset(
 )
 ORGANS = GOVERNMENT | SUPERVISORS
 """Told by place: an organ of the county, and whoever supervises there."""
+
+
+GRADE, CREDIT_RECORDS = "credit_grade.read", "credit_records"
+ACTIONS = {"household": "household.read"}
+CONSENTED = {"household": "identity"}
+"""What knowing of a household's events counts as, and what it consents to; else its credit."""
+
+
+PLATFORMS_OWN = Conditions()
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """How an institution stands to an event's household, and what the programmes add."""
+
+    standing: Standing = NOTHING
+    conditions: Conditions = PLATFORMS_OWN
+
+
+NO_GROUNDS = Grounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +65,8 @@ def told_types(role: str) -> frozenset[str]:
     return frozenset(name for name, told in TOLD.items() if role in told.roles)
 
 
-def may_know(reader: Institution, fact: Fact, *, connected: bool = False) -> bool:
-    """
-    Whether an institution may know of an event.
-
-    `connected`: the event's household has applied to it, owes it, claims from it or consents.
-    """
+def may_know(reader: Institution, fact: Fact, grounds: Grounds = NO_GROUNDS) -> bool:
+    """Whether an institution may know of an event."""
     told = TOLD.get(fact.event_type)
     if told is None or reader.role not in told.roles:
         return False
@@ -62,23 +78,12 @@ def may_know(reader: Institution, fact: Fact, *, connected: bool = False) -> boo
         case "party":
             return _by_place(reader, fact) or _is_party(reader, fact)
         case "household":
-            return _by_place(reader, fact) or (connected and bool(fact.tie.household_id))
+            return _by_place(reader, fact) or _household_is_known(reader, fact, grounds)
         case "self":
             return _is_party(reader, fact)
         case "platform":
             return reader.role in OPERATORS or reader.role == Role.AUDITOR
     return False
-
-
-def needs_connection(reader: Institution, fact: Fact) -> bool:
-    """Whether it turns on what the reader has to do with the event's household."""
-    told = TOLD.get(fact.event_type)
-    return (
-        told is not None
-        and told.ownership == "household"
-        and reader.role in told.roles
-        and reader.role not in ORGANS
-    )
 
 
 def _by_place(reader: Institution, fact: Fact) -> bool:
@@ -115,34 +120,35 @@ def in_areas(fact: Fact, areas: Sequence[str]) -> bool:
     return not areas or any(place.startswith(area) for area in areas)
 
 
-def may_see(reader: Institution, category: str, fact: Fact) -> bool:
-    """Whether an institution may see a category of data in an event; the policies say it."""
-    parties = fact.tie.parties
-    own = reader.institution_id if reader.institution_id in parties else ""
-    groups = groups_of(reader.role)
-    question = Question(
-        groups=groups,
-        institution=reader.institution_id,
-        household="",
-        action=f"see.{category}",
-        thing=Thing(
-            in_area=_in_area(reader, fact),
-            lender=own if "lenders" in groups else "",
-            insurer=own if "insurers" in groups else "",
-            household=fact.tie.household_id,
-        ),
-        conditions=frozenset(),
+def _household_is_known(reader: Institution, fact: Fact, grounds: Grounds) -> bool:
+    """Whether it has to do with the household today, or the household lets it know."""
+    if not fact.tie.household_id:
+        return False
+    own, kinds = reader.institution_id, grounds.standing.kinds
+    resource = TOLD[fact.event_type].resource
+    about = Resource(
+        area=fact.tie.area_code or fact.county_code,
+        household_id=fact.tie.household_id,
+        application_to=own if kinds & {"application", "debt"} else None,
+        open_claim_insurer=own if "claim" in kinds else None,
+        insured_by=own if "cover" in kinds else None,
+        consented=CONSENTED.get(resource, CREDIT_RECORDS) in grounds.standing.categories,
     )
-    return policies().decide(question).allow
+    subject = Subject(reader.role, own, tuple(reader.areas or (reader.county_code,)))
+    return decide(subject, ACTIONS.get(resource, GRADE), about, grounds.conditions).allow
 
 
-def mask(message: Message, reader: Institution, fact: Fact) -> list[str]:
+def may_see(reader: Institution, category: str, grounds: Grounds) -> bool:
+    """Whether an institution may see a category of data: organs may, others by consent."""
+    return reader.role in ORGANS or category in grounds.standing.categories
+
+
+def mask(message: Message, reader: Institution, fact: Fact, grounds: Grounds) -> list[str]:
     """Leave out of a message what the reader may not know; the names in JSON of what that was."""
     left_out: dict[str, None] = {}
     if reader.role not in ORGANS and not _pays_all(reader, fact):
         left_out |= dict.fromkeys(_leave_out_parts(message, reader.institution_id))
-    seen: dict[str, bool] = {}
-    left_out |= dict.fromkeys(_leave_out_guarded(message, reader, fact, seen))
+    left_out |= dict.fromkeys(_leave_out_guarded(message, reader, grounds))
     return list(left_out)
 
 
@@ -184,22 +190,17 @@ def _named(part: Message) -> set[object]:
     return {value for field, value in part.ListFields() if field.name in PARTY_FIELDS}
 
 
-def _leave_out_guarded(
-    message: Message, reader: Institution, fact: Fact, seen: dict[str, bool]
-) -> list[str]:
+def _leave_out_guarded(message: Message, reader: Institution, grounds: Grounds) -> list[str]:
     """Leave out, at any depth, the fields whose category of data the reader may not see."""
     left_out = []
     for field, value in message.ListFields():
         category = category_of(field)
-        if category:
-            if category not in seen:
-                seen[category] = may_see(reader, category, fact)
-            if not seen[category]:
-                message.ClearField(field.name)
-                left_out.append(field.json_name)
-                continue
+        if category and not may_see(reader, category, grounds):
+            message.ClearField(field.name)
+            left_out.append(field.json_name)
+            continue
         if field.message_type is None or field.message_type.GetOptions().map_entry:
             continue
         for each in value if field.is_repeated else (value,):
-            left_out += _leave_out_guarded(each, reader, fact, seen)
+            left_out += _leave_out_guarded(each, reader, grounds)
     return left_out

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from gateway import feed_rules, feed_store, feed_stream
 from gateway.access import contains
 from gateway.event_types import noun_of
-from gateway.feed_channel import FEED_SYSTEMS, durable_of, stream_of, subjects_of
+from gateway.feed_channel import CHANNELS_MAX, FEED_SYSTEMS, durable_of, stream_of, subjects_of
 from gateway.feed_document import document
 from gateway.feed_pages import Filters, Item, Pages
 from gateway.feed_rules import ORGANS
@@ -73,7 +74,7 @@ class FeedsServicer:
         """The caller's feed, message by message."""
         request = _read(body)
         reader = watch.allowed()
-        filters = _filters(reader, request)
+        filters = replace(_filters(reader, request), purpose=watch.purpose)
         after = await self._start(reader, request)
         async for told in feed_stream.follow(self._pages, self._tail, watch, filters, after=after):
             answer = pb.SubscribeResponse(
@@ -197,6 +198,13 @@ class FeedsServicer:
         )
 
         async def work(session: AsyncSession) -> pb.SetNatsFeedResponse:
+            others = {row["institution_id"] for row in await feed_store.channels(session)}
+            if len(others - {found.institution_id}) >= CHANNELS_MAX:
+                raise Exhausted(
+                    "TOO_MANY_CHANNELS",
+                    f"at most {CHANNELS_MAX} feeds on NATS",
+                    message_zh="消息总线通道数量已达上限",
+                )
             await feed_store.set_channel(
                 session, found.institution_id, is_open=request.open, person_id=claim.person_id
             )

@@ -38,7 +38,7 @@ async def read_ties(session: AsyncSession, keys: Sequence[Key]) -> dict[Key, Tie
     )
     return {
         (row["aggregate_type"], row["aggregate_id"]): Tie(
-            row["area_code"], row["household_id"], frozenset(row["parties"]), row["ended"]
+            row["area_code"], row["household_id"], frozenset(row["parties"])
         )
         for row in rows
     }
@@ -50,20 +50,19 @@ async def save_ties(session: AsyncSession, ties: Mapping[Key, Tie]) -> None:
         return
     # Arrays of arrays must be rectangular; ids hold no spaces.
     rows = [
-        (*key, tie.area_code, tie.household_id, " ".join(sorted(tie.parties)), tie.ended)
+        (*key, tie.area_code, tie.household_id, " ".join(sorted(tie.parties)))
         for key, tie in sorted(ties.items())
     ]
     await database.execute(
         session,
-        """INSERT INTO feed_tie (aggregate_type, aggregate_id, area_code, household_id, parties,
-                                 ended)
-           SELECT a.type, a.id, a.area, a.household, string_to_array(a.parties, ' '), a.ended
-           FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::boolean[])
-                AS a (type, id, area, household, parties, ended)
+        """INSERT INTO feed_tie (aggregate_type, aggregate_id, area_code, household_id, parties)
+           SELECT a.type, a.id, a.area, a.household, string_to_array(a.parties, ' ')
+           FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+                AS a (type, id, area, household, parties)
            ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE
            SET area_code = excluded.area_code, household_id = excluded.household_id,
-               parties = excluded.parties, ended = excluded.ended""",
-        *database.columns(rows, 6),
+               parties = excluded.parties""",
+        *database.columns(rows, 5),
     )
 
 

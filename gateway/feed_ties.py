@@ -42,19 +42,7 @@ REFERENCES: Mapping[str, str] = {
 # Ids and codes, and nothing that a service let through in their place.
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
-ENDING = frozenset(
-    {
-        *("liandong.loans.v1.loan_refused", "liandong.loans.v1.loan_settled"),
-        *("liandong.claims.v1.claim_refused", "liandong.claims.v1.claim_withdrawn"),
-        "liandong.claims.v1.claim_approved",
-    }
-)
-RESUMING = frozenset({"liandong.loans.v1.loan_reopened", "liandong.claims.v1.claim_reopened"})
-"""After these a lender or an insurer has nothing, or something again, to do with the household."""
-
 HOUSEHOLD = "households.household"
-COVERED = "claims.household_cover"
-"""A household's cover, by `<household>/<cover>`: a claim names only these of its policy."""
 
 Key = tuple[str, str]
 """Aggregate type and id."""
@@ -67,8 +55,6 @@ class Tie:
     area_code: str = ""
     household_id: str = ""
     parties: frozenset[str] = frozenset()
-    ended: bool = False
-    """A loan that was refused or is settled, a claim that was decided."""
 
     def with_(self, other: "Tie") -> "Tie":
         """What was known and what is new; the newer place counts, and nobody stops being party."""
@@ -79,7 +65,6 @@ class Tie:
             area_code=other.area_code or self.area_code,
             household_id=other.household_id or self.household_id,
             parties=parties,
-            ended=self.ended,
         )
 
 
@@ -94,49 +79,28 @@ def keys(envelope: Envelope, message: Message) -> list[Key]:
             found.append((REFERENCES[field.name], value))
     if household_id := _text(message, "household_id"):
         found.append((HOUSEHOLD, household_id))
-        if cover_id := _text(message, "cover_id"):
-            found.append((COVERED, f"{household_id}/{cover_id}"))
     return list(dict.fromkeys(found))
 
 
-def learn(envelope: Envelope, message: Message, known: Ties) -> tuple[Tie, list[Key]]:
+def learn(envelope: Envelope, message: Message, known: Ties) -> tuple[Tie, bool]:
     """
-    The ties of an event, and the aggregates of which more is known now.
+    The ties of an event, and whether more is known of its aggregate now.
 
     An aggregate learns what its own events name, and no more: an insurer that covers a loan is
     party to the cover, not to the loan.
     """
     own = _own(message)
-    changed: list[Key] = []
-    asked = keys(envelope, message)
-    covered = next((key for key in asked if key[0] == COVERED), None)
-    if covered is not None:
-        insurer = _text(message, "insurer_id")
-        if insurer:
-            # Whoever insures it now: the insurer before has no part in what is to come.
-            changed.extend(_note(known, covered, Tie(parties=frozenset({insurer})), fresh=True))
-        own = own.with_(Tie(parties=known.get(covered, Tie()).parties))
-    changed.extend(_note(known, envelope.aggregate, own, fresh=False))
-    if envelope.event_type in ENDING | RESUMING:
-        now = known.get(envelope.aggregate, Tie())
-        ended = replace(now, ended=envelope.event_type in ENDING)
-        changed.extend(_note(known, envelope.aggregate, ended, fresh=True))
-    tie = own.with_(known.get(envelope.aggregate, Tie()))
+    before = known.get(envelope.aggregate, Tie())
+    after = before.with_(own)
+    known[envelope.aggregate] = after
+    tie = own.with_(after)
     # Its own place counts before what others have.
-    for kind, name in asked:
+    for kind, name in keys(envelope, message):
         other = known.get((kind, name), Tie())
         if kind == HOUSEHOLD:
             other = replace(other, parties=frozenset())
         tie = other.with_(tie)
-    return tie, changed
-
-
-def _note(known: Ties, key: Key, tie: Tie, *, fresh: bool) -> Iterator[Key]:
-    before = known.get(key, Tie())
-    after = tie if fresh else before.with_(tie)
-    if after != before:
-        known[key] = after
-        yield key
+    return tie, after != before
 
 
 def _own(message: Message) -> Tie:

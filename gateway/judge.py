@@ -209,6 +209,10 @@ class Judge:
                 return day, {}
             return day, await tie_store.standings(session, institution.institution_id, purpose, ids)
 
+    def conditions(self, county_code: str, day: date | None) -> Conditions:
+        """What the programmes that a county follows on a day add."""
+        return self._conditions(county_code, day)
+
     def _conditions_of(self, county_code: str, day: date | None) -> Conditions:
         """What the programmes that a county follows on a day add."""
         if day is None:

@@ -22,6 +22,11 @@ class GatewaySettings(ServiceSettings):
     """Ed25519 key that signs callers; only the gateway holds it."""
     log_private_key_path: Path = Path("certs/log.pem")
     """Ed25519 key that signs the access log's checkpoints; only the gateway holds it."""
+    feeds_cert_path: Path | None = None
+    feeds_key_path: Path | None = None
+    """As whom the feeds' account on NATS knows the gateway; without them no feed goes there."""
+    feeds_users_path: Path | None = None
+    """Where the users of that account are written (JSON) whenever they change."""
     archive_path: Path | None = None
     """Folder of what retention takes out of the access log; without one nothing is taken out."""
     access_log_kept_days: int = Field(default=1_095, ge=180)

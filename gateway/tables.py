@@ -224,7 +224,6 @@ class FeedTieRow(SQLModel, table=True):
     area_code: str
     household_id: str
     parties: list[str] = Field(sa_column=Column(ARRAY(Text)))
-    ended: bool
 
 
 class FeedReaderRow(SQLModel, table=True):

@@ -14,6 +14,8 @@ class Watch:
     """Who asks, as the registry has it now; raises once a new call would be refused."""
     record: Callable[[tuple[str, ...]], Awaitable[None]]
     """Write down what is about to be told; what cannot be recorded is not told."""
+    purpose: str
+    """What the caller says it asks for."""
     seconds: float
     """How long it may go on."""
 

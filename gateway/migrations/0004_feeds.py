@@ -43,11 +43,9 @@ CREATE TABLE feed_tie (
     area_code text NOT NULL,
     household_id text NOT NULL,
     parties text[] NOT NULL CHECK (cardinality(parties) <= 64),
-    ended boolean NOT NULL,
     PRIMARY KEY (aggregate_type, aggregate_id)
 )
 """,
-    "CREATE INDEX feed_tie_household ON feed_tie (household_id) WHERE household_id <> ''",
     """
 CREATE TABLE feed_reader (
     institution_id text NOT NULL REFERENCES institution,

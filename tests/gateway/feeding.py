@@ -51,7 +51,7 @@ class County:
             sequence = self.sequences[kind, name] = self.sequences.get((kind, name), 0) + 1
             envelope = cloudevents.Envelope(
                 event_id=ids.new_id(),
-                event_type=event_type(message.DESCRIPTOR),
+                event_type=event_type(message.DESCRIPTOR),  # type: ignore[arg-type]
                 aggregate_type=kind,
                 aggregate_id=name,
                 sequence=sequence,
