@@ -391,12 +391,13 @@ def _authority(remote: Remote) -> LocalCA:
 
 
 def _hand_over(remote: Remote, institution: str, to: Path) -> None:
-    """Put the institution's certificate and key, the authority and the address into a folder."""
+    """Put the institution's certificate and key, the authority and the addresses into a folder."""
     made = _authority(remote).institution(institution)
     to.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name, path in (("cert.pem", made.cert), ("key.pem", made.key), ("ca.pem", made.ca)):
         write_file(to / name, path.read_text(encoding="ascii"), mode=0o600)
     write_file(to / "gateway", f"{remote.gateway}\n", mode=0o600)
+    write_file(to / "nats", f"{remote.nats_url}\n", mode=0o600)
 
 
 def _say_certificate(found: pb.ClientCertificate, path: Path) -> None:

@@ -40,7 +40,8 @@ class Desk:
     async def run(self, commands: str, *, node: Path | None = None) -> str:
         """Run commands as the guide has them; what they print."""
         text = commands.replace("--folder demo", f"--folder {self.platform}")
-        env = os.environ | {"PYTHONPATH": str(guide.ROOT), "NODE_OPTIONS": "--no-deprecation"}
+        code = f"{guide.ROOT}:{guide.ROOT / 'protos' / 'gen'}"
+        env = os.environ | {"PYTHONPATH": code, "NODE_OPTIONS": "--no-deprecation"}
         env["PATH"] = f"{guide.ROOT / '.venv' / 'bin'}:{env['PATH']}"
         if node is not None and not (self.folder / "node_modules").exists():
             (self.folder / "node_modules").symlink_to(node)

@@ -18,7 +18,7 @@ class Block:
 
     language: str
     use: str
-    """Words for commands (`run`, `define`, `feed`); `file=NAME` or `same=NAME`; empty to read."""
+    """Words for commands (`run`, `define`, `feed`, `nats`); `file=NAME`, `same=NAME`; or nothing."""
     text: str
 
 

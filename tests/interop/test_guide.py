@@ -66,3 +66,13 @@ async def test_node_reads_its_feed_and_goes_on_where_it_left_off(desk: Desk, nod
     one, two = (said.splitlines()[:-1] for said in (first, second))
     assert len(one) == len(two) == EVENTS
     assert not set(one) & set(two)
+
+
+@pytest.mark.stack
+@pytest.mark.usefixtures("said")
+async def test_node_reads_a_departments_feed_from_nats(desk: Desk, node: Path) -> None:
+    told = await desk.run(guide.script("define") + guide.script("nats"), node=node)
+
+    assert '"stream": "FEED-fin-0001"' in told
+    assert told.count("liandong.") >= EVENTS
+    assert told.endswith(f"told {EVENTS}\n")
