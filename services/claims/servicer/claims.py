@@ -23,7 +23,14 @@ from services.claims.model import (
 )
 from services.claims.operations import claims, claims_decisions
 from services.claims.rules.claims import KEPT_REFUSALS
-from services.claims.servicer.shared import READERS, REPORTERS, admit, after_of, only
+from services.claims.servicer.shared import (
+    READERS,
+    REPORTERS,
+    admit,
+    after_of,
+    only,
+    optional_id,
+)
 from services.kernel import wire
 from services.kernel.caller import Caller
 from services.kernel.database import Database
@@ -335,7 +342,7 @@ class ClaimsDoor(claims_pb2_grpc.ClaimsServiceServicer):
         """One claim."""
         caller = admit(context, READERS, request.county_code)
         claim_id = parse_id("claim_id", request.claim_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             history = await reports.get_claim(session, caller, request.county_code, claim_id)
         return claims_pb2.GetClaimResponse(
             claim=claim_to_proto(history.claim),
@@ -356,7 +363,7 @@ class ClaimsDoor(claims_pb2_grpc.ClaimsServiceServicer):
         caller = admit(context, READERS, request.county_code)
         size = wire.page_size(request.page_size)
         after = after_of(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_claims(
                 session,
                 caller,
@@ -366,6 +373,7 @@ class ClaimsDoor(claims_pb2_grpc.ClaimsServiceServicer):
                     state=_CLAIM_STATES_ASKED[request.state],
                     overdue_only=request.overdue_only,
                     event_code=request.event_code,
+                    household_id=optional_id("household_id", request.household_id),
                 ),
                 after=after,
                 limit=size + 1,
