@@ -18,7 +18,7 @@ class Block:
 
     language: str
     use: str
-    """Words for commands (`run`, `define`, `feed`, `nats`); `file=NAME`, `same=NAME`; or nothing."""
+    """Words for commands (`run`, `define`, `feed`, `nats`); `file=NAME`, `same=NAME`, or none."""
     text: str
 
 
