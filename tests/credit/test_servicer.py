@@ -376,7 +376,7 @@ async def test_lenders_read_the_county_and_offices_their_area(
     assert len((await list_files(servicer, caller=BANK)).files) == 2
     assert (await get(servicer, 1, caller=STATION)).area_code == VILLAGE
     assert len((await list_files(servicer, caller=STATION, within=TOWN)).files) == 1
-    with pytest.raises(Denied, match="AREA_NOT_YOURS"):
+    with pytest.raises(NotFound, match="CREDIT_FILE_NOT_FOUND"):
         await get(servicer, 2, caller=STATION)
     with pytest.raises(Denied, match="AREA_NOT_YOURS"):
         await list_files(servicer, caller=STATION)
