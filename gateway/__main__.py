@@ -7,12 +7,13 @@ from pathlib import Path
 
 import structlog
 
-from gateway import break_glass, operations, retention, usage
+from gateway import break_glass, event_handlers, operations, retention, usage
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
 from gateway.door import Door
 from gateway.forward import Backends
 from gateway.identity import Directory
+from gateway.judge import Judge
 from gateway.limits import Limiter
 from gateway.log_chain import LogSigner
 from gateway.log_seals import Seals
@@ -87,6 +88,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         glasses=glasses,
         own=own,
         limiter=limiter,
+        judge=Judge(db, loader.load(platform.programme_folders())),
     )
     rules = retention.Rules(
         kept_days=settings.kept_days(), archives=retention.archives_in(settings.archive_path)
@@ -104,6 +106,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
             retention.keep_running(db, signer, rules),
             operations.keep_fresh(db, directory),
             usage.keep(db, limiter, directory),
+            event_handlers.consumer(db, batch_size_max=settings.batch_size_max).run(client),
             relay.run(client),
         )
     finally:
@@ -122,6 +125,7 @@ def build_server(
     glasses: Glasses,
     own: Mapping[str, OwnMethod],
     limiter: Limiter,
+    judge: Judge,
 ) -> Server:
     """The gateway's gRPC server, with all services' descriptors for reflection."""
     server = Server(
@@ -140,6 +144,7 @@ def build_server(
         settings=settings,
         limiter=limiter,
         tokens=PersonTokens(f"spiffe://liandong/{platform.env}/svc/gateway"),
+        judge=judge,
     )
     server.server.add_generic_rpc_handlers((door,))
     server.offer(*SERVICE_NAMES)

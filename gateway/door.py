@@ -27,8 +27,8 @@ from gateway.identity import (
     Institution,
     caller_for,
     read_claim,
-    require_purpose,
 )
+from gateway.judge import NO_GROUND, Judge, Sight
 from gateway.limits import Gate, Limiter, LimitReached
 from gateway.onward import Onward
 from gateway.person_tokens import PersonTokens
@@ -65,9 +65,11 @@ class Visit:
     allowed: bool = False
     recorded: bool = False
     gates: tuple[Gate, ...] = ()
+    sight: Sight | None = None
 
     def entry(self, outcome: grpc.StatusCode, reason: str = "") -> Entry:
         """The row that tells how it ended."""
+        hidden = self.sight is not None and bool(self.sight.hidden)
         return Entry(
             call_id=self.call_id,
             called_at=self.called_at,
@@ -78,8 +80,8 @@ class Visit:
             service=self.service or self.claim.service,
             county_code=self.county_code,
             purpose=self.claim.purpose,
-            decision="allowed" if self.allowed else "refused",
-            reason=reason,
+            decision="allowed" if self.allowed and not hidden else "refused",
+            reason=NO_GROUND if hidden else reason,
             outcome=outcome.name,
             body_hash=self.body_hash,
             trace_id=self.span.trace_id(),
@@ -103,7 +105,9 @@ class Door(grpc.GenericRpcHandler):
         settings: GatewaySettings,
         limiter: Limiter,
         tokens: PersonTokens,
+        judge: Judge,
     ) -> None:
+        self._judge = judge
         self._limiter = limiter
         self._tokens = tokens
         self._directory = directory
@@ -145,14 +149,7 @@ class Door(grpc.GenericRpcHandler):
                     onward = self._onward(institution, visit, context)
                     answer = await own(institution, visit.claim, body, onward)
                 else:
-                    answer = await self._backends.unary(
-                        route,
-                        visit.service,
-                        body,
-                        token=self._token(institution, visit),
-                        seconds=self._seconds(context, route),
-                        span=visit.span.to_service(route.path),
-                    )
+                    answer = await self._pass_on(institution, visit, context, body)
                 await self._record(visit)
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told and recorded
                 await self._end(visit, context, error)
@@ -173,7 +170,7 @@ class Door(grpc.GenericRpcHandler):
                     route,
                     visit.service,
                     digested(bodies, digest),
-                    token=self._token(institution, visit),
+                    token=self._token(institution, visit, STREAM_HASH),
                     seconds=self._seconds(context, route),
                     span=visit.span.to_service(route.path),
                 )
@@ -189,6 +186,25 @@ class Door(grpc.GenericRpcHandler):
                 self._limiter.leave(visit.gates)
 
         return serve
+
+    async def _pass_on(
+        self, institution: Institution, visit: Visit, context: Context, body: bytes
+    ) -> bytes:
+        """The service's answer, as far as it is the caller's to know."""
+        hashed = visit.body_hash
+        if not visit.claim.break_glass_id and self._judge.concerns(institution, visit.route.method):
+            purpose = visit.claim.purpose
+            visit.sight = await self._judge.ask(visit.route, institution, purpose, body)
+            body, hashed = visit.sight.body, body_hash(visit.sight.body)
+        answer = await self._backends.unary(
+            visit.route,
+            visit.service,
+            body,
+            token=self._token(institution, visit, hashed),
+            seconds=self._seconds(context, visit.route),
+            span=visit.span.to_service(visit.route.path),
+        )
+        return answer if visit.sight is None else await self._judge.show(visit.sight, answer)
 
     def _admit(
         self, visit: Visit, county_of: Callable[[bytes], str] | None, body: bytes
@@ -208,6 +224,7 @@ class Door(grpc.GenericRpcHandler):
             self._glasses.require(visit.claim, institution, visit.route.method, visit.county_code)
         else:
             access.require(institution.role, visit.route.method)
+        access.require_purpose(visit.route.method, visit.claim.purpose)
         visit.service = self._backends.noun(visit.route, visit.claim.service)
         self._log.require_room()
         visit.allowed = True
@@ -224,17 +241,12 @@ class Door(grpc.GenericRpcHandler):
             visit.service = route.noun
             try:
                 access.require(institution.role, route.method)
+                access.require_purpose(route.method, visit.claim.purpose)
                 inner.allowed = True
-                answer = await self._backends.unary(
-                    route,
-                    route.noun,
-                    body,
-                    token=self._token(institution, inner),
-                    seconds=self._seconds(context, route),
-                    span=visit.span.to_service(route.path),
-                )
+                answer = await self._pass_on(institution, inner, context, body)
             except BaseException as error:
                 failure = _failure(inner, error)
+                visit.sight = visit.sight or inner.sight
                 self._log.add(inner.entry(failure.code, failure.reason))
                 raise
             if route.command:
@@ -260,12 +272,11 @@ class Door(grpc.GenericRpcHandler):
             person_id = self._directory.require_person(institution, claim, self._tokens.person_of)
             if person_id != claim.person_id:
                 visit.claim = replace(claim, person_id=person_id)
-        require_purpose(claim)
         return institution
 
-    def _token(self, institution: Institution, visit: Visit) -> bytes:
+    def _token(self, institution: Institution, visit: Visit, hashed: str) -> bytes:
         return self._signer.sign(
-            caller_for(institution, visit.claim, method=visit.route.path, body_hash=visit.body_hash)
+            caller_for(institution, visit.claim, method=visit.route.path, body_hash=hashed)
         )
 
     def _seconds(self, context: Context, route: Route) -> float:
@@ -294,6 +305,8 @@ class Door(grpc.GenericRpcHandler):
     async def _end(self, visit: Visit, context: Context, error: BaseException) -> NoReturn:
         """Record a call that did not end well, and tell the client."""
         failure = _failure(visit, error)
+        if visit.sight is not None:
+            failure = visit.sight.worded(failure)
         telemetry.count(
             "liandong.gateway.calls", method=visit.route.method, outcome=failure.code.name
         )

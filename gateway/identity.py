@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from cryptography.hazmat.primitives import serialization
 
 from gateway.spans import TRACEPARENT
 from services.kernel.caller import Caller
-from services.kernel.errors import Denied, Unauthenticated, Unavailable, invalid_field
+from services.kernel.errors import Denied, Unauthenticated, Unavailable
 from services.kernel.rpc import Context
 
 PERSON_KEY = "liandong-person"
@@ -35,7 +34,6 @@ CHINA = timezone(timedelta(hours=8))
 """Days of contracts, of office and of quotas begin at midnight here."""
 FOREVER = float("inf")
 
-_PURPOSE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,59}")
 _SHOWN_MAX = 200
 
 
@@ -382,13 +380,6 @@ class Directory:
                 "the gateway cannot tell who may call: its database does not answer",
                 message_zh="网关数据库暂时不可用,请稍后重试",
             )
-
-
-def require_purpose(claim: Claim) -> None:
-    """Refuse a purpose that is no word."""
-    if claim.purpose and not _PURPOSE.fullmatch(claim.purpose):
-        rule = "must be 1 to 60 of a-z, 0-9, '_', '.', '-'"
-        raise invalid_field("MALFORMED_PURPOSE", PURPOSE_KEY, claim.purpose[:60], rule)
 
 
 def caller_for(institution: Institution, claim: Claim, *, method: str, body_hash: str) -> Caller:

@@ -24,6 +24,7 @@ from deploy.local.processes import Program, Supervisor
 from deploy.local.remote import Remote
 from deploy.local.spans import SpanSink, SpanStore
 from deploy.nats.topology import Topology
+from services.kernel import process
 from services.kernel.migrate import upgrade
 from services.kernel.outbox import STREAM
 from services.programmes.loader import load
@@ -153,6 +154,7 @@ class Stack:
         client = await connect(self.nats.url, operator, "operator", max_reconnect_attempts=-1)
         try:
             while True:
+                process.heed_cancel()
                 await asyncio.sleep(STREAM_CHECK_SECONDS)
                 try:
                     await client.jetstream().stream_info(STREAM)

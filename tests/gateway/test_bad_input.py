@@ -151,7 +151,7 @@ async def test_text_that_means_harm_is_text(house: House, route: Route) -> None:
 async def test_metadata_that_means_harm_is_refused_by_name_and_logged_short(house: House) -> None:
     for key, reasons in (
         ("liandong-person", {"PERSON_NOT_YOURS"}),
-        ("liandong-purpose", {"MALFORMED_PURPOSE"}),
+        ("liandong-purpose", {"UNKNOWN_PURPOSE"}),
         ("authorization", {"PERSON_TOKEN_INVALID"}),
     ):
         for text in ("'; DROP TABLE person; --", "a" * 6_000, "Bearer ..", "{}"):

@@ -161,7 +161,7 @@ async def test_a_malformed_purpose_is_named(house: House) -> None:
     )
 
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert status.reason_of(error) == "MALFORMED_PURPOSE"
+    assert status.reason_of(error) == "UNKNOWN_PURPOSE"
 
 
 async def test_rich_details_pass_unchanged(house: House) -> None:

@@ -80,6 +80,7 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
                 cover_id=request.cover_id,
                 amount_fen=Fen(request.amount_fen),
                 on=wire.date_from_proto("value_date", request.value_date),
+                insurer_id=reports.sight_of(caller).insurer_id,
             )
         return _quote_to_proto(quoted, caller)
 

@@ -144,7 +144,7 @@ def _section(made: programme_bulletins.Bulletin, section: Section) -> reports_pb
     )
 
 
-def _count(value: CountValue) -> reports_pb2.ReportCount:
+def _count(value: CountValue, difference: int | None = None) -> reports_pb2.ReportCount:
     return reports_pb2.ReportCount(
         id=value.count.id,
         unit=value.count.unit,
@@ -152,6 +152,9 @@ def _count(value: CountValue) -> reports_pb2.ReportCount:
         stated=bool(value.stated_by),
         ours=value.ours,
         stated_by=value.stated_by,
+        stated_value=value.stated,
+        difference=difference,
+        working=value.working,
     )
 
 
@@ -443,6 +446,10 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
             sections=[_section(issue.made, each) for each in sections],
             indicators=[_indicator(each) for each in issue.indicators.values],
             missing_counts=issue.indicators.missing,
+            differing_counts=[
+                _count(issue.indicators.counts[name], issue.indicators.difference(name))
+                for name in issue.indicators.differing
+            ],
         )
 
     async def GetIndicators(
@@ -461,7 +468,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
                 session, asked, span, self._catalogue
             )
         return reports_pb2.GetIndicatorsResponse(
-            counts=[_count(each) for each in found.counts.values()],
+            counts=[_count(each, found.difference(name)) for name, each in found.counts.items()],
             indicators=[_indicator(each) for each in found.values],
             missing_counts=found.missing,
             as_of=wire.date_to_proto(span.as_of),
@@ -522,7 +529,8 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
                 evidence=request.evidence,
                 catalogue=self._catalogue,
             )
-            value = CountValue(count, stated.value, None, stated.institution_id)
+            by = stated.institution_id
+            value = CountValue(count, stated.value, None, by, stated.value)
             return reports_pb2.StateCountResponse(count=_count(value))
 
         return await once(
