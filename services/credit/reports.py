@@ -220,7 +220,10 @@ async def rederive_rating(
     """A stored rating derived again, and the inputs that no longer equal their entries."""
     _require_reader(caller, county_code)
     stored = await _rating(session, county_code, rating_id, None)
-    await get_credit_file(session, caller, county_code, stored.household_id)
+    try:
+        await get_credit_file(session, caller, county_code, stored.household_id)
+    except NotFound as error:
+        raise _rating_missing(rating_id) from error
     scheme = scheme_of(catalogue.terms(county_code, stored.programme))
     entries = await indicator_store.find_entries(
         session, county_code, stored.household_id, [o.entry for o in stored.inputs.values()]
@@ -515,8 +518,12 @@ async def _rating(
 ) -> Rating:
     stored = (await store.find_ratings(session, county_code, [rating_id])).get(rating_id)
     if stored is None or household_id not in (None, stored.household_id):
-        raise NotFound("RATING_NOT_FOUND", f"no rating {rating_id}", message_zh="无此评级")
+        raise _rating_missing(rating_id)
     return stored
+
+
+def _rating_missing(rating_id: UUID) -> NotFound:
+    return NotFound("RATING_NOT_FOUND", f"no rating {rating_id}", message_zh="无此评级")
 
 
 async def _explained(session: AsyncSession, catalogue: Catalogue, stored: Rating) -> Explained:

@@ -16,14 +16,18 @@ from google.protobuf.message_factory import GetMessageClass
 from deploy.local.client import Institution
 from gateway import access
 from gateway.forward import DETAILS_KEY
+from gateway.identity import PURPOSE_KEY
 from gateway.routes import NAMED_BY_CALLER, OWN, ROUTES, Route
+from gateway.rules import RULES
 from services.kernel import wire
+from services.programmes.schema.deployment import InstitutionRole as Role
 from tests.attack.ids import UUID, Owner, Registry
 from tests.attack.requests import Place, Writer, places, put
 from tests.attack.world import COVER, World, short_of
 from tests.live.county import County
 
 AT_ONCE = 16
+PURPOSE = "lending"
 CALL_SECONDS = 30
 _CLOCK = re.compile(r"^\s*(seconds|nanos): \d+\n", re.MULTILINE)
 _ANY = "<id>"
@@ -140,10 +144,13 @@ class Attack:
             await client.close()
         self.clients.clear()
 
-    async def ask(self, route: Route, institution_id: str, request: Any) -> Answer:
+    async def ask(
+        self, route: Route, institution_id: str, request: Any, *, purpose: str = ""
+    ) -> Answer:
         """One call; what comes back, without what differs between any two calls."""
         client = self.client(institution_id)
-        named = SERVICE_METADATA if route.noun == NAMED_BY_CALLER else {}
+        named = dict(SERVICE_METADATA) if route.noun == NAMED_BY_CALLER else {}
+        named |= {PURPOSE_KEY: purpose or purpose_of(route)}
         if route.command:
             request.request_id = str(uuid4())
         call: Any = client._channel.unary_unary(route.path)
@@ -246,9 +253,10 @@ class Attack:
         nobodys = nobody(foreign)
         missing = await self.ask(route, attacker.institution_id, put(base, place, nobodys))
         found = await self.ask(route, attacker.institution_id, put(base, place, foreign))
+        looked = await self._looked(route, attacker, base, missing)
         findings = self.findings
         findings.swapped += 1
-        findings.reached += await self._looked(route, attacker, base, missing)
+        findings.reached += looked
         findings.codes[found.code.name] += 1
         where = f"{route.method.rpartition('.')[2]} {place.name} by {attacker.role}"
         where += " of another county" if attacker.across else ""
@@ -320,6 +328,12 @@ def routes() -> Iterator[Route]:
             yield route
 
 
+def purpose_of(route: Route) -> str:
+    """A purpose for which a method may be called."""
+    wanted = RULES[route.method].purposes
+    return PURPOSE if not wanted or PURPOSE in wanted else min(wanted)
+
+
 def allowed(role: str, route: Route) -> bool:
     """Whether the rule lets a role call: the one place that knows where rules stand."""
     return access.may_call(role, route.method)
@@ -339,7 +353,7 @@ def attackers(
         if route.noun == OWN and not permitted:
             continue
         roles = [role for role in PREFERRED if allowed(role, route) is permitted]
-        more = [role for role in sorted(access.EVERYONE) if allowed(role, route) is permitted]
+        more = [role for role in sorted(Role) if allowed(role, route) is permitted]
         ordered = list(dict.fromkeys([*roles, *more]))
         found = [
             Attacker(other, short_of(role), role, first)

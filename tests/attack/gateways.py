@@ -6,21 +6,57 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 import grpc
 import pytest
 
 from deploy.local import places
-from deploy.local.stack import Stack
+from deploy.local.stack import SERVICES, Stack
 from gateway import access
 from gateway.__main__ import serve
+from gateway.judge import Judge
 from gateway.settings import GatewaySettings
 from services.kernel.settings import PlatformSettings
 from tests.eventually import eventually
 
 
 def let_everybody_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace the gateway's decision by yes; only in this process, only for this test."""
+    """Replace the gateway's decisions by yes; only in this process, only for this test."""
     monkeypatch.setattr(access, "require", lambda _role, _method: None)
+    monkeypatch.setattr(access, "require_purpose", lambda _method, _purpose: None)
+    monkeypatch.setattr(Judge, "concerns", lambda _judge, _institution, _method: False)
+
+
+_WALLED = """
+SELECT c.relname FROM pg_class c WHERE c.relnamespace = current_schema()::regnamespace
+    AND c.relkind IN ('r', 'p') AND c.relrowsecurity ORDER BY 1
+"""
+
+
+@asynccontextmanager
+async def without_row_walls(stack: Stack) -> AsyncIterator[int]:
+    """Row-level security off on every table of every service, by its owner; how many there are."""
+    down: list[tuple[str, str]] = []
+    try:
+        for noun in SERVICES:
+            for (table,) in await _as_owner(stack, noun, _WALLED):
+                await _as_owner(stack, noun, f'ALTER TABLE "{table}" DISABLE ROW LEVEL SECURITY')
+                down.append((noun, table))
+        yield len(down)
+    finally:
+        for noun, table in down:
+            await _as_owner(stack, noun, f'ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY')
+
+
+async def _as_owner(stack: Stack, noun: str, sql: str) -> list[Any]:
+    connection = await asyncpg.connect(
+        stack.postgres.dsn(noun, "owner"), server_settings={"search_path": noun}
+    )
+    try:
+        found: list[Any] = await connection.fetch(sql)
+        return found
+    finally:
+        await connection.close()
 
 
 def _values(stack: Stack, prefix: str) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from uuid import uuid4
 
 import grpc
 
+from gateway.groups import GOVERNMENT
 from gateway.routes import OWN, Route
+from gateway.rules import RULES
 from services.programmes.schema.deployment import InstitutionRole as Role
-from tests.attack.bola import Answer, Attack, Attacker, allowed, nobody, routes
+from tests.attack.bola import PURPOSE, Answer, Attack, Attacker, allowed, nobody, routes
 from tests.attack.ids import Owner
 from tests.attack.requests import Place, places, put
 from tests.attack.world import World, short_of
@@ -20,6 +22,10 @@ from tests.live.county import County
 from tests.live.folder import OPERATOR
 
 DENIED = grpc.StatusCode.PERMISSION_DENIED
+CREDIT_AND_WHO = (1, 10)
+"""`DataCategory` as on the wire."""
+SIGNATURE = 2
+"""`EvidenceKind` as on the wire."""
 STATION_SIGNATURE = 2
 """`ConsentMedium` as on the wire."""
 
@@ -62,6 +68,11 @@ class Expected(StrEnum):
     ROLE_DENIED = "role_denied"
     AS_MISSING = "as_missing"
     NOT_ROLE_DENIED = "not_role_denied"
+    SEEN = "seen"
+
+
+OPENED = ("CreditService/GetCreditFile", "CreditService/GetLimit")
+"""Methods that a live consent opens, and that always have something to tell."""
 
 
 def expectation(cell: Cell) -> Expected:
@@ -70,6 +81,12 @@ def expectation(cell: Cell) -> Expected:
         return Expected.ROLE_DENIED
     if cell.whose in {Whose.OTHER_INSTITUTION, Whose.OTHER_COUNTY}:
         return Expected.AS_MISSING
+    # Nothing ties the households of the matrix to anybody but their consents.
+    judged = RULES[cell.route.method].ownership == "household" and cell.role not in GOVERNMENT
+    if judged and cell.consent is not Consent.LIVE:
+        return Expected.AS_MISSING
+    if judged and cell.role == Role.BANK and cell.route.method.endswith(OPENED):
+        return Expected.SEEN
     return Expected.NOT_ROLE_DENIED
 
 
@@ -149,14 +166,15 @@ class Matrix:
         who = self._who(cell)
         request = self.attack.writer(who).request(cell.route.descriptor.input_type)
         expected = expectation(cell)
-        if cell.consent is not Consent.LIVE:
-            place = _household_place(cell.route)
-            assert place is not None
-            request = put(request, place, self.households[who.county.code, cell.consent])
+        about = _household_place(cell.route)
+        household_id = self.households[who.county.code, cell.consent]
+        if about is not None and (cell.consent is not Consent.LIVE or expected is Expected.SEEN):
+            request = put(request, about, household_id)
         thing, missing = "", None
-        if expected is Expected.AS_MISSING:
-            place = _first_place(cell.route)
-            thing = self._thing(cell, who, place) if place else ""
+        if expected in {Expected.AS_MISSING, Expected.SEEN}:
+            own = cell.whose in {Whose.OWN, Whose.PARTY}
+            place = about if own else _first_place(cell.route)
+            thing = household_id if own else self._thing(cell, who, place) if place else ""
             if not place or not thing:
                 self.outcome.without += 1
                 return
@@ -199,6 +217,8 @@ def _wrong(expected: Expected, answer: Answer, missing: Answer | None, route: Ro
         denied = refused_role and f"may not call {route.method}" in answer.text
         return f"the rule names it, and yet: {answer.short()}" if denied else ""
     assert missing is not None
+    if expected is Expected.SEEN:
+        return "a live consent opens nothing" if answer.same_as(missing) else ""
     if answer.same_as(missing):
         return ""
     return f"nobody's: {missing.short()}; another's: {answer.short()}"
@@ -216,20 +236,20 @@ async def consents(world: World) -> dict[tuple[str, Consent], str]:
             made[county.code, consent] = household_id
             if consent is not Consent.MISSING:
                 await _give(county, household_id, consent)
-        await county.settle()
+        await county.rate()
     return made
 
 
 async def _give(county: County, household_id: str, consent: Consent) -> None:
     wrong = consent is Consent.WRONG_PURPOSE
     found = await county.ask("households.GetHousehold", "centre", household_id=household_id)
-    paper = {"kind": 1, "reference": uuid4().hex, "sha256": bytes(32)}
+    paper = {"kind": SIGNATURE, "reference": uuid4().hex, "sha256": bytes(32)}
     values: dict[str, Any] = {
         "household_id": household_id,
         "person_id": found.household.members[0].person_id,
         "receiver_id": county.institution("bank"),
-        "purpose": "marketing" if wrong else "loan_review",
-        "categories": [1],
+        "purpose": "statistics" if wrong else PURPOSE,
+        "categories": CREDIT_AND_WHO,
         "valid_from": county.today,
         "valid_to": county.today.replace(year=county.today.year + 1),
         "wording_version": "1",

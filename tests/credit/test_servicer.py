@@ -205,7 +205,7 @@ async def test_each_indicator_is_decided_on_its_own(db: Database, servicer: Cred
     assert [(verdict.index, verdict.reason) for verdict in answer.refused] == [
         (1, "UNKNOWN_HOUSEHOLD"),
         (2, "UNKNOWN_INDICATOR"),
-        (3, "AREA_NOT_YOURS"),
+        (3, "UNKNOWN_HOUSEHOLD"),
         (4, "MALFORMED_DATE"),
         (5, "OBSERVED_IN_FUTURE"),
     ]
