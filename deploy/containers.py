@@ -26,12 +26,18 @@ _KEY_BYTES = 32
 
 
 def certificates(
-    authority: Path, issued: Path, *, env: str, institutions: Sequence[str] = ()
+    authority: Path,
+    issued: Path,
+    *,
+    env: str,
+    institutions: Sequence[str] = (),
+    postgres: bool = False,
 ) -> None:
     """
     Make what is missing or due, and give each receiver its own and nothing else.
 
-    An institution's folder is shaped like the authority's, without its secrets.
+    An institution's folder is shaped like the authority's, without its secrets. PostgreSQL gets a
+    certificate where it is reached over TLS.
     """
     from deploy.local.ca import LocalCA
     from deploy.nats import topology
@@ -40,7 +46,7 @@ def certificates(
     ca = LocalCA(authority, env)
     keys = ca.caller_keys()
     anchor = ca.ca_path.read_bytes()
-    for noun in (*NOUNS, "nats", OPERATOR):
+    for noun in (*NOUNS, "nats", OPERATOR, *(("postgres",) if postgres else ())):
         made = ca.service(noun, dns_names=(noun, "localhost"))
         _put(issued / noun / "ca.pem", anchor)
         _put(issued / noun / "cert.pem", made.cert.read_bytes())
@@ -177,7 +183,8 @@ def main(arguments: Sequence[str]) -> None:
         case ["certificates"]:
             institutions = institutions_of(os.environ.get("GATEWAY_INSTITUTIONS_PATH", ""))
             env = os.environ.get("LIANDONG_ENV", "local")
-            certificates(AUTHORITY, ISSUED, env=env, institutions=institutions)
+            tls = os.environ.get("LIANDONG_POSTGRES_TLS") == "true"
+            certificates(AUTHORITY, ISSUED, env=env, institutions=institutions, postgres=tls)
             _say(f"certificates of {env}, {len(institutions)} of them for institutions")
         case ["prepare"]:
             asyncio.run(prepare(os.environ))

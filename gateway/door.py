@@ -36,6 +36,7 @@ from gateway.routes import OWN, ROUTES, Route
 from gateway.servicer import OwnMethod
 from gateway.settings import GatewaySettings
 from gateway.spans import Span
+from gateway.telling import OwnTelling, Watch
 from services.kernel import ids, telemetry
 from services.kernel.caller import STREAM_HASH, Signer, body_hash
 from services.kernel.clock import recorded_time
@@ -102,6 +103,7 @@ class Door(grpc.GenericRpcHandler):
         access_log: AccessLog,
         glasses: Glasses,
         own: Mapping[str, OwnMethod],
+        telling: Mapping[str, OwnTelling],
         settings: GatewaySettings,
         limiter: Limiter,
         tokens: PersonTokens,
@@ -116,6 +118,7 @@ class Door(grpc.GenericRpcHandler):
         self._log = access_log
         self._glasses = glasses
         self._own = own
+        self._telling = telling
         self._settings = settings
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             route.path: self._handler(route) for route in ROUTES
@@ -131,6 +134,8 @@ class Door(grpc.GenericRpcHandler):
         # Without serializers the bodies stay the bytes they came as.
         if route.streams:
             return grpc.stream_stream_rpc_method_handler(self._stream(route))
+        if route.tells:
+            return grpc.unary_stream_rpc_method_handler(self._tell(route))
         return grpc.unary_unary_rpc_method_handler(self._unary(route))
 
     def _unary(self, route: Route) -> Any:
@@ -186,6 +191,46 @@ class Door(grpc.GenericRpcHandler):
                 self._limiter.leave(visit.gates)
 
         return serve
+
+    def _tell(self, route: Route) -> Any:
+        """One question of our own with many answers, each allowed anew and recorded."""
+        telling = self._telling[route.path]
+
+        async def serve(body: bytes, context: Context) -> AsyncIterator[bytes]:
+            visit = _visit(route, context)
+            try:
+                visit.body_hash = body_hash(body)
+                self._admit(visit, None, body)
+                watch = Watch(
+                    allowed=lambda: self._allowed_still(visit),
+                    record=lambda resources: self._record_told(visit, resources),
+                    purpose=visit.claim.purpose,
+                    seconds=self._seconds(context, route),
+                )
+                async with aclosing(telling(watch, body)) as answers:
+                    async for answer in answers:
+                        yield answer
+                await self._record(visit)
+            except (Exception, asyncio.CancelledError, GeneratorExit) as error:  # noqa: BLE001 - as above
+                await self._end(visit, context, error)
+            finally:
+                self._limiter.leave(visit.gates)
+
+        return serve
+
+    def _allowed_still(self, visit: Visit) -> Institution:
+        """Whose call it is, as it is now; refused as a new call would be."""
+        institution = self._directory.identify(visit.claim)
+        access.require(institution.role, visit.route.method)
+        if visit.claim.person_id:
+            self._directory.require_office(institution, visit.claim.person_id)
+        self._log.require_room()
+        return institution
+
+    async def _record_told(self, visit: Visit, resources: tuple[str, ...]) -> None:
+        """Record what a call is about to tell; once that is on disk it may."""
+        entry = replace(visit.entry(grpc.StatusCode.OK), call_id=ids.new_id(), resources=resources)
+        await self._log.add_and_wait(entry)
 
     async def _pass_on(
         self, institution: Institution, visit: Visit, context: Context, body: bytes
@@ -283,12 +328,16 @@ class Door(grpc.GenericRpcHandler):
         """How long the service may take: what the client left, within bounds."""
         bound = (
             self._settings.stream_seconds_max
-            if route.streams
+            if route.streams or route.tells
             else self._settings.deadline_seconds_max
         )
         left = context.time_remaining()
         if left is None:
-            return float(bound if route.streams else min(self._settings.deadline_seconds, bound))
+            return float(
+                bound
+                if route.streams or route.tells
+                else min(self._settings.deadline_seconds, bound)
+            )
         return min(left, bound)
 
     async def _record(self, visit: Visit) -> None:

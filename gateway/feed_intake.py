@@ -44,7 +44,8 @@ async def take(session: AsyncSession, events: Sequence[tuple[Envelope, bytes]]) 
     kept = []
     for envelope, payload, message in read:
         tie, more = feed_ties.learn(envelope, message, known)
-        changed |= dict.fromkeys(more)
+        if more:
+            changed[envelope.aggregate] = None
         kept.append(Kept(envelope, payload, tie))
     await feed_store.keep(session, kept)
     await feed_store.save_ties(session, {key: known[key] for key in changed})

@@ -23,6 +23,10 @@ PARTY_FIELDS = frozenset(
 )
 """Fields that name an institution; it is a party to the event."""
 
+ROLE_FIELDS = frozenset({"payer", "department"})
+"""Fields that name a role, as which a department is party to the event."""
+ROLE = "role:"
+
 REFERENCES: Mapping[str, str] = {
     "loan_id": "loans.loan",
     "payout_id": "claims.payout",
@@ -39,8 +43,6 @@ REFERENCES: Mapping[str, str] = {
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 HOUSEHOLD = "households.household"
-COVERED = "claims.household_cover"
-"""A household's cover, by `<household>/<cover>`: a claim names only these of its policy."""
 
 Key = tuple[str, str]
 """Aggregate type and id."""
@@ -77,45 +79,28 @@ def keys(envelope: Envelope, message: Message) -> list[Key]:
             found.append((REFERENCES[field.name], value))
     if household_id := _text(message, "household_id"):
         found.append((HOUSEHOLD, household_id))
-        if cover_id := _text(message, "cover_id"):
-            found.append((COVERED, f"{household_id}/{cover_id}"))
     return list(dict.fromkeys(found))
 
 
-def learn(envelope: Envelope, message: Message, known: Ties) -> tuple[Tie, list[Key]]:
+def learn(envelope: Envelope, message: Message, known: Ties) -> tuple[Tie, bool]:
     """
-    The ties of an event, and the aggregates of which more is known now.
+    The ties of an event, and whether more is known of its aggregate now.
 
     An aggregate learns what its own events name, and no more: an insurer that covers a loan is
     party to the cover, not to the loan.
     """
     own = _own(message)
-    changed: list[Key] = []
-    asked = keys(envelope, message)
-    covered = next((key for key in asked if key[0] == COVERED), None)
-    if covered is not None:
-        insurer = _text(message, "insurer_id")
-        if insurer:
-            # Whoever insures it now: the insurer before has no part in what is to come.
-            changed.extend(_note(known, covered, Tie(parties=frozenset({insurer})), fresh=True))
-        own = own.with_(Tie(parties=known.get(covered, Tie()).parties))
-    changed.extend(_note(known, envelope.aggregate, own, fresh=False))
-    tie = own.with_(known.get(envelope.aggregate, Tie()))
+    before = known.get(envelope.aggregate, Tie())
+    after = before.with_(own)
+    known[envelope.aggregate] = after
+    tie = own.with_(after)
     # Its own place counts before what others have.
-    for kind, name in asked:
+    for kind, name in keys(envelope, message):
         other = known.get((kind, name), Tie())
         if kind == HOUSEHOLD:
             other = replace(other, parties=frozenset())
         tie = other.with_(tie)
-    return tie, changed
-
-
-def _note(known: Ties, key: Key, tie: Tie, *, fresh: bool) -> Iterator[Key]:
-    before = known.get(key, Tie())
-    after = tie if fresh else before.with_(tie)
-    if after != before:
-        known[key] = after
-        yield key
+    return tie, after != before
 
 
 def _own(message: Message) -> Tie:
@@ -129,9 +114,11 @@ def _own(message: Message) -> Tie:
 def parties_named(message: Message) -> Iterator[str]:
     """The institutions that a message and its parts name."""
     for field, value in message.ListFields():
-        if field.name in PARTY_FIELDS and isinstance(value, str):
-            if _PLAIN.fullmatch(value):
+        if isinstance(value, str):
+            if field.name in PARTY_FIELDS and _PLAIN.fullmatch(value):
                 yield value
+            elif field.name in ROLE_FIELDS and _PLAIN.fullmatch(value):
+                yield f"{ROLE}{value}"
         elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
             for each in value if field.is_repeated else (value,):
                 yield from parties_named(each)

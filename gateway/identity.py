@@ -373,6 +373,10 @@ class Directory:
             institution.require_post(person_id, self._now())
         return person_id
 
+    def require_office(self, institution: Institution, person_id: str) -> None:
+        """Refuse a person who is not, or no longer, in office."""
+        institution.require_post(person_id, self._now())
+
     def _require_fresh(self) -> None:
         if self._clock() - self._checked_at > AGE_SECONDS_MAX:
             raise Unavailable(

@@ -195,7 +195,7 @@ class Judge:
             )
             sight.standings |= more
         whose = sight.asked[0] if len(sight.asked) == 1 else ""
-        _mask(message, shape, lru_cache(None)(sight.sees), sight.sees_category, whose)
+        mask(message, shape, lru_cache(None)(sight.sees), sight.sees_category, whose)
         _rename(message, shape, {stand_in: own for own, stand_in in sight.hidden.items()})
         return message.SerializeToString()
 
@@ -208,6 +208,10 @@ class Judge:
             if not ids:
                 return day, {}
             return day, await tie_store.standings(session, institution.institution_id, purpose, ids)
+
+    def conditions(self, county_code: str, day: date | None) -> Conditions:
+        """What the programmes that a county follows on a day add."""
+        return self._conditions(county_code, day)
 
     def _conditions_of(self, county_code: str, day: date | None) -> Conditions:
         """What the programmes that a county follows on a day add."""
@@ -272,7 +276,7 @@ def _rename(message: Message, shape: Shape, names: Mapping[str, str]) -> None:
         _rename(part, inner, names)
 
 
-def _mask(
+def mask(
     message: Message,
     shape: Shape,
     sees: Callable[[str], bool],
@@ -291,10 +295,10 @@ def _mask(
     for name, inner in shape.parts.items():
         value = getattr(message, name)
         if isinstance(value, Message):
-            if message.HasField(name) and not _mask(value, inner, sees, sees_category, whose):
+            if message.HasField(name) and not mask(value, inner, sees, sees_category, whose):
                 message.ClearField(name)
             continue
-        kept = [each for each in value if _mask(each, inner, sees, sees_category, whose)]
+        kept = [each for each in value if mask(each, inner, sees, sees_category, whose)]
         if len(kept) < len(value):
             copies = [type(each).FromString(each.SerializeToString()) for each in kept]
             del value[:]

@@ -105,7 +105,7 @@ class LimitRules(BaseModel):
 
 def class_of(route: Route) -> str:
     """Which class a method is of."""
-    if route.streams:
+    if route.streams or route.tells:
         return STREAM
     if route.method.rpartition("/")[2].startswith(BULK_NAMES):
         return BULK
@@ -113,7 +113,9 @@ def class_of(route: Route) -> str:
 
 
 METHOD_CLASSES: Mapping[str, str] = {route.method: class_of(route) for route in ROUTES}
-ALWAYS = frozenset(route.method for route in ROUTES if route.noun == OWN and not route.command)
+ALWAYS = frozenset(
+    route.method for route in ROUTES if route.noun == OWN and not route.command and not route.tells
+)
 """The gateway's own questions: an institution out of quota may still ask why."""
 
 

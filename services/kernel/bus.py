@@ -19,7 +19,7 @@ from nats.js import JetStreamContext
 from opentelemetry import propagate, trace
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import cloudevents, inbox, parked, process, telemetry
+from services.kernel import cloudevents, inbox, parked, process, telemetry, walls
 from services.kernel.away import is_away, may_run_again
 from services.kernel.database import Database
 from services.kernel.inbox import Delivery, Handlers, Incoming
@@ -203,7 +203,7 @@ class Consumer:
             return None
 
     async def _apply(self, deliveries: Sequence[Delivery]) -> inbox.Sorted:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(walls.EVERY_COUNTY) as session:
             await inbox.lock(session)
             found = await inbox.sort(session, deliveries)
             if self._take_all is not None and found.take:
@@ -309,7 +309,7 @@ class Consumer:
 
     async def _count_attempt(self, delivery: Delivery, reason: str) -> int:
         """Write a failed attempt down, and with the last one park the event."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(walls.EVERY_COUNTY) as session:
             await inbox.lock(session)
             attempts = await parked.count_attempt(session, delivery.envelope.event_id, reason)
             if attempts >= ATTEMPTS_MAX:

@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 import pytest
 from buf.validate import validate_pb2
+from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from liandong.gateway.v1 import gateway_pb2
 from liandong.gateway.v1 import institutions_pb2 as pb
 
 from gateway.routes import OWN, ROUTES, Route
@@ -129,9 +129,7 @@ def texts(descriptor: Descriptor) -> list[FieldDescriptor]:
 @pytest.mark.parametrize("route", OWN_ROUTES, ids=lambda route: route.method.rpartition("/")[2])
 async def test_text_that_means_harm_is_text(house: House, route: Route) -> None:
     before = await count(house)
-    request_type: Any = getattr(pb, route.descriptor.input_type.name, None) or getattr(
-        gateway_pb2, route.descriptor.input_type.name
-    )
+    request_type: Any = message_factory.GetMessageClass(route.descriptor.input_type)
     for field in texts(route.descriptor.input_type):
         for text in INJECTIONS:
             request = request_type(**{field.name: text})

@@ -296,9 +296,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
         day = wire.date_from_proto("day", request.day)
         period = programme_bulletins.period(Every[name], day)
         assert period is not None
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             today = await reporting.today_of(session, request.county_code)
             span = span_of(period.first, period.last, as_of=_day(request, "as_of"), today=today)
             return await reporting.report(session, asked, by, span, self._catalogue)
@@ -317,9 +315,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
             lender_id=request.lender_id,
             programme_id=request.programme_id,
         )
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             found, as_of = await reporting.recovery_rates(
                 session,
                 asked,
@@ -346,9 +342,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
         asked = reporting.question_of(
             caller, request.county_code, within=request.within, programme_id=request.programme_id
         )
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             span = await reporting.span_at(
                 session, request.county_code, first=None, as_of=_day(request, "as_of")
             )
@@ -378,9 +372,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
             request.county_code,
             household_id=parse_id("household_id", request.household_id),
         )
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             span = await reporting.span_at(
                 session,
                 request.county_code,
@@ -407,9 +399,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
         asked = reporting.question_of(
             caller, request.county_code, programme_id=request.programme_id
         )
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             found = await bulletins.schedule(session, asked, _day(request, "day"), self._catalogue)
         return reports_pb2.ListProgrammeReportsResponse(
             reports=[_scheduled(each) for each in found]
@@ -427,9 +417,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
             lender_id=request.lender_id,
             programme_id=request.programme_id,
         )
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             issue = await bulletins.issue(
                 session,
                 asked,
@@ -460,9 +448,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
         asked = reporting.question_of(
             caller, request.county_code, programme_id=request.programme_id
         )
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             span = await self._span(session, request)
             found: Indicators = await bulletins.programme_indicators(
                 session, asked, span, self._catalogue
@@ -482,9 +468,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
         asked = reporting.question_of(
             caller, request.county_code, programme_id=request.programme_id
         )
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             span = await self._span(session, request)
             found = await bulletins.assess(session, caller, asked, span, self._catalogue)
         return reports_pb2.AssessLendersResponse(
@@ -571,7 +555,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
         )
         start = wire.page_offset(request.page_token)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await report_store.list_lender_ratios(
                 session,
                 request.county_code,
