@@ -145,14 +145,20 @@ class Attack:
         self.clients.clear()
 
     async def ask(
-        self, route: Route, institution_id: str, request: Any, *, purpose: str = ""
+        self,
+        route: Route,
+        institution_id: str,
+        request: Any,
+        *,
+        purpose: str = "",
+        request_id: str = "",
     ) -> Answer:
         """One call; what comes back, without what differs between any two calls."""
         client = self.client(institution_id)
         named = dict(SERVICE_METADATA) if route.noun == NAMED_BY_CALLER else {}
         named |= {PURPOSE_KEY: purpose or purpose_of(route)}
         if route.command:
-            request.request_id = str(uuid4())
+            request.request_id = request_id or str(uuid4())
         call: Any = client._channel.unary_unary(route.path)
         async with self._gate:
             try:

@@ -193,7 +193,7 @@ class Matrix:
     def _who(self, cell: Cell) -> Attacker:
         first, other = self.attack.world.counties()
         county = other if cell.whose is Whose.OTHER_COUNTY else first
-        short, neighbour = NEIGHBOURS.get(cell.role, (short_of(cell.role), ""))
+        short, neighbour = NEIGHBOURS.get(cell.role) or (_short(cell.role), "")
         return Attacker(county, short, cell.role, first, owner=neighbour, area=f"{first.code}102")
 
     def _institution(self, who: Attacker) -> str:
@@ -206,6 +206,10 @@ class Matrix:
             return ""
         found: Mapping[str, Owner] = self.attack.registry.ids(cell.route.noun, place.kind)
         return next((each for each, owner in found.items() if who.is_foreign(owner)), "")
+
+
+def _short(role: str) -> str:
+    return OPERATOR if role == Role.OPERATOR else short_of(role)
 
 
 def _wrong(expected: Expected, answer: Answer, missing: Answer | None, route: Route) -> str:

@@ -105,3 +105,39 @@ async def test_the_gateway_and_the_services_hold_without_the_row_walls(
 
     log.info("tables without their wall: %d", tables)
     must_hold(findings)
+
+
+async def test_another_institutions_request_id_gives_nothing_of_its_answer(world: World) -> None:
+    """What was answered to one institution is answered to nobody else who sends the same id."""
+    held = await ids.rows(world.stack)
+    attack = Attack(world, ids.registry(held), world.stack.gateway_address)
+    by_method = {route.path: route for route in bola.routes() if route.command}
+    kept = {
+        str(row.values["method"]): row.values
+        for row in held
+        if row.table == "idempotency" and row.noun != "gateway"
+    }
+    told: list[str] = []
+    try:
+        for method, values in kept.items():
+            route = by_method.get(method)
+            short, _, county_code = str(values["institution_id"]).rpartition("-")
+            if route is None or county_code not in (world.first.code, world.other.code):
+                continue
+            victim, thief = world.counties()
+            if county_code == thief.code:
+                victim, thief = thief, victim
+            who = bola.Attacker(thief, short, "", victim)
+            request = attack.writer(who).request(route.descriptor.input_type)
+            answer = await attack.ask(
+                route, who.institution_id, request, request_id=str(values["request_id"])
+            )
+            others = set(ids.UUID.findall(bytes(values["response"]).decode("latin-1")))
+            own = set(ids.UUID.findall(str(request)))
+            if (others - own) & set(ids.UUID.findall(answer.raw.decode("latin-1"))):
+                told.append(f"{method} by {who.institution_id}: {answer.short()}")
+    finally:
+        await attack.close()
+
+    assert len(kept) > 30
+    assert told == []

@@ -225,10 +225,17 @@ async def list_insured(
     after: UUID,
     limit: int,
 ) -> list[InsuredEntry]:
-    """A page of a policy's list."""
+    """A page of a policy's list; a village or a town sees its own households on it."""
     await own_policy(session, caller, county_code, policy_id)
+    areas = () if set(caller.areas) <= {county_code} else caller.areas
     return await store.list_insured(
-        session, county_code, policy_id, household_id=household_id, after=after, limit=limit
+        session,
+        county_code,
+        policy_id,
+        household_id=household_id,
+        areas=areas,
+        after=after,
+        limit=limit,
     )
 
 
