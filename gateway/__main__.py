@@ -9,9 +9,10 @@ from typing import Any
 
 import structlog
 
-from gateway import break_glass, event_handlers, operations, retention, usage
+from gateway import break_glass, event_handlers, operations, public, retention, usage
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
+from gateway.documents.servicer import DocumentsServicer
 from gateway.door import Door
 from gateway.feed_pages import Pages
 from gateway.feed_publisher import Publisher, Way
@@ -25,7 +26,9 @@ from gateway.log_chain import LogSigner
 from gateway.log_seals import Seals
 from gateway.log_servicer import AccessLogServicer
 from gateway.person_tokens import PersonTokens
+from gateway.public_model import PublicModel, Reader
 from gateway.routes import SERVICE_NAMES
+from gateway.self_service import SelfServicer
 from gateway.server import Server
 from gateway.servicer import GatewayServicer, OwnMethod
 from gateway.settings import GatewaySettings
@@ -35,6 +38,7 @@ from services.kernel.caller import Signer
 from services.kernel.database import Database
 from services.kernel.settings import PlatformSettings
 from services.programmes import loader
+from services.programmes.loader import Catalogue
 
 NOUN = "gateway"
 
@@ -125,12 +129,16 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     )
     backends = backends_of(settings, platform)
     signer = LogSigner(settings.log_private_key_path)
-    judge = Judge(db, loader.load(platform.programme_folders()))
+    catalogue = loader.load(platform.programme_folders())
+    judge = Judge(db, catalogue)
     access_log = AccessLog(db)
     feeds = Feeds.of(db, directory, judge, access_log, way_of(settings, platform))
+    log_servicer = AccessLogServicer(db, glasses)
     own = {
         **GatewayServicer(db, directory, limiter).methods(),
-        **AccessLogServicer(db, glasses).methods(),
+        **log_servicer.methods(),
+        **DocumentsServicer(directory, log_servicer).methods(),
+        **SelfServicer(db, directory, catalogue).methods(),
         **feeds.servicer.methods(),
     }
     server = build_server(
@@ -145,6 +153,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         limiter=limiter,
         judge=judge,
     )
+    doors = [server, *public_doors(settings, backends, access_log, catalogue)]
     rules = retention.Rules(
         kept_days=settings.kept_days(), archives=retention.archives_in(settings.archive_path)
     )
@@ -155,7 +164,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         await process.run(
             # Whoever follows a feed is sent off before the server waits for its calls.
             feeds.tail.run(),
-            server.run(),
+            *(one.run() for one in doors),
             *feeds.publishing(),
             access_log.run(),
             # The last rows are sealed too.
@@ -185,6 +194,26 @@ def way_of(settings: GatewaySettings, platform: PlatformSettings) -> Way | None:
         key_path=settings.feeds_key_path,
         users_path=settings.feeds_users_path,
     )
+
+
+def public_doors(
+    settings: GatewaySettings, backends: Backends, access_log: AccessLog, catalogue: Catalogue
+) -> list[Server]:
+    """The public door, where an address is set for one."""
+    if not settings.public_address:
+        return []
+    signer = Signer(settings.caller_private_key_path)
+    model = PublicModel(Reader(backends, signer, access_log).read, catalogue)
+    return [
+        public.server_of(
+            model,
+            address=settings.public_address,
+            cert_path=settings.public_cert_path or settings.cert_path,
+            key_path=settings.public_key_path or settings.key_path,
+            calls_per_second=settings.public_calls_per_second,
+            address_calls_per_second=settings.public_address_calls_per_second,
+        )
+    ]
 
 
 def build_server(

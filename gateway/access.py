@@ -9,13 +9,68 @@ ground somebody may act on one resource, and what bars it all the same: the poli
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gateway.groups import groups_of
+from gateway.groups import PEOPLE, groups_of
 from gateway.identity import PURPOSE_KEY
 from gateway.policy import Question, Thing, Verdict, policies
 from gateway.rules import PURPOSES, RULES
 from services.kernel.errors import Denied, invalid_field
 from services.programmes.schema.deployment import InstitutionRole as Role
 from services.programmes.schema.gateway import GatewayRules
+
+_OWN = "liandong.gateway.v1.HouseholdSelfService"
+_WHO = frozenset(
+    {
+        "liandong.households.v1.PeopleService/ResolvePersons",
+        "liandong.households.v1.PeopleService/DisclosePersons",
+        "liandong.households.v1.HouseholdsService/GetHousehold",
+    }
+)
+_FILE = _WHO | {
+    "liandong.households.v1.FactsService/ListFacts",
+    "liandong.households.v1.FactsService/ListDisputes",
+    "liandong.credit.v1.CreditService/GetCreditReport",
+    "liandong.loans.v1.LoansService/ListLoans",
+    "liandong.loans.v1.ReportsService/GetHouseholdStatement",
+    "liandong.loans.v1.EntitlementsService/ListEntitlements",
+    "liandong.claims.v1.PoliciesService/GetCertificate",
+    "liandong.claims.v1.ClaimsService/ListClaims",
+    "liandong.claims.v1.ClaimsService/GetPayout",
+}
+_BELONGS = _WHO | {
+    "liandong.loans.v1.ReportsService/GetHouseholdStatement",
+    "liandong.loans.v1.LoansService/ListLoans",
+    "liandong.claims.v1.ClaimsService/ListClaims",
+}
+WITHIN: Mapping[str, frozenset[str]] = {
+    f"{_OWN}/IdentifyMe": _WHO,
+    f"{_OWN}/GetMyFile": _FILE,
+    f"{_OWN}/PrintMyPaper": _FILE,
+    f"{_OWN}/ListMyAccesses": _BELONGS,
+    f"{_OWN}/FileMyDispute": _BELONGS
+    | {
+        "liandong.households.v1.FactsService/OpenDispute",
+        "liandong.credit.v1.CreditService/GetCreditReport",
+        "liandong.credit.v1.CreditService/ContestRefusal",
+        "liandong.claims.v1.ClaimsService/DisputeClaim",
+    },
+}
+"""
+What a method of ours asks of services for a role that may not ask them itself.
+
+A person's portal may call none of these: it would name any household it likes. The gateway asks
+them for it, about the household that the person was found to belong to.
+"""
+
+
+HOUSEHOLD_REQUEST = "household_request"
+"""The purpose of whatever a household asks for itself, unless it names another."""
+
+
+def require_within(role: str, own: str, method: str) -> None:
+    """Refuse what a method of ours would ask, unless its caller may, or it may for people."""
+    if role in PEOPLE and method in WITHIN.get(own, frozenset()):
+        return
+    require(role, method)
 
 
 def may_call(role: str, method: str) -> bool:

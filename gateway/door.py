@@ -120,6 +120,7 @@ class Door(grpc.GenericRpcHandler):
         self._own = own
         self._telling = telling
         self._settings = settings
+        self._readers: dict[str, resources.Read | None] = {}
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             route.path: self._handler(route) for route in ROUTES
         }
@@ -275,18 +276,30 @@ class Door(grpc.GenericRpcHandler):
         visit.allowed = True
         return institution
 
+    def _named(self, route: Route) -> resources.Read | None:
+        """How to read what a request that we make names; made once."""
+        if route.path not in self._readers:
+            self._readers[route.path] = resources.reader(route.descriptor.input_type)
+        return self._readers[route.path]
+
     def _onward(self, institution: Institution, visit: Visit, context: Context) -> Onward:
         """Calls of a method of our own to the services, each allowed, signed and recorded."""
+        touched: list[str] = []
 
         async def ask(route: Route, body: bytes) -> bytes:
-            inner = Visit(route, visit.claim, visit.span, institution_id=visit.institution_id)
+            claim = visit.claim
+            if visit.route.method in access.WITHIN and not claim.purpose:
+                claim = replace(claim, purpose=access.HOUSEHOLD_REQUEST)
+            inner = Visit(route, claim, visit.span, institution_id=visit.institution_id)
             inner.county_code, inner.service = visit.county_code, route.noun
             inner.body_hash = body_hash(body)
+            named_in = self._named(route)
+            inner.resources = resources.bounded((*(named_in(body) if named_in else ()), *touched))
             # A failure is told with the service's name, not with ours.
             visit.service = route.noun
             try:
-                access.require(institution.role, route.method)
-                access.require_purpose(route.method, visit.claim.purpose)
+                access.require_within(institution.role, visit.route.method, route.method)
+                access.require_purpose(route.method, inner.claim.purpose)
                 inner.allowed = True
                 answer = await self._pass_on(institution, inner, context, body)
             except BaseException as error:
@@ -300,7 +313,11 @@ class Door(grpc.GenericRpcHandler):
                 await self._log.add_and_wait(inner.entry(grpc.StatusCode.OK))
             return answer
 
-        return ask
+        def touch(resource: str) -> None:
+            touched.append(resource)
+            visit.resources = resources.bounded((*visit.resources, resource))
+
+        return Onward(ask, touch)
 
     def _identify(self, visit: Visit) -> Institution:
         """Whose call it is and who acts; one too many is refused before anything costs."""

@@ -71,6 +71,10 @@ NOTICE_SENDERS = EVERYONE - AUDITORS - OPERATORS
 PUBLISHERS = REGISTRARS | FINANCE
 PAYERS = FINANCE | LENDERS | REGISTRARS | {Role.AGRICULTURE_BUREAU, Role.FORESTRY_BUREAU}
 """Every organ that a programme may name as the payer of a grant."""
+PEOPLE = frozenset({Role.HOUSEHOLD})
+"""A portal through which people look up their own."""
+PUBLIC: frozenset[Role] = frozenset()
+"""Anybody, without an identity, at the public door: no role needs it."""
 RELENDERS = frozenset({Role.CENTRAL_BANK, Role.COUNTY_CENTRE})
 """The central bank's branch, or the county's centre for it."""
 RELENDING_READERS = LENDERS | AUDITORS | RELENDERS | {Role.FINANCE_BUREAU, Role.REGULATOR}
@@ -119,6 +123,8 @@ GROUPS: Mapping[str, frozenset[Role]] = {
     "notice_senders": NOTICE_SENDERS,
     "publishers": PUBLISHERS,
     "payers": PAYERS,
+    "people": PEOPLE,
+    "public": PUBLIC,
     "relenders": RELENDERS,
     "relending_readers": RELENDING_READERS,
     "all_but_auditors": ALL_BUT_AUDITORS,

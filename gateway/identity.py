@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from gateway.spans import TRACEPARENT
 from services.kernel.caller import Caller
 from services.kernel.errors import Denied, Unauthenticated, Unavailable
 from services.kernel.rpc import Context
+from services.programmes.schema.deployment import InstitutionRole as Role
 
 PERSON_KEY = "liandong-person"
 PURPOSE_KEY = "liandong-purpose"
@@ -35,6 +37,7 @@ CHINA = timezone(timedelta(hours=8))
 FOREVER = float("inf")
 
 _SHOWN_MAX = 200
+_PERSON = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def day_begins(day: date | None) -> float:
@@ -369,7 +372,9 @@ class Directory:
             )
         else:
             person_id = claim.person_id
-        if person_id:
+        if person_id and institution.role == Role.HOUSEHOLD:
+            require_citizen(person_id)
+        elif person_id:
             institution.require_post(person_id, self._now())
         return person_id
 
@@ -384,6 +389,16 @@ class Directory:
                 "the gateway cannot tell who may call: its database does not answer",
                 message_zh="网关数据库暂时不可用,请稍后重试",
             )
+
+
+def require_citizen(person_id: str) -> None:
+    """Refuse a person of a portal who is named otherwise than by the registry's id."""
+    if not _PERSON.fullmatch(person_id):
+        raise Denied(
+            "PERSON_NOT_A_CITIZEN",
+            "a portal names people by the id that IdentifyMe answers, and nothing else",
+            message_zh="门户须以登记的人员编号表明本人",
+        )
 
 
 def caller_for(institution: Institution, claim: Claim, *, method: str, body_hash: str) -> Caller:

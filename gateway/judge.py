@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError, Message
 from gateway import access, tie_store
 from gateway.access import Conditions, Resource, Subject
 from gateway.forward import Failure
-from gateway.groups import GOVERNMENT
+from gateway.groups import GOVERNMENT, PEOPLE
 from gateway.identity import ABOVE_COUNTIES, Institution
 from gateway.routes import ROUTES, Route
 from gateway.rules import RULES, category_of
@@ -153,8 +153,12 @@ class Judge:
         self._conditions = lru_cache(1_000)(self._conditions_of)
 
     def concerns(self, institution: Institution, method: str) -> bool:
-        """Whether a caller must have a ground for every household that a method names."""
-        return method in self._requests and institution.role not in GOVERNMENT
+        """
+        Whether a caller must have a ground for every household that a method names.
+
+        A portal calls no service by itself: the gateway asks for a person it has identified.
+        """
+        return method in self._requests and institution.role not in GOVERNMENT | PEOPLE
 
     async def ask(self, route: Route, institution: Institution, purpose: str, body: bytes) -> Sight:
         """How the caller stands to whom it asks for, and what the service is to be asked."""

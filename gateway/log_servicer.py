@@ -116,12 +116,12 @@ class AccessLogServicer:
             rule = f"must be after from_time, at most {SEARCH_DAYS_MAX} days"
             raise invalid_field("TIME_TOO_LONG", "to_time", asked.to_time.isoformat(), rule)
         size = wire.page_size(request.page_size)
-        before = _before(request.page_token)
+        before = before_of(request.page_token)
         async with self._db.transaction() as session:
             found = await log_store.search(session, asked, before=before, rows_max=size + 1)
         page, token = wire.page_of(found, size, lambda row: row["position"])
         return pb.SearchAccessesResponse(
-            accesses=[_access(row, row["resources"]) for row in page], next_page_token=token
+            accesses=[access_to_proto(row, row["resources"]) for row in page], next_page_token=token
         )
 
     async def ListAccessesOf(
@@ -132,7 +132,7 @@ class AccessLogServicer:
         household_id = parse_id("household_id", request.household_id)
         asked = [*(f"{kind}:{household_id}" for kind in HOUSEHOLD_KINDS), *request.also]
         size = wire.page_size(request.page_size)
-        before = _before(request.page_token)
+        before = before_of(request.page_token)
         async with self._db.transaction() as session:
             found = await log_store.accesses_of(
                 session, asked, county_code, before=before, rows_max=size + 1
@@ -140,7 +140,7 @@ class AccessLogServicer:
         page, token = wire.page_of(found, size, lambda row: row["position"])
         wanted = frozenset(asked)
         return pb.ListAccessesOfResponse(
-            accesses=[_access(row, wanted.intersection(row["resources"])) for row in page],
+            accesses=[access_to_proto(row, wanted.intersection(row["resources"])) for row in page],
             next_page_token=token,
         )
 
@@ -295,7 +295,7 @@ def _person(institution: Institution, claim: Claim) -> str:
     return claim.person_id
 
 
-def _before(page_token: str) -> int:
+def before_of(page_token: str) -> int:
     """Before which position a page begins."""
     text = wire.page_start(page_token)
     if not text:
@@ -326,7 +326,7 @@ def _root(root: DayRoot) -> pb.DayRoot:
     )
 
 
-def _access(row: Record, resources: Sequence[str] | frozenset[str]) -> pb.Access:
+def access_to_proto(row: Record, resources: Sequence[str] | frozenset[str]) -> pb.Access:
     return pb.Access(
         position=row["position"],
         called_time=_time(row["called_at"]),

@@ -1,6 +1,7 @@
 """Onward: what the gateway asks of the services for a method of its own, as the caller."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from google.protobuf import message_factory
@@ -10,8 +11,19 @@ from gateway.routes import ROUTES, Route
 
 R = TypeVar("R", bound=Message)
 
-Onward = Callable[[Route, bytes], Awaitable[bytes]]
-"""Pass one call on as the caller: allowed by the table, signed and recorded like one of its own."""
+
+@dataclass(frozen=True, slots=True)
+class Onward:
+    """The way on: each call allowed by the table, signed and recorded like one of the caller's."""
+
+    ask: Callable[[Route, bytes], Awaitable[bytes]]
+    touch: Callable[[str], None]
+    """Have the access log name a resource, `household:<uuid>`, that the request does not name."""
+
+    async def __call__(self, route: Route, body: bytes) -> bytes:
+        """Pass one call on as the caller."""
+        return await self.ask(route, body)
+
 
 BY_METHOD: Mapping[str, Route] = {route.method: route for route in ROUTES}
 

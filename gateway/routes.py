@@ -12,10 +12,12 @@ from liandong.funds.v1 import funds_pb2
 from liandong.funds.v1 import watch_pb2 as fund_watch_pb2
 from liandong.gateway.v1 import (
     access_log_pb2,
+    documents_pb2,
     feeds_pb2,
     gateway_pb2,
     institutions_pb2,
     insured_pb2,
+    self_pb2,
 )
 from liandong.households.v1 import (
     accounts_pb2,
@@ -78,10 +80,12 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
     ),
     OWN: (
         access_log_pb2.DESCRIPTOR,
+        documents_pb2.DESCRIPTOR,
         feeds_pb2.DESCRIPTOR,
         gateway_pb2.DESCRIPTOR,
         institutions_pb2.DESCRIPTOR,
         insured_pb2.DESCRIPTOR,
+        self_pb2.DESCRIPTOR,
     ),
     NAMED_BY_CALLER: (operator_pb2.DESCRIPTOR,),
 }

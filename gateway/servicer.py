@@ -110,7 +110,7 @@ class GatewayServicer:
             f"{_SERVICE}/ListInstitutions": of_bytes(
                 gateway_pb2.ListInstitutionsRequest, self.ListInstitutions
             ),
-            f"{_INSURED}/EnrolInsuredByIdentity": _going_on(
+            f"{_INSURED}/EnrolInsuredByIdentity": going_on(
                 insured_pb2.EnrolInsuredByIdentityRequest, insured.enrol_by_identity
             ),
             f"{_SERVICE}/GetStatus": of_bytes(gateway_pb2.GetStatusRequest, self.GetStatus),
@@ -129,10 +129,10 @@ def of_bytes(
     async def serve(institution: Institution, claim: Claim, request: Q, _: Onward) -> Message:
         return await method(institution, claim, request)
 
-    return _going_on(request_type, serve)
+    return going_on(request_type, serve)
 
 
-def _going_on(
+def going_on(
     request_type: type[Q], method: Callable[[Institution, Claim, Q, Onward], Awaitable[Message]]
 ) -> OwnMethod:
     """The same of a method that asks services in its turn."""

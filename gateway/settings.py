@@ -60,6 +60,17 @@ class GatewaySettings(ServiceSettings):
     limits: LimitRules = LimitRules()
     """As JSON: `{"everybody": {"read": {...}}, "roles": {"bank": {...}}, "times": 1}`."""
 
+    # The public door: what everybody may read, without a certificate.
+    public_address: str = ""
+    """Where it listens; empty for nowhere."""
+    public_cert_path: Path | None = None
+    """A certificate that the public's clients know; the gateway's own where none is named."""
+    public_key_path: Path | None = None
+    public_calls_per_second: int = Field(default=100, ge=1, le=10_000)
+    """Of everybody together."""
+    public_address_calls_per_second: int = Field(default=5, ge=1, le=1_000)
+    """Of one address."""
+
     # Connections.
     ping_seconds_min: int = Field(default=20, ge=1, le=3_600)
     """A client that pings oftener without a call running is cut off."""

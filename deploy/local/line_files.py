@@ -13,13 +13,13 @@ from typing import Any, Final, Self
 from zipfile import BadZipFile
 
 import yaml
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
 from openpyxl.cell.text import Text
 from openpyxl.reader.excel import ExcelReader
 from openpyxl.utils.exceptions import InvalidFileException
 from openpyxl.xml.constants import SHEET_MAIN_NS
 from openpyxl.xml.functions import iterparse
+
+from gateway.documents.sheets import CSV_ENCODING, Sheet
 
 CELL_CHARACTERS_MAX: Final = 200
 XLSX: Final = frozenset({".xlsx", ".xlsm"})
@@ -252,19 +252,14 @@ class LineWriter:
 
     path: Path
     titles: Sequence[str]
-    encoding: str = "utf-8-sig"
+    encoding: str = CSV_ENCODING
     _stack: ExitStack = field(default_factory=ExitStack)
-    _csv: Any = None
-    _book: Any = None
-    _sheet: Any = None
+    _sheet: Sheet | None = None
 
     def __enter__(self) -> Self:
-        if self.path.suffix.lower() in XLSX:
-            self._book = Workbook(write_only=True)
-            self._sheet = self._book.create_sheet()
-        else:
-            opened = self._half.open("w", encoding=self.encoding, newline="")
-            self._csv = csv.writer(self._stack.enter_context(opened))
+        file = self._stack.enter_context(self._half.open("wb"))
+        workbook = self.path.suffix.lower() in XLSX
+        self._sheet = Sheet(file, workbook=workbook, encoding=self.encoding)
         self.write(self.titles)
         return self
 
@@ -274,16 +269,8 @@ class LineWriter:
 
     def write(self, cells: Sequence[str]) -> None:
         """Add a row."""
-        if self._csv is not None:
-            self._csv.writerow(cells)
-        else:
-            self._sheet.append([self._plain(cell) for cell in cells])
-
-    def _plain(self, text: str) -> Any:
-        """Text as text: one that begins with `=` is nobody's formula."""
-        cell: Any = WriteOnlyCell(self._sheet, text)
-        cell.data_type = "s"
-        return cell
+        assert self._sheet is not None, "written to before it was opened"
+        self._sheet.write(cells)
 
     def __exit__(
         self,
@@ -291,9 +278,9 @@ class LineWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.close()
-        if self._book is not None:
-            self._book.save(self._half)
+        with self._stack:
+            if self._sheet is not None:
+                self._sheet.finish()
         if kind is None:
             self._half.replace(self.path)
         else:

@@ -5,13 +5,12 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
 from google.type.date_pb2 import Date
 from liandong.loans.v1 import reports_pb2, reports_pb2_grpc
 
 from deploy.local.client import Institution
 from deploy.local.line_files import FileError, LineWriter
+from gateway.documents import rows
 
 REPORTS: Final = reports_pb2_grpc.ReportsServiceStub
 PAGE_ROWS: Final = 500
@@ -49,36 +48,7 @@ def period(word: str) -> "reports_pb2.ReportPeriod.ValueType":
     return reports_pb2.ReportPeriod.Value(_PERIOD + word.upper())
 
 
-# --- answers as lines -----------------------------------------------------------------------------
-
-
-def cells(message: Message, prefix: str = "") -> dict[str, str]:
-    """The fields of an answer by name, those within others under both names; no lists."""
-    found: dict[str, str] = {}
-    for own in message.DESCRIPTOR.fields:
-        if own.is_repeated:
-            continue
-        name, value = f"{prefix}{own.name}", getattr(message, own.name)
-        given = not own.has_presence or message.HasField(own.name)
-        if isinstance(value, Date):
-            found[name] = f"{value.year:04d}-{value.month:02d}-{value.day:02d}" if given else ""
-        elif own.type == FieldDescriptor.TYPE_MESSAGE:
-            found |= cells(value, f"{name}.")
-        elif own.type == FieldDescriptor.TYPE_ENUM:
-            assert own.enum_type is not None
-            found[name] = own.enum_type.values_by_number[value].name.lower()
-        else:
-            found[name] = str(value) if given else ""
-    return found
-
-
-def _of_row(row: reports_pb2.ReportRow, by: Sequence[str]) -> dict[str, str]:
-    found = dict(zip(by, row.keys, strict=True)) | cells(row.figures)
-    found["households"] = str(row.households)
-    found["owing_households"] = str(row.owing_households)
-    counted = row.HasField("counted_households")
-    found["counted_households"] = str(row.counted_households) if counted else ""
-    return found | {f"{each.id}_pct": each.pct for each in row.ratios}
+# --- answers as lines: the rows are the gateway's, the pages are fetched here ---------------------
 
 
 async def figures(
@@ -87,8 +57,8 @@ async def figures(
     """Every row of a report, page by page over one stream; a stream that breaks is begun again."""
     pages = institution.pages(REPORTS, "ExportReport", request, tries_max=TRIES_MAX)
     async for page in pages:
-        for row in page.rows:
-            yield _of_row(row, by)
+        for line in rows.figures(page.rows, by):
+            yield line
 
 
 async def recovery(
@@ -96,68 +66,48 @@ async def recovery(
 ) -> Lines:
     """A line for each row and month."""
     async for row in _listed(institution, "ListRecoveryRates", request, "rows"):
-        for month in row.months:
-            yield dict(zip(by, row.keys, strict=True)) | cells(month)
+        for line in rows.recovery([row], by):
+            yield line
 
 
 async def risk(institution: Institution, request: reports_pb2.ListRiskLoansRequest) -> Lines:
     """A line for each loan of the risk list."""
     async for loan in _listed(institution, "ListRiskLoans", request, "loans"):
-        yield cells(loan)
+        yield rows.cells(loan)
 
 
 async def lenders(institution: Institution, request: reports_pb2.AssessLendersRequest) -> Lines:
     """A line for each lender and target."""
-    answer = await institution.call(REPORTS, "AssessLenders", request)
-    for lender in answer.lenders:
-        own = {"lender_id": lender.lender_id}
-        tolerated = str(lender.tolerated) if lender.HasField("tolerated") else ""
-        last = {"all_marks_centi": str(lender.marks_centi), "tolerated": tolerated}
-        for target in lender.targets or [reports_pb2.TargetMet()]:
-            yield own | cells(target) | last
+    for line in rows.lenders(await institution.call(REPORTS, "AssessLenders", request)):
+        yield line
 
 
 async def indicators(institution: Institution, request: reports_pb2.GetIndicatorsRequest) -> Lines:
     """A line for each indicator."""
     answer = await institution.call(REPORTS, "GetIndicators", request)
-    for each in answer.indicators:
-        yield cells(each)
+    for line in rows.plain(answer.indicators):
+        yield line
 
 
 async def counts(institution: Institution, request: reports_pb2.GetIndicatorsRequest) -> Lines:
     """A line for each count: its value, what was stated of it, and the difference."""
     answer = await institution.call(REPORTS, "GetIndicators", request)
     for each in answer.counts:
-        yield cells(each)
+        yield rows.cells(each)
 
 
 async def bulletin(institution: Institution, request: reports_pb2.GetBulletinRequest) -> Lines:
     """A line for each figure of a bulletin: those of its sections, its indicators, the whole."""
-    answer = await institution.call(REPORTS, "GetBulletin", request)
-
-    def line(section: str, name: str, value: object) -> dict[str, str]:
-        return {"section": section, "figure": name, "value": str(value)}
-
-    for section in answer.sections:
-        for name, value in sorted(section.figures.items()):
-            yield line(section.section, name, value)
-        for name in ("worse_loan_ids", "better_loan_ids"):
-            for loan_id in getattr(section, name):
-                yield line(section.section, name, loan_id)
-    for each in answer.indicators:
-        yield line("indicators", each.id, each.pct)
-    for name, value in cells(answer.total.figures).items():
-        yield line("total", name, value)
+    for line in rows.bulletin(await institution.call(REPORTS, "GetBulletin", request)):
+        yield line
 
 
 async def statement(
     institution: Institution, request: reports_pb2.GetHouseholdStatementRequest
 ) -> Lines:
     """A line for each posting of a household's loans."""
-    answer = await institution.call(REPORTS, "GetHouseholdStatement", request)
-    for loan in answer.loans:
-        for each in loan.lines:
-            yield {"loan_id": loan.loan_id, "lender_id": loan.lender_id} | cells(each)
+    for line in rows.statement(await institution.call(REPORTS, "GetHouseholdStatement", request)):
+        yield line
 
 
 async def _listed(

@@ -32,6 +32,8 @@ from services.programmes.loader import load
 
 SERVICES = ("households", "credit", "loans", "claims", "funds")
 NOUNS = (*SERVICES, "gateway")
+PUBLIC = "public"
+"""The gateway's second address."""
 PACKAGES = {noun: f"services.{noun}" for noun in SERVICES} | {"gateway": "gateway"}
 POOL_SIZE = 10
 STREAM_CHECK_SECONDS = 2.0
@@ -74,7 +76,7 @@ class Stack:
         self._sink = SpanSink(self.spans)
         self._watching: list[asyncio.Task[None]] = []
         # Read once: a port that we listen on ourselves would look taken.
-        self._ports = {noun: folder.port(noun) for noun in NOUNS}
+        self._ports = {noun: folder.port(noun) for noun in (*NOUNS, PUBLIC)}
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -87,6 +89,11 @@ class Stack:
     def gateway_address(self) -> str:
         """Host and port that institutions call."""
         return f"{self.shape.gateway_address}:{self._ports['gateway']}"
+
+    @property
+    def public_address(self) -> str:
+        """Host and port that everybody calls, without a certificate."""
+        return f"{self.shape.gateway_address}:{self._ports[PUBLIC]}"
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -233,6 +240,7 @@ class Stack:
             "GATEWAY_WITHOUT_CONTRACT": "true",
             "GATEWAY_PERSON_METADATA": "true",
             "GATEWAY_LIMITS": '{"times": 1000}',
+            "GATEWAY_PUBLIC_ADDRESS": self.public_address,
             "GATEWAY_LOG_PRIVATE_KEY_PATH": str(self.ca.log_keys().private),
             "GATEWAY_FEEDS_CERT_PATH": str(feeds.cert),
             "GATEWAY_FEEDS_KEY_PATH": str(feeds.key),

@@ -592,6 +592,7 @@ class ClaimFilter:
     state: str = ""
     overdue_only: bool = False
     event_code: str = ""
+    household_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

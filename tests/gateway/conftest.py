@@ -112,7 +112,12 @@ def _settings(
 
 @asynccontextmanager
 async def a_house(
-    postgres: PostgresServer, nats: NatsServer, certificates: LocalCA, **changes: Any
+    postgres: PostgresServer,
+    nats: NatsServer,
+    certificates: LocalCA,
+    *,
+    programmes_dirs: str = "",
+    **changes: Any,
 ) -> AsyncIterator[House]:
     """The gateway in this process, everything else as it is in a county."""
     # Schemas of our own: the shared ones are emptied after every test.
@@ -124,6 +129,7 @@ async def a_house(
         nats_monitor_url=nats.monitor_url,
         ca_path=certificates.ca_path,
         caller_public_key_path=certificates.caller_keys().public,
+        programmes_dirs=programmes_dirs,
     )
     try:
         async with targets(certificates, seen) as running:

@@ -23,7 +23,14 @@ from services.claims.model import (
 )
 from services.claims.operations import claims, claims_decisions
 from services.claims.rules.claims import KEPT_REFUSALS
-from services.claims.servicer.shared import READERS, REPORTERS, admit, after_of, only
+from services.claims.servicer.shared import (
+    READERS,
+    REPORTERS,
+    admit,
+    after_of,
+    only,
+    optional_id,
+)
 from services.kernel import wire
 from services.kernel.caller import Caller
 from services.kernel.database import Database
@@ -366,6 +373,7 @@ class ClaimsDoor(claims_pb2_grpc.ClaimsServiceServicer):
                     state=_CLAIM_STATES_ASKED[request.state],
                     overdue_only=request.overdue_only,
                     event_code=request.event_code,
+                    household_id=optional_id("household_id", request.household_id),
                 ),
                 after=after,
                 limit=size + 1,

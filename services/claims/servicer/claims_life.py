@@ -27,7 +27,7 @@ from services.programmes.loader import Catalogue
 
 SURVEYORS = ("insurer", "village_department", "township_station")
 OPENERS = ("insurer", "county_centre")
-DISPUTERS = ("village_department", "township_station", "county_centre")
+DISPUTERS = ("village_department", "township_station", "county_centre", "household")
 INSURERS = ("insurer",)
 
 Answer = TypeVar(

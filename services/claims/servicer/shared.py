@@ -24,6 +24,8 @@ READERS = (
     "regulator",
     "auditor",
     "operator",
+    # A person's own, which alone the gateway asks for.
+    "household",
 )
 
 FIRST = UUID(int=0)

@@ -429,7 +429,8 @@ async def list_claims(
               AND starts_with(c.area_code, $5) AND ($6 = '' OR c.state = $6) AND c.claim_id > $7
               AND (NOT $8 OR c.overdue_since IS NOT NULL)
               AND ($9 = '' OR c.event_code = $9)
-            ORDER BY c.claim_id LIMIT $10""",  # noqa: S608 - a constant
+              AND ($10::uuid IS NULL OR c.household_id = $10)
+            ORDER BY c.claim_id LIMIT $11""",  # noqa: S608 - a constant
         county_code,
         sight.insurer_id,
         sight.lender_id,
@@ -439,6 +440,7 @@ async def list_claims(
         after,
         asked.overdue_only,
         asked.event_code,
+        asked.household_id,
         limit,
     )
     return [_claim(row) for row in rows]

@@ -340,7 +340,7 @@ async def contest(
     evidence_sha256: str,
 ) -> Contest:
     """A household asks that a person looks at what no person decided."""
-    require_role(caller, STATIONS)
+    require_role(caller, (*STATIONS, "household"))
     require_county(caller, county_code)
     stored = (await file_store.find_ratings(session, county_code, [rating_id])).get(rating_id)
     missing = NotFound("RATING_NOT_FOUND", f"no rating {rating_id}", message_zh="无此评级")

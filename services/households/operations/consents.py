@@ -16,6 +16,7 @@ from services.households.model import (
     Relation,
 )
 from services.households.operations.shared import (
+    HOUSEHOLD,
     IDENTITY_ROLES,
     Keys,
     came_from,
@@ -46,7 +47,8 @@ async def permitted_of(
     session: AsyncSession, caller: Caller, county_code: str, household_ids: Sequence[UUID]
 ) -> dict[UUID, frozenset[DataCategory]]:
     """The same for several households, with one look at the consents."""
-    sees_all = caller.role in IDENTITY_ROLES
+    # For a person the gateway asks only about the own household.
+    sees_all = caller.role in {*IDENTITY_ROLES, HOUSEHOLD}
     consents: list[Consent] = []
     if not sees_all and caller.purpose:
         consents = await store.list_consents(

@@ -29,6 +29,7 @@ from services.households.model import (
 from services.households.operations.consents import permitted
 from services.households.operations.identities import resolve_persons
 from services.households.operations.shared import (
+    HOUSEHOLD,
     IDENTITY_ROLES,
     Keys,
     came_from,
@@ -371,7 +372,7 @@ async def open_dispute(
     household = held.get(household_id)
     if household is None or not caller.may_act_in(household.area_code):
         raise household_missing(household_id)
-    if side is DisputeSide.HOUSEHOLD and caller.role not in IDENTITY_ROLES:
+    if side is DisputeSide.HOUSEHOLD and caller.role not in {*IDENTITY_ROLES, HOUSEHOLD}:
         raise Denied(
             "ROLE_NOT_ALLOWED",
             f"role {caller.role} may not contest for a household",
@@ -490,7 +491,7 @@ async def list_disputes(
 ) -> tuple[list[Dispute], date]:
     """Disputes: registrars see their area's, others those to which they are a party."""
     prefixes: list[str] = []
-    if caller.role in {*IDENTITY_ROLES, "auditor"}:
+    if caller.role in {*IDENTITY_ROLES, HOUSEHOLD, "auditor"}:
         prefixes = registration.prefixes_seen(county_code, caller.areas)
     found = await store.list_disputes(
         session,

@@ -23,6 +23,8 @@ IDENTITY_ROLES: Final = frozenset(
     {"county_centre", "village_department", "township_station", "poverty_office"}
 )
 """Those who may see names, identity numbers and phones."""
+HOUSEHOLD: Final = "household"
+"""A person, for whom the gateway asks about the own household and about no other."""
 
 _PERSON_PLACE = b"households.person.sealed."
 _BETWEEN = "\x1f"

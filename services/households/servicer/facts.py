@@ -17,7 +17,7 @@ from services.households.model import (
     NewFact,
 )
 from services.households.operations import facts as operations
-from services.households.operations.shared import Keys
+from services.households.operations.shared import HOUSEHOLD, Keys
 from services.households.servicer import shared
 from services.kernel import wire
 from services.kernel.database import Database
@@ -109,7 +109,7 @@ class FactsServicer(facts_pb2_grpc.FactsServiceServicer):
         self, request: facts_pb2.OpenDisputeRequest, context: Context
     ) -> facts_pb2.OpenDisputeResponse:
         """Contest something."""
-        caller = shared.allowed(context, request.county_code, _SOURCES)
+        caller = shared.allowed(context, request.county_code, (*_SOURCES, HOUSEHOLD))
         subject = shared.enum_name(facts_pb2.DisputeSubject, "DISPUTE_SUBJECT", request.subject)
         side = shared.enum_name(facts_pb2.DisputeSide, "DISPUTE_SIDE", request.side)
 

@@ -16,7 +16,7 @@ from services.households.model import (
     RegistrationStatus,
 )
 from services.households.operations import identities, members
-from services.households.operations.shared import Keys
+from services.households.operations.shared import HOUSEHOLD, Keys
 from services.households.servicer import shared
 from services.households.servicer.registration import LABOUR_WORDS, RELATION_WORDS
 from services.kernel import ids, wire
@@ -26,7 +26,7 @@ from services.kernel.ids import parse_id
 from services.kernel.rpc import Context
 
 _REGISTRARS = ("county_centre", "poverty_office")
-_READERS = (*shared.PARTY_ROLES, *shared.DEPARTMENT_ROLES)
+_READERS = (*shared.PARTY_ROLES, *shared.DEPARTMENT_ROLES, HOUSEHOLD)
 
 
 class PeopleServicer(people_pb2_grpc.PeopleServiceServicer):

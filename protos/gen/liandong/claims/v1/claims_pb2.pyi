@@ -1116,6 +1116,7 @@ class ListClaimsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     OVERDUE_ONLY_FIELD_NUMBER: _builtins.int
     EVENT_CODE_FIELD_NUMBER: _builtins.int
+    HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
     county_code: _builtins.str
     """Six digits of the county."""
     within: _builtins.str
@@ -1130,6 +1131,8 @@ class ListClaimsRequest(_message.Message):
     """Only claims that are late."""
     event_code: _builtins.str
     """Only claims of this disaster; empty for all."""
+    household_id: _builtins.str
+    """Only claims of this household; empty for all (UUID)."""
     def __init__(
         self,
         *,
@@ -1140,10 +1143,11 @@ class ListClaimsRequest(_message.Message):
         page_token: _builtins.str = ...,
         overdue_only: _builtins.bool = ...,
         event_code: _builtins.str = ...,
+        household_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "event_code", b"event_code", "overdue_only", b"overdue_only", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "within", b"within"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "event_code", b"event_code", "household_id", b"household_id", "overdue_only", b"overdue_only", "page_size", b"page_size", "page_token", b"page_token", "state", b"state", "within", b"within"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
