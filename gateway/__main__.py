@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from nats.aio.client import Client
 
 from gateway import break_glass, event_handlers, operations, own_operator, public, retention, usage
 from gateway.access_log import AccessLog
@@ -123,13 +124,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     await usage.save(db, limiter)
     glasses = Glasses()
     await break_glass.refresh(db, glasses)
-    client = await bus.connect(
-        platform.nats_url,
-        name=NOUN,
-        ca_path=platform.ca_path,
-        cert_path=settings.cert_path,
-        key_path=settings.key_path,
-    )
+    client = await connected(settings, platform)
     backends = backends_of(settings, platform)
     signer = LogSigner(settings.log_private_key_path)
     catalogue = loader.load(platform.programme_folders())
@@ -183,6 +178,17 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         await backends.close()
         await client.close()
         await db.close()
+
+
+async def connected(settings: GatewaySettings, platform: PlatformSettings) -> Client:
+    """The gateway's own connection to NATS."""
+    return await bus.connect(
+        platform.nats_url,
+        name=NOUN,
+        ca_path=platform.ca_path,
+        cert_path=settings.cert_path,
+        key_path=settings.key_path,
+    )
 
 
 def way_of(settings: GatewaySettings, platform: PlatformSettings) -> Way | None:

@@ -60,9 +60,9 @@ def own_text_files() -> list[Path]:
 
 
 def nouns() -> list[str]:
-    """A service is a folder of protos that is neither shared nor the gateway's."""
+    """A service is a folder of protos that is none that all share, and not the gateway's."""
     folders = (path for path in (ROOT / "protos" / "liandong").iterdir() if path.is_dir())
-    return sorted(path.name for path in folders if path.name not in {"common", "gateway"})
+    return sorted(path.name for path in folders if path.name not in {"access", "common", "gateway"})
 
 
 def shown(path: Path) -> str:
