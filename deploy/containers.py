@@ -21,26 +21,38 @@ ISSUED = Path("/issued")
 OWN = Path("/etc/liandong")
 """Where a receiver finds its folder."""
 
+FEEDS = Path("/feeds/users.json")
+"""Where the gateway writes who is in the feeds' account on NATS."""
+
 _PROBE_SECONDS = 4.0
 _KEY_BYTES = 32
 
 
 def certificates(
-    authority: Path, issued: Path, *, env: str, institutions: Sequence[str] = ()
+    authority: Path,
+    issued: Path,
+    *,
+    env: str,
+    institutions: Sequence[str] = (),
+    postgres: bool = False,
+    feeds: Path = FEEDS,
 ) -> None:
     """
     Make what is missing or due, and give each receiver its own and nothing else.
 
-    An institution's folder is shaped like the authority's, without its secrets.
+    An institution's folder is shaped like the authority's, without its secrets. PostgreSQL gets a
+    certificate where it is reached over TLS.
     """
     from deploy.local.ca import LocalCA
+    from deploy.local.nats import read_feeds
     from deploy.nats import topology
     from deploy.nats.users import OPERATOR, write_server_files
+    from gateway.feed_channel import WRITER, users
 
     ca = LocalCA(authority, env)
     keys = ca.caller_keys()
     anchor = ca.ca_path.read_bytes()
-    for noun in (*NOUNS, "nats", OPERATOR):
+    for noun in (*NOUNS, "nats", OPERATOR, *(("postgres",) if postgres else ())):
         made = ca.service(noun, dns_names=(noun, "localhost"))
         _put(issued / noun / "ca.pem", anchor)
         _put(issued / noun / "cert.pem", made.cert.read_bytes())
@@ -50,9 +62,13 @@ def certificates(
     _put(issued / "gateway" / "caller-private.pem", keys.private.read_bytes())
     log_keys = ca.log_keys()
     _put(issued / "gateway" / "log-private.pem", log_keys.private.read_bytes())
+    writer = ca.service(WRITER)
+    _put(issued / "gateway" / "feeds-cert.pem", writer.cert.read_bytes())
+    _put(issued / "gateway" / "feeds-key.pem", writer.key.read_bytes())
     for name in ("data.key", "lookup.key"):
         _put(issued / "households" / name, _kept_key(authority / name))
-    write_server_files(issued / "nats", topology.load(), env=env, mode=0o600)
+    told = read_feeds(feeds) or users(env, ())
+    write_server_files(issued / "nats", topology.load(), env=env, mode=0o600, feeds=told)
     _put(issued / "institutions" / "ca.pem", anchor)
     # Whoever keeps day roots holds them against this key, not against one that the log names.
     _put(issued / "institutions" / "log-public.pem", log_keys.public.read_bytes())
@@ -177,7 +193,8 @@ def main(arguments: Sequence[str]) -> None:
         case ["certificates"]:
             institutions = institutions_of(os.environ.get("GATEWAY_INSTITUTIONS_PATH", ""))
             env = os.environ.get("LIANDONG_ENV", "local")
-            certificates(AUTHORITY, ISSUED, env=env, institutions=institutions)
+            tls = os.environ.get("LIANDONG_POSTGRES_TLS") == "true"
+            certificates(AUTHORITY, ISSUED, env=env, institutions=institutions, postgres=tls)
             _say(f"certificates of {env}, {len(institutions)} of them for institutions")
         case ["prepare"]:
             asyncio.run(prepare(os.environ))

@@ -2,18 +2,33 @@
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
-from gateway import break_glass, operations, public, retention, usage
+from gateway import (
+    break_glass,
+    event_handlers,
+    operations,
+    own_operator,
+    public,
+    retention,
+    usage,
+)
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
 from gateway.documents.servicer import DocumentsServicer
 from gateway.door import Door
+from gateway.feed_pages import Pages
+from gateway.feed_publisher import Publisher, Way
+from gateway.feed_servicer import FeedsServicer
+from gateway.feed_stream import Tail
 from gateway.forward import Backends
 from gateway.identity import Directory
+from gateway.judge import Judge
 from gateway.limits import Limiter
 from gateway.log_chain import LogSigner
 from gateway.log_seals import Seals
@@ -25,6 +40,7 @@ from gateway.self_service import SelfServicer
 from gateway.server import Server
 from gateway.servicer import GatewayServicer, OwnMethod
 from gateway.settings import GatewaySettings
+from gateway.telling import OwnTelling
 from services.kernel import bus, metrics, outbox, process, rpc, telemetry
 from services.kernel.caller import Signer
 from services.kernel.database import Database
@@ -46,17 +62,69 @@ async def enter(db: Database, path: Path) -> None:
     log.info("institutions_entered", institutions=len(found), changed=len(changed))
 
 
-async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
-    """Start the door, its log, its directory and its relay; run until cancelled."""
-    telemetry.start_traces(NOUN, platform)
-    metrics.start(platform.metrics_port, host=platform.metrics_host)
-    await bus.require_synced_streams(platform.nats_monitor_url)
+@dataclass(frozen=True, slots=True)
+class Feeds:
+    """What tells institutions what happens."""
+
+    tail: Tail
+    servicer: FeedsServicer
+    publisher: Publisher | None
+    """None where the gateway is not in the feeds' account on NATS."""
+
+    @classmethod
+    def of(
+        cls,
+        db: Database,
+        directory: Directory,
+        judge: Judge,
+        access_log: AccessLog,
+        way: Way | None,
+        *,
+        streams_max: int,
+    ) -> "Feeds":
+        """Put them together."""
+        tail, pages = Tail(db), Pages(db, judge)
+        publisher = None
+        if way is not None:
+            publisher = Publisher(
+                db, way, directory=directory, pages=pages, tail=tail, access_log=access_log
+            )
+        servicer = FeedsServicer(db, directory, pages, tail, streams_max=streams_max)
+        return cls(tail, servicer, publisher)
+
+    def publishing(self) -> Iterator[Coroutine[Any, Any, None]]:
+        """What publishes, if anything does."""
+        if self.publisher is not None:
+            yield self.publisher.run()
+
+
+async def opened(settings: GatewaySettings) -> Database:
+    """The database, once it answers, with the institutions of the deployment in it."""
     db = Database(settings.database_url, NOUN, pool_size=settings.pool_size)
     await db.wait_until_ready()
     async with db.connection() as connection:
         await outbox.ensure_partitions(connection)
     if settings.institutions_path is not None:
         await enter(db, settings.institutions_path)
+    return db
+
+
+def backends_of(settings: GatewaySettings, platform: PlatformSettings) -> Backends:
+    """The way to the services."""
+    return Backends(
+        settings.addresses(),
+        ca_path=platform.ca_path,
+        cert_path=settings.cert_path,
+        key_path=settings.key_path,
+    )
+
+
+async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
+    """Start the door, its log, its directory and its relay; run until cancelled."""
+    telemetry.start_traces(NOUN, platform)
+    metrics.start(platform.metrics_port, host=platform.metrics_host)
+    await bus.require_synced_streams(platform.nats_monitor_url)
+    db = await opened(settings)
     directory = Directory(env=platform.env, clock=time.monotonic, admission=settings.admission())
     await operations.refresh(db, directory)
     limiter = Limiter(settings.limits)
@@ -70,18 +138,21 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         cert_path=settings.cert_path,
         key_path=settings.key_path,
     )
-    backends = Backends(
-        settings.addresses(),
-        ca_path=platform.ca_path,
-        cert_path=settings.cert_path,
-        key_path=settings.key_path,
-    )
-    access_log = AccessLog(db)
+    backends = backends_of(settings, platform)
     signer = LogSigner(settings.log_private_key_path)
     catalogue = loader.load(platform.programme_folders())
-    own = own_methods(
-        db, directory, glasses, limiter=limiter, catalogue=catalogue, settings=settings
-    )
+    judge = Judge(db, catalogue)
+    access_log = AccessLog(db)
+    way = way_of(settings, platform)
+    most = settings.concurrent_rpcs_max // 2
+    feeds = Feeds.of(db, directory, judge, access_log, way, streams_max=most)
+    own = {
+        **own_methods(
+            db, directory, glasses, limiter=limiter, catalogue=catalogue, settings=settings
+        ),
+        **feeds.servicer.methods(),
+        **own_operator.methods(db),
+    }
     server = build_server(
         settings,
         platform,
@@ -90,7 +161,9 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         access_log=access_log,
         glasses=glasses,
         own=own,
+        telling=feeds.servicer.telling(),
         limiter=limiter,
+        judge=judge,
     )
     doors = [server, *public_doors(settings, backends, access_log, catalogue)]
     rules = retention.Rules(
@@ -101,7 +174,10 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     try:
         # In the order in which they stop: the log is written out after the last call has ended.
         await process.run(
+            # Whoever follows a feed is sent off before the server waits for its calls.
+            feeds.tail.run(),
             *(one.run() for one in doors),
+            *feeds.publishing(),
             access_log.run(),
             # The last rows are sealed too.
             Seals(db, signer, access_log).run(),
@@ -109,6 +185,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
             retention.keep_running(db, signer, rules),
             operations.keep_fresh(db, directory),
             usage.keep(db, limiter, directory),
+            event_handlers.consumer(db, batch_size_max=settings.batch_size_max).run(client),
             relay.run(client),
         )
     finally:
@@ -136,6 +213,20 @@ def own_methods(
             db, directory, catalogue, calls_per_second=settings.self_service_calls_per_second
         ).methods(),
     }
+
+
+def way_of(settings: GatewaySettings, platform: PlatformSettings) -> Way | None:
+    """How feeds come on NATS; None where the gateway has no certificate for their account."""
+    if settings.feeds_cert_path is None or settings.feeds_key_path is None:
+        return None
+    return Way(
+        env=platform.env,
+        url=platform.nats_url,
+        ca_path=platform.ca_path,
+        cert_path=settings.feeds_cert_path,
+        key_path=settings.feeds_key_path,
+        users_path=settings.feeds_users_path,
+    )
 
 
 def public_doors(
@@ -167,7 +258,9 @@ def build_server(
     access_log: AccessLog,
     glasses: Glasses,
     own: Mapping[str, OwnMethod],
+    telling: Mapping[str, OwnTelling],
     limiter: Limiter,
+    judge: Judge,
 ) -> Server:
     """The gateway's gRPC server, with all services' descriptors for reflection."""
     server = Server(
@@ -183,9 +276,11 @@ def build_server(
         access_log=access_log,
         glasses=glasses,
         own=own,
+        telling=telling,
         settings=settings,
         limiter=limiter,
         tokens=PersonTokens(f"spiffe://liandong/{platform.env}/svc/gateway"),
+        judge=judge,
     )
     server.server.add_generic_rpc_handlers((door,))
     server.offer(*SERVICE_NAMES)

@@ -22,13 +22,14 @@ from gateway.break_glass import Glasses
 from gateway.forward import Backends, Failure, digested, passed_on, reason_in, refusal
 from gateway.identity import (
     ABOVE_COUNTIES,
+    SERVICE_KEY,
     Claim,
     Directory,
     Institution,
     caller_for,
     read_claim,
-    require_purpose,
 )
+from gateway.judge import NO_GROUND, Judge, Sight
 from gateway.limits import Gate, Limiter, LimitReached
 from gateway.onward import Onward
 from gateway.person_tokens import PersonTokens
@@ -36,10 +37,11 @@ from gateway.routes import OWN, ROUTES, Route
 from gateway.servicer import OwnMethod
 from gateway.settings import GatewaySettings
 from gateway.spans import Span
+from gateway.telling import OwnTelling, Watch
 from services.kernel import ids, telemetry
 from services.kernel.caller import STREAM_HASH, Signer, body_hash
 from services.kernel.clock import recorded_time
-from services.kernel.errors import Exhausted, LiandongError
+from services.kernel.errors import Exhausted, LiandongError, invalid_field
 from services.kernel.rpc import Context
 
 _COUNTY = re.compile("[0-9]{6}")
@@ -65,9 +67,11 @@ class Visit:
     allowed: bool = False
     recorded: bool = False
     gates: tuple[Gate, ...] = ()
+    sight: Sight | None = None
 
     def entry(self, outcome: grpc.StatusCode, reason: str = "") -> Entry:
         """The row that tells how it ended."""
+        hidden = self.sight is not None and bool(self.sight.hidden)
         return Entry(
             call_id=self.call_id,
             called_at=self.called_at,
@@ -78,8 +82,8 @@ class Visit:
             service=self.service or self.claim.service,
             county_code=self.county_code,
             purpose=self.claim.purpose,
-            decision="allowed" if self.allowed else "refused",
-            reason=reason,
+            decision="allowed" if self.allowed and not hidden else "refused",
+            reason=NO_GROUND if hidden else reason,
             outcome=outcome.name,
             body_hash=self.body_hash,
             trace_id=self.span.trace_id(),
@@ -100,10 +104,13 @@ class Door(grpc.GenericRpcHandler):
         access_log: AccessLog,
         glasses: Glasses,
         own: Mapping[str, OwnMethod],
+        telling: Mapping[str, OwnTelling],
         settings: GatewaySettings,
         limiter: Limiter,
         tokens: PersonTokens,
+        judge: Judge,
     ) -> None:
+        self._judge = judge
         self._limiter = limiter
         self._tokens = tokens
         self._directory = directory
@@ -112,6 +119,7 @@ class Door(grpc.GenericRpcHandler):
         self._log = access_log
         self._glasses = glasses
         self._own = own
+        self._telling = telling
         self._settings = settings
         self._readers: dict[str, resources.Read | None] = {}
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
@@ -128,12 +136,15 @@ class Door(grpc.GenericRpcHandler):
         # Without serializers the bodies stay the bytes they came as.
         if route.streams:
             return grpc.stream_stream_rpc_method_handler(self._stream(route))
+        if route.tells:
+            return grpc.unary_stream_rpc_method_handler(self._tell(route))
         return grpc.unary_unary_rpc_method_handler(self._unary(route))
 
     def _unary(self, route: Route) -> Any:
         county_of = _county_reader(route)
         named_in = resources.reader(route.descriptor.input_type)
-        own = self._own[route.path] if route.noun == OWN else None
+        # Also of what every service has, where a call names the gateway.
+        own = self._own.get(route.path)
 
         async def serve(body: bytes, context: Context) -> bytes:
             visit = _visit(route, context)
@@ -142,18 +153,14 @@ class Door(grpc.GenericRpcHandler):
                 if named_in is not None and len(body) <= self._settings.body_bytes_max:
                     visit.resources = named_in(body)
                 institution = self._admit(visit, county_of, body)
-                if own is not None:
+                if visit.service == OWN:
+                    if own is None:
+                        rule = f"must be another's: the gateway has no {route.method}"
+                        raise invalid_field("SERVICE_NOT_NAMED", SERVICE_KEY, OWN, rule)
                     onward = self._onward(institution, visit, context)
                     answer = await own(institution, visit.claim, body, onward)
                 else:
-                    answer = await self._backends.unary(
-                        route,
-                        visit.service,
-                        body,
-                        token=self._token(institution, visit),
-                        seconds=self._seconds(context, route),
-                        span=visit.span.to_service(route.path),
-                    )
+                    answer = await self._pass_on(institution, visit, context, body)
                 await self._record(visit)
             except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - told and recorded
                 await self._end(visit, context, error)
@@ -174,7 +181,7 @@ class Door(grpc.GenericRpcHandler):
                     route,
                     visit.service,
                     digested(bodies, digest),
-                    token=self._token(institution, visit),
+                    token=self._token(institution, visit, STREAM_HASH),
                     seconds=self._seconds(context, route),
                     span=visit.span.to_service(route.path),
                 )
@@ -190,6 +197,65 @@ class Door(grpc.GenericRpcHandler):
                 self._limiter.leave(visit.gates)
 
         return serve
+
+    def _tell(self, route: Route) -> Any:
+        """One question of our own with many answers, each allowed anew and recorded."""
+        telling = self._telling[route.path]
+
+        async def serve(body: bytes, context: Context) -> AsyncIterator[bytes]:
+            visit = _visit(route, context)
+            try:
+                visit.body_hash = body_hash(body)
+                self._admit(visit, None, body)
+                watch = Watch(
+                    allowed=lambda: self._allowed_still(visit),
+                    record=lambda resources: self._record_told(visit, resources),
+                    purpose=visit.claim.purpose,
+                    seconds=self._seconds(context, route),
+                )
+                async with aclosing(telling(watch, body)) as answers:
+                    async for answer in answers:
+                        yield answer
+                await self._record(visit)
+            except (Exception, asyncio.CancelledError, GeneratorExit) as error:  # noqa: BLE001 - as above
+                await self._end(visit, context, error)
+            finally:
+                self._limiter.leave(visit.gates)
+
+        return serve
+
+    def _allowed_still(self, visit: Visit) -> Institution:
+        """Whose call it is, as it is now; refused as a new call would be."""
+        institution = self._directory.identify(visit.claim)
+        access.require(institution.role, visit.route.method)
+        if visit.claim.person_id:
+            self._directory.require_office(institution, visit.claim.person_id)
+        self._log.require_room()
+        return institution
+
+    async def _record_told(self, visit: Visit, resources: tuple[str, ...]) -> None:
+        """Record what a call is about to tell; once that is on disk it may."""
+        entry = replace(visit.entry(grpc.StatusCode.OK), call_id=ids.new_id(), resources=resources)
+        await self._log.add_and_wait(entry)
+
+    async def _pass_on(
+        self, institution: Institution, visit: Visit, context: Context, body: bytes
+    ) -> bytes:
+        """The service's answer, as far as it is the caller's to know."""
+        hashed = visit.body_hash
+        if not visit.claim.break_glass_id and self._judge.concerns(institution, visit.route.method):
+            purpose = visit.claim.purpose
+            visit.sight = await self._judge.ask(visit.route, institution, purpose, body)
+            body, hashed = visit.sight.body, body_hash(visit.sight.body)
+        answer = await self._backends.unary(
+            visit.route,
+            visit.service,
+            body,
+            token=self._token(institution, visit, hashed),
+            seconds=self._seconds(context, visit.route),
+            span=visit.span.to_service(visit.route.path),
+        )
+        return answer if visit.sight is None else await self._judge.show(visit.sight, answer)
 
     def _admit(
         self, visit: Visit, county_of: Callable[[bytes], str] | None, body: bytes
@@ -209,6 +275,7 @@ class Door(grpc.GenericRpcHandler):
             self._glasses.require(visit.claim, institution, visit.route.method, visit.county_code)
         else:
             access.require(institution.role, visit.route.method)
+        access.require_purpose(visit.route.method, visit.claim.purpose)
         visit.service = self._backends.noun(visit.route, visit.claim.service)
         self._log.require_room()
         visit.allowed = True
@@ -225,7 +292,10 @@ class Door(grpc.GenericRpcHandler):
         touched: list[str] = []
 
         async def ask(route: Route, body: bytes) -> bytes:
-            inner = Visit(route, visit.claim, visit.span, institution_id=visit.institution_id)
+            claim = visit.claim
+            if visit.route.method in access.WITHIN and not claim.purpose:
+                claim = replace(claim, purpose=access.HOUSEHOLD_REQUEST)
+            inner = Visit(route, claim, visit.span, institution_id=visit.institution_id)
             inner.county_code, inner.service = visit.county_code, route.noun
             inner.body_hash = body_hash(body)
             named_in = self._named(route)
@@ -234,17 +304,12 @@ class Door(grpc.GenericRpcHandler):
             visit.service = route.noun
             try:
                 access.require_within(institution.role, visit.route.method, route.method)
+                access.require_purpose(route.method, inner.claim.purpose)
                 inner.allowed = True
-                answer = await self._backends.unary(
-                    route,
-                    route.noun,
-                    body,
-                    token=self._token(institution, inner),
-                    seconds=self._seconds(context, route),
-                    span=visit.span.to_service(route.path),
-                )
+                answer = await self._pass_on(institution, inner, context, body)
             except BaseException as error:
                 failure = _failure(inner, error)
+                visit.sight = visit.sight or inner.sight
                 self._log.add(inner.entry(failure.code, failure.reason))
                 raise
             if route.command:
@@ -274,24 +339,27 @@ class Door(grpc.GenericRpcHandler):
             person_id = self._directory.require_person(institution, claim, self._tokens.person_of)
             if person_id != claim.person_id:
                 visit.claim = replace(claim, person_id=person_id)
-        require_purpose(claim)
         return institution
 
-    def _token(self, institution: Institution, visit: Visit) -> bytes:
+    def _token(self, institution: Institution, visit: Visit, hashed: str) -> bytes:
         return self._signer.sign(
-            caller_for(institution, visit.claim, method=visit.route.path, body_hash=visit.body_hash)
+            caller_for(institution, visit.claim, method=visit.route.path, body_hash=hashed)
         )
 
     def _seconds(self, context: Context, route: Route) -> float:
         """How long the service may take: what the client left, within bounds."""
         bound = (
             self._settings.stream_seconds_max
-            if route.streams
+            if route.streams or route.tells
             else self._settings.deadline_seconds_max
         )
         left = context.time_remaining()
         if left is None:
-            return float(bound if route.streams else min(self._settings.deadline_seconds, bound))
+            return float(
+                bound
+                if route.streams or route.tells
+                else min(self._settings.deadline_seconds, bound)
+            )
         return min(left, bound)
 
     async def _record(self, visit: Visit) -> None:
@@ -308,6 +376,8 @@ class Door(grpc.GenericRpcHandler):
     async def _end(self, visit: Visit, context: Context, error: BaseException) -> NoReturn:
         """Record a call that did not end well, and tell the client."""
         failure = _failure(visit, error)
+        if visit.sight is not None:
+            failure = visit.sight.worded(failure)
         telemetry.count(
             "liandong.gateway.calls", method=visit.route.method, outcome=failure.code.name
         )

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from gateway.spans import TRACEPARENT
 from services.kernel.caller import Caller
-from services.kernel.errors import Denied, Unauthenticated, Unavailable, invalid_field
+from services.kernel.errors import Denied, Unauthenticated, Unavailable
 from services.kernel.rpc import Context
 from services.programmes.schema.deployment import InstitutionRole as Role
 
@@ -36,7 +36,6 @@ CHINA = timezone(timedelta(hours=8))
 """Days of contracts, of office and of quotas begin at midnight here."""
 FOREVER = float("inf")
 
-_PURPOSE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,59}")
 _SHOWN_MAX = 200
 _PERSON = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -379,6 +378,10 @@ class Directory:
             institution.require_post(person_id, self._now())
         return person_id
 
+    def require_office(self, institution: Institution, person_id: str) -> None:
+        """Refuse a person who is not, or no longer, in office."""
+        institution.require_post(person_id, self._now())
+
     def _require_fresh(self) -> None:
         if self._clock() - self._checked_at > AGE_SECONDS_MAX:
             raise Unavailable(
@@ -396,13 +399,6 @@ def require_citizen(person_id: str) -> None:
             "a portal names people by the id that IdentifyMe answers, and nothing else",
             message_zh="门户须以登记的人员编号表明本人",
         )
-
-
-def require_purpose(claim: Claim) -> None:
-    """Refuse a purpose that is no word."""
-    if claim.purpose and not _PURPOSE.fullmatch(claim.purpose):
-        rule = "must be 1 to 60 of a-z, 0-9, '_', '.', '-'"
-        raise invalid_field("MALFORMED_PURPOSE", PURPOSE_KEY, claim.purpose[:60], rule)
 
 
 def caller_for(institution: Institution, claim: Claim, *, method: str, body_hash: str) -> Caller:

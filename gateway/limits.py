@@ -106,7 +106,7 @@ class LimitRules(BaseModel):
 
 def class_of(route: Route) -> str:
     """Which class a method is of."""
-    if route.streams:
+    if route.streams or route.tells:
         return STREAM
     if route.method.rpartition("/")[2].startswith(BULK_NAMES):
         return BULK
@@ -121,7 +121,9 @@ _ASKS_SERVICES = (
 ALWAYS = frozenset(
     route.method
     for route in ROUTES
-    if route.noun == OWN and not route.command and not route.method.startswith(_ASKS_SERVICES)
+    if route.noun == OWN
+    and not (route.command or route.tells)
+    and not route.method.startswith(_ASKS_SERVICES)
 )
 """The gateway's own questions: an institution out of quota may still ask why."""
 

@@ -17,7 +17,7 @@ import cedarpy
 
 HERE = Path(__file__).parent / "policies"
 REMEMBERED_MAX = 20_000
-CONDITIONS = ("shared_grade", "self_service", "approver", "same_person")
+CONDITIONS = ("shared_grade", "grade_for_banks", "self_service", "approver", "same_person")
 _ACTION = re.compile(r'^action "(\w+\.[\w.]+)"', re.MULTILINE)
 
 
@@ -31,6 +31,7 @@ class Thing:
     household: str = ""
     applied_to: frozenset[str] = frozenset()
     claimed_from: frozenset[str] = frozenset()
+    insured_by: frozenset[str] = frozenset()
     consented: bool = False
 
 
@@ -108,6 +109,7 @@ def _entities(question: Question) -> list[dict[str, Any]]:
                 "household": thing.household,
                 "applied_to": sorted(thing.applied_to),
                 "claimed_from": sorted(thing.claimed_from),
+                "insured_by": sorted(thing.insured_by),
                 "consented": thing.consented,
             },
             "parents": [],

@@ -53,6 +53,11 @@ def bounded(named: Iterator[str] | Sequence[str]) -> tuple[str, ...]:
     return (*found[:RESOURCES_MAX], f"more:{len(found) - RESOURCES_MAX}")
 
 
+def name_of(kind: str, one: str) -> str:
+    """How the log names a thing; empty where that is no id of ours."""
+    return f"{kind}:{one}" if _UUID.fullmatch(one) else ""
+
+
 def kind_of(field_name: str) -> str:
     """What the ids of a field are of; empty when they are of nothing that is kept."""
     for ending in ("_id", "_ids"):

@@ -153,14 +153,24 @@ class Table:
     """Which rows may go at all."""
 
 
+NO_CONTRACT_SINCE = """
+NOT EXISTS (
+    SELECT FROM contract AS c
+    WHERE (c.valid_to IS NULL OR c.valid_to >= current_date)
+      AND (c.valid_from IS NULL OR c.valid_from <= feed_event.recorded_at::date))
+"""
+
 TABLES: Mapping[str, Table] = {
     # What moved money is kept with the money, for ever.
     "idempotency": Table("idempotency", "recorded_at", "NOT money"),
+    # An institution's feed goes back to the day on which its contract began.
+    "feeds": Table("feed_event", "recorded_at", NO_CONTRACT_SINCE),
 }
 """Category to its table; a category of its own is one more line here and a setting."""
 
 
-async def _table(job: Job, category: str) -> Report:
+async def of_table(job: Job, category: str) -> Report:
+    """Rows of one table that are old enough and may go."""
     table, cutoff = TABLES[category], job.cutoff(category)
     old = f"{table.may_go} AND {table.since} < $1"
     report = Report(category=category, kept_days=job.days(category))
@@ -193,7 +203,7 @@ async def run(
     """Every category once; a dry run removes nothing and writes no report."""
     job = Job(db, signer, rules, now or recorded_time(), dry_run)
     reports = [await _access_log(job)]
-    reports += [await _table(job, category) for category in TABLES]
+    reports += [await of_table(job, category) for category in TABLES]
     if not dry_run:
         async with db.transaction() as session:
             for report in reports:

@@ -13,6 +13,7 @@ from liandong.funds.v1 import watch_pb2 as fund_watch_pb2
 from liandong.gateway.v1 import (
     access_log_pb2,
     documents_pb2,
+    feeds_pb2,
     gateway_pb2,
     institutions_pb2,
     insured_pb2,
@@ -80,6 +81,7 @@ FILES: dict[str, tuple[FileDescriptor, ...]] = {
     OWN: (
         access_log_pb2.DESCRIPTOR,
         documents_pb2.DESCRIPTOR,
+        feeds_pb2.DESCRIPTOR,
         gateway_pb2.DESCRIPTOR,
         institutions_pb2.DESCRIPTOR,
         insured_pb2.DESCRIPTOR,
@@ -98,6 +100,9 @@ class Route:
     """Full name, `liandong.loans.v1.LoansService/RepayLoan`."""
     noun: str
     streams: bool
+    """Both ways."""
+    tells: bool
+    """One question, many answers."""
     command: bool
     """It changes something and so carries a request id; otherwise it reads."""
     descriptor: MethodDescriptor
@@ -113,6 +118,7 @@ def _route(noun: str, service: str, method: MethodDescriptor) -> Route:
         method=f"{service}/{method.name}",
         noun=noun,
         streams=method.client_streaming and method.server_streaming,
+        tells=method.server_streaming and not method.client_streaming,
         command="request_id" in method.input_type.fields_by_name,
         descriptor=method,
     )

@@ -26,6 +26,7 @@ from gateway.documents import papers
 from gateway.documents.pdf import ROWS_MAX
 from gateway.documents.servicer import Asked, names_of, printed, told
 from gateway.documents.words import label, language_of
+from gateway.groups import PEOPLE
 from gateway.identity import Claim, Directory, Institution
 from gateway.log_servicer import access_to_proto, before_of
 from gateway.onward import Onward
@@ -309,7 +310,7 @@ class SelfServicer:
         if row["method"].startswith(_SERVICE):
             return False
         asker = self._directory.find(row["institution_id"])
-        return bool(_visit_of(row)) or (asker is not None and asker.role in access.PEOPLE)
+        return bool(_visit_of(row)) or (asker is not None and asker.role in PEOPLE)
 
     def _told(self, row: Any, consent_reference: str) -> pb.MyAccess:
         return told(access_to_proto(row, ()), self._directory, consent_reference)

@@ -22,12 +22,19 @@ class GatewaySettings(ServiceSettings):
     """Ed25519 key that signs callers; only the gateway holds it."""
     log_private_key_path: Path = Path("certs/log.pem")
     """Ed25519 key that signs the access log's checkpoints; only the gateway holds it."""
+    feeds_cert_path: Path | None = None
+    feeds_key_path: Path | None = None
+    """As whom the feeds' account on NATS knows the gateway; without them no feed goes there."""
+    feeds_users_path: Path | None = None
+    """Where the users of that account are written (JSON) whenever they change."""
     archive_path: Path | None = None
     """Folder of what retention takes out of the access log; without one nothing is taken out."""
     access_log_kept_days: int = Field(default=1_095, ge=180)
     """The law asks for half a year at least."""
     idempotency_kept_days: int = Field(default=400, ge=30)
     """Of answers to commands that move no money."""
+    feeds_kept_days: int = Field(default=1_095, ge=30)
+    """Of events in feeds; as long as a contract in force reaches back further, for longer."""
     institutions_path: Path | None = None
     """YAML of institutions and their posts, entered at start; none where others enter them."""
     households_address: str = "127.0.0.1:7101"
@@ -113,6 +120,7 @@ class GatewaySettings(ServiceSettings):
         return {
             "access_log": self.access_log_kept_days,
             "idempotency": self.idempotency_kept_days,
+            "feeds": self.feeds_kept_days,
         }
 
     def addresses(self) -> dict[str, str]:

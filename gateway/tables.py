@@ -188,3 +188,65 @@ class BreakGlassRow(SQLModel, table=True):
     expires_at: datetime | None = Field(sa_type=DateTime(timezone=True))
     closed_by: str
     closed_at: datetime | None = Field(sa_type=DateTime(timezone=True))
+
+
+class FeedEventRow(SQLModel, table=True):
+    """An event as it was said, with what decides who may know of it."""
+
+    __tablename__ = "feed_event"
+    __table_args__ = {"schema": "gateway"}
+
+    position: int = Field(sa_column=Column(BigInteger, primary_key=True))
+    event_id: UUID
+    event_type: str
+    noun: str
+    aggregate_type: str
+    aggregate_id: str
+    sequence: int = Field(sa_type=BigInteger)
+    county_code: str
+    area_code: str
+    household_id: str
+    parties: list[str] = Field(sa_column=Column(ARRAY(Text)))
+    programme: str
+    business_date: date | None
+    recorded_at: datetime = Field(sa_type=DateTime(timezone=True))
+    payload: bytes = Field(sa_type=LargeBinary)
+
+
+class FeedTieRow(SQLModel, table=True):
+    """Where an aggregate lies and who is party to it, as its events said so far."""
+
+    __tablename__ = "feed_tie"
+    __table_args__ = {"schema": "gateway"}
+
+    aggregate_type: str = Field(primary_key=True)
+    aggregate_id: str = Field(primary_key=True)
+    area_code: str
+    household_id: str
+    parties: list[str] = Field(sa_column=Column(ARRAY(Text)))
+
+
+class FeedReaderRow(SQLModel, table=True):
+    """How far a reader of an institution has come."""
+
+    __tablename__ = "feed_reader"
+    __table_args__ = {"schema": "gateway"}
+
+    institution_id: str = Field(primary_key=True)
+    reader: str = Field(primary_key=True)
+    position: int = Field(sa_type=BigInteger)
+    acknowledged_at: datetime = Field(sa_type=DateTime(timezone=True))
+
+
+class FeedChannelRow(SQLModel, table=True):
+    """An institution that has its feed on NATS too, and how far that has come."""
+
+    __tablename__ = "feed_channel"
+    __table_args__ = {"schema": "gateway"}
+
+    institution_id: str = Field(primary_key=True)
+    open: bool
+    position: int = Field(sa_type=BigInteger)
+    stream_created: str
+    changed_by: str
+    changed_at: datetime = Field(sa_type=DateTime(timezone=True))

@@ -68,10 +68,10 @@ async def quiet(get_totals: GetTotals, topology: Topology, *, seconds_max: float
     deadline = time.monotonic() + seconds_max
     pause = PAUSE_SECONDS
     while time.monotonic() < deadline:
-        found = {noun: await get_totals(noun, True) for noun in SERVICES}
+        found = await _ask_all(get_totals, positions_only=True)
         if _is_quiet(found, topology):
             # Twice, because a service may have said more between two questions.
-            again = {noun: await get_totals(noun, True) for noun in SERVICES}
+            again = await _ask_all(get_totals, positions_only=True)
             if _is_quiet(again, topology) and all(
                 again[noun].events == found[noun].events for noun in SERVICES
             ):
@@ -79,6 +79,13 @@ async def quiet(get_totals: GetTotals, topology: Topology, *, seconds_max: float
         await asyncio.sleep(pause)
         pause = min(pause * 2, PAUSE_SECONDS_MAX)
     return False
+
+
+async def _ask_all(
+    get_totals: GetTotals, *, positions_only: bool
+) -> dict[str, operator_pb2.GetTotalsResponse]:
+    answers = await asyncio.gather(*(get_totals(noun, positions_only) for noun in SERVICES))
+    return dict(zip(SERVICES, answers, strict=True))
 
 
 def _is_quiet(found: Mapping[str, operator_pb2.GetTotalsResponse], topology: Topology) -> bool:
@@ -93,7 +100,7 @@ def _is_quiet(found: Mapping[str, operator_pb2.GetTotalsResponse], topology: Top
 
 async def audit(get_totals: GetTotals) -> Audit:
     """Read all control totals and hold them against one another."""
-    found = {noun: await get_totals(noun, False) for noun in SERVICES}
+    found = await _ask_all(get_totals, positions_only=False)
     totals: dict[str, int] = {}
     lines: list[Line] = []
     for noun, answer in found.items():

@@ -19,7 +19,7 @@ from deploy.local.report_file import Lines, to_date
 
 console = Console()
 
-KINDS = "figures, recovery, risk, lenders, indicators, bulletin or statement"
+KINDS = "figures, recovery, risk, lenders, indicators, counts, bulletin or statement"
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"])]
 
 
@@ -129,11 +129,12 @@ def lines_of(client: Institution, wish: Wish) -> Lines:
                 county_code=county_code, programme_id=programme, first=first, as_of=as_of
             )
             return report_file.lenders(client, assessed)
-        case "indicators":
+        case "indicators" | "counts":
             shown = reports_pb2.GetIndicatorsRequest(
                 county_code=county_code, programme_id=programme, first=first, as_of=as_of
             )
-            return report_file.indicators(client, shown)
+            of_kind = report_file.counts if wish.kind == "counts" else report_file.indicators
+            return of_kind(client, shown)
         case "bulletin":
             issue = reports_pb2.GetBulletinRequest(
                 county_code=county_code,

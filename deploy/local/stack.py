@@ -17,13 +17,15 @@ from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from deploy.local.ca import Credentials, LocalCA
-from deploy.local.nats import Nats, connect
+from deploy.local.nats import Nats, connect, read_feeds
 from deploy.local.places import DataFolder, Places, write_file
 from deploy.local.postgres import Postgres
 from deploy.local.processes import Program, Supervisor
 from deploy.local.remote import Remote
 from deploy.local.spans import SpanSink, SpanStore
 from deploy.nats.topology import Topology
+from gateway import feed_channel
+from services.kernel import process
 from services.kernel.migrate import upgrade
 from services.kernel.outbox import STREAM
 from services.programmes.loader import load
@@ -67,11 +69,12 @@ class Stack:
             credentials=self.ca.service("nats"),
             env=shape.env,
             streams=shape.streams,
+            feeds=read_feeds(self._feeds_path) or feed_channel.users(shape.env, ()),
         )
         self.supervisor = Supervisor()
         self.spans = SpanStore(folder.private("spans") / "spans.sqlite")
         self._sink = SpanSink(self.spans)
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
         # Read once: a port that we listen on ourselves would look taken.
         self._ports = {noun: folder.port(noun) for noun in (*NOUNS, PUBLIC)}
 
@@ -109,7 +112,10 @@ class Stack:
             for noun in NOUNS:
                 await upgrade(PACKAGES[noun], noun, self.postgres.dsn(noun, "owner"))
             await self.nats.ensure_streams(self.ca.service("operator"))
-            self._watching = asyncio.create_task(self._keep_streams())
+            self._watching = [
+                asyncio.create_task(self._keep_streams()),
+                asyncio.create_task(self.nats.keep_feeds(self._feeds_path)),
+            ]
             await self._sink.start()
             await self.supervisor.start(*self._programs())
             self._announce()
@@ -119,10 +125,10 @@ class Stack:
 
     async def stop(self) -> None:
         """Stop everything in reverse order; nothing is lost."""
-        if self._watching is not None:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
-            self._watching = None
+        for task in self._watching:
+            task.cancel()
+        await asyncio.gather(*self._watching, return_exceptions=True)
+        self._watching = []
         await self.supervisor.stop()
         await self._sink.stop()
         self._pid_path.unlink(missing_ok=True)
@@ -130,6 +136,11 @@ class Stack:
     @property
     def _pid_path(self) -> Path:
         return self.folder.private("run") / "stack.pid"
+
+    @property
+    def _feeds_path(self) -> Path:
+        """Where the gateway writes who is in the feeds' account on NATS."""
+        return self.folder.private("feeds") / "users.json"
 
     def _announce(self) -> None:
         """Issue the institutions' certificates and say where the platform is."""
@@ -160,6 +171,7 @@ class Stack:
         client = await connect(self.nats.url, operator, "operator", max_reconnect_attempts=-1)
         try:
             while True:
+                process.heed_cancel()
                 await asyncio.sleep(STREAM_CHECK_SECONDS)
                 try:
                     await client.jetstream().stream_info(STREAM)
@@ -211,6 +223,7 @@ class Stack:
     def environment(self) -> dict[str, str]:
         """What the platform's processes are told, in one environment for all of them."""
         keys = self.ca.caller_keys()
+        feeds = self.ca.service(feed_channel.WRITER)
         env = {name: value for name, value in os.environ.items() if name in _PASSED_ON}
         env |= {
             "LIANDONG_ENV": self.shape.env,
@@ -229,6 +242,9 @@ class Stack:
             "GATEWAY_LIMITS": '{"times": 1000}',
             "GATEWAY_PUBLIC_ADDRESS": self.public_address,
             "GATEWAY_LOG_PRIVATE_KEY_PATH": str(self.ca.log_keys().private),
+            "GATEWAY_FEEDS_CERT_PATH": str(feeds.cert),
+            "GATEWAY_FEEDS_KEY_PATH": str(feeds.key),
+            "GATEWAY_FEEDS_USERS_PATH": str(self._feeds_path),
             "GATEWAY_ARCHIVE_PATH": str(self.folder.private("archive")),
             "HOUSEHOLDS_DATA_KEY_PATH": str(self._key("households-data")),
             "HOUSEHOLDS_LOOKUP_KEY_PATH": str(self._key("households-lookup")),

@@ -97,6 +97,7 @@ def claim_reported(claim: Claim) -> OutgoingEvent:
             household_id=str(claim.household_id),
             cover_id=claim.cover_id,
             loss_date=wire.date_to_proto(claim.loss_date),
+            insurer_id=claim.insurer_id,
         ),
         business_date=claim.reported_on,
         programme=claim.programme,

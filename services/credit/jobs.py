@@ -9,7 +9,7 @@ import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.credit.operations import areas, registry, rescoring, standing
-from services.kernel import process
+from services.kernel import process, walls
 from services.kernel.away import is_away, may_run_again
 from services.kernel.database import Database
 from services.kernel.errors import LiandongError
@@ -52,11 +52,11 @@ async def advance_rescore(db: Database, catalogue: Catalogue) -> bool:
     """Do the next chunk of the next re-score; False when there is nothing to do just now."""
     running = None
     try:
-        async with db.transaction() as session:
+        async with db.transaction(walls.EVERY_COUNTY) as session:
             running = await rescoring.find_running(session)
         if running is None:
             return False
-        async with db.transaction() as session:
+        async with db.transaction(walls.EVERY_COUNTY) as session:
             return await rescoring.step(session, catalogue, *running)
     except Exception as error:
         if is_away(error) or may_run_again(error):
@@ -67,6 +67,6 @@ async def advance_rescore(db: Database, catalogue: Catalogue) -> bool:
         # One county's bad data must not stop the others, nor the service.
         log.exception("rescore_fails", county_code=running[0], rescore_id=str(running[1]))
         reason = error.reason if isinstance(error, LiandongError) else type(error).__name__
-        async with db.transaction() as session:
+        async with db.transaction(walls.EVERY_COUNTY) as session:
             await rescoring.fail(session, *running, reason)
         return True

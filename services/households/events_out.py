@@ -183,6 +183,8 @@ def consent_given(county_code: str, consent: Consent, business_date: date) -> Ou
         receiver_id=consent.receiver_id,
         purpose=consent.purpose,
         categories=consent.categories,
+        valid_from=wire.date_to_proto(consent.valid_from),
+        valid_to=wire.date_to_proto(consent.valid_to),
     )
     aggregate = (CONSENT, consent.consent_id, 1)
     name = "liandong.households.v1.consent_given"

@@ -7,7 +7,7 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from nats.js import JetStreamContext
 from opentelemetry import propagate, trace
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import cloudevents, inbox, parked, process, telemetry
+from services.kernel import cloudevents, inbox, parked, process, telemetry, walls
 from services.kernel.away import is_away, may_run_again
 from services.kernel.database import Database
 from services.kernel.inbox import Delivery, Handlers, Incoming
@@ -34,6 +34,11 @@ NAK_SECONDS_MAX = 30.0
 GAP_SECONDS_MAX = 60.0
 TURN_SECONDS = 0.5
 
+TakeAll = Callable[[AsyncSession, Sequence[Delivery]], Awaitable[None]]
+"""What is done with every event of a batch, whatever its type, before the handlers."""
+
+_REFUSED = "permissions violation"
+
 log = structlog.get_logger(__name__)
 tracer = trace.get_tracer("liandong.kernel.bus")
 
@@ -44,8 +49,13 @@ async def connect(url: str, *, name: str, ca_path: Path, cert_path: Path, key_pa
     tls.load_cert_chain(cert_path, key_path)
 
     async def on_error(error: Exception) -> None:
-        # A denied publish or subscribe shows up only here; everywhere else it is a time-out.
-        log.warning("nats_error", name=name, error=str(error)[:200])
+        text = str(error)[:200]
+        if _REFUSED not in text.lower():
+            log.warning("nats_error", name=name, error=text)
+            return
+        # A refused publish or subscribe shows up only here; whoever waits sees a time-out.
+        log.error("nats_refused", name=name, error=text)
+        telemetry.count("liandong.nats.refused", noun=name)
 
     client = LeanClient()
     await client.connect(
@@ -93,10 +103,19 @@ async def require_synced_streams(monitor_url: str) -> None:
 class Consumer:
     """Takes every event that a service hears, in batches, each batch in one transaction."""
 
-    def __init__(self, db: Database, noun: str, handlers: Handlers, *, batch_size_max: int) -> None:
+    def __init__(
+        self,
+        db: Database,
+        noun: str,
+        handlers: Handlers,
+        *,
+        batch_size_max: int,
+        take_all: TakeAll | None = None,
+    ) -> None:
         self._database = db
         self._noun = noun
         self._handlers = handlers
+        self._take_all = take_all
         self._batch_size_max = batch_size_max
         self._early_since: dict[tuple[str, str], float] = {}
 
@@ -184,9 +203,11 @@ class Consumer:
             return None
 
     async def _apply(self, deliveries: Sequence[Delivery]) -> inbox.Sorted:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(walls.EVERY_COUNTY) as session:
             await inbox.lock(session)
             found = await inbox.sort(session, deliveries)
+            if self._take_all is not None and found.take:
+                await self._take_all(session, found.take)
             for run in inbox.runs(found.take, self._handlers):
                 await self._handle(session, run)
             await inbox.keep(session, [*found.take, *found.behind])
@@ -288,7 +309,7 @@ class Consumer:
 
     async def _count_attempt(self, delivery: Delivery, reason: str) -> int:
         """Write a failed attempt down, and with the last one park the event."""
-        async with self._database.transaction() as session:
+        async with self._database.transaction(walls.EVERY_COUNTY) as session:
             await inbox.lock(session)
             attempts = await parked.count_attempt(session, delivery.envelope.event_id, reason)
             if attempts >= ATTEMPTS_MAX:

@@ -8,14 +8,18 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 import asyncpg
+from asyncpg.transaction import Transaction, TransactionState
 from opentelemetry import trace
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.kernel import walls
 from services.kernel.away import is_away, may_run_again
+from services.kernel.caller import Caller
 from services.kernel.errors import Unavailable
+from services.kernel.walls import Scope
 
 T = TypeVar("T")
 
@@ -27,7 +31,24 @@ tracer = trace.get_tracer("liandong.kernel.database")
 _DRIVER = "liandong.driver"
 _SAID = "liandong.said"
 _STAGED = "liandong.staged"
-_SCOPE = "SELECT set_config('liandong.institution_id', $1, true)"
+
+
+class _Begun(Transaction):
+    """A driver's transaction that begins with words of our own, and so tells its scope with it."""
+
+    def __init__(self, driver: asyncpg.Connection[Any], begin: str) -> None:
+        super().__init__(driver, None, False, False)
+        self._driver = driver
+        self._begin = begin
+
+    async def start(self) -> None:
+        """Begin; it is never inside another."""
+        # What `Transaction.start` does, but for the words: the driver has no other way to them.
+        driver: Any = self._driver
+        assert not driver.is_in_transaction()
+        await driver.execute(self._begin)
+        driver._top_xact = self  # noqa: SLF001
+        self._state = TransactionState.STARTED
 
 
 class Database:
@@ -52,8 +73,7 @@ class Database:
                 "server_settings": {
                     "search_path": schema,
                     "application_name": f"liandong-{schema}",
-                    # Nobody, until a transaction tells for whom it is.
-                    "liandong.institution_id": "",
+                    **walls.SESSION,
                     "statement_timeout": str(STATEMENT_TIMEOUT_MS),
                     "lock_timeout": "10000",
                     "idle_in_transaction_session_timeout": "60000",
@@ -63,22 +83,21 @@ class Database:
 
     @asynccontextmanager
     async def transaction(
-        self, *, institution_id: str = "", snapshot: bool = False
+        self, whom: Caller | Scope = walls.NOBODY, *, snapshot: bool = False
     ) -> AsyncIterator[AsyncSession]:
         """
         Commit when the block ends; roll back when it raises.
 
-        The institution is told to the server for this transaction only: row-level security reads
-        it. Events and jobs run as the service itself and name none. A snapshot shows all its
-        statements the same moment.
+        For whom it is decides which rows are there: a caller reads what is its own, events and jobs
+        say `walls.EVERY_COUNTY`, and who says nothing finds nothing behind a wall. A snapshot shows
+        all its statements the same moment.
         """
+        scope = whom if isinstance(whom, Scope) else walls.of_read(whom)
         try:
             async with self._held() as (connection, driver):
                 session = AsyncSession(bind=connection, expire_on_commit=False)
                 session.info[_DRIVER] = driver
-                async with driver.transaction(isolation="repeatable_read" if snapshot else None):
-                    if institution_id:
-                        await driver.execute(_SCOPE, institution_id)
+                async with _Begun(driver, scope.begin(snapshot=snapshot)):
                     yield session
                 if session.info.get(_SAID):
                     self.said.set()
@@ -92,10 +111,14 @@ class Database:
             raise
 
     async def work(self, step: Callable[[AsyncSession], Awaitable[T]]) -> T:
-        """Do one step of a job in a transaction of its own; one that lost a race is done again."""
+        """
+        Do one step of a job in a transaction of its own, for every county.
+
+        One that lost a race is done again.
+        """
         for attempt in range(1, ATTEMPTS_MAX + 1):
             try:
-                async with self.transaction() as session:
+                async with self.transaction(walls.EVERY_COUNTY) as session:
                     return await step(session)
             except Exception as error:
                 if is_away(error) or not may_run_again(error):
@@ -122,12 +145,13 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection[Any]]:
-        """A raw connection outside any transaction, for locks that outlive one."""
+        """A raw connection outside any transaction, for locks that outlive one; every county's."""
         async with self._engine.connect() as held:
             raw = await held.get_raw_connection()
             driver = raw.driver_connection
             assert driver is not None
             try:
+                await driver.execute(walls.EVERY_COUNTY_ALWAYS)
                 yield driver
             finally:
                 # Its locks end with it: a pooled connection would go on holding them.
@@ -226,7 +250,7 @@ async def copy_staged(
     """
     staged = f"staged_{table}"
     own = ", ".join(names)
-    casts = ", ".join(f"${place}::{kind}" for place, (kind, _) in enumerate(fixed.values(), 1))
+    casts = [f"${place}::{kind}" for place, (kind, _) in enumerate(fixed.values(), 1)]
     make = f"AS SELECT {own} FROM {table} WITH NO DATA"  # noqa: S608 - names are the stores' own
     await execute(
         session, f"CREATE TEMPORARY TABLE IF NOT EXISTS {staged} ON COMMIT DELETE ROWS {make}"
@@ -235,9 +259,10 @@ async def copy_staged(
         await execute(session, f"TRUNCATE {staged}")
     session.info[_STAGED].add(staged)
     await copy(session, staged, names, rows)
+    into, values = ", ".join((*names, *fixed)), ", ".join((*names, *casts))
     await execute(
         session,
-        f"INSERT INTO {table} ({own}, {', '.join(fixed)}) SELECT {own}, {casts} FROM {staged}",  # noqa: S608 - names are the stores' own
+        f"INSERT INTO {table} ({into}) SELECT {values} FROM {staged}",  # noqa: S608 - names are the stores' own
         *(value for _, value in fixed.values()),
     )
     return staged

@@ -10,7 +10,7 @@ from uuid import UUID
 from google.protobuf.message import Message
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import database
+from services.kernel import database, walls
 from services.kernel.away import broken_unique, is_away, may_run_again
 from services.kernel.caller import Caller
 from services.kernel.database import Database
@@ -82,7 +82,7 @@ async def answered(
     db: Database, caller: Caller, request: Message, response_type: type[R]
 ) -> R | None:
     """The answer that a request got before; None when it has none yet."""
-    async with db.transaction(institution_id=caller.institution_id) as session:
+    async with db.transaction(walls.of_command(caller)) as session:
         stored = await _recall(session, _key(caller, request))
     return None if stored is None else response_type.FromString(stored)
 
@@ -105,7 +105,7 @@ async def once(
     key = _key(caller, request)
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
-            async with db.transaction(institution_id=caller.institution_id) as session:
+            async with db.transaction(walls.of_command(caller)) as session:
                 stored = await _recall(session, key)
                 if stored is not None:
                     return response_type.FromString(stored)
@@ -117,7 +117,7 @@ async def once(
                 raise
             again = may_run_again(error) or broken_unique(error) == "idempotency_pkey"
             if not again:
-                async with db.transaction(institution_id=caller.institution_id) as session:
+                async with db.transaction(walls.of_command(caller)) as session:
                     stored = await _recall(session, key)
                 if stored is None:
                     raise

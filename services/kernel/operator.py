@@ -19,6 +19,7 @@ from services.kernel import (
     journal,
     outbox,
     parked,
+    walls,
     wire,
 )
 from services.kernel.away import is_away
@@ -66,7 +67,8 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
     ) -> operator_pb2.GetTotalsResponse:
         """The figures of one county, read at one moment."""
         require_role(caller_of(context), ("operator", "auditor"))
-        async with self._database.transaction(snapshot=True) as session:
+        # The log's positions and what was heard are the service's, not a county's.
+        async with self._database.transaction(walls.EVERY_COUNTY, snapshot=True) as session:
             totals = {}
             if not request.positions_only:
                 totals = dict(await self._books.totals(session, request.county_code))
@@ -158,10 +160,11 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         self, request: operator_pb2.ListParkedEventsRequest, context: Context
     ) -> operator_pb2.ListParkedEventsResponse:
         """What waits for a person."""
-        require_role(caller_of(context), ("operator", "auditor"))
+        caller = caller_of(context)
+        require_role(caller, ("operator", "auditor"))
         size = wire.page_size(request.page_size)
         start = wire.page_offset(request.page_token)
-        async with self._database.transaction() as session:
+        async with self._database.transaction(caller) as session:
             found = await parked.waiting(
                 session, county_code=request.county_code, limit=start + size + 1
             )
@@ -176,8 +179,9 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         self, request: operator_pb2.ReplayParkedEventsRequest, context: Context
     ) -> operator_pb2.ReplayParkedEventsResponse:
         """Run parked events again, aggregate by aggregate, each event in its own transaction."""
-        require_role(caller_of(context), ("operator",))
-        async with self._database.transaction() as session:
+        caller = caller_of(context)
+        require_role(caller, ("operator",))
+        async with self._database.transaction(caller) as session:
             waiting = await parked.waiting(
                 session, aggregate_id=request.aggregate_id, limit=REPLAY_EVENTS_MAX
             )
@@ -196,7 +200,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
 
     async def _replay(self, event: ParkedEvent) -> bool:
         try:
-            async with self._database.transaction() as session:
+            async with self._database.transaction(walls.EVERY_COUNTY) as session:
                 await inbox.lock(session)
                 await parked.run_again(session, event, self._handlers)
         except Exception as error:
@@ -272,7 +276,7 @@ async def keep_house(db: Database) -> None:
     while True:
         await asyncio.sleep(SEAL_SECONDS)
         try:
-            async with db.transaction() as session:
+            async with db.transaction(walls.EVERY_COUNTY) as session:
                 await journal.seal(session)
                 await idempotency.forget_old(session)
         except Exception as error:

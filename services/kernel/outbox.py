@@ -21,7 +21,7 @@ from nats.js.errors import APIError, NotFoundError
 from opentelemetry import propagate
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import cloudevents, database, ids, process
+from services.kernel import cloudevents, database, ids, process, walls
 from services.kernel.away import is_away
 from services.kernel.database import Database
 
@@ -96,7 +96,7 @@ async def record(session: AsyncSession, events: Sequence[OutgoingEvent]) -> None
     if len(rows) < _COPIED_MIN:
         await database.execute(session, _RECORD, *database.columns(rows, 10))
     else:
-        await database.copy(session, "outbox", _COLUMNS, rows)
+        await database.copy_staged(session, "outbox", _COLUMNS, rows, {})
     database.mark_said(session)
 
 
@@ -324,7 +324,7 @@ class Relay:
     async def _republish_asked(self, message: Msg) -> None:
         """A consumer misses events of an aggregate: publish them again from a sequence on."""
         asked = json.loads(message.data)
-        async with self._database.transaction() as session:
+        async with self._database.transaction(walls.EVERY_COUNTY) as session:
             rows = await database.execute(
                 session,
                 """UPDATE outbox SET stream_sequence = NULL, publish_count = publish_count + 1

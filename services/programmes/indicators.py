@@ -92,14 +92,19 @@ def overdue_report(
     return Overdue(count, amount, share.pct, working)
 
 
+def made(count: Count, values: Mapping[str, int]) -> Total:
+    """A count that is made of others, from their values."""
+    return count_check(
+        [values[name] for name in count.plus], [values[name] for name in count.minus]
+    )
+
+
 def counted(counts: tuple[Count, ...], given: Mapping[str, int]) -> dict[str, int]:
     """Every count of a pack: those given, and those that follow from them (C08)."""
     values: dict[str, int] = {}
     for count in in_order(counts):
         if count.is_made:
-            plus = [values[name] for name in count.plus]
-            minus = [values[name] for name in count.minus]
-            values[count.id] = count_check(plus, minus).result
+            values[count.id] = made(count, values).result
         elif count.id in given:
             values[count.id] = given[count.id]
         else:

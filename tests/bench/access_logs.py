@@ -21,6 +21,7 @@ from gateway.log_files import LogFile
 from gateway.log_verify import verify, verify_file
 from gateway.tables import AccessLogRow
 from services.kernel import ids
+from services.kernel.walls import EVERY_COUNTY
 from tests import servers
 from tests.bench.figures import Figure
 from tests.gateway.logs import LONG_AGO, an_entry
@@ -50,14 +51,14 @@ async def _measure(
     made: Schema, signer: LogSigner, texts: Sequence[bytes], path: Path, rounds: int
 ) -> tuple[list[Figure], int]:
     proofs = Proofs(keys=keys_of([signer.public_key]))
-    async with made.db.transaction(snapshot=True) as session:
+    async with made.db.transaction(EVERY_COUNTY, snapshot=True) as session:
         written = await log_files.write(session, path, after=BEGINNING)
     online, offline, wrong = [], [], 0
     before = _resident_mib()
     for _ in range(rounds):
         limit = _hashed_per_second(texts)
         began = time.perf_counter()
-        async with made.db.transaction(snapshot=True) as session:
+        async with made.db.transaction(EVERY_COUNTY, snapshot=True) as session:
             found = await verify(session, proofs)
         online.append((found.rows / (time.perf_counter() - began), limit))
         wrong += _wrong(found, written.rows)
@@ -126,10 +127,10 @@ async def _fill(made: Schema, signer: LogSigner, rows: int) -> list[bytes]:
             await connection.copy_records_to_table(
                 "access_log", records=records, columns=_COLUMNS, timeout=60
             )
-            async with made.db.transaction() as session:
+            async with made.db.transaction(EVERY_COUNTY) as session:
                 at = LONG_AGO + timedelta(seconds=first)
                 await log_seals.seal(session, signer, at)
-        async with made.db.transaction() as session:
+        async with made.db.transaction(EVERY_COUNTY) as session:
             await log_store.enter_key(session, signer)
     finally:
         await connection.close()

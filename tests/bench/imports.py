@@ -20,6 +20,7 @@ from services.households.model import Area, AreaLevel
 from services.households.store import registration
 from services.kernel import business_day, caller
 from services.kernel.caller import Caller, Signer
+from services.kernel.walls import EVERY_COUNTY
 from tests import lines as files
 from tests.bench.figures import Figure
 from tests.bench.rig import Rig
@@ -73,7 +74,7 @@ async def measure(rig: Rig, *, rounds: int) -> tuple[list[Figure], int]:
 
 async def _open(registry: Schema) -> None:
     areas = [Area(code, code, _LEVELS[level]) for code, level in files.areas()]
-    async with registry.db.transaction() as session:
+    async with registry.db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, files.COUNTY, date(2018, 1, 1))
         await registration.save_areas(session, files.COUNTY, areas)
 

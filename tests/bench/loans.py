@@ -15,6 +15,7 @@ from services.kernel.database import Database
 from services.kernel.errors import LiandongError
 from services.kernel.money import Fen
 from services.kernel.operator import Books, OperatorServicer
+from services.kernel.walls import EVERY_COUNTY
 from services.loans import jobs, store
 from services.loans.model import Repayment
 from services.loans.operations import money, opening
@@ -94,7 +95,7 @@ class _Book:
     today: date
 
     async def repay(self, repayments: Sequence[Repayment]) -> None:
-        async with self.db.transaction() as session:
+        async with self.db.transaction(EVERY_COUNTY) as session:
             outcomes = await money.repay_loans(session, COUNTY, repayments, CASHIER, self.catalogue)
         assert not any(isinstance(outcome, LiandongError) for outcome in outcomes)
 
@@ -175,7 +176,7 @@ async def measure(*, loans: int, rounds: int) -> tuple[list[Figure], int]:
 
 async def _finish(book: _Book) -> int:
     """By how many fen its rows, journal and exposure differ."""
-    async with book.db.transaction() as session:
+    async with book.db.transaction(EVERY_COUNTY) as session:
         totals = await store.totals(session, COUNTY)
     await book.bare.close()
     return totals["loans.book_difference_fen"] + totals["loans.exposure_difference_fen"]
@@ -250,7 +251,7 @@ async def _figures(book: _Book, rounds: int) -> list[Figure]:
 async def _made(schemas: Schemas, loans: int, *, one_in_overdue: int = 1) -> _Book:
     made = await schemas.fresh("loans", pool_size=4)
     catalogue = a_catalogue()
-    async with made.db.transaction() as session:
+    async with made.db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, OPENED)
     loan_ids: list[UUID] = []
     for at in range(0, loans, IMPORTED_AT_ONCE):
@@ -300,7 +301,7 @@ async def _imported(db: Database, openings: Sequence[Opening], catalogue: Catalo
         sum(each.interest_owed_fen for each in openings),
     )
     cutover = opening.Cutover(COUNTY, OPENED, CASHIER.person_id, dry_run=False)
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = [
             (COUNTY, each.household_id, f"{COUNTY}{place % 20 + 1:03d}001", "non_poor")
             for place, each in enumerate(openings)

@@ -16,6 +16,7 @@ from services.funds.store import funds as fund_store
 from services.kernel import business_day, database
 from services.kernel.database import Database
 from services.kernel.money import Fen
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests import servers
 from tests.bench.figures import Figure
@@ -57,12 +58,12 @@ class _Hot:
         """One transaction, as a batch of requests is heard."""
         wanted = [_asked() for _ in range(count)]
         on: dict[str, date] = {COUNTY: OPENED}
-        async with self.db.transaction() as session:
+        async with self.db.transaction(EVERY_COUNTY) as session:
             await cover.reserve_covers(session, self.catalogue, wanted, on)
 
     async def bare(self, count: int) -> None:
         """One transaction of as many updates of one row."""
-        async with self.db.transaction() as session:
+        async with self.db.transaction(EVERY_COUNTY) as session:
             for _ in range(count):
                 await database.execute(session, _BARE_UPDATE, PRINCIPAL_FEN)
 
@@ -118,7 +119,7 @@ async def measure(*, rounds: int) -> tuple[list[Figure], int]:
 
 
 async def _begin(db: Database) -> None:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, OPENED)
         fund = Fund(
             county_code=COUNTY,
@@ -163,7 +164,7 @@ async def _figures(hot: _Hot, rounds: int) -> list[Figure]:
 
 
 async def _wrong(db: Database, rounds: int) -> int:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         totals = await reports.totals(session, COUNTY)
         (row,) = await database.fetch(
             session,

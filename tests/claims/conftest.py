@@ -9,6 +9,7 @@ from services.claims.servicer.records import RecordsServicer
 from services.kernel import business_day
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.claims.county import COUNTY, OPENED, OTHER_COUNTY, a_catalogue
 from tests.conftest import MakeSchema
@@ -17,7 +18,7 @@ from tests.conftest import MakeSchema
 @pytest_asyncio.fixture(loop_scope="session")
 async def db(schema: MakeSchema) -> Database:
     made = await schema("claims", pool_size=12)
-    async with made.db.transaction() as session:
+    async with made.db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, OPENED)
         await business_day.open_day(session, OTHER_COUNTY, OPENED)
     return made.db

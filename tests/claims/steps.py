@@ -15,6 +15,7 @@ from services.kernel.bus import Consumer
 from services.kernel.caller import Caller
 from services.kernel.database import Database, fetch
 from services.kernel.inbox import Delivery
+from services.kernel.walls import EVERY_COUNTY
 from tests.claims.county import (
     ADJUSTER,
     CENTRE,
@@ -167,7 +168,7 @@ async def payout(
 
 async def said(db: Database, name: str, message_type: type[M]) -> list[M]:
     """Every event of a kind in the outbox, in order."""
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = await fetch(
             session,
             "SELECT payload FROM outbox WHERE event_type = $1 ORDER BY position",
@@ -183,7 +184,7 @@ async def settled_once(db: Database) -> list[str]:
 
 async def sequences(db: Database) -> dict[tuple[str, str], list[int]]:
     """The sequence numbers said of each aggregate, in order."""
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = await fetch(
             session,
             "SELECT aggregate_type, aggregate_id, sequence FROM outbox ORDER BY position",
@@ -196,12 +197,12 @@ async def sequences(db: Database) -> dict[tuple[str, str], list[int]]:
 
 
 async def totals(db: Database, county_code: str = COUNTY) -> Mapping[str, int]:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         return await reports.totals(session, county_code)
 
 
 async def rows(db: Database, sql: str, *args: object) -> list[tuple[object, ...]]:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         return [tuple(row.values()) for row in await fetch(session, sql, *args)]
 
 

@@ -13,6 +13,7 @@ from services.kernel.bus import Consumer
 from services.kernel.caller import Caller
 from services.kernel.database import Database
 from services.kernel.errors import Denied, LiandongError
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.claims.county import (
     ADJUSTER,
@@ -95,7 +96,7 @@ async def close(db: Database, catalogue: Catalogue, day: date, until: date) -> N
         assert books.work_day is not None
         await books.work_day(db, COUNTY, day)
         following = date.fromordinal(day.toordinal() + 1)
-        async with db.transaction() as session:
+        async with db.transaction(EVERY_COUNTY) as session:
             await books.close_day(session, COUNTY, day)
             await business_day.open_day(session, COUNTY, following)
         day = following

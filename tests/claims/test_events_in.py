@@ -13,6 +13,7 @@ from services.kernel.bus import Consumer
 from services.kernel.database import Database
 from services.kernel.errors import NotFound, Refused
 from services.kernel.inbox import Delivery, Incoming
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.claims.county import (
     BANK,
@@ -49,7 +50,7 @@ async def handle(db: Database, catalogue: Catalogue, *deliveries: Delivery) -> N
         Incoming(each.envelope, handler.message_type.FromString(each.payload))
         for each in deliveries
     ]
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await handler.handle(session, events)
 
 
@@ -140,7 +141,7 @@ async def test_a_policy_of_next_month_takes_the_waiting_loans_when_its_term_begi
     assert await insured(db) == []
 
     for day in (date(2021, 1, 30), date(2021, 1, 31)):
-        async with db.transaction() as session:
+        async with db.transaction(EVERY_COUNTY) as session:
             await policies.close_day(session, catalogue, COUNTY, day)
 
     (entry,) = await insured(db)

@@ -17,6 +17,7 @@ from services.kernel.bus import Consumer
 from services.kernel.caller import Caller
 from services.kernel.database import Database
 from services.kernel.errors import LiandongError
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.claims.county import (
     ADJUSTER,
@@ -87,12 +88,12 @@ async def close(db: Database, catalogue: Catalogue, until: date) -> None:
     """Close days as the operator's surface does."""
     books = reports.books(catalogue)
     assert books.work_day is not None
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         day = await business_day.today(session, COUNTY)
     while day < until:
         await books.work_day(db, COUNTY, day)
         following = date.fromordinal(day.toordinal() + 1)
-        async with db.transaction() as session:
+        async with db.transaction(EVERY_COUNTY) as session:
             await books.close_day(session, COUNTY, day)
             await business_day.open_day(session, COUNTY, following)
         day = following
@@ -194,7 +195,7 @@ async def test_a_settlement_that_was_cut_off_goes_on_without_a_second_claim(
     await flock(servicer, doors, consumer, 5)
     await price(doors, 1_999)
     await close(db, priced, PERIOD_END)
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await indices._fix_periods(session, priced, COUNTY, PERIOD_END)
         await indices._claim_part(session, priced, COUNTY, PERIOD_END, indices.FIRST, units_max=2)
     assert len(await claims_of(servicer)) == 2
@@ -317,7 +318,7 @@ async def test_the_last_day_of_a_year_states_every_line(
 ) -> None:
     await issue(servicer)
     await issue(servicer, a_policy("medical"))
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, date(2021, 12, 31))
     await close(db, priced, date(2022, 1, 1))
 

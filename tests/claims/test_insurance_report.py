@@ -20,6 +20,7 @@ from services.kernel.caller import Caller
 from services.kernel.database import Database
 from services.kernel.errors import LiandongError
 from services.kernel.money import Fen
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.schema.pools import InsurerStabilisation
 from tests.claims.county import (
     ADJUSTER,
@@ -135,7 +136,7 @@ async def a_year_of_insurance(
                     assessed_fen=chance.randrange(1, 5_000_000),
                 )
                 claims.append((loan, await report(servicer, asked, caller=CENTRE)))
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, OPENED + timedelta(3))
     for loan, claim in claims:
         turn = chance.random()

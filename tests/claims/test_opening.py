@@ -24,6 +24,7 @@ from services.kernel.errors import LiandongError
 from services.kernel.ids import new_id
 from services.kernel.inbox import Delivery
 from services.kernel.money import Fen
+from services.kernel.walls import EVERY_COUNTY
 from tests.claims.county import (
     ADJUSTER,
     BANK,
@@ -220,7 +221,7 @@ async def test_what_is_live_comes_in_with_its_books_and_its_proof(
     assert await rows(db, "SELECT lender_id, evidence, from_date FROM assignment") == [
         (BANK, "sha256:old", BEGAN)
     ]
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         balances = await journal.balances(session, COUNTY)
     assert balances["premium_receivable"] == 4_000
     assert balances["premium_income"] == -10_000
@@ -312,7 +313,7 @@ async def test_a_household_without_a_loan_comes_in_with_the_policy_of_its_town(
     assert answer.landed
     assert await rows(db, "SELECT loan_id, state FROM insured") == [(None, "in_force")]
     # The household owes what it has not paid: 40 of 100.
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         assert (await journal.balances(session, COUNTY))["premium_receivable"] == 4_000
     await books_are_whole(db)
 

@@ -18,6 +18,7 @@ from services.kernel.bus import Consumer
 from services.kernel.caller import Caller
 from services.kernel.database import Database
 from services.kernel.errors import Conflict, Invalid, LiandongError, Refused
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.claims.county import (
     ADJUSTER,
@@ -131,12 +132,12 @@ class Desk:
 
     async def advance(self, to: date) -> None:
         """Close days until it is this day."""
-        async with self.db.transaction() as session:
+        async with self.db.transaction(EVERY_COUNTY) as session:
             day = await business_day.today(session, COUNTY)
         books = reports.books(self.catalogue)
         assert books.close_day is not None
         while day < to:
-            async with self.db.transaction() as session:
+            async with self.db.transaction(EVERY_COUNTY) as session:
                 await books.close_day(session, COUNTY, day)
                 day += timedelta(days=1)
                 await business_day.open_day(session, COUNTY, day)

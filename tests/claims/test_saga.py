@@ -39,12 +39,16 @@ from tests.claims.county import (
 )
 from tests.claims.steps import (
     a_confirmation,
+    a_decision,
+    a_report,
     approved_payout,
     books_are_whole,
     confirm,
+    decide,
     instructions,
     issue,
     payout,
+    report,
     rows,
     said,
     settled_once,
@@ -371,12 +375,44 @@ async def test_a_quote_is_of_the_debt_that_loans_said_last(
         "amount_fen": 6_000_000,
     }
 
+    await report(servicer, a_report(house))
+
     now = await ask(saga, "QuotePayout", ADJUSTER, **of, value_date=wire.date_to_proto(OPENED))
     later = wire.date_to_proto(OPENED + timedelta(days=9))
     stale = await ask(saga, "QuotePayout", ADJUSTER, **of, value_date=later)
 
     assert [part.amount_fen for part in now.parts] == [4_999_990]
     assert (now.household_fen, now.stale, stale.stale) == (1_000_010, False, True)
+
+
+# S47: an insurer has to know what a household owes while it decides a claim of it.
+async def test_an_insurer_reads_the_debt_only_while_its_claim_is_open(
+    servicer: ClaimsServicer, saga: PayoutsServicer, consumer: Consumer
+) -> None:
+    await issue(servicer)
+    house, neighbour = House(), House()
+    for each in (house, neighbour):
+        loan = Loan(each)
+        await take(consumer, each.registered(), loan.approved(), loan.disbursed())
+    asked = {
+        "household_id": str(house.household_id),
+        "cover_id": "accident",
+        "amount_fen": 6_000_000,
+        "value_date": wire.date_to_proto(OPENED),
+    }
+
+    async def why_not(caller: Caller = ADJUSTER, **values: Any) -> str:
+        return await refused(saga, "QuotePayout", caller, **{**asked, **values})
+
+    assert await why_not() == "NO_OPEN_CLAIM"
+    claim = await report(servicer, a_report(house))
+    assert (await ask(saga, "QuotePayout", ADJUSTER, **asked)).parts[0].owed_fen == 5_000_000
+    assert await why_not(OTHER_ADJUSTER) == "NO_OPEN_CLAIM"
+    assert await why_not(household_id=str(neighbour.household_id)) == "NO_OPEN_CLAIM"
+    await decide(servicer, a_decision(claim, approve=False, reason="NOT_COVERED"))
+    assert await why_not() == "NO_OPEN_CLAIM"
+    # Who lent it, and the county, are no insurer.
+    assert (await ask(saga, "QuotePayout", CENTRE, **asked)).parts[0].owed_fen == 5_000_000
 
 
 # --- messages -------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from services.claims.servicer import ClaimsServicer
 from services.kernel import wire
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
+from services.kernel.walls import EVERY_COUNTY
 from tests.claims.county import (
     ADJUSTER,
     CENTRE,
@@ -49,7 +50,11 @@ async def counting(db: Database) -> AsyncIterator[list[str]]:
         if "typeinfo_tree" not in record.query and "'jit'" not in record.query:
             ran.append(record.query)
 
-    async with db.transaction() as one, db.transaction() as two, db.transaction() as three:
+    async with (
+        db.transaction(EVERY_COUNTY) as one,
+        db.transaction(EVERY_COUNTY) as two,
+        db.transaction(EVERY_COUNTY) as three,
+    ):
         held = [session.info["liandong.driver"] for session in (one, two, three)]
     for connection in held:
         connection.add_query_logger(note)

@@ -1,5 +1,6 @@
 """A county whose programme reviews, publishes, sanctions and rehabilitates; and how it is asked."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from services.kernel import business_day, wire
 from services.kernel.caller import Caller
 from services.kernel.database import Database, fetch
 from services.kernel.ids import new_id
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue, load_texts
 from tests.credit.county import (
     COUNTY,
@@ -110,15 +112,16 @@ class Desk:
         if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:  # type: ignore[attr-defined]
             request.request_id = str(new_id())  # type: ignore[attr-defined]
         request.county_code = request.county_code or COUNTY  # type: ignore[attr-defined]
+        by = replace(by, method=f"/liandong.credit.v1.CreditService/{method}")
         return await getattr(self.servicer, method)(request, calling(by, request))
 
     async def put(self, *numbers: int, area_code: str = VILLAGE, status: str = "non_poor") -> None:
-        async with self.db.transaction() as session:
+        async with self.db.transaction(EVERY_COUNTY) as session:
             households = [a_household(n, area_code=area_code, status=status) for n in numbers]
             await store.put_households(session, COUNTY, households, relist=True)
 
     async def observe(self, number: int, **values: int) -> None:
-        async with self.db.transaction() as session:
+        async with self.db.transaction(EVERY_COUNTY) as session:
             today = await business_day.today(session, COUNTY)
         request = credit_pb2.BatchRecordIndicatorsRequest(
             indicators=[
@@ -184,17 +187,17 @@ class Desk:
         return answer
 
     async def open_day(self, day: Any) -> None:
-        async with self.db.transaction() as session:
+        async with self.db.transaction(EVERY_COUNTY) as session:
             await business_day.open_day(session, COUNTY, day)
 
     async def said(self) -> list[str]:
-        async with self.db.transaction() as session:
+        async with self.db.transaction(EVERY_COUNTY) as session:
             rows = await fetch(session, "SELECT event_type FROM outbox ORDER BY position")
         return [row["event_type"].rsplit(".", 1)[-1] for row in rows]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def desk(db: Database, chained: Catalogue) -> Desk:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, OTHER_COUNTY, OPENED)
     return Desk(db, chained)

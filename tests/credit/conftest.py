@@ -5,6 +5,7 @@ import pytest_asyncio
 
 from services.kernel import business_day
 from services.kernel.database import Database
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.conftest import MakeSchema
 from tests.credit.chained import chained, desk
@@ -14,7 +15,7 @@ from tests.credit.county import COUNTY, OPENED, a_catalogue
 @pytest_asyncio.fixture(loop_scope="session")
 async def db(schema: MakeSchema) -> Database:
     made = await schema("credit")
-    async with made.db.transaction() as session:
+    async with made.db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, OPENED)
     return made.db
 

@@ -9,6 +9,7 @@ from liandong.credit.v1 import areas_pb2
 from services.credit import jobs
 from services.kernel import wire
 from services.kernel.errors import Denied, NotFound
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.credit.chained import STATION, Desk
 from tests.credit.county import COUNTY, OTHER_VILLAGE, TOWN, VILLAGE
@@ -98,7 +99,7 @@ async def test_a_months_end_is_kept_and_read_as_it_was(desk: Desk, chained: Cata
     with pytest.raises(NotFound, match="COVERAGE_NOT_KEPT"):
         await coverage(desk, on=wire.date_to_proto(date(2021, 1, 31)))
     for day in (date(2021, 1, 30), date(2021, 1, 31)):
-        async with desk.db.transaction() as session:
+        async with desk.db.transaction(EVERY_COUNTY) as session:
             await jobs.close_day(chained)(session, COUNTY, day)
     await desk.put(2)
     await desk.rate()

@@ -18,6 +18,7 @@ from services.kernel.cloudevents import Envelope
 from services.kernel.database import Database, execute, fetch
 from services.kernel.ids import new_id
 from services.kernel.inbox import Delivery
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.credit.county import (
     COUNTY,
@@ -96,12 +97,12 @@ async def take(consumer: Consumer, *deliveries: Delivery) -> int:
 
 
 async def files(db: Database, *, county_code: str = COUNTY) -> Sequence[CreditFile]:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         return await store.list_files(session, county_code, county_code, after=START, limit=9)
 
 
 async def rate(db: Database, catalogue: Catalogue) -> None:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await operations.rate_households(
             session,
             a_caller(),
@@ -115,7 +116,7 @@ async def rate(db: Database, catalogue: Catalogue) -> None:
 
 
 async def said(db: Database) -> list[str]:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = await fetch(session, "SELECT event_type, sequence FROM outbox ORDER BY position")
     assert [row["sequence"] for row in rows] == list(range(1, len(rows) + 1))
     return [row["event_type"].rsplit(".", 1)[-1] for row in rows]
@@ -162,7 +163,7 @@ async def test_a_new_honour_moves_a_granted_limit_under_its_own_terms(
     [file] = await files(db)
     assert (file.limit_fen, file.valid_until) == (8_000_000, date(2022, 1, 4))
     assert await said(db) == ["household_graded", "limit_granted", "limit_changed"]
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         found = await store.find_file(session, COUNTY, household_id(1))
         causes = await fetch(session, "SELECT cause FROM rating ORDER BY recorded_at")
     assert found is not None
@@ -175,7 +176,7 @@ async def test_what_was_observed_since_waits_for_the_next_rating(
 ) -> None:
     await take(consumer, registered(1))
     await rate(db, catalogue)
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await execute(
             session,
             """INSERT INTO indicator (county_code, household_id, code, value, observed_on,

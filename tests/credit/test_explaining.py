@@ -18,6 +18,7 @@ from services.credit.rules.scheme import scheme_of
 from services.kernel.database import Database, execute
 from services.kernel.errors import Refused
 from services.kernel.money import Fen
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import load_texts
 from tests.credit.chained import ADOPTION, BANK, PACK, Desk
 from tests.credit.county import (
@@ -264,7 +265,7 @@ async def test_an_old_rating_without_pins_is_derived_again_too(desk: Desk) -> No
     await desk.put(1)
     await desk.rate()
     file = await desk.file(1)
-    async with desk.db.transaction() as session:
+    async with desk.db.transaction(EVERY_COUNTY) as session:
         await execute(
             session,
             """INSERT INTO rating (county_code, rating_id, household_id, cause, programme, rated_on,

@@ -22,6 +22,7 @@ from services.kernel import wire
 from services.kernel.caller import Caller
 from services.kernel.database import Database, execute
 from services.kernel.errors import Denied, Invalid, LiandongError, Refused
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import load, load_texts
 from services.programmes.rerating import refresh_due
 from services.programmes.schema.scoring import Refresh as RefreshClause
@@ -464,5 +465,5 @@ async def test_the_report_tells_what_was_missing_too(declared: Desk) -> None:
 @pytest.mark.postgres
 async def test_what_was_declared_is_never_changed(db: Database) -> None:
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        async with db.transaction() as session:
+        async with db.transaction(EVERY_COUNTY) as session:
             await execute(session, "UPDATE indicator_rule SET max = 1")

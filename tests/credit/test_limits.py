@@ -19,6 +19,7 @@ from services.kernel.cloudevents import Envelope
 from services.kernel.errors import Denied, Invalid
 from services.kernel.ids import new_id
 from services.kernel.inbox import Delivery
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.credit.chained import BANK, CENTRE, EVIDENCE, GRANTER, Desk
 from tests.credit.county import COUNTY, OPENED, VILLAGE, a_caller, household_id
@@ -165,7 +166,7 @@ async def test_every_change_of_a_limit_is_kept_under_its_event(
     await granted(desk)
     await desk.observe(1, skills=1)
     await desk.rate()
-    async with desk.db.transaction() as session:
+    async with desk.db.transaction(EVERY_COUNTY) as session:
         await jobs.close_day(chained)(session, COUNTY, date(2024, 1, 4))
     request = limits_pb2.ListLimitChangesRequest(household_id=str(household_id(1)), page_size=2)
 

@@ -22,6 +22,7 @@ from services.kernel.database import Database, execute, fetch
 from services.kernel.errors import Invalid, Refused
 from services.kernel.ids import new_id
 from services.kernel.inbox import Delivery
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.credit.chained import EVIDENCE, OFFICE, Desk
 from tests.credit.county import COUNTY, OPENED, VILLAGE, household_id
@@ -74,7 +75,7 @@ async def take(consumer: Consumer, *deliveries: Delivery) -> None:
 async def granted(desk: Desk, **observed: int) -> None:
     """A household with a limit from before the public notice became the rule."""
     await desk.put(1)
-    async with desk.db.transaction() as session:
+    async with desk.db.transaction(EVERY_COUNTY) as session:
         await execute(
             session,
             "UPDATE credit_file SET granted_on = $2 WHERE household_id = $1",
@@ -106,7 +107,7 @@ async def words(desk: Desk) -> str:
 
 
 async def lent(desk: Desk, *, bad: bool) -> None:
-    async with desk.db.transaction() as session:
+    async with desk.db.transaction(EVERY_COUNTY) as session:
         await execute(
             session,
             """INSERT INTO exposure (county_code, loan_id, household_id, lender_id, drawn_fen,
@@ -184,7 +185,7 @@ async def test_one_listing_for_two_loans_and_none_for_who_has_no_file(
     await take(consumer, ordered("blacklist", loan_id=UUID(int=9), number=5))
     await take(consumer, ordered("stop_subsidy", loan_id=UUID(int=10)))
 
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         kept = await fetch(session, "SELECT action, measure_id FROM loan_action ORDER BY loan_id")
         listed = await fetch(session, "SELECT 1 FROM measure WHERE state = 'in_force'")
     assert [row["measure_id"] is not None for row in kept] == [True, False, False]

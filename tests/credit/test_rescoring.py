@@ -22,6 +22,7 @@ from services.kernel.database import Database, execute
 from services.kernel.errors import Denied, Invalid, LiandongError, NotFound, Refused
 from services.kernel.ids import new_id
 from services.kernel.money import Fen
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue, load_texts
 from tests.conftest import MakeSchema
 from tests.credit import many
@@ -353,7 +354,7 @@ async def test_data_that_no_rule_bears_end_a_re_score_with_their_reason(desk: De
     for code in ("integrity", "labour"):
         await weighed.observe(1, **{code: 70})
     await weighed.ask("RateHouseholds", weighed.rate_request("weighed"))
-    async with desk.db.transaction() as session:
+    async with desk.db.transaction(EVERY_COUNTY) as session:
         await execute(
             session,
             """INSERT INTO indicator (county_code, household_id, code, value, observed_on,
@@ -377,7 +378,7 @@ async def test_a_chunk_in_another_process_is_left_to_it(county: Schema) -> None:
     await bureau.start()
     other = await county.another_database()
     try:
-        async with other.transaction() as session:
+        async with other.transaction(EVERY_COUNTY) as session:
             found = await store.find_running(session)
             assert found is not None
             assert await store.lock(session, *found) is not None

@@ -9,6 +9,7 @@ from liandong.credit.v1 import areas_pb2, credit_pb2
 
 from services.credit.store import files as store
 from services.kernel.database import Database
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue, load
 from services.programmes.schema.scoring import BasePointsScoring, WeightedScoring
 from services.programmes.schema.values import known
@@ -76,7 +77,7 @@ class Office(Desk):
 
     async def people(self, *numbers: int, honour: str = "", area_code: str = VILLAGE) -> None:
         """Households of whom every condition of entry holds."""
-        async with self.db.transaction() as session:
+        async with self.db.transaction(EVERY_COUNTY) as session:
             households = [a_household(n, area_code=area_code, honour=honour) for n in numbers]
             await store.put_households(session, COUNTY, households, relist=True)
         for number in numbers:

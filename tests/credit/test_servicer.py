@@ -18,6 +18,7 @@ from services.kernel.caller import Caller
 from services.kernel.database import Database, fetch
 from services.kernel.errors import Conflict, Denied, Invalid, NotFound, Refused
 from services.kernel.ids import new_id
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.credit.county import (
     COUNTY,
@@ -46,7 +47,7 @@ def servicer(db: Database, catalogue: Catalogue) -> CreditServicer:
 
 
 async def put(db: Database, *numbers: int, area_code: str = VILLAGE, honour: str = "") -> None:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         households = [a_household(n, area_code=area_code, honour=honour) for n in numbers]
         await store.put_households(session, COUNTY, households, relist=True)
 
@@ -112,7 +113,7 @@ async def list_files(
 
 async def said(db: Database, number: int) -> list[str]:
     """The events of a file, in sequence, which has no gap."""
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = await fetch(
             session,
             """SELECT event_type, sequence, aggregate_type, business_date, programme FROM outbox
@@ -125,7 +126,7 @@ async def said(db: Database, number: int) -> list[str]:
 
 
 async def payloads(db: Database, event_type: str, message: type[M]) -> Sequence[M]:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = await fetch(
             session,
             "SELECT payload FROM outbox WHERE event_type = $1 ORDER BY position",
@@ -135,7 +136,7 @@ async def payloads(db: Database, event_type: str, message: type[M]) -> Sequence[
 
 
 async def open_day(db: Database, day: date) -> None:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, day)
 
 
@@ -210,7 +211,7 @@ async def test_each_indicator_is_decided_on_its_own(db: Database, servicer: Cred
         (5, "OBSERVED_IN_FUTURE"),
     ]
     assert all(verdict.message_zh for verdict in answer.refused if verdict.index != 4)
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = await fetch(session, "SELECT code, source_id, person_id FROM indicator ORDER BY 1")
     assert [tuple(row) for row in rows] == [
         ("able_to_work", "tst-1", "tst-1-p1"),
@@ -234,7 +235,7 @@ async def test_the_same_request_again_gets_the_same_answer_and_does_nothing(
     ]
 
     assert firsts == seconds
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         counted = await fetch(
             session,
             "SELECT (SELECT count(*) FROM indicator) + (SELECT count(*) FROM rating) AS rows",
@@ -254,7 +255,7 @@ async def test_chunks_go_on_where_the_last_one_stopped(
         rated, last = rated + answer.rated, answer.last_household_id
 
     assert (rated, last) == (5, "")
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         totals = await store.totals(session, COUNTY)
     assert totals["credit.limit_fen"] == 5 * 5_000_000
 
@@ -300,7 +301,7 @@ async def test_a_rating_that_changes_nothing_is_kept_and_not_said(
     await rate(servicer)
 
     assert await said(db, 1) == ["household_graded", "limit_granted"]
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         assert len(await fetch(session, "SELECT FROM rating")) == 2
 
 
@@ -339,7 +340,7 @@ async def test_an_open_value_is_refused_by_its_key_and_nothing_is_written(
     assert refusal.value.facts["key"] == "scoring.adjustments"
     verdicts = (await record(servicer, an_indicator(1, "luck"))).refused
     assert [verdict.reason for verdict in verdicts] == ["PROGRAMME_VALUE_OPEN"]
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         assert await fetch(session, "SELECT FROM rating") == []
 
 
@@ -426,11 +427,11 @@ async def test_a_limit_expires_when_its_last_day_closes(
     await put(db, 1)
     await rate(servicer)
 
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await jobs.close_day(catalogue)(session, COUNTY, date(2022, 1, 3))
     assert (await get(servicer, 1)).limit_fen == 5_000_000
     for _ in range(2):
-        async with db.transaction() as session:
+        async with db.transaction(EVERY_COUNTY) as session:
             await jobs.close_day(catalogue)(session, COUNTY, date(2022, 1, 4))
 
     file = await get(servicer, 1)

@@ -16,6 +16,7 @@ from services.kernel import wire
 from services.kernel.database import execute
 from services.kernel.errors import Denied, Invalid, Refused
 from services.kernel.money import Fen
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue, load
 from services.programmes.terms import Terms
 from tests.credit.chained import BANK, CENTRE, EVIDENCE, OFFICE, STATION, Desk
@@ -33,7 +34,7 @@ NOTHING_LENT = Exposure(Fen(0), Fen(0), Fen(0), Fen(0), 0, 0, 0)
 async def granted(desk: Desk, number: int = 1) -> None:
     """A household that holds a limit from before the notice became the rule."""
     await desk.put(number)
-    async with desk.db.transaction() as session:
+    async with desk.db.transaction(EVERY_COUNTY) as session:
         await execute(
             session,
             "UPDATE credit_file SET granted_on = $2 WHERE household_id = $1",
@@ -52,7 +53,7 @@ async def end(desk: Desk, measure_id: str, reason: str) -> standing_pb2.Measure:
 
 
 async def lent(desk: Desk, *, overdue: bool) -> None:
-    async with desk.db.transaction() as session:
+    async with desk.db.transaction(EVERY_COUNTY) as session:
         await execute(
             session,
             """INSERT INTO exposure (county_code, loan_id, household_id, lender_id, drawn_fen,
@@ -88,7 +89,7 @@ async def test_a_sanction_takes_the_limit_at_once_for_the_packs_years(
     assert (await desk.rederive(file.rating_id)).identical
     await desk.rate()
     assert (await desk.file(1)).grade == ""
-    async with desk.db.transaction() as session:
+    async with desk.db.transaction(EVERY_COUNTY) as session:
         await jobs.close_day(chained)(session, COUNTY, date(2026, 1, 4))
     await desk.open_day(date(2026, 1, 5))
     await desk.rate()

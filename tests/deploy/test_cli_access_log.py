@@ -11,6 +11,7 @@ from deploy.local.ca import LocalCA
 from deploy.local.cli import app
 from deploy.local.places import free_port
 from gateway.log_chain import LogSigner
+from services.kernel.walls import EVERY_COUNTY
 from tests.conftest import MakeSchema
 from tests.gateway.logs import LONG_AGO, fill
 
@@ -22,7 +23,7 @@ async def test_the_log_is_checked_in_the_database_and_in_a_file(
 ) -> None:
     made = await schema("gateway")
     keys = certificates.log_keys()
-    async with made.db.transaction() as session:
+    async with made.db.transaction(EVERY_COUNTY) as session:
         await fill(session, LogSigner(keys.private), rows=60, each=10, days=3)
     monkeypatch.setenv("GATEWAY_DATABASE_URL", made.app_dsn)
     monkeypatch.setenv("GATEWAY_LOG_PRIVATE_KEY_PATH", str(keys.private))

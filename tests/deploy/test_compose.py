@@ -244,8 +244,9 @@ def test_each_receiver_gets_its_own_and_nothing_else(issued: Issued) -> None:
         "loans": process,
         "claims": process,
         "funds": process,
-        "gateway": process | {"caller-private.pem", "log-private.pem"},
-        "nats": own | {"nats-server.conf", "users.conf"},
+        "gateway": process
+        | {"caller-private.pem", "log-private.pem", "feeds-cert.pem", "feeds-key.pem"},
+        "nats": own | {"nats-server.conf", "users.conf", "feeds.conf"},
         "operator": own,
         "institutions": {
             *("ca.pem", "log-public.pem"),

@@ -18,6 +18,7 @@ from services.credit.servicer import CreditServicer
 from services.credit.store import files as store
 from services.kernel import business_day
 from services.kernel.database import Database, fetch
+from services.kernel.walls import EVERY_COUNTY
 from tests.conftest import MakeSchema
 from tests.credit import county as credit_county
 from tests.credit.county import COUNTY, OPENED, a_caller, a_catalogue, calling, household_id
@@ -139,7 +140,7 @@ async def test_every_line_gets_its_verdict_and_a_file_that_was_cut_is_taken_once
     assert beyond.rule == "arrears goes from 0 to 1 (yes_no)"
     assert of_another.recorded == 0
     assert "SUPPLIER_NOT_ENTITLED" in {line.reason for line in of_another.refused}
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = await fetch(session, "SELECT code, source_id, evidence_sha256 FROM indicator")
     assert sorted(tuple(row) for row in rows) == [
         ("late", "county_centre-1", EVIDENCE),
@@ -149,7 +150,7 @@ async def test_every_line_gets_its_verdict_and_a_file_that_was_cut_is_taken_once
 
 async def opened(schema: MakeSchema) -> Database:
     db = (await schema("credit")).db
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, OPENED)
         await store.put_households(session, COUNTY, [credit_county.a_household(1)], relist=True)
     return db

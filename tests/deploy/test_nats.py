@@ -11,6 +11,7 @@ import nats
 import pytest
 import pytest_asyncio
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.errors import TimeoutError as NatsTimeoutError
 from nats.js import JetStreamContext
@@ -148,6 +149,82 @@ async def test_a_service_has_no_power_over_the_stream(loans: Peer, subject: str)
         await loans.client.request(subject, b"{}", timeout=0.5)
 
     assert any("permissions violation" in text for text in loans.denied)
+
+
+@pytest.mark.nats
+@pytest.mark.parametrize(
+    ("noun", "asked"), [("households", "loans"), ("funds", "credit"), ("loans", "gateway")]
+)
+async def test_a_service_asks_only_those_it_hears_to_say_something_again(
+    server: Nats, authority: LocalCA, noun: str, asked: str
+) -> None:
+    peer = Peer()
+    peer.client = await connect(server.url, authority.service(noun), noun, error_cb=peer._error)
+    await peer.client.publish(f"liandong.control.{asked}.republish", b"{}")
+    await peer.client.subscribe(f"liandong.control.{asked}.republish")
+    await peer.client.flush()
+
+    await eventually(lambda: len(peer.denied) == 2)
+    await peer.client.close()
+
+
+def a_feed(authority: LocalCA, institution_id: str) -> users.User:
+    """An institution's user as a feed's is: its own subjects and its own inbox."""
+    inbox = f"_INBOX_{institution_id}.>"
+    return {
+        "user": f"spiffe://liandong/local/inst/{institution_id}",
+        "permissions": {
+            "publish": {"allow": ["feed.>"]},
+            "subscribe": {"allow": [inbox, "feed.>"]},
+        },
+    }
+
+
+@pytest.mark.nats
+async def test_the_feeds_account_is_another_and_its_users_come_and_go_without_the_rest(
+    server: Nats, loans: Peer, authority: LocalCA
+) -> None:
+    await refused(server, authority.institution("rcb-0001"))
+    server.reload([a_feed(authority, "rcb-0001")])
+    bank = await eventually_connected(server, authority, "rcb-0001")
+    heard: list[bytes] = []
+
+    async def hear(message: Msg) -> None:
+        heard.append(message.data)
+
+    await bank.subscribe("feed.>", cb=hear)
+    await bank.flush()
+    server.reload([a_feed(authority, "rcb-0001"), a_feed(authority, "rcb-0002")])
+    another = await eventually_connected(server, authority, "rcb-0002")
+
+    await loans.client.publish("liandong.loans.v1.feed", b"internal")
+    await another.publish("feed.one", b"fed")
+    await another.flush()
+    await eventually(lambda: heard == [b"fed"])
+    assert bank.stats["reconnects"] == loans.client.stats["reconnects"] == 0
+    with pytest.raises(NatsError):
+        await another.jetstream(timeout=1).stream_info("EVENTS")
+
+    server.reload([a_feed(authority, "rcb-0002")])
+    await eventually(lambda: not bank.is_connected)
+    assert another.stats["reconnects"] == loans.client.stats["reconnects"] == 0
+    await bank.close()
+    await another.close()
+
+
+async def eventually_connected(server: Nats, authority: LocalCA, institution_id: str) -> Client:
+    """A connection of an institution whose user the server is about to take up."""
+    async with asyncio.timeout(20):
+        while True:
+            with suppress(NatsError, OSError):
+                return await nats.connect(
+                    server.url,
+                    tls=authority.institution(institution_id).client_context(),
+                    inbox_prefix=f"_INBOX_{institution_id}".encode(),
+                    allow_reconnect=False,
+                    connect_timeout=5,
+                    error_cb=_silent,
+                )
 
 
 @pytest.mark.nats
@@ -318,7 +395,8 @@ async def test_a_stream_larger_than_the_disk_is_refused(
 def test_the_data_says_who_hears_whom() -> None:
     streams = topology.load()
 
-    assert set(streams.hears) == {"credit", "loans", "claims", "funds"}
+    assert set(streams.hears) == {"credit", "loans", "claims", "funds", "gateway"}
+    assert set(streams.hears["gateway"]) == set(streams.nouns)
     loans = streams.durable("loans")
     assert loans.durable_name == "loans"
     assert loans.filter_subjects == [

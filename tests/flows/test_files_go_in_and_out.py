@@ -549,6 +549,11 @@ async def test_reports_on_loans_go_out_in_both_forms(
     assert lines == 1
     assert (row.cells["loans"], row.cells["balance_fen"]) == ("0", "0")
     assert int(row.cells["counted_households"]) >= 0
+    counts = replace(wish, kind="counts", programme="henan-lushi")
+    counted = [each async for each in cli_reports.lines_of(platform.at(CENTRE), counts)]
+    (lent,) = (each for each in counted if each["id"] == "lent")
+    assert (lent["value"], lent["stated_value"], lent["difference"]) == ("0", "", "")
+    assert lent["working"] == "0 + 0 + 0 = 0"
     elsewhere = cli_reports.lines_of(platform.at(CENTRE), replace(wish, within="110101"))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await report_file.write(path, elsewhere)

@@ -27,8 +27,8 @@ from deploy.local.client import Institution
 from deploy.local.remote import Operator, Remote
 from deploy.local.stack import Stack
 from deploy.nats import topology
-from gateway import access
 from gateway.routes import NAMED_BY_CALLER, ROUTES, Route
+from gateway.rules import RULES
 
 pytestmark = pytest.mark.stack
 
@@ -105,7 +105,7 @@ def filled(descriptor: Descriptor, text: str, depth: int = 0) -> Message:
 def callers(remote: Remote) -> Iterator[tuple[Route, str]]:
     """Every method with one answer, and an institution that may call it."""
     for route in ROUTES:
-        allowed = access.TABLE[route.method]
+        allowed = RULES[route.method].roles
         who = next((one for one, role in remote.institutions.items() if role in allowed), None)
         # A day that was closed cannot be opened again.
         if who is None or route.streams or route.method.endswith("/AdvanceDay"):

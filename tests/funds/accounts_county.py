@@ -19,6 +19,7 @@ from services.kernel.bus import Consumer
 from services.kernel.caller import Caller
 from services.kernel.database import Database
 from services.kernel.inbox import Delivery
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue, load_texts
 from tests.funds.county import Loan, a_caller, calling, told
 from tests.funds.steps import take
@@ -139,7 +140,7 @@ class County:
         return self.caller(post=2)
 
     async def open(self) -> None:
-        async with self.db.transaction() as session:
+        async with self.db.transaction(EVERY_COUNTY) as session:
             await business_day.open_day(session, self.code, self.today)
 
     async def ask(self, name: str, caller: Caller | None = None, **values: Any) -> Any:
@@ -210,7 +211,7 @@ class County:
         return {each.custodian_id: each.balance_fen for each in found.accounts}
 
     async def totals(self) -> dict[str, int]:
-        async with self.db.transaction() as session:
+        async with self.db.transaction(EVERY_COUNTY) as session:
             return dict(await reports.totals(session, self.code))
 
     # --- what is heard ---

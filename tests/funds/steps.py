@@ -14,6 +14,7 @@ from services.kernel.bus import Consumer
 from services.kernel.caller import Caller
 from services.kernel.database import Database, fetch
 from services.kernel.inbox import Delivery
+from services.kernel.walls import EVERY_COUNTY
 from tests.funds.county import (
     CAUSE,
     CENTRE,
@@ -120,13 +121,13 @@ async def get_case(
 
 
 async def totals(db: Database, county_code: str = COUNTY) -> dict[str, int]:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         return dict(await reports.totals(session, county_code))
 
 
 async def said(db: Database, name: str = "") -> list[asyncpg.Record]:
     """Events in the outbox, in order; each aggregate's sequence is gapless from 1."""
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = await fetch(session, "SELECT * FROM outbox ORDER BY position")
     sequences: dict[tuple[str, str], int] = {}
     for row in rows:
@@ -146,6 +147,6 @@ async def refusals(db: Database) -> list[events_pb2.CoverRefused]:
 
 
 async def cover_state(db: Database, loan_id: UUID) -> str:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = await fetch(session, "SELECT state FROM cover WHERE loan_id = $1", loan_id)
     return str(rows[0]["state"])

@@ -14,6 +14,7 @@ from services.funds.operations import accounts
 from services.kernel import business_day
 from services.kernel.database import fetch
 from services.kernel.errors import Conflict, Denied, Invalid, LiandongError, NotFound, Refused
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.conftest import MakeSchema
 from tests.funds import steps
@@ -352,7 +353,7 @@ async def test_money_goes_back_but_never_what_the_fund_must_hold(county: County)
 
 async def close_days(county: County, until: date) -> None:
     while county.today < until:
-        async with county.db.transaction() as session:
+        async with county.db.transaction(EVERY_COUNTY) as session:
             await accounts.close_day(session, county.catalogue, county.code, county.today)
             county.today = next_day(county)
             await business_day.open_day(session, county.code, county.today)
@@ -565,7 +566,7 @@ async def test_a_fee_is_worked_out_approved_and_paid_by_three_persons(county: Co
 async def test_a_statement_and_any_past_balance_come_from_the_journal(county: County) -> None:
     fund_id = await county.fund()
     await county.pay_in(fund_id, 700, on=PAST)
-    async with county.db.transaction() as session:
+    async with county.db.transaction(EVERY_COUNTY) as session:
         rows = await fetch(session, "SELECT clock_timestamp() AS now")
     instant = Timestamp()
     instant.FromDatetime(rows[0]["now"])

@@ -10,6 +10,7 @@ from services.kernel import business_day
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
 from services.kernel.errors import Denied, Invalid, Refused
+from services.kernel.walls import EVERY_COUNTY
 from tests.funds import steps
 from tests.funds.casework import (
     PAYER,
@@ -39,7 +40,7 @@ def strict(db: Database) -> Consumer:
 
 async def bring(db: Database, days: int) -> None:
     """Open the day so many days after the first."""
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, OPENED + timedelta(days=days))
 
 

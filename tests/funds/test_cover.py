@@ -20,6 +20,7 @@ from services.kernel.database import Database
 from services.kernel.errors import Invalid
 from services.kernel.ids import new_id
 from services.kernel.inbox import Delivery, Incoming
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue, load_texts
 from tests.funds import steps
 from tests.funds.casework import TREASURER, Casework, a_strict_catalogue
@@ -150,7 +151,7 @@ class Hearing:
         handler = self._handlers[delivery.envelope.event_type]
         message = handler.message_type.FromString(delivery.payload)
         try:
-            async with self._db.transaction() as session:
+            async with self._db.transaction(EVERY_COUNTY) as session:
                 await handler.handle(session, [Incoming(delivery.envelope, message)])
                 if cut:
                     raise _CutError
@@ -267,7 +268,7 @@ async def test_loans_of_the_time_before_come_in_whatever_room_there_is(
 
     await hearing.hear(opened(2))
     await hearing.hear(opened(3, product_id="plain_loan"))
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await jobs.close_day(catalogue)(session, COUNTY, OPENED)
 
     assert await steps.cover_state(db, loan_id(1)) == "reserved"
@@ -288,11 +289,11 @@ async def test_cover_expires_where_the_programme_says_so(
     unused, paid_out, new = Loan(1), Loan(2), Loan(3)
     await steps.take(consumer, unused.asks(), paid_out.asks(), paid_out.disbursed())
     later = OPENED + timedelta(days=21)
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, later)
     await steps.take(consumer, new.asks())
 
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await jobs.close_day(catalogue)(session, COUNTY, later)
 
     states = [await steps.cover_state(db, each.loan_id) for each in (unused, paid_out, new)]

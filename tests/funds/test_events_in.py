@@ -13,6 +13,7 @@ from services.funds.servicer import FundsServicer
 from services.kernel.bus import Consumer
 from services.kernel.database import Database, fetch
 from services.kernel.inbox import Incoming
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.funds import steps
 from tests.funds.county import (
@@ -62,7 +63,7 @@ async def test_fifty_parallel_requests_against_a_fund_for_ten_give_ten(
     async def ask(number: int) -> None:
         delivery = Loan(number).asks()
         message = handler.message_type.FromString(delivery.payload)
-        async with db.transaction() as session:
+        async with db.transaction(EVERY_COUNTY) as session:
             await handler.handle(session, [Incoming(delivery.envelope, message)])
 
     await asyncio.gather(*(ask(number) for number in range(50)))
@@ -91,7 +92,7 @@ async def test_cover_money_and_losses_at_once_keep_the_books_and_the_capacity(
     async def ask(number: int) -> None:
         delivery = Loan(number).asks()
         message = handler.message_type.FromString(delivery.payload)
-        async with db.transaction() as session:
+        async with db.transaction(EVERY_COUNTY) as session:
             await handler.handle(session, [Incoming(delivery.envelope, message)])
 
     await asyncio.gather(
@@ -286,7 +287,7 @@ async def test_nothing_is_kept_of_loans_without_cover(db: Database, consumer: Co
         loan.settled(),
     )
 
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = await fetch(
             session,
             "SELECT (SELECT count(*) FROM cover) + (SELECT count(*) FROM loan_statement)"

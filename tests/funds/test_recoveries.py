@@ -15,6 +15,7 @@ from services.kernel.database import Database, fetch
 from services.kernel.errors import Denied, Invalid, NotFound, Refused
 from services.kernel.ids import new_id
 from services.kernel.inbox import Delivery
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.funds import steps
 from tests.funds.casework import PAYER, TREASURER, Casework
@@ -43,7 +44,7 @@ def work(db: Database, catalogue: Catalogue) -> Casework:
 
 
 async def bring(db: Database, day: date) -> None:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, day)
 
 
@@ -335,7 +336,7 @@ async def test_what_was_compensated_and_never_owed_goes_back_to_those_who_paid(
     assert made.reference.startswith("excess:")
     assert (await steps.get_fund(work.funds, fund)).balance_fen == FUND_FEN - 1_000_000 + 20_000
     owed_by_lender = "SELECT debit_id, sum(amount_fen) FROM journal WHERE debit_account = $1"
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = await fetch(session, f"{owed_by_lender} GROUP BY 1", "recovery_held")
     assert [tuple(row) for row in rows] == [(LENDER.institution_id, 80_000)]
     # A repayment that is undone later has nothing to do with it.

@@ -11,6 +11,7 @@ from services.kernel.bus import Consumer
 from services.kernel.database import Database, fetch
 from services.kernel.errors import Conflict, Denied, Invalid, NotFound, Refused
 from services.kernel.ids import new_id
+from services.kernel.walls import EVERY_COUNTY
 from tests.funds import steps
 from tests.funds.county import (
     AUDITOR,
@@ -359,7 +360,7 @@ async def test_a_recovery_goes_back_in_the_proportion_borne_and_the_rest_to_the_
         for row in await steps.said(db, "recovery_shared")
     ]
     assert shared == [950_000, 4_050_000]
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = await fetch(session, "SELECT sum(household_fen) AS household FROM recovery")
     assert rows[0]["household"] == 50_000
     books = await steps.totals(db)

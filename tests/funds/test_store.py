@@ -6,6 +6,7 @@ import pytest
 from services.funds.servicer import FundsServicer
 from services.kernel.bus import Consumer
 from services.kernel.database import Database, execute
+from services.kernel.walls import EVERY_COUNTY
 from tests.funds import steps
 from tests.funds.county import OPENED, Loan
 
@@ -19,7 +20,7 @@ async def test_no_figure_of_a_fund_goes_below_zero(
     await steps.open_fund(servicer, balance_fen=10)
 
     with pytest.raises(asyncpg.CheckViolationError):
-        async with db.transaction() as session:
+        async with db.transaction(EVERY_COUNTY) as session:
             await execute(session, f"UPDATE fund SET {column} = -1")
 
 
@@ -41,7 +42,7 @@ async def test_what_was_posted_cannot_be_taken_back_by_the_service(
     await steps.open_fund(servicer, balance_fen=10)
 
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        async with db.transaction() as session:
+        async with db.transaction(EVERY_COUNTY) as session:
             await execute(session, statement)
 
 
@@ -69,7 +70,7 @@ async def test_rows_that_leave_the_journal_are_found(
     await steps.decide(servicer, await steps.file(servicer, lost))
     assert (await steps.totals(db))["funds.book_difference_fen"] == 0
 
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await execute(session, statement)
 
     assert (await steps.totals(db))["funds.book_difference_fen"] == difference_fen

@@ -19,6 +19,7 @@ from services.kernel.caller import Caller
 from services.kernel.database import Database
 from services.kernel.errors import Denied, Invalid, NotFound
 from services.kernel.money import Fen
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from services.programmes.schema.fund import SharingModel
 from tests.funds import steps
@@ -227,7 +228,7 @@ async def test_a_year_adds_up_to_the_journal(
     await steps.take(consumer, loan.asks(), loan.disbursed(), loan.overdue(71, on=OPENED))
     case = await steps.decide(servicer, await steps.file(servicer, loan))
     next_year = date(2022, 2, 1)
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, next_year)
     await steps.contribute(servicer, fund, 500_000, value_date=next_year)
     await steps.take(consumer, payout_settled("p-1", loan, subrogated_fen=1_000_000))

@@ -1,6 +1,7 @@
 """A county's history under another pack, on a real PostgreSQL; under its own it is the books."""
 
 import random
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from services.kernel.caller import Caller
 from services.kernel.database import Database, fetch
 from services.kernel.errors import Denied, Invalid, NotFound, Refused
 from services.kernel.inbox import Delivery
+from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.funds import steps
 from tests.funds.casework import Casework
@@ -92,11 +94,12 @@ async def ask(
         request.pack_text.file, request.pack_text.yaml = file, yaml
     else:
         request.pack_ref = ref
+    caller = replace(caller, method="/liandong.funds.v1.WatchService/RunWhatIf")
     return await watcher.RunWhatIf(request, calling(caller, request))
 
 
 async def bring(db: Database, day: date) -> None:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, day)
 
 
@@ -116,7 +119,7 @@ def gone(payout: Delivery) -> Delivery:
 
 async def confirm(db: Database, servicer: FundsServicer, loan: Loan, on: date) -> None:
     """The guarantee's share of a loan's case arrives, if there is one."""
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = await fetch(
             session,
             """SELECT p.* FROM case_part AS p JOIN compensation_case USING (county_code, case_id)
@@ -221,7 +224,7 @@ async def test_under_its_own_pack_a_history_is_the_books_to_the_fen(
     for tried in found.outcome.cases:
         booked = found.history.parts[tried.case.case_id]
         assert operations._plain(tried.parts) == operations._plain(booked)
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = await fetch(session, "SELECT loan_id, reserved_on FROM cover")
     given = {row["loan_id"]: row["reserved_on"] is not None for row in rows}
     assert dict(found.outcome.covers) == given

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from liandong.common.v1 import common_pb2, operator_pb2, operator_pb2_grpc
 from liandong.households.v1 import (
@@ -18,7 +19,7 @@ from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 from deploy.local.ca import LocalCA
 from services.kernel import rpc
 from services.kernel.caller import Caller, Verifier
-from services.kernel.errors import Refused
+from services.kernel.errors import NotFound, Refused
 from services.kernel.rpc import Context, caller_of
 
 
@@ -27,6 +28,8 @@ class Seen:
     """What the targets were told."""
 
     callers: list[Caller] = field(default_factory=list)
+    asked: list[str] = field(default_factory=list)
+    """Households, by the ids under which they were asked for."""
     seconds_left: list[float] = field(default_factory=list)
     metadata: list[dict[str, str | bytes]] = field(default_factory=list)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
@@ -93,6 +96,31 @@ class Households(households_pb2_grpc.HouseholdsServiceServicer):
             yield households_pb2.ImportHouseholdsResponse(
                 request_id=chunk.request_id, people=len(chunk.lines)
             )
+
+    async def GetHousehold(
+        self, request: households_pb2.GetHouseholdRequest, context: Context
+    ) -> households_pb2.GetHouseholdResponse:
+        """Knows those of version 7; an id that was made up is of version 4."""
+        self._seen.note(context)
+        self._seen.asked.append(request.household_id)
+        if UUID(request.household_id).version != KNOWN:
+            raise NotFound("HOUSEHOLD_NOT_FOUND", f"no household {request.household_id}")
+        return households_pb2.GetHouseholdResponse(
+            household=households_pb2.Household(household_id=request.household_id)
+        )
+
+    async def ListHouseholds(
+        self, request: households_pb2.ListHouseholdsRequest, context: Context
+    ) -> households_pb2.ListHouseholdsResponse:
+        """Those whose ids stand in the token, in that order."""
+        self._seen.note(context)
+        ids = request.page_token.split()
+        return households_pb2.ListHouseholdsResponse(
+            households=[households_pb2.Household(household_id=each) for each in ids]
+        )
+
+
+KNOWN = 7
 
 
 class People(people_pb2_grpc.PeopleServiceServicer):

@@ -1,25 +1,81 @@
-"""The table of rights: complete, denying by default, and what it says for some who matter."""
+"""The rules of access: complete, denying by default, and what it says for some who matter."""
 
 import itertools
+from typing import Any
 
 import pytest
+from google.protobuf import descriptor_pb2
+from grpc_health.v1 import health_pb2
+from liandong.access.v1 import access_pb2
 
 from gateway import access
 from gateway.access import Conditions, Resource, Subject
+from gateway.groups import GROUPS
 from gateway.policy import policies
-from gateway.routes import ROUTES
+from gateway.routes import FILES, ROUTES
+from gateway.rules import EVENT_FILES, RULES, TOLD, rule_of, told_of
 from services.kernel.errors import Denied
 from services.programmes.loader import load
 from services.programmes.schema.deployment import InstitutionRole as Role
 from services.programmes.schema.gateway import GatewayRules
 
+SERVICES = [
+    method
+    for files in FILES.values()
+    for file in files
+    for service in file.services_by_name.values()
+    for method in service.methods
+]
 
-def test_every_method_of_the_protos_has_a_row_and_no_row_is_of_a_method_that_is_gone() -> None:
-    assert set(access.TABLE) == {route.method for route in ROUTES}
+
+def option(of: Any, extension: Any) -> Any:
+    return of.GetOptions().Extensions[extension]
 
 
-def test_no_row_is_empty_and_every_role_may_at_least_ask_who_it_is() -> None:
-    assert all(access.TABLE.values())
+def test_every_method_carries_a_rule_that_names_groups_that_there_are() -> None:
+    for method in SERVICES:
+        rule = option(method, access_pb2.rule)
+        assert rule.resource, method.full_name
+        assert rule.action, method.full_name
+        assert rule.ownership, method.full_name
+        assert rule.callers, method.full_name
+        assert set(rule.callers) <= set(GROUPS), method.full_name
+
+
+def test_every_event_says_who_is_told_of_it() -> None:
+    messages = [
+        message
+        for file in EVENT_FILES
+        for message in file.message_types_by_name.values()
+        if message.full_name not in PARTS
+    ]
+    for message in messages:
+        told = option(message, access_pb2.told)
+        assert told.resource, message.full_name
+        assert told.ownership, message.full_name
+        assert told.readers, message.full_name
+        assert set(told.readers) <= set(GROUPS), message.full_name
+    assert len(TOLD) == len(messages)
+
+
+PARTS = {
+    field.message_type.full_name
+    for file in EVENT_FILES
+    for message in file.message_types_by_name.values()
+    for field in message.fields
+    if field.message_type is not None
+}
+"""Messages that stand in events and are none."""
+
+
+def test_what_carries_no_rule_is_denied() -> None:
+    bare = descriptor_pb2.DESCRIPTOR.message_types_by_name["FileOptions"]
+    assert told_of(bare).roles == frozenset()
+    method: Any = health_pb2.DESCRIPTOR.services_by_name["Health"].methods[0]
+    assert rule_of(method).roles == frozenset()
+
+
+def test_every_role_may_at_least_ask_who_it_is() -> None:
     assert all(access.may_call(role, "liandong.gateway.v1.GatewayService/WhoAmI") for role in Role)
 
 
@@ -54,15 +110,15 @@ def test_a_role_may_not_do_anothers_work(role: str, method: str) -> None:
 def test_only_operators_change_anything_on_the_operators_surface() -> None:
     for route in ROUTES:
         if "OperatorService" in route.method and route.command:
-            assert access.TABLE[route.method] == {Role.OPERATOR}
+            assert RULES[route.method].roles == {Role.OPERATOR}
 
 
-def test_auditors_change_nothing_but_say_that_they_took_a_day_root() -> None:
+def test_auditors_change_nothing_but_say_what_they_took() -> None:
     assert [
         route.method.rpartition("/")[2]
         for route in ROUTES
         if route.command and access.may_call("auditor", route.method)
-    ] == ["TakeDayRoot"]
+    ] == ["TakeDayRoot", "AcknowledgeFeed"]
 
 
 VILLAGE = "990101101001"

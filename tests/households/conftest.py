@@ -41,6 +41,7 @@ from services.kernel import business_day, caller, outbox, rpc
 from services.kernel.caller import Caller, Signer, Verifier
 from services.kernel.operator import OperatorServicer
 from services.kernel.sealing import Finder, Sealer
+from services.kernel.walls import EVERY_COUNTY
 from tests.conftest import MakeSchema
 from tests.households.builders import COUNTY, TODAY
 from tests.servers import ENV, Schema
@@ -84,7 +85,7 @@ class Registry:
 
     async def on(self, day: date) -> None:
         """Make a day the county's business date."""
-        async with self.schema.db.transaction() as session:
+        async with self.schema.db.transaction(EVERY_COUNTY) as session:
             await business_day.open_day(session, COUNTY, day)
 
     async def said(self, name: str) -> list[tuple[str, int]]:
@@ -102,7 +103,7 @@ async def registry(schema: MakeSchema) -> Registry:
     made = await schema("households")
     async with made.db.connection() as connection:
         await outbox.ensure_partitions(connection)
-    async with made.db.transaction() as session:
+    async with made.db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, TODAY)
     keys = Keys(Sealer([secrets.token_bytes(32)]), Finder(secrets.token_bytes(32)))
     return Registry(made, keys)

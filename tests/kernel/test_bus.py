@@ -17,6 +17,7 @@ from services.kernel import bus, ids, inbox
 from services.kernel.bus import Consumer
 from services.kernel.inbox import Delivery
 from services.kernel.outbox import STREAM, Relay
+from services.kernel.walls import EVERY_COUNTY
 from tests.conftest import Connect
 from tests.eventually import at_least, eventually
 from tests.kernel.conftest import FARM, Mortal, Start
@@ -101,7 +102,7 @@ class Forgetful(Consumer):
     """The positive control: applies whatever comes, without an inbox."""
 
     async def _apply(self, deliveries: Sequence[Delivery]) -> inbox.Sorted:
-        async with self._database.transaction() as session:
+        async with self._database.transaction(EVERY_COUNTY) as session:
             for run in inbox.runs(deliveries, self._handlers):
                 await self._handle(session, run)
         return inbox.Sorted(list(deliveries), [], [], [])

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from deploy.local.postgres import Postgres
 from services.kernel import database, outbox
 from services.kernel.errors import Unavailable
+from services.kernel.walls import EVERY_COUNTY, Scope
 from tests.eventually import eventually
 from tests.kernel.farm.handling import sown
 from tests.servers import Schema
@@ -74,13 +75,22 @@ async def test_a_statement_tells_how_many_rows_it_touched(barns: Schema) -> None
         assert await database.execute(session, "UPDATE bin SET sacks = 3 WHERE sacks = 2") == 1
 
 
-async def test_the_institution_is_told_for_one_transaction_only(barns: Schema) -> None:
-    told = "SELECT current_setting('liandong.institution_id', true) AS institution"
+async def test_the_scope_is_told_for_one_transaction_only(barns: Schema) -> None:
+    told = """SELECT current_setting('liandong.county'), current_setting('liandong.lender'),
+                     current_setting('liandong.insurer')"""
 
-    async with barns.db.transaction(institution_id="bank-1") as session:
-        assert (await database.fetch(session, told))[0]["institution"] == "bank-1"
+    for snapshot in (False, True):
+        scope = Scope(county_code="520100", lender_id="bank-1")
+        async with barns.db.transaction(scope, snapshot=snapshot) as session:
+            assert tuple((await database.fetch(session, told))[0]) == ("520100", "bank-1", "")
     async with barns.db.transaction() as session:
-        assert (await database.fetch(session, told))[0]["institution"] == ""
+        assert tuple((await database.fetch(session, told))[0]) == ("", "", "")
+
+
+@pytest.mark.parametrize("letters", ["'", "a'; DROP TABLE bin; --", "村", "a b", "x" * 65, "a\n"])
+def test_a_scope_is_told_in_plain_letters(letters: str) -> None:
+    with pytest.raises(ValueError, match="plain letters"):
+        Scope(county_code="520100", lender_id=letters)
 
 
 async def test_a_snapshot_shows_one_moment_and_the_next_transaction_the_next(
@@ -100,7 +110,7 @@ async def test_a_snapshot_shows_one_moment_and_the_next_transaction_the_next(
 
 async def test_the_relay_is_woken_by_a_commit_with_events_and_by_no_other(fields: Schema) -> None:
     async def say(then: Callable[[], Awaitable[object]]) -> None:
-        async with fields.db.transaction() as session:
+        async with fields.db.transaction(EVERY_COUNTY) as session:
             await outbox.record(session, [sown("a", 1)])
             await then()
 

@@ -13,6 +13,7 @@ from services.kernel import database, idempotency, ids
 from services.kernel.caller import Caller
 from services.kernel.errors import Conflict, Invalid, Refused, Unavailable
 from services.kernel.idempotency import once
+from services.kernel.walls import EVERY_COUNTY
 from tests.builders import a_caller
 from tests.servers import Schema
 
@@ -223,7 +224,7 @@ async def test_answers_about_money_are_kept_for_ever_and_others_400_days(barns: 
         await barns.ask(insert, method, money, days)
 
     async def forget() -> int:
-        async with barns.db.transaction() as session:
+        async with barns.db.transaction(EVERY_COUNTY) as session:
             return await idempotency.forget_old(session, rows_max=2)
 
     assert [await forget(), await forget(), await forget()] == [2, 1, 0]

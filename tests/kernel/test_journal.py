@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.kernel import ids, journal
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
+from services.kernel.walls import EVERY_COUNTY
 from tests.builders import COUNTY
 from tests.servers import Schema
 
@@ -33,12 +34,12 @@ def an_entry(cause_id: str, *transfers: Transfer, county_code: str = COUNTY) -> 
 
 
 async def post(barns: Schema, *entries: Entry) -> None:
-    async with barns.db.transaction() as session:
+    async with barns.db.transaction(EVERY_COUNTY) as session:
         await journal.post(session, entries)
 
 
 async def seal(barns: Schema) -> int:
-    async with barns.db.transaction() as session:
+    async with barns.db.transaction(EVERY_COUNTY) as session:
         return await journal.seal(session)
 
 
@@ -49,7 +50,7 @@ async def test_every_row_debits_one_account_and_credits_another(barns: Schema) -
         an_entry("r2", county_code="411281"),
     )
 
-    async with barns.db.transaction() as session:
+    async with barns.db.transaction(EVERY_COUNTY) as session:
         found = await journal.balances(session, COUNTY)
         other = await journal.balances(session, "411281")
     assert found == {"lender_cash": 100, "loan_interest": -30, "loan_principal": -70}
@@ -139,7 +140,7 @@ async def test_a_row_committed_late_is_sealed_after_those_that_waited_for_it(
     barns: Schema,
 ) -> None:
     """The transaction began first: sealing up to the newest row would pass it by."""
-    async with barns.db.transaction() as late:
+    async with barns.db.transaction(EVERY_COUNTY) as late:
         await journal.post(late, [an_entry("late")])
         await post(barns, an_entry("early"))
         assert await seal(barns) == 0, "a row that may be joined by an older one waits"
@@ -200,7 +201,7 @@ async def test_an_entry_is_written_with_the_change_that_it_books(barns: Schema) 
         raise ValueError("no")
 
     async def run() -> None:
-        async with barns.db.transaction() as session:
+        async with barns.db.transaction(EVERY_COUNTY) as session:
             await book_and_fail(session)
 
     with pytest.raises(ValueError, match="no"):

@@ -5,15 +5,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from nats import errors
 from nats.aio.client import Client
 
-from services.kernel import cloudevents
+from services.kernel import cloudevents, telemetry
 from services.kernel.nats_client import LeanClient
 from tests.builders import an_envelope
 from tests.conftest import Connect
+from tests.eventually import eventually
 from tests.servers import NatsServer
 
 names = st.text(string.ascii_letters + string.digits + "-_", min_size=1, max_size=20)
@@ -71,3 +73,24 @@ async def test_a_server_takes_and_gives_its_messages(stream: NatsServer, connect
 
     assert stream.streams.durable("barns").durable_name == "barns"
     assert (message.data, message.headers) == (b"body", headers)
+
+
+@pytest.mark.nats
+async def test_what_the_server_refuses_is_an_error_in_the_log_and_a_count(
+    stream: NatsServer, connect: Connect
+) -> None:
+    with structlog.testing.capture_logs() as logged:
+        fields = await connect("fields")
+        await fields.publish("liandong.barns.v1.forged.000000", b"")
+        await fields.subscribe("_INBOX_barns.>")
+        await fields.flush()
+        await eventually(lambda: _answer(logged), lambda found: len(found) == 2)
+
+    assert {entry["log_level"] for entry in logged} == {"error"}
+    assert {(entry["event"], entry["name"]) for entry in logged} == {("nats_refused", "fields")}
+    assert "liandong.barns.v1.forged" in str(logged)
+    assert "liandong.nats.refused" in telemetry._counters
+
+
+async def _answer(logged: list[Any]) -> list[Any]:
+    return logged

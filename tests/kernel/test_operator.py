@@ -24,6 +24,7 @@ from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
 from services.kernel.operator import Books, OperatorServicer
 from services.kernel.status import reason_of
+from services.kernel.walls import EVERY_COUNTY
 from tests.builders import COUNTY
 from tests.eventually import eventually
 from tests.kernel.farm.door import Door, open_door
@@ -189,7 +190,7 @@ async def test_totals_tell_the_books_the_journal_and_how_far_the_log_is(office: 
     empty = await office.totals()
     assert not empty.HasField("business_date")
     cash, principal = Account("lender_cash", "bank-1"), Account("loan_principal", "loan-1")
-    async with barns.db.transaction() as session:
+    async with barns.db.transaction(EVERY_COUNTY) as session:
         await database.execute(session, "INSERT INTO bin VALUES ('a', 7)")
         entry = Entry(
             county_code=COUNTY,
@@ -265,12 +266,12 @@ async def test_the_same_call_twice_at_one_moment_closes_each_day_once(office: Of
 
 async def test_a_county_that_is_not_open_has_no_business_date(barns: Schema) -> None:
     async def read() -> date:
-        async with barns.db.transaction() as session:
+        async with barns.db.transaction(EVERY_COUNTY) as session:
             return await business_day.today(session, COUNTY)
 
     with pytest.raises(Refused, match="COUNTY_NOT_OPEN"):
         await read()
-    async with barns.db.transaction() as session:
+    async with barns.db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, date(2018, 1, 3))
     assert await read() == date(2018, 1, 3)
 
@@ -388,7 +389,7 @@ async def test_housekeeping_seals_and_forgets(
     cash, principal = Account("lender_cash", "bank-1"), Account("loan_principal", "loan-1")
     transfer = Transfer(cash, principal, Fen(100))
     entry = Entry(COUNTY, "repayment", "r1", date(2018, 1, 2), date(2018, 1, 3), (transfer,))
-    async with barns.db.transaction() as session:
+    async with barns.db.transaction(EVERY_COUNTY) as session:
         await journal.post(session, [entry])
 
     await eventually(lambda: barns.one("SELECT count(*) FROM journal_checkpoint"))

@@ -15,6 +15,7 @@ from opentelemetry.trace import format_trace_id, get_tracer
 from deploy.local.postgres import Postgres
 from services.kernel import outbox
 from services.kernel.outbox import STREAM, Relay
+from services.kernel.walls import EVERY_COUNTY
 from tests.conftest import Connect
 from tests.eventually import at_least, eventually
 from tests.kernel.conftest import FARM, Mortal, Start
@@ -158,7 +159,7 @@ async def test_events_asked_for_again_get_past_the_duplicate_window(
 
     if ask == "range":
         first = await fields.one("SELECT min(position) FROM outbox")
-        async with fields.db.transaction() as session:
+        async with fields.db.transaction(EVERY_COUNTY) as session:
             assert await outbox.republish_range(session, first + 1, first + 3) == 3
     else:
         wanted = {"aggregate_type": FIELD, "aggregate_id": "a", "from_sequence": 2}
@@ -231,7 +232,7 @@ async def test_a_relay_goes_on_after_the_database_was_away(
     await mortal_postgres.start()
     # Written by another process: nothing in this one touches the relay's connections.
     other = await fields.another_database()
-    async with other.transaction() as session:
+    async with other.transaction(EVERY_COUNTY) as session:
         await outbox.record(session, [sown("a", 2)])
     await other.close()
 

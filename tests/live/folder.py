@@ -85,10 +85,18 @@ class Place:
     setup: Setup
 
     @property
-    def ref(self) -> str:
-        """The case's programme, or the national one where the case names none."""
+    def packaged_ref(self) -> str:
+        """The case's programme, or the setup's or the national one where the case names none."""
         named: str = self.case["programme"]
-        return NATIONAL if named == "platform" else named
+        return (self.setup.programme or NATIONAL) if named == "platform" else named
+
+    @property
+    def ref(self) -> str:
+        """The programme of the county: that of the case, or the run's own variant of it."""
+        if not self.setup.variant:
+            return self.packaged_ref
+        programme_id, version, _ = split_ref(self.packaged_ref)
+        return f"{programme_id}-{self.county_code}@{version}"
 
     @property
     def programme_id(self) -> str:
@@ -152,7 +160,10 @@ def _load_without_wrong(folder: Path) -> tuple[Catalogue, dict[str, str]]:
 
 
 def _write_overlays(folder: Path, place: Place, packaged: Catalogue) -> None:
-    for number, ref in enumerate(filter(None, (place.ref, place.setup.then)), 1):
+    if place.setup.variant:
+        _dump(folder / f"{place.ref}.yaml", _variant(place, packaged))
+    refs = [(place.ref, place.packaged_ref), (place.setup.then, place.setup.then)]
+    for number, (ref, packaged_ref) in enumerate((each for each in refs if each[0]), 1):
         programme_id, version, condition = split_ref(ref)
         header = {
             "name": OVERLAY,
@@ -161,7 +172,7 @@ def _write_overlays(folder: Path, place: Place, packaged: Catalogue) -> None:
             "status": "example",
             "conditions": [condition] if condition else [],
         }
-        values = overlay_values(packaged.programme(ref), place.setup)
+        values = overlay_values(packaged.programme(packaged_ref), place.setup)
         written = {"overlay": header, "values": values}
         _dump(folder / f"{place.county_code}-overlay-{number}.yaml", written)
     rating = {
@@ -172,6 +183,21 @@ def _write_overlays(folder: Path, place: Place, packaged: Catalogue) -> None:
     }
     limit = {"scoring": {"grades": [{"id": "A", "limit_fen": place.setup.limit_fen}]}}
     _dump(folder / f"{place.county_code}-rating.yaml", {"overlay": rating, "values": limit})
+
+
+def _variant(place: Place, packaged: Catalogue) -> Mapping[str, Any]:
+    """A pack that extends the case's programme and says something else than it."""
+    extended = packaged.programme(place.packaged_ref).programme
+    programme_id, version, _ = split_ref(place.ref)
+    header = {
+        "id": programme_id,
+        "version": version,
+        "extends": extended.ref,
+        "effective_from": extended.effective_from,
+        "title": {"zh": "测试变体", "en": "Variant of a live case"},
+        "county_may_set": list(extended.county_may_set),
+    }
+    return {"programme": header, **place.setup.variant}
 
 
 def _own_ref(place: Place) -> str:

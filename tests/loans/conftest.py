@@ -8,6 +8,7 @@ import pytest_asyncio
 from services.kernel import business_day
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
+from services.kernel.walls import EVERY_COUNTY
 from services.loans.events_in import handlers
 from services.loans.servicer import LoansServicer
 from services.programmes.loader import Catalogue, load
@@ -21,7 +22,7 @@ DEMO_COUNTY = Path(__file__).resolve().parents[2] / "deploy" / "demo" / "county"
 @pytest_asyncio.fixture(loop_scope="session")
 async def db(schema: MakeSchema) -> Database:
     made = await schema("loans", pool_size=12)
-    async with made.db.transaction() as session:
+    async with made.db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, OPENED)
         await business_day.open_day(session, OTHER_COUNTY, OPENED)
     return made.db

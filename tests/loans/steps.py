@@ -17,6 +17,7 @@ from services.kernel.caller import Caller
 from services.kernel.database import Database, fetch
 from services.kernel.inbox import Delivery
 from services.kernel.operator import Books, OperatorServicer
+from services.kernel.walls import EVERY_COUNTY
 from services.loans import jobs, store
 from services.loans.operations.day import CHUNK_LOANS_MAX
 from services.loans.servicer import LoansServicer
@@ -229,7 +230,7 @@ def a_day_ahead(to: date, request_id: str = "") -> operator_pb2.AdvanceDayReques
 
 async def advance(db: Database, catalogue: Catalogue, days: int) -> date:
     """Close so many days in one call; the business date then."""
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         to = await business_day.today(session, COUNTY) + timedelta(days=days)
     request = a_day_ahead(to)
     await advancing(db, catalogue).AdvanceDay(request, calling(OPERATOR, request))
@@ -240,7 +241,7 @@ async def advance(db: Database, catalogue: Catalogue, days: int) -> date:
 
 
 async def rows(db: Database, sql: str, *args: object) -> list[asyncpg.Record]:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         return await fetch(session, sql, *args)
 
 
@@ -265,7 +266,7 @@ async def story(db: Database, aggregate_id: str) -> list[str]:
 
 
 async def totals(db: Database, county_code: str = COUNTY) -> Mapping[str, int]:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         return await store.totals(session, county_code)
 
 
@@ -283,7 +284,7 @@ async def books_are_whole(db: Database) -> Mapping[str, int]:
     assert found["loans.exposure_difference_fen"] == 0
     whole = found["loans.payout_lenders_fen"] + found["loans.payout_household_fen"]
     assert found["loans.payout_amount_fen"] == whole
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         balances = await journal.balances(session, COUNTY)
     assert sum(balances.values()) == 0
     said_of: dict[tuple[str, str], list[int]] = {}

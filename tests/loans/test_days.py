@@ -17,6 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.kernel import business_day
 from services.kernel.bus import Consumer
 from services.kernel.database import Database, fetch
+from services.kernel.walls import EVERY_COUNTY
 from services.loans import jobs, store
 from services.loans.servicer import LoansServicer
 from services.programmes.loader import Catalogue
@@ -35,7 +36,7 @@ DUE = OPENED + timedelta(days=1)
 
 async def a_crowd(db: Database, count: int = LOANS, county_code: str = COUNTY) -> list[UUID]:
     """Loans of ordinary households that all fall due tomorrow; in id order."""
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         loans = []
         for number in range(count):
             house = a_borrower(
@@ -58,7 +59,7 @@ async def a_crowd(db: Database, count: int = LOANS, county_code: str = COUNTY) -
 
 
 async def today(db: Database, county_code: str = COUNTY) -> date:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         return await business_day.today(session, county_code)
 
 
@@ -71,7 +72,7 @@ async def overdue(db: Database) -> list[tuple[str, int]]:
 @asynccontextmanager
 async def held_up(db: Database, loan_id: UUID) -> AsyncIterator[None]:
     """Somebody holds a loan: a close that comes to it stands in the middle of the day."""
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await fetch(session, "SELECT FROM loan WHERE loan_id = $1 FOR UPDATE", loan_id)
         yield
 
@@ -90,7 +91,7 @@ async def test_a_close_killed_in_the_middle_of_a_day_goes_on_where_it_stopped(
 ) -> None:
     made: Schema = await schema("loans", pool_size=6)
     db = made.db
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, OPENED)
     ids = await a_crowd(db)
     await steps.advance(db, catalogue, 2)
@@ -236,7 +237,7 @@ async def test_a_loan_paid_while_the_close_waits_for_it_holds_nobody_up(
     await steps.advance(db, catalogue, 2)
     surface = steps.advancing(db, catalogue, chunk_loans=1)
 
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         loans = await store.lock_loans(session, COUNTY, [ids[1]])
         request = ahead(3)
         closing = asyncio.create_task(surface.AdvanceDay(request, calling(OPERATOR, request)))

@@ -9,6 +9,7 @@ from liandong.loans.v1 import events_pb2, loans_pb2
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
 from services.kernel.errors import Denied, Refused
+from services.kernel.walls import EVERY_COUNTY
 from services.loans import store
 from services.loans.events_in import handlers
 from services.loans.model import Breaker, BreakerScope
@@ -86,7 +87,7 @@ async def draw(
 
 
 async def trip(db: Database, *effects: str, village: str = VILLAGE) -> None:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         scope = Breaker(COUNTY, BreakerScope.VILLAGE, village, True, 0, effects, 6, 100, 0)
         await store.trip_breakers(session, [scope])
 

@@ -10,6 +10,7 @@ from services.kernel import journal
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
 from services.kernel.errors import LiandongError
+from services.kernel.walls import EVERY_COUNTY
 from services.loans.servicer import LoansServicer
 from services.programmes.loader import Catalogue
 from tests.loans import after_loan, steps
@@ -103,7 +104,7 @@ async def test_a_grant_goes_from_due_to_paid_through_different_persons(
         ("approved", "fin-1-p1"),
         ("paid", "fin-1-p2"),
     ]
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         balances = await journal.balances(session, COUNTY)
     assert (balances["entitlement_paid"], balances["payer_cash"]) == (300_000, -300_000)
     assert await steps.story(db, made.id) == [

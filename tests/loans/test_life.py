@@ -34,6 +34,7 @@ from services.kernel.database import Database
 from services.kernel.errors import Refused
 from services.kernel.ids import new_id
 from services.kernel.money import Fen
+from services.kernel.walls import EVERY_COUNTY
 from services.loans import store
 from services.loans.events_in import handlers
 from services.loans.model import LoanState, Payout
@@ -351,7 +352,7 @@ class Served(RuleBasedStateMachine):
         return asyncio.run_coroutine_threadsafe(work, self.loop).result(60)
 
     async def _paid_out(self, yuan: int, months: int) -> loans_pb2.Loan:
-        async with self.db.transaction() as session:
+        async with self.db.transaction(EVERY_COUNTY) as session:
             self.today = await business_day.today(session, COUNTY)
         self.servicer = LoansServicer(self.db, self.catalogue)
         self.consumer = Consumer(self.db, "loans", handlers(self.catalogue), batch_size_max=500)
@@ -439,7 +440,7 @@ class Served(RuleBasedStateMachine):
         sums: Sums = self.model.on(self.today)
         assert (quote.principal_fen, quote.interest_fen) == (sums.outstanding, sums.owed)
         assert sums.balanced
-        async with self.db.transaction() as session:
+        async with self.db.transaction(EVERY_COUNTY) as session:
             loan = await store.find_loan(session, COUNTY, UUID(self.loan_id))
             books = await store.postings_of(session, COUNTY, [UUID(self.loan_id)])
         assert loan is not None

@@ -11,6 +11,7 @@ from services.kernel.bus import Consumer
 from services.kernel.caller import Caller
 from services.kernel.database import Database, execute
 from services.kernel.errors import Denied, Invalid, LiandongError
+from services.kernel.walls import EVERY_COUNTY
 from services.loans.servicer import LoansServicer
 from services.programmes.loader import Catalogue
 from tests.loans import after_loan, steps
@@ -103,7 +104,7 @@ async def queue(ask: Desk, loan_id: str, caller: Any = LENDER, **values: Any) ->
 
 
 async def leases_run_out(db: Database) -> None:
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await execute(
             session,
             "UPDATE notice SET leased_until = now() - interval '1 second' WHERE state = 'taken'",

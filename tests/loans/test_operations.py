@@ -9,6 +9,7 @@ from services.kernel import business_day, wire
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
 from services.kernel.errors import Refused
+from services.kernel.walls import EVERY_COUNTY
 from services.loans.events_in import handlers
 from services.loans.servicer import LoansServicer
 from services.programmes.loader import Catalogue
@@ -422,7 +423,7 @@ async def two_counties_with_a_bad_loan(schema: MakeSchema, catalogue: Catalogue)
     made = []
     for _ in range(2):
         db = (await schema("loans", pool_size=6)).db
-        async with db.transaction() as session:
+        async with db.transaction(EVERY_COUNTY) as session:
             await business_day.open_day(session, COUNTY, OPENED)
         servicer = LoansServicer(db, catalogue)
         consumer = Consumer(db, "loans", handlers(catalogue), batch_size_max=500)

@@ -11,6 +11,7 @@ from services.kernel.bus import Consumer
 from services.kernel.database import Database
 from services.kernel.errors import LiandongError, Refused
 from services.kernel.money import Fen
+from services.kernel.walls import EVERY_COUNTY
 from services.loans import store
 from services.loans.model import LoanState, Payout, Repayment
 from services.loans.operations import day as day_close
@@ -63,7 +64,7 @@ async def test_a_payout_that_comes_while_a_repayment_is_posted_takes_only_what_i
     repayment = Repayment(row["loan_id"], Fen(2_000_000), OPENED)
     payout = authorised(house.household_id, 2_000_000, [loan.loan_id])
 
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         cashier = Actor(BANK, "bank", "rcb-1-p1")
         (posted,) = await money.repay_loans(session, COUNTY, [repayment], cashier, catalogue)
         assert not isinstance(posted, LiandongError)
@@ -102,7 +103,7 @@ async def test_a_repayment_that_comes_while_a_payout_is_allocated_pays_only_what
         groups=((row["loan_id"],),),
     )
 
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await money.settle_payouts(session, COUNTY, [payout], catalogue, OPENED)
         paying = asyncio.create_task(steps.at_once(steps.repay(servicer, loan.loan_id, amount_fen)))
         await steps.until_waiting(db)
@@ -190,7 +191,7 @@ async def test_no_approval_passes_a_breaker_that_has_tripped(
         ids = await a_bad_village_with_open_applications(db, village)
 
         async def trip(village: str = village) -> int:
-            async with db.transaction() as session:
+            async with db.transaction(EVERY_COUNTY) as session:
                 await day_close.trip_breakers(session, COUNTY, OPENED, catalogue)
                 # The breaker is ours now: whoever is not done yet must see it tripped.
                 return await approvals_in(db, village)
@@ -233,7 +234,7 @@ async def a_bad_village_with_open_applications(db: Database, village: str) -> li
         for each in borrowers[1:]
     ]
     made = [replace(bad, household_id=borrowers[0].household_id), *waiting]
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         rows = [(COUNTY, each.household_id, village, "non_poor") for each in borrowers]
         await store.save_households(session, rows)
         await store.insert_loans(session, made)
@@ -255,7 +256,7 @@ async def test_an_approval_that_waits_for_a_breaker_to_trip_is_refused(
 ) -> None:
     (loan_id, *_) = await a_bad_village_with_open_applications(db, "990101001001")
 
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         await day_close.trip_breakers(session, COUNTY, OPENED, catalogue)
         deciding = asyncio.create_task(
             steps.at_once(steps.decide(servicer, loan_id, "bank_approves", APPROVER))

@@ -14,6 +14,7 @@ from services.kernel.database import Database
 from services.kernel.errors import LiandongError
 from services.kernel.ids import new_id
 from services.kernel.money import Fen
+from services.kernel.walls import EVERY_COUNTY
 from services.loans.rules import relending as rules
 from services.loans.rules.relending import Facility
 from services.loans.servicer import LoansServicer
@@ -120,7 +121,7 @@ async def test_a_line_is_drawn_and_repaid_at_will_within_its_quota(
         *["relending_moved"] * 4,
         "relending_facility_closed",
     ]
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         assert (await journal.balances(session, COUNTY))["relending_owed"] == 0
     await steps.books_are_whole(db)
 

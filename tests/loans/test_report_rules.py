@@ -307,6 +307,30 @@ def test_a_stated_count_stands_before_ours_and_nothing_is_guessed() -> None:
     assert assessing.indicator_values([NPL], found) == ([], ["non_performing"])
 
 
+def test_what_is_stated_of_a_sum_is_held_against_its_parts_and_never_stands_for_it() -> None:
+    ours = {"due": 100, "collected": 40, "outstanding": 7}
+    stated = {"overdue": (55, "cfc-1"), "collected": (60, "cfc-1"), "rated": (3, "cfc-1")}
+    found = assessing.known_counts(COUNTS, ours, stated)
+
+    overdue = found["overdue"]
+    assert (overdue.value, overdue.stated, overdue.difference) == (40, 55, 15)
+    assert (overdue.ours, overdue.stated_by, overdue.working) == (None, "cfc-1", "100 − 60 = 40")
+    # A stated count stands, and says what it differs by from ours; none where we have none.
+    assert (found["collected"].value, found["collected"].difference) == (60, 20)
+    assert (found["rated"].difference, found["due"].difference) == (None, None)
+    agreed = assessing.known_counts(COUNTS, ours, {"overdue": (60, "cfc-1")})
+    assert agreed["overdue"].difference == 0
+
+
+def test_a_stated_sum_without_its_parts_is_left_out_and_its_parts_are_named() -> None:
+    stated = {"overdue": (55, "cfc-1")}
+    found = assessing.known_counts(COUNTS, {"due": 100}, stated)
+
+    assert set(found) == {"due"}
+    assert assessing.lacking(COUNTS, found, stated) == ["collected"]
+    assert assessing.lacking(COUNTS, found, {}) == []
+
+
 def test_marks_are_full_at_the_average_and_never_above_it() -> None:
     kpi = Kpi(
         id="npl",

@@ -497,10 +497,35 @@ async def test_indicators_follow_from_counts_ours_and_stated_ones(
     ]
 
 
+async def test_a_count_stated_otherwise_says_its_difference(
+    reports: ReportsServicer, servicer: LoansServicer, consumer: Consumer
+) -> None:
+    await some_loans(servicer, consumer)
+    request = reports_pb2.GetIndicatorsRequest(county_code=COUNTY, programme_id=PROGRAMME)
+
+    async def counts(caller: Caller = CENTRE) -> dict[str, reports_pb2.ReportCount]:
+        answer = await state(reports, caller, "GetIndicators", request)
+        return {each.id: each for each in answer.counts}
+
+    ours = (await counts())["lent_this_year"].ours
+    await state(reports, CENTRE, "StateCount", a_count("lent_this_year", ours + 7))
+    said = await state(reports, CENTRE, "StateCount", a_count("lent", ours))
+    found = await counts()
+    part, whole = found["lent_this_year"], found["lent"]
+
+    assert (said.count.stated_value, said.count.HasField("difference")) == (ours, False)
+    assert (part.value, part.ours, part.difference) == (ours + 7, ours, 7)
+    assert (whole.value, whole.stated_value, whole.difference) == (ours + 7, ours, -7)
+    assert (whole.stated, whole.stated_by) == (True, CENTRE.institution_id)
+    # A lender sees its own loans: nothing to hold what is stated of the county against.
+    assert not (await counts(OTHER_LENDER))["lent_this_year"].HasField("difference")
+    differing = (await bulletin(reports, "work_bulletin")).differing_counts
+    assert {each.id: each.difference for each in differing} == {"lent_this_year": 7, "lent": -7}
+
+
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [
-        (a_count("lent", 5), "COUNT_IS_MADE"),
         (a_count("unheard_of", 5), "COUNT_UNKNOWN"),
         (a_count("rated_households", 5, on=OPENED + timedelta(days=1)), "DAY_IN_FUTURE"),
     ],

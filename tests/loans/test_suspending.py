@@ -15,6 +15,7 @@ from services.kernel.bus import Consumer
 from services.kernel.database import Database
 from services.kernel.errors import Denied, Refused
 from services.kernel.money import Fen
+from services.kernel.walls import EVERY_COUNTY
 from services.loans import store
 from services.loans.events_in import handlers
 from services.loans.model import Breaker, BreakerScope, ScopeBalance, ScopeMonth
@@ -254,7 +255,7 @@ async def test_the_database_and_the_rules_name_scopes_alike(
 ) -> None:
     active = await steps.active(servicer, consumer, House(), outlet_code=outlet)
 
-    async with db.transaction() as session:
+    async with db.transaction(EVERY_COUNTY) as session:
         loan = await store.find_loan(session, COUNTY, UUID(active.loan_id))
         assert loan is not None
         for scope, scope_id in scopes_of_loan(loan):

@@ -1,5 +1,6 @@
 """Tasks after the loan on a real PostgreSQL: opened, owned, signed, reported, escalated, closed."""
 
+from collections import Counter
 from datetime import date, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from services.kernel.bus import Consumer
 from services.kernel.database import Database
 from services.kernel.errors import Denied, Invalid, LiandongError, NotFound, Refused
 from services.loans.events_in import handlers
+from services.loans.operations import tasks
 from services.loans.servicer import LoansServicer
 from services.programmes.loader import Catalogue
 from tests.loans.county import (
@@ -109,6 +111,28 @@ async def test_a_day_close_opens_what_the_clauses_ask_for_once(
     again = await desk.tasks(CENTRE, kind=tasks_pb2.TASK_KIND_SELF_CHECK)
     assert len(again) == 8
     await books_are_whole(db)
+
+
+async def test_a_day_with_more_tasks_than_a_chunk_opens_and_escalates_each_once(
+    db: Database, catalogue: Catalogue, servicer: LoansServicer, consumer: Consumer, desk: Desk
+) -> None:
+    loans = [await active(servicer, consumer, House()) for _ in range(3)]
+    await know(consumer, House(area_code=OTHER_VILLAGE))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tasks, "CHUNK_TASKS_MAX", 2)
+        await advance(db, catalogue, 1)
+        opened = await desk.tasks(CENTRE)
+        # All that are late on a day are heard of on it.
+        await advance(db, catalogue, 10)
+    late = await desk.tasks(CENTRE, kind=tasks_pb2.TASK_KIND_PURPOSE_VERIFICATION)
+
+    about = Counter((t.kind, t.loan_id or t.area_code) for t in opened)
+    assert set(about.values()) == {1}
+    for kind in (tasks_pb2.TASK_KIND_PURPOSE_VERIFICATION, tasks_pb2.TASK_KIND_POST_LOAN_CHECK):
+        assert {t.loan_id for t in opened if t.kind == kind} == {each.loan_id for each in loans}
+    assert len(opened) == 3 * 3 + 4
+    assert [t.escalations for t in late] == [1, 1, 1]
 
 
 # LS18.loa.3

@@ -11,6 +11,7 @@ from liandong.loans.v1 import loans_pb2
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
 from services.kernel.errors import LiandongError
+from services.kernel.walls import EVERY_COUNTY
 from services.loans import store
 from services.loans.events_in import handlers
 from services.loans.model import Breaker, BreakerScope
@@ -133,7 +134,7 @@ async def test_a_trip_at_every_step_lets_no_loan_through(
             await step()
 
         async def trip(village: str = village) -> tuple[int, int]:
-            async with db.transaction() as session:
+            async with db.transaction(EVERY_COUNTY) as session:
                 breaker = Breaker(COUNTY, BreakerScope.VILLAGE, village, True, 0, EFFECTS, 6, 9, 0)
                 await store.trip_breakers(session, [breaker])
                 # The breaker is ours now: whoever is not done yet must see it tripped.

@@ -19,8 +19,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import cloudevents, ids
 from services.kernel.bus import Consumer
+from services.kernel.caller import Caller
 from services.kernel.cloudevents import Envelope
 from services.kernel.database import Database
+from services.kernel.walls import NOBODY, Scope
 
 BEFORE_COMMIT, AFTER_COMMIT = "before its commit", "after its commit"
 
@@ -37,10 +39,10 @@ class Fragile(Database):
 
     @asynccontextmanager
     async def transaction(
-        self, *, institution_id: str = "", snapshot: bool = False
+        self, whom: Caller | Scope = NOBODY, *, snapshot: bool = False
     ) -> AsyncIterator[AsyncSession]:
         """As ever, but for the death that was asked for."""
-        async with super().transaction(institution_id=institution_id, snapshot=snapshot) as session:
+        async with super().transaction(whom, snapshot=snapshot) as session:
             yield session
             self._die(BEFORE_COMMIT)
         self._die(AFTER_COMMIT)

@@ -22,6 +22,7 @@ from services.kernel import business_day, cloudevents, ids, rpc, wire
 from services.kernel.bus import Consumer
 from services.kernel.errors import LiandongError
 from services.kernel.rpc import Context, Guarded
+from services.kernel.walls import EVERY_COUNTY
 from services.loans import store as loans_store
 from services.loans.rules import book, position
 from tests import builders
@@ -241,7 +242,7 @@ class History:
     async def begin(self) -> None:
         """A fund with money, policies, households with covered, insured, paid out loans."""
         for room in self.rooms.values():
-            async with room.db.transaction() as session:
+            async with room.db.transaction(EVERY_COUNTY) as session:
                 await business_day.open_day(session, self.county, OPENED)
         await self._begin_fund(self.rng.choice([12_000, 20_000, 90_000, 400_000]))
         for cover_id in COVERS:
@@ -722,7 +723,7 @@ class History:
         self.today += timedelta(days=days)
         for noun in NOUNS:
             room = self.rooms[noun]
-            async with room.db.transaction() as session:
+            async with room.db.transaction(EVERY_COUNTY) as session:
                 await business_day.open_day(session, self.county, self.today - timedelta(days=1))
             asked = operator_pb2.AdvanceDayRequest(business_date=day(self.today))
             command = self.command(noun, "AdvanceDay", asked, "ops-1")
@@ -864,7 +865,7 @@ class History:
         """Every loan is its book worked again from the first day."""
         wrong = []
         loan_ids = [UUID(loan_id) for loan_id, _, _ in self._loans]
-        async with self.rooms["loans"].db.transaction() as session:
+        async with self.rooms["loans"].db.transaction(EVERY_COUNTY) as session:
             loans = await loans_store.lock_loans(session, self.county, loan_ids)
             postings = await loans_store.postings_of(session, self.county, loan_ids)
         for loan_id, loan in loans.items():

@@ -10,11 +10,11 @@ from services.claims.model import PaymentMessage, Quote
 from services.claims.operations import payouts
 from services.claims.operations.shared import actor_of, days_of
 from services.claims.rules import payouts as rules
-from services.claims.store import assignments, insured
+from services.claims.store import assignments, claims, insured
 from services.claims.store import payments as store
 from services.kernel import business_day, ids
 from services.kernel.caller import Caller
-from services.kernel.errors import NotFound, Refused
+from services.kernel.errors import Denied, NotFound, Refused
 from services.kernel.money import Fen
 from services.kernel.values import replace
 from services.programmes.loader import Catalogue
@@ -89,8 +89,22 @@ async def quote(
     cover_id: str,
     amount_fen: Fen,
     on: date,
+    insurer_id: str,
 ) -> Quote:
-    """What each payee would get of an amount on a day; nothing is booked."""
+    """
+    What each payee would get of an amount on a day; nothing is booked.
+
+    An insurer learns what a household owes only while one of its claims is open (S47); without an
+    insurer's id whoever asks is none.
+    """
+    if insurer_id and not await claims.has_open_claim(
+        session, county_code, household_id, insurer_id=insurer_id
+    ):
+        raise Denied(
+            "NO_OPEN_CLAIM",
+            f"{insurer_id} has no open claim of household {household_id}",
+            message_zh="本机构无该户待处理的理赔,不得查看其债务",
+        )
     asked = (household_id, cover_id)
     standings = (await insured.standings(session, county_code, [asked])).get(asked, [])
     if not standings:

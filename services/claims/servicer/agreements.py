@@ -108,7 +108,7 @@ class AgreementsDoor(policies_pb2_grpc.PoliciesServiceServicer):
         """A page of agreements."""
         caller = admit(context, READERS, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await agreements.list_agreements(
                 session,
                 caller,
@@ -154,7 +154,7 @@ class AgreementsDoor(policies_pb2_grpc.PoliciesServiceServicer):
         """A page of divisions."""
         caller = admit(context, READERS, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await agreements.list_divisions(
                 session,
                 request.county_code,

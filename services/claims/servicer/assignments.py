@@ -113,7 +113,7 @@ class AssignmentsDoor(policies_pb2_grpc.PoliciesServiceServicer):
         """A page of assignments."""
         caller = admit(context, READERS, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await assignments.list_assignments(
                 session,
                 caller,
@@ -173,7 +173,7 @@ class AssignmentsDoor(policies_pb2_grpc.PoliciesServiceServicer):
         """A page of difficulties."""
         caller = admit(context, READERS, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await assignments.list_difficulties(
                 session,
                 caller,

@@ -342,7 +342,7 @@ class ClaimsDoor(claims_pb2_grpc.ClaimsServiceServicer):
         """One claim."""
         caller = admit(context, READERS, request.county_code)
         claim_id = parse_id("claim_id", request.claim_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             history = await reports.get_claim(session, caller, request.county_code, claim_id)
         return claims_pb2.GetClaimResponse(
             claim=claim_to_proto(history.claim),
@@ -363,7 +363,7 @@ class ClaimsDoor(claims_pb2_grpc.ClaimsServiceServicer):
         caller = admit(context, READERS, request.county_code)
         size = wire.page_size(request.page_size)
         after = after_of(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_claims(
                 session,
                 caller,

@@ -152,7 +152,7 @@ class IndicesServicer(indices_pb2_grpc.IndicesServiceServicer):
         caller = admit(context, SOURCES, request.county_code)
         size = wire.page_size(request.page_size)
         after = after_of(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_index_values(
                 session,
                 request.county_code,
@@ -173,7 +173,7 @@ class IndicesServicer(indices_pb2_grpc.IndicesServiceServicer):
         caller = admit(context, READERS, request.county_code)
         size = wire.page_size(request.page_size)
         offset = wire.page_offset(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_index_periods(
                 session,
                 caller,
@@ -217,7 +217,7 @@ class IndicesServicer(indices_pb2_grpc.IndicesServiceServicer):
         caller = admit(context, LINE_READERS, request.county_code)
         size = wire.page_size(request.page_size)
         offset = wire.page_offset(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_line_results(
                 session,
                 caller,

@@ -88,9 +88,7 @@ class InsuranceReportDoor(records_pb2_grpc.RecordsServiceServicer):
     ) -> tuple[list[records_pb2.InsuranceReportRow], str]:
         asked = _question(request)
         after = key_of(wire.page_start(request.page_token))
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             found = await insurance_report.report(
                 session, self._catalogue, caller, asked, after=after, limit=size + 1
             )

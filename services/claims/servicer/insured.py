@@ -140,7 +140,7 @@ class MasterPoliciesDoor(policies_pb2_grpc.PoliciesServiceServicer):
         """One policy."""
         caller = admit(context, READERS, request.county_code)
         policy_id = parse_id("policy_id", request.policy_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             policy = await policies.own_policy(session, caller, request.county_code, policy_id)
             (view,) = await insured.view_policies(session, request.county_code, [policy])
         return policies_pb2.GetMasterPolicyResponse(policy=view_to_proto(view))
@@ -151,7 +151,7 @@ class MasterPoliciesDoor(policies_pb2_grpc.PoliciesServiceServicer):
         """A page of policies."""
         caller = admit(context, READERS, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await insured.list_policies(
                 session,
                 caller,
@@ -309,7 +309,7 @@ class InsuredDoor(policies_pb2_grpc.PoliciesServiceServicer):
         """A page of a list."""
         caller = admit(context, READERS, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await insured.list_insured(
                 session,
                 caller,
@@ -330,7 +330,7 @@ class InsuredDoor(policies_pb2_grpc.PoliciesServiceServicer):
         """A page of what changed on a list."""
         caller = admit(context, READERS, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await insured.list_endorsements(
                 session,
                 caller,
@@ -350,7 +350,7 @@ class InsuredDoor(policies_pb2_grpc.PoliciesServiceServicer):
         """What a household is insured for."""
         caller = admit(context, READERS, request.county_code)
         household_id = parse_id("household_id", request.household_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             on = optional_date(request, "on")
             on = on or await business_day.today(session, request.county_code)
             lines = await insured.certificate(
@@ -372,7 +372,7 @@ class InsuredDoor(policies_pb2_grpc.PoliciesServiceServicer):
     ) -> policies_pb2.CountCertificatesResponse:
         """Counts of a day."""
         caller = admit(context, READERS, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             entries, policies_after, households, sum_fen = await insured.count_certificates(
                 session,
                 caller,

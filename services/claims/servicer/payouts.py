@@ -19,7 +19,7 @@ from services.claims.model import (
 )
 from services.claims.operations import payouts
 from services.claims.servicer.shared import READERS, admit, after_of, only
-from services.kernel import wire
+from services.kernel import walls, wire
 from services.kernel.caller import Caller
 from services.kernel.database import Database
 from services.kernel.errors import LiandongError
@@ -109,7 +109,7 @@ async def kept_if_refused(
     try:
         yield
     except LiandongError as error:
-        async with db.transaction(institution_id=caller.institution_id) as session:
+        async with db.transaction(walls.of_command(caller)) as session:
             await payouts.keep_refused(session, caller, county_code, word, error)
         raise
 
@@ -126,7 +126,7 @@ class PayoutsDoor(claims_pb2_grpc.ClaimsServiceServicer):
         """One payout."""
         caller = admit(context, READERS, request.county_code)
         payout_id = parse_id("payout_id", request.payout_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             payout = await reports.get_payout(session, caller, request.county_code, payout_id)
         return claims_pb2.GetPayoutResponse(payout=payout_to_proto(payout))
 
@@ -137,7 +137,7 @@ class PayoutsDoor(claims_pb2_grpc.ClaimsServiceServicer):
         caller = admit(context, PAYEES_AND_PAYERS, request.county_code)
         size = wire.page_size(request.page_size)
         after = after_of(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_instructions(
                 session,
                 caller,

@@ -82,7 +82,7 @@ class PremiumDoor(policies_pb2_grpc.PoliciesServiceServicer):
         """A page of receivables."""
         caller = admit(context, PREMIUM_READERS, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await premium.list_premiums(
                 session,
                 caller,

@@ -89,7 +89,7 @@ class ProductsDoor(policies_pb2_grpc.PoliciesServiceServicer):
         """Covers of a programme on a day."""
         caller = admit(context, READERS, request.county_code)
         asked = optional_date(request, "on")
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             terms, day = await premium.terms_on(
                 session, self._catalogue, request.county_code, request.programme_id, asked
             )
@@ -114,7 +114,7 @@ class ProductsDoor(policies_pb2_grpc.PoliciesServiceServicer):
         """What insuring costs."""
         caller = admit(context, READERS, request.county_code)
         asked = optional_date(request, "on")
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             terms, _ = await premium.terms_on(
                 session, self._catalogue, request.county_code, request.programme_id, asked
             )

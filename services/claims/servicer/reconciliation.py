@@ -196,7 +196,7 @@ class ReconciliationDoor(records_pb2_grpc.RecordsServiceServicer):
         caller = admit(context, RECONCILIATION_READERS, request.county_code)
         size = wire.page_size(request.page_size)
         start = wire.page_start(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await store.list_reconciliations(
                 session,
                 request.county_code,
@@ -218,7 +218,7 @@ class ReconciliationDoor(records_pb2_grpc.RecordsServiceServicer):
         size = wire.page_size(request.page_size)
         of = request.reconciliation_id
         cause = records_pb2.ReconciliationCause.Name(request.cause)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await store.list_differences(
                 session,
                 request.county_code,

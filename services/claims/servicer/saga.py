@@ -71,7 +71,7 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
     ) -> payouts_pb2.QuotePayoutResponse:
         """What each would get."""
         caller = admit(context, (*PAYEES_AND_PAYERS, "county_centre"), request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             quoted = await payments.quote(
                 session,
                 self._catalogue,
@@ -80,6 +80,7 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
                 cover_id=request.cover_id,
                 amount_fen=Fen(request.amount_fen),
                 on=wire.date_from_proto("value_date", request.value_date),
+                insurer_id=reports.sight_of(caller).insurer_id,
             )
         return _quote_to_proto(quoted, caller)
 
@@ -89,7 +90,7 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
         """A page of payouts."""
         caller = admit(context, READERS, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_payouts(
                 session,
                 caller,
@@ -183,7 +184,7 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
         """A message as it was sent."""
         caller = admit(context, INSURERS, request.county_code)
         message_id = parse_id("message_id", str(UUID(hex=request.message_id)))
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await payments.message(session, caller, request.county_code, message_id)
         return payouts_pb2.GetPaymentMessageResponse(message=message_to_proto(found))
 
@@ -266,7 +267,7 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
         """What was said about an instruction."""
         caller = admit(context, PAYEES_AND_PAYERS, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await payments_store.list_words(
                 session,
                 request.county_code,
@@ -366,7 +367,7 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
         caller = admit(context, READERS, request.county_code)
         size = wire.page_size(request.page_size)
         of = parse_id("payout_id", request.payout_id) if request.payout_id else None
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reversals_store.list_receivables(
                 session,
                 request.county_code,
@@ -406,7 +407,7 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
         """What the household is told."""
         caller = admit(context, READERS, request.county_code)
         payout_id = parse_id("payout_id", request.payout_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.payout_notes(
                 session, self._catalogue, caller, request.county_code, payout_id
             )
@@ -473,7 +474,7 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
         """Complaints."""
         caller = admit(context, (*REPORTERS, "poverty_office", "auditor"), request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             today = await business_day.today(session, request.county_code)
             found = await reversals_store.list_complaints(
                 session,

@@ -9,6 +9,7 @@ import asyncpg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.claims.model import (
+    OPEN_CLAIMS,
     Actor,
     Claim,
     ClaimFilter,
@@ -391,6 +392,24 @@ async def find_claim(
         claim_id,
     )
     return _claim(rows[0]) if rows else None
+
+
+async def has_open_claim(
+    session: AsyncSession, county_code: str, household_id: UUID, *, insurer_id: str
+) -> bool:
+    """Whether an insurer has a claim of a household to decide."""
+    rows = await database.fetch(
+        session,
+        """SELECT FROM claim
+           WHERE county_code = $1 AND household_id = $2 AND insurer_id = $3 AND taken_in
+             AND state = ANY($4::text[])
+           LIMIT 1""",
+        county_code,
+        household_id,
+        insurer_id,
+        [str(state) for state in OPEN_CLAIMS],
+    )
+    return bool(rows)
 
 
 async def list_claims(

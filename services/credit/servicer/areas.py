@@ -54,7 +54,7 @@ class AreasDoor:
         size = wire.page_size(request.page_size)
         offset = wire.page_offset(request.page_token)
         on = wire.date_from_proto("on", request.on) if request.HasField("on") else None
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_credit_areas(
                 session,
                 caller,
@@ -92,7 +92,7 @@ class AreasDoor:
         size = wire.page_size(request.page_size)
         offset = wire.page_offset(request.page_token)
         on = wire.date_from_proto("on", request.on) if request.HasField("on") else None
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found, targets, as_of = await reports.get_coverage(
                 session,
                 caller,

@@ -68,7 +68,7 @@ class IndicatorsDoor:
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
         start = wire.page_start(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             known = await reports.indicator_catalogue(
                 session,
                 caller,

@@ -70,7 +70,7 @@ class RatingDoor:
         """One household's credit file."""
         caller = caller_of(context)
         household_id = parse_id("household_id", request.household_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             file, working = await reports.get_credit_file(
                 session, caller, request.county_code, household_id
             )
@@ -87,7 +87,7 @@ class RatingDoor:
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
         start = after("page_token", wire.page_start(request.page_token))
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             files = await reports.list_credit_files(
                 session,
                 caller,
@@ -109,7 +109,7 @@ class RatingDoor:
         caller = caller_of(context)
         household_id = parse_id("household_id", request.household_id)
         rating_id = optional_id("rating_id", request.rating_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.explain_score(
                 session,
                 caller,
@@ -144,7 +144,7 @@ class RatingDoor:
         """The stored rating beside the one derived again."""
         caller = caller_of(context)
         rating_id = parse_id("rating_id", request.rating_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.rederive_rating(
                 session, caller, self._catalogue, request.county_code, rating_id
             )
@@ -164,7 +164,7 @@ class RatingDoor:
         """A household's ratings, the newest first."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_ratings(
                 session,
                 caller,
@@ -211,7 +211,7 @@ class RatingDoor:
         """A household's limit over all lenders."""
         caller = caller_of(context)
         household_id = parse_id("household_id", request.household_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             limit = await reports.get_limit(session, caller, request.county_code, household_id)
         return limits_pb2.GetLimitResponse(limit=limit_to_proto(household_id, limit))
 
@@ -225,7 +225,7 @@ class RatingDoor:
         if not (token.isdecimal() and len(token) < 20):
             rule = "must come from the answer before"
             raise invalid_field("MALFORMED_PAGE_TOKEN", "page_token", token, rule)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_limit_changes(
                 session,
                 caller,
@@ -257,7 +257,7 @@ class RatingDoor:
         """A household's own report, as data."""
         caller = caller_of(context)
         household_id = parse_id("household_id", request.household_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             report = await reports.credit_report(
                 session, caller, self._catalogue, request.county_code, household_id
             )

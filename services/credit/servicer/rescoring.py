@@ -57,7 +57,7 @@ class RescoringDoor:
     ) -> rescores_pb2.GetRescoreResponse:
         """How a re-score goes, county by county and in all."""
         caller = caller_of(context)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.get_rescore(
                 session,
                 caller,

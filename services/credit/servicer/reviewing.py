@@ -203,7 +203,7 @@ class ReviewingDoor:
         """One review with its whole record."""
         caller = caller_of(context)
         review_id = parse_id("review_id", request.review_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             review, _, entries, objections = await reports.get_review(
                 session, caller, self._catalogue, request.county_code, review_id
             )
@@ -219,7 +219,7 @@ class ReviewingDoor:
         """Reviews of an area."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_reviews(
                 session,
                 caller,
@@ -283,7 +283,7 @@ class ReviewingDoor:
         """Contests of an area."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_contests(
                 session,
                 caller,

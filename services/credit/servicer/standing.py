@@ -115,7 +115,7 @@ class StandingDoor:
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
         on = wire.date_from_proto("on", request.on) if request.HasField("on") else None
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_measures(
                 session,
                 caller,

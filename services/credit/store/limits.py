@@ -55,6 +55,8 @@ async def add_limit_ends(
     session: AsyncSession, county_code: str, expired: Sequence[Expired], on: date
 ) -> None:
     """Keep the limits that ended with a day."""
+    if not expired:
+        return
     await execute(
         session,
         """INSERT INTO limit_change (county_code, changed_on, household_id, sequence, fact,

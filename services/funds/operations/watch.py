@@ -82,7 +82,7 @@ async def what_if_answer(
 ) -> Answer:
     """Replay under a pack; everything is read in one snapshot, nothing is written."""
     own = seen_by(caller, asked.county_code)
-    async with database.transaction(institution_id=caller.institution_id, snapshot=True) as session:
+    async with database.transaction(caller, snapshot=True) as session:
         today = await business_day.today(session, asked.county_code)
         if asked.since is not None and asked.since > today:
             raise invalid_field(

@@ -89,7 +89,7 @@ class FundAccountsServicer(OrdersDoor, FeesDoor, BooksDoor):
         """What was due and what arrived."""
         caller = caller_of(context)
         on = wire.date_from_proto("on", request.on) if request.HasField("on") else None
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await accounts.arrival(
                 session, caller, request.county_code, parse_id("fund_id", request.fund_id), on
             )
@@ -107,7 +107,7 @@ class FundAccountsServicer(OrdersDoor, FeesDoor, BooksDoor):
         """What was paid in."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await accounts.list_contributions(
                 session,
                 caller,
@@ -141,7 +141,7 @@ class FundAccountsServicer(OrdersDoor, FeesDoor, BooksDoor):
         """What a fund must hold and gets."""
         caller = caller_of(context)
         fund_id = parse_id("fund_id", request.fund_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await accounts.top_up(
                 session, self._catalogue, caller, request.county_code, fund_id
             )
@@ -164,7 +164,7 @@ class FundAccountsServicer(OrdersDoor, FeesDoor, BooksDoor):
         """A village's fund against its loans."""
         caller = caller_of(context)
         fund_id = parse_id("fund_id", request.fund_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             fund, loans, bounds = await accounts.village_fund(
                 session, self._catalogue, caller, request.county_code, fund_id
             )
@@ -184,7 +184,7 @@ class FundAccountsServicer(OrdersDoor, FeesDoor, BooksDoor):
         """A mixed pool against its loans."""
         caller = caller_of(context)
         fund_id = parse_id("fund_id", request.fund_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             pool = await accounts.mutual_pool(
                 session, self._catalogue, caller, request.county_code, fund_id
             )
@@ -234,7 +234,7 @@ class FundAccountsServicer(OrdersDoor, FeesDoor, BooksDoor):
         """Results of insurers' lines."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await accounts.list_line_results(
                 session,
                 caller,

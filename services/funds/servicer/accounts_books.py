@@ -106,9 +106,7 @@ class BooksDoor(accounts_pb2_grpc.FundAccountsServiceServicer):
         """A statement between two days."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             found = await accounts.statement(
                 session,
                 caller,
@@ -145,7 +143,7 @@ class BooksDoor(accounts_pb2_grpc.FundAccountsServiceServicer):
         instant: datetime | None = None
         if request.HasField("recorded_time"):
             instant = request.recorded_time.ToDatetime(UTC)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             held = await accounts.balance_at(
                 session,
                 caller,
@@ -169,9 +167,7 @@ class BooksDoor(accounts_pb2_grpc.FundAccountsServiceServicer):
         """The register of funds."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             found = await accounts.register(
                 session,
                 caller,

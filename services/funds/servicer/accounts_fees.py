@@ -73,7 +73,7 @@ class FeesDoor(accounts_pb2_grpc.FundAccountsServiceServicer):
     ) -> accounts_pb2.ListFacilitiesResponse:
         """Lines in force."""
         caller = caller_of(context)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await fees.list_facilities(
                 session, self._catalogue, caller, request.county_code
             )
@@ -145,7 +145,7 @@ class FeesDoor(accounts_pb2_grpc.FundAccountsServiceServicer):
         """Claims of a county."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await fees.list_claims(
                 session,
                 caller,

@@ -264,7 +264,7 @@ class OrdersDoor(accounts_pb2_grpc.FundAccountsServiceServicer):
         """One order."""
         caller = caller_of(context)
         order_id = parse_id("order_id", request.order_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             order = await orders.get_order(session, caller, request.county_code, order_id)
         return accounts_pb2.GetFundOrderResponse(order=_order(order))
 
@@ -274,7 +274,7 @@ class OrdersDoor(accounts_pb2_grpc.FundAccountsServiceServicer):
         """Orders of a county."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await orders.list_orders(
                 session,
                 caller,

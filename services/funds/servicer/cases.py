@@ -193,7 +193,7 @@ class CasesDoor(funds_pb2_grpc.FundsServiceServicer):
         """One case."""
         caller = caller_of(context)
         case_id = parse_id("case_id", request.case_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.get_case(session, caller, request.county_code, case_id)
             today = await business_day.today(session, request.county_code)
         return funds_pb2.GetCompensationCaseResponse(compensation_case=case_out(found, today))
@@ -204,7 +204,7 @@ class CasesDoor(funds_pb2_grpc.FundsServiceServicer):
         """Cases of a county."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_cases(
                 session,
                 caller,

@@ -232,7 +232,7 @@ class CaseworkServicer(AfterDoor, CoverDoor):
         """A case with its steps."""
         caller = caller_of(context)
         case_id = parse_id("case_id", request.case_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found, taken = await reports.case_steps(session, caller, request.county_code, case_id)
             today = await business_day.today(session, request.county_code)
         return cases_pb2.GetCaseFileResponse(

@@ -107,7 +107,7 @@ class AfterDoor(cases_pb2_grpc.CasesServiceServicer):
         """Shares that are owed."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await reports.share_instructions(
                 session,
                 caller,
@@ -193,7 +193,7 @@ class AfterDoor(cases_pb2_grpc.CasesServiceServicer):
         caller = caller_of(context)
         case_id = parse_id("case_id", request.case_id)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             case_file, found = await reports.recoveries(
                 session,
                 caller,
@@ -236,7 +236,7 @@ class AfterDoor(cases_pb2_grpc.CasesServiceServicer):
         caller = caller_of(context)
         case_id = parse_id("case_id", request.case_id)
         as_of = _day("as_of", request.as_of, given=request.HasField("as_of"))
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.case_positions(
                 session, caller, request.county_code, case_id, as_of=as_of
             )
@@ -249,7 +249,7 @@ class AfterDoor(cases_pb2_grpc.CasesServiceServicer):
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
         as_of = _day("as_of", request.as_of, given=request.HasField("as_of"))
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.positions(
                 session,
                 caller,

@@ -42,7 +42,7 @@ class CoverDoor(cases_pb2_grpc.CasesServiceServicer):
         """The cover of a loan."""
         caller = caller_of(context)
         loan_id = parse_id("loan_id", request.loan_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.get_cover(session, caller, request.county_code, loan_id)
         return cases_pb2.GetCoverResponse(cover=_cover(found))
 
@@ -52,7 +52,7 @@ class CoverDoor(cases_pb2_grpc.CasesServiceServicer):
         """Covers of a county."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_covers(
                 session,
                 caller,

@@ -87,7 +87,7 @@ class FundsDoor(funds_pb2_grpc.FundsServiceServicer):
         """One fund."""
         caller = caller_of(context)
         fund_id = parse_id("fund_id", request.fund_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             seen = await reports.get_fund(
                 session, self._catalogue, caller, request.county_code, fund_id
             )
@@ -99,7 +99,7 @@ class FundsDoor(funds_pb2_grpc.FundsServiceServicer):
         """Funds of a county."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await reports.list_funds(
                 session,
                 self._catalogue,

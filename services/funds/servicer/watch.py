@@ -124,9 +124,7 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         """A fund under watch."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             found = await watch.fund_watch(
                 session,
                 self._catalogue,
@@ -177,9 +175,7 @@ class WatchServicer(watch_pb2_grpc.WatchServiceServicer):
         """A fund's year."""
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             found = await watch.yearly_audit(
                 session,
                 caller,

@@ -134,7 +134,7 @@ class AccountsServicer(accounts_pb2_grpc.AccountsServiceServicer):
     ) -> accounts_pb2.ListPayeeAccountsResponse:
         """The accounts of a household."""
         caller = shared.allowed(context, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await operations.list_accounts(
                 session,
                 caller,

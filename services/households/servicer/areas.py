@@ -66,7 +66,7 @@ class AreasServicer(areas_pb2_grpc.AreasServiceServicer):
     ) -> areas_pb2.GetAreaResponse:
         """One area with its flags and its service."""
         caller = shared.allowed(context, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             area, flags, service = await operations.get_area(
                 session,
                 request.county_code,

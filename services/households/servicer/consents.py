@@ -86,7 +86,7 @@ class ConsentsServicer(consents_pb2_grpc.ConsentsServiceServicer):
         """The consents of a household."""
         caller = shared.allowed(context, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             today = await business_day.today(session, request.county_code)
             found = await operations.list_consents(
                 session,

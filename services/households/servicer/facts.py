@@ -87,7 +87,7 @@ class FactsServicer(facts_pb2_grpc.FactsServiceServicer):
         """The facts about a household."""
         caller = shared.allowed(context, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await operations.list_facts(
                 session,
                 caller,
@@ -162,7 +162,7 @@ class FactsServicer(facts_pb2_grpc.FactsServiceServicer):
         """Disputes, oldest first."""
         caller = shared.allowed(context, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found, today = await operations.list_disputes(
                 session,
                 caller,

@@ -23,7 +23,7 @@ from services.households.operations.shared import Keys, require_county
 from services.households.operations.trials import Trial
 from services.households.rules import registration as rules
 from services.households.servicer import shared
-from services.kernel import wire
+from services.kernel import walls, wire
 from services.kernel.caller import Caller
 from services.kernel.database import Database
 from services.kernel.idempotency import once
@@ -73,7 +73,7 @@ async def _prepared_ahead(
         if request is None:
             return None
         require_county(caller, request.county_code)
-        async with db.transaction(institution_id=caller.institution_id) as session:
+        async with db.transaction(walls.of_command(caller)) as session:
             made = await imports.prepare_today(session, request.county_code, _lines(request), keys)
         return request, made
 
@@ -108,7 +108,7 @@ async def _import_chunk(
 async def _try_chunk(
     db: Database, keys: Keys, caller: Caller, request: Request, prepared: Prepared, *, trial: Trial
 ) -> Response:
-    async with db.transaction(institution_id=caller.institution_id) as session:
+    async with db.transaction(walls.of_command(caller)) as session:
         chunk = await imports.try_chunk(
             session,
             caller,
@@ -180,7 +180,7 @@ async def export_file(
     async for request in requests:
         require_county(caller, request.county_code)
         size = request.page_size or PAGE_MAX
-        async with db.transaction(institution_id=caller.institution_id) as session:
+        async with db.transaction(caller) as session:
             found = await imports.export_rolls(
                 session,
                 caller,

@@ -54,7 +54,7 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
         """Entities of an area."""
         caller = shared.allowed(context, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await store.list_enterprises(
                 session,
                 request.county_code,
@@ -120,7 +120,7 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
         """Contracts of an entity or of a household."""
         caller = shared.allowed(context, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await store.list_contracts(
                 session,
                 request.county_code,
@@ -166,7 +166,7 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
         """Societies of an area."""
         caller = shared.allowed(context, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await store.list_societies(
                 session,
                 request.county_code,
@@ -212,7 +212,7 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
         caller = shared.allowed(context, request.county_code)
         size = wire.page_size(request.page_size)
         society_id = parse_id("society_id", request.society_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             await operations.load_society(session, caller, request.county_code, society_id)
             found = await store.list_society_members(
                 session,
@@ -261,7 +261,7 @@ class LinkageServicer(linkage_pb2_grpc.LinkageServiceServicer):
         """The library of projects."""
         caller = shared.allowed(context, request.county_code)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await store.list_projects(
                 session,
                 request.county_code,

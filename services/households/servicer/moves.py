@@ -47,7 +47,7 @@ class MovesServicer(moves_pb2_grpc.MovesServiceServicer):
     ) -> moves_pb2.ListMovesResponse:
         """Every move of a household."""
         caller = shared.allowed(context, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await operations.list_moves(
                 session,
                 caller,

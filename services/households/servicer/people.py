@@ -171,7 +171,7 @@ class PeopleServicer(people_pb2_grpc.PeopleServiceServicer):
         """Pairs of people who may be one."""
         caller = shared.allowed(context, request.county_code, _REGISTRARS)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await identities.list_duplicates(
                 session,
                 request.county_code,
@@ -278,7 +278,7 @@ class PeopleServicer(people_pb2_grpc.PeopleServiceServicer):
             )
             for query in request.queries
         ]
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await identities.resolve_persons(
                 session, caller, request.county_code, queries, self._keys
             )
@@ -299,7 +299,7 @@ class PeopleServicer(people_pb2_grpc.PeopleServiceServicer):
     ) -> people_pb2.DisclosePersonsResponse:
         """Who people are, as far as the caller may know."""
         caller = shared.allowed(context, request.county_code, _READERS)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await identities.disclose_persons(
                 session,
                 caller,

@@ -132,7 +132,7 @@ class HouseholdRecordsServicer(records_pb2_grpc.HouseholdRecordsServiceServicer)
     ) -> pb.ListHouseholdReconciliationsResponse:
         """A page of lists."""
         caller = shared.allowed(context, request.county_code, READERS)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             page, token = await statement_wire.page_of_statements(
                 session,
                 self._desk,
@@ -149,7 +149,7 @@ class HouseholdRecordsServicer(records_pb2_grpc.HouseholdRecordsServiceServicer)
     ) -> pb.ListHouseholdDifferencesResponse:
         """A page of differences."""
         caller = shared.allowed(context, request.filter.county_code, READERS)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             page, token = await statement_wire.page_of_differences(
                 session, self._desk, caller, request.filter
             )

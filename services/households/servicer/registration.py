@@ -82,7 +82,7 @@ class HouseholdsServicer(households_pb2_grpc.HouseholdsServiceServicer):
         caller = caller_of(context)
         require_county(caller, request.county_code)
         size = wire.page_size(request.page_size, default=100)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await store.list_areas(
                 session,
                 request.county_code,
@@ -147,7 +147,7 @@ class HouseholdsServicer(households_pb2_grpc.HouseholdsServiceServicer):
         caller = caller_of(context)
         require_county(caller, request.county_code)
         household_id = parse_id("household_id", request.household_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             household, people, disputed = await operations.get_household(
                 session,
                 caller,
@@ -168,7 +168,7 @@ class HouseholdsServicer(households_pb2_grpc.HouseholdsServiceServicer):
         require_county(caller, request.county_code)
         size = wire.page_size(request.page_size)
         start = wire.page_start(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await operations.list_households(
                 session,
                 caller,

@@ -54,7 +54,7 @@ class StandingServicer(standing_pb2_grpc.StandingServiceServicer):
     ) -> standing_pb2.ListStatusHistoryResponse:
         """Every status that a household had."""
         caller = shared.allowed(context, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await operations.list_history(
                 session,
                 caller,
@@ -117,7 +117,7 @@ class StandingServicer(standing_pb2_grpc.StandingServiceServicer):
     ) -> standing_pb2.ListReconciliationsResponse:
         """The statements about a household."""
         caller = shared.allowed(context, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await operations.list_reconciliations(
                 session,
                 caller,

@@ -8,11 +8,16 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from services.kernel import walls
+
 
 def _run(connection: Connection, schema: str) -> None:
     context.configure(connection=connection, version_table_schema=schema)
     with context.begin_transaction():
         connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        # The owner too is held to row-level security, and a migration is for every county.
+        for name, value in {**walls.SESSION, "liandong.county": "*"}.items():
+            connection.execute(text(f"SET LOCAL {name} = '{value}'"))
         context.run_migrations()
 
 

@@ -42,6 +42,17 @@ class Indicators:
     values: Sequence[IndicatorValue]
     missing: Sequence[str]
     row: Row
+    comparable: bool
+    """Whether what was stated, which is of the whole county, may be held against these counts."""
+
+    def difference(self, count_id: str) -> int | None:
+        """What was stated of a count less what follows from others or is ours."""
+        return self.counts[count_id].difference if self.comparable else None
+
+    @property
+    def differing(self) -> list[str]:
+        """Counts that were stated otherwise."""
+        return [name for name in self.counts if self.difference(name)]
 
 
 async def programme_indicators(
@@ -83,7 +94,10 @@ async def _indicators(
     counts = assessing.known_counts(monitoring.counts, counted.counts(eligible), stated)
     wanted = [each for each in monitoring.indicators if not only or each.id in only]
     values, missing = assessing.indicator_values(wanted, counts)
-    return Indicators(span, counts, values, missing, whole.rows[0])
+    missing += [
+        name for name in assessing.lacking(monitoring.counts, counts, stated) if name not in missing
+    ]
+    return Indicators(span, counts, values, missing, whole.rows[0], asked.is_of_whole_county)
 
 
 async def _stated(session: AsyncSession, asked: Question, day: date) -> dict[str, tuple[int, str]]:
@@ -317,22 +331,13 @@ async def state_count(
     evidence: str,
     catalogue: Catalogue,
 ) -> tuple[Count, StatedCount]:
-    """State a count that a programme takes as given; one that follows from others is refused."""
+    """State a count of a programme; of one that follows from others it is held against them."""
     today = await reporting.today_of(session, county_code)
     _not_ahead(on_day, today)
     terms = reporting.terms_at(catalogue, county_code, programme_id, on_day)
     count = next((each for each in terms.monitoring.counts if each.id == count_id), None)
     if count is None:
         raise NotFound("COUNT_UNKNOWN", f"{terms.ref} has no count {count_id}")
-    if count.is_made:
-        of = ", ".join([*count.plus, *count.minus])
-        raise invalid_field(
-            "COUNT_IS_MADE",
-            "count_id",
-            count_id,
-            f"follows from {of}: state those",
-            "该数由其他数得出",
-        )
     stated = StatedCount(
         programme_id,
         count_id,

@@ -174,25 +174,20 @@ async def work_day(
     whoever comes after a kill goes on there, and between two chunks commands find their loans free.
     """
 
-    async def begin(session: AsyncSession) -> None:
-        place = await days.lock_place(session, county_code, day)
-        if place.day != day or place.done or place.after is not None:
-            return
-        await drawing.end_limits(session, county_code, day, catalogue)
-        await subsidy.count_months(session, county_code, day, catalogue)
-        await subsidy.stop_used_up(session, county_code, day, catalogue)
-
     async def some(session: AsyncSession) -> bool:
         place = await days.lock_place(session, county_code, day)
         if place.day != day or place.done:
             return False
+        if place.after is None:
+            await drawing.end_limits(session, county_code, day, catalogue)
+            await subsidy.count_months(session, county_code, day, catalogue)
+            await subsidy.stop_used_up(session, county_code, day, catalogue)
         last = await age_loans(
             session, county_code, day, catalogue, after=place.after, limit=chunk_loans
         )
         await days.move_place(session, county_code, last)
         return last is not None
 
-    await db.work(begin)
     while await db.work(some):
         pass
 
@@ -209,7 +204,7 @@ async def age_loans(
     """
     Count overdue days, classify and accrue the next loans past their day, or marked so still.
 
-    The last one is returned; None when there was none.
+    The last one is returned; None when there are no more.
     """
     terms_of = terms_by_ref(catalogue, county_code)
     wanted = sorted(
@@ -230,7 +225,7 @@ async def age_loans(
     for loan in loans:
         chunk.take(loan, terms_of(loan.programme), judged.get(loan.loan_id, UNJUDGED))
     await chunk.write(session, county_code)
-    return wanted[-1]
+    return wanted[-1] if len(wanted) == limit else None
 
 
 async def trip_breakers(
@@ -242,13 +237,14 @@ async def trip_breakers(
     tripped: dict[Scope, Breaker] = {}
     decided_by: dict[Scope, str] = {}
     villages: list[str] | None = None
+    any_bad = await store.any_non_performing(session, county_code)
     for adoption in catalogue.adoptions(county_code, day):
         terms = catalogue.terms(county_code, adoption.programme)
         if not suspending_rules.clauses_of(terms):
             continue
         found = await suspending.trip(session, county_code, day, closed | tripped, terms)
         programme_id = adoption.programme.split("@")[0]
-        balances = await store.area_balances(session, county_code, programme_id)
+        balances = await store.area_balances(session, county_code, programme_id) if any_bad else []
         if any(balance.non_performing_fen for balance in balances):
             if villages is None:
                 villages = await store.villages(session, county_code)

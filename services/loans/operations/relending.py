@@ -200,7 +200,9 @@ async def set_costs(session: AsyncSession, county_code: str, said: Costs, *, act
     """Say what a lender's own money and its work cost from a day on."""
     last = await relending_store.costs(session, county_code, said.lender_id)
     rules.require_later(said.valid_from, last)
-    await relending_store.add_costs(session, county_code, said, actor.person_id)
+    if not await relending_store.add_costs(session, county_code, said, actor.person_id):
+        # Somebody else said it meanwhile.
+        rules.require_later(said.valid_from, said)
 
 
 async def margins(

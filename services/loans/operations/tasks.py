@@ -1,6 +1,6 @@
 """Loans: tasks after the loan: opened at the day close and by events, owned, signed, closed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
@@ -66,13 +66,15 @@ class _Opening:
     county_code: str
     day: date
     programme: str
-    pack: Pack
     parties: Parties
-    duties: Mapping[tuple[str, TaskKind], Duty]
-    villages: Sequence[str] = ()
-    """Of the county; empty when no plan of the day is about areas."""
 
-    def task(self, plan: Plan, subject: Subject, task_id: UUID) -> Task:
+    def task(
+        self,
+        plan: Plan,
+        subject: Subject,
+        task_id: UUID,
+        duties: Mapping[tuple[str, TaskKind], Duty],
+    ) -> Task:
         return rules.task_of(
             plan,
             subject,
@@ -81,7 +83,7 @@ class _Opening:
             programme=self.programme,
             day=self.day,
             parties=self.parties,
-            duties=self.duties,
+            duties=duties,
         )
 
 
@@ -91,12 +93,30 @@ async def work_day(db: Database, county_code: str, day: date, catalogue: Catalog
 
     A task is known by its key, so whoever comes after a kill goes on where it stopped.
     """
+    wanted = _plans(catalogue, county_code, day)
+    escalates = _escalates(catalogue, county_code, day)
+    place: _Place | None = _Place()
+
+    async def some(session: AsyncSession) -> tuple[_Place | None, bool]:
+        left = place and await _open_some(session, county_code, wanted, place)
+        # What no chunk of opened tasks fills goes with it: most days have little to do.
+        late = escalates and not left and await _escalate(session, county_code, day, catalogue)
+        return left, late
+
+    more = bool(wanted) or escalates
+    while more:
+        place, late = await db.work(some)
+        more = place is not None or late
+
+
+def _plans(catalogue: Catalogue, county_code: str, day: date) -> list[tuple[_Opening, Plan]]:
+    """Every task that the county's programmes ask for on a day."""
     in_force = {each.programme for each in catalogue.adoptions(county_code, day)}
     wanted: list[tuple[_Opening, Plan]] = []
     for programme in catalogue.ever_adopted(county_code):
         pack = catalogue.terms(county_code, programme).pack
         parties = parties_of(catalogue, county_code, programme)
-        opening = _Opening(county_code, day, programme, pack, parties, {})
+        opening = _Opening(county_code, day, programme, parties)
         # What is about areas follows the version of the day, what is about loans their own.
         wanted += [
             (opening, plan)
@@ -105,14 +125,7 @@ async def work_day(db: Database, county_code: str, day: date, catalogue: Catalog
         ]
         if pack.loans and pack.loans.dispositions:
             wanted.append((opening, _disposing(pack, day)))
-    villages: Sequence[str] = ()
-    if any(plan.reach in (Reach.VILLAGE, Reach.TOWNSHIP) for _, plan in wanted):
-        villages = await db.work(lambda session: store.villages(session, county_code))
-    for opening, plan in wanted:
-        await _open_all(db, replace(opening, villages=villages), plan)
-    if _escalates(catalogue, county_code, day):
-        while await db.work(lambda session: _escalate(session, county_code, day, catalogue)):
-            pass
+    return wanted
 
 
 def _escalates(catalogue: Catalogue, county_code: str, day: date) -> bool:
@@ -139,73 +152,105 @@ def _disposing(pack: Pack, day: date) -> Plan:
     )
 
 
-async def _open_all(db: Database, opening: _Opening, plan: Plan) -> None:
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the opening of a day's tasks stands: the plan, and its last loan that is done."""
+
+    plan: int = 0
     after: UUID | None = None
 
-    async def some(session: AsyncSession) -> list[Subject]:
-        subjects = await _subjects(session, opening, plan, after)
-        if subjects:
-            duties = await task_store.duties(session, opening.county_code)
-            wanted = [(plan, subject) for subject in subjects]
-            await _open(session, replace(opening, duties=duties), wanted)
-        return subjects
 
-    while len(opened := await db.work(some)) == CHUNK_TASKS_MAX:
-        after = opened[-1].loan_id
+async def _open_some(
+    session: AsyncSession,
+    county_code: str,
+    wanted: Sequence[tuple[_Opening, Plan]],
+    place: _Place,
+) -> _Place | None:
+    """Open a chunk of what lacks its task, plan by plan; where the next one goes on, if any."""
+    known, villages = await _areas_known(session, county_code, wanted[place.plan :])
+    room = CHUNK_TASKS_MAX
+    found: list[tuple[_Opening, Plan, Subject]] = []
+    left: _Place | None = None
+    for number, (opening, plan) in enumerate(wanted[place.plan :], place.plan):
+        if plan.reach is Reach.LOAN:
+            after = place.after if number == place.plan else None
+            subjects = await _loans(session, opening, plan, after, room)
+        else:
+            subjects = await _areas(session, opening, plan, known, villages)
+        found += [(opening, plan, subject) for subject in subjects[:room]]
+        if len(subjects) >= room:
+            left = _Place(number, subjects[room - 1].loan_id)
+            break
+        room -= len(subjects)
+    await _open(session, county_code, found)
+    return left
 
 
-async def _subjects(
-    session: AsyncSession, opening: _Opening, plan: Plan, after: UUID | None
+async def _loans(
+    session: AsyncSession, opening: _Opening, plan: Plan, after: UUID | None, limit: int
 ) -> list[Subject]:
-    """What still lacks its task of a plan."""
+    """Loans that still lack their task of a plan."""
     county_code, programme = opening.county_code, opening.programme
     if plan.kind is TaskKind.DISPOSITION:
-        return await task_store.undisposed(session, county_code, programme, CHUNK_TASKS_MAX)
-    if plan.reach is Reach.LOAN:
-        return await task_store.loans_without(
-            session,
-            county_code,
-            programme,
-            plan.prefix,
-            disbursed_since=plan.disbursed_since,
-            after=after,
-            limit=CHUNK_TASKS_MAX,
-        )
-    if plan.only_while_overdue and not await task_store.any_overdue(
-        session, county_code, programme
-    ):
-        return []
-    known = await task_store.known_keys(session, county_code, plan.prefix)
-    lacking = [
-        each
-        for each in _areas(opening, plan.reach)
-        if f"{plan.prefix}{each.lender_id}{each.area_code}" not in known
-    ]
-    return lacking[:CHUNK_TASKS_MAX]
+        return await task_store.undisposed(session, county_code, programme, limit)
+    return await task_store.loans_without(
+        session,
+        county_code,
+        programme,
+        plan.prefix,
+        disbursed_since=plan.disbursed_since,
+        after=after,
+        limit=limit,
+    )
 
 
-def _areas(opening: _Opening, reach: Reach) -> list[Subject]:
-    county_code = opening.county_code
-    if reach is Reach.COUNTY:
-        return [Subject(county_code)]
-    if reach is Reach.LENDER:
-        named = opening.parties.named
+async def _areas_known(
+    session: AsyncSession, county_code: str, wanted: Sequence[tuple[_Opening, Plan]]
+) -> tuple[set[str], list[str]]:
+    """Of plans about areas: which of their tasks are there, and the villages if any is asked."""
+    prefixes = {plan.prefix for _, plan in wanted if plan.reach is not Reach.LOAN}
+    known = await task_store.known_keys(session, county_code, prefixes) if prefixes else set()
+    by_village = any(plan.reach in (Reach.VILLAGE, Reach.TOWNSHIP) for _, plan in wanted)
+    return known, await store.villages(session, county_code) if by_village else []
+
+
+async def _areas(
+    session: AsyncSession,
+    opening: _Opening,
+    plan: Plan,
+    known: Collection[str],
+    villages: Sequence[str],
+) -> list[Subject]:
+    """Areas, or lenders of the county, that still lack their task of a plan."""
+    county_code, named = opening.county_code, opening.parties.named
+    if plan.reach is Reach.COUNTY:
+        subjects = [Subject(county_code)]
+    elif plan.reach is Reach.LENDER:
         lenders = sorted({*named.get("lender", ()), *named.get("bank", ())})
-        return [Subject(county_code, lender_id=each) for each in lenders]
-    if reach is Reach.VILLAGE:
-        return [Subject(each) for each in opening.villages]
-    return [Subject(each) for each in sorted({village[:9] for village in opening.villages})]
+        subjects = [Subject(county_code, lender_id=each) for each in lenders]
+    elif plan.reach is Reach.VILLAGE:
+        subjects = [Subject(each) for each in villages]
+    else:
+        subjects = [Subject(each) for each in sorted({village[:9] for village in villages})]
+    lacking = [
+        each for each in subjects if f"{plan.prefix}{each.lender_id}{each.area_code}" not in known
+    ]
+    if not lacking or not plan.only_while_overdue:
+        return lacking
+    overdue = await task_store.any_overdue(session, county_code, opening.programme, opening.day)
+    return lacking if overdue else []
 
 
 async def _open(
-    session: AsyncSession, opening: _Opening, wanted: Sequence[tuple[Plan, Subject]]
+    session: AsyncSession, county_code: str, wanted: Sequence[tuple[_Opening, Plan, Subject]]
 ) -> None:
     """Open tasks; those that are there already are left as they are."""
     if not wanted:
         return
+    duties = await task_store.duties(session, county_code)
     made = [
-        opening.task(plan, subject, task_id)
-        for (plan, subject), task_id in zip(wanted, ids.new_ids(len(wanted)), strict=True)
+        opening.task(plan, subject, task_id, duties)
+        for (opening, plan, subject), task_id in zip(wanted, ids.new_ids(len(wanted)), strict=True)
     ]
     new = await task_store.insert(session, made)
     await outbox.record(
@@ -258,17 +303,17 @@ async def households_stand(
     if not causes:
         return
     owed = await task_store.owed_by(session, county_code, list(causes))
-    duties = await task_store.duties(session, county_code) if owed else {}
-    for programme in dict.fromkeys(ref for _, ref in owed):
-        pack = catalogue.terms(county_code, programme).pack
-        parties = parties_of(catalogue, county_code, programme)
-        opening = _Opening(county_code, today, programme, pack, parties, duties)
-        wanted = [
-            (_recovering(pack, causes[subject.household_id], today), subject)
-            for subject, ref in owed
-            if ref == programme and subject.household_id is not None
-        ]
-        await _open(session, opening, wanted)
+    openings = {
+        ref: _Opening(county_code, today, ref, parties_of(catalogue, county_code, ref))
+        for ref in dict.fromkeys(ref for _, ref in owed)
+    }
+    wanted = []
+    for subject, ref in owed:
+        assert subject.household_id is not None
+        pack = catalogue.terms(county_code, ref).pack
+        plan = _recovering(pack, causes[subject.household_id], today)
+        wanted.append((openings[ref], plan, subject))
+    await _open(session, county_code, wanted)
 
 
 def _recovering(pack: Pack, cause: str, day: date) -> Plan:

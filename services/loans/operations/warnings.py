@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import business_day, ids, outbox
+from services.kernel import business_day, ids, outbox, walls
 from services.kernel.database import Database
 from services.kernel.values import replace
 from services.loans import events_out
@@ -72,7 +72,7 @@ async def spread(
 
 async def spread_all(db: Database, county_code: str, catalogue: Catalogue) -> None:
     """Go on with warnings whose spreading was cut off."""
-    async with db.transaction() as session:
+    async with db.transaction(walls.EVERY_COUNTY) as session:
         left = await warning_store.spreading(session, county_code)
     for warning_id in left:
         await spread(db, county_code, warning_id, catalogue)

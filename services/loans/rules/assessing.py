@@ -1,6 +1,6 @@
 """Loans: counts and indicators of a programme, lenders against targets, bulletins. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from uuid import UUID
@@ -82,6 +82,15 @@ class CountValue:
     value: int
     ours: int | None
     stated_by: str = ""
+    stated: int | None = None
+    working: str = ""
+    """How it follows from others; empty for a count that does not."""
+
+    @property
+    def difference(self) -> int | None:
+        """What was stated less what follows or what is ours; none with nothing to compare."""
+        against = self.value if self.count.is_made else self.ours
+        return None if self.stated is None or against is None else self.stated - against
 
 
 def known_counts(
@@ -90,27 +99,38 @@ def known_counts(
     """
     The counts that can be told: a stated one stands before ours, sums follow from their parts.
 
-    What lacks a part is left out: nothing is guessed (C08).
+    What was stated of a sum never stands for it, it is held against it (C08). What lacks a part is
+    left out: nothing is guessed.
     """
-    given: dict[str, int] = {}
-    usable: list[Count] = []
+    usable: dict[str, Count] = {}
     for count in in_order(tuple(counts)):
         if count.is_made:
-            if all(name in given for name in (*count.plus, *count.minus)):
-                usable.append(count)
-                given = indicators.counted(tuple(usable), given)
-        elif count.id in stated or count.id in ours:
-            usable.append(count)
-            given[count.id] = stated[count.id][0] if count.id in stated else ours[count.id]
-    return {
-        count.id: CountValue(
-            count,
-            given[count.id],
-            None if count.is_made else ours.get(count.id),
-            stated[count.id][1] if count.id in stated and not count.is_made else "",
-        )
-        for count in usable
+            known = usable.keys() >= {*count.plus, *count.minus}
+        else:
+            known = count.id in stated or count.id in ours
+        if known:
+            usable[count.id] = count
+    given = {
+        name: stated[name][0] if name in stated else ours[name]
+        for name, count in usable.items()
+        if not count.is_made
     }
+    values = indicators.counted(tuple(usable.values()), given)
+    found: dict[str, CountValue] = {}
+    for name, count in usable.items():
+        said, by = stated.get(name, (None, ""))
+        own = None if count.is_made else ours.get(name)
+        working = indicators.made(count, values).working if count.is_made else ""
+        found[name] = CountValue(count, values[name], own, by, said, working)
+    return found
+
+
+def lacking(
+    counts: Iterable[Count], known: Mapping[str, CountValue], stated: Collection[str]
+) -> list[str]:
+    """The counts that stated sums lack: without them there is nothing to hold those against."""
+    parts = [part for each in counts if each.id in stated for part in (*each.plus, *each.minus)]
+    return [part for part in dict.fromkeys(parts) if part not in known]
 
 
 @dataclass(frozen=True, slots=True)

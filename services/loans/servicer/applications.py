@@ -68,7 +68,7 @@ class ApplicationsDoor(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.GetApplicationResponse:
         """The file of an application."""
         caller = caller_of(context)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             loan = await self._its_loan(session, request, caller)
             files = await store.files_of(session, loan.county_code, [loan.loan_id])
             steps = await store.steps_of(session, loan.county_code, loan.loan_id)

@@ -177,7 +177,7 @@ class BooksDoor(loans_pb2_grpc.LoansServiceServicer):
         require_county(caller, request.county_code)
         size = wire.page_size(request.page_size)
         start = wire.page_offset(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await books.lender_books(
                 session, request.county_code, start=start, limit=size + 1
             )
@@ -215,7 +215,7 @@ class BooksDoor(loans_pb2_grpc.LoansServiceServicer):
             raise Denied("NOT_THE_LENDER", "a lender sees its own", message_zh="非承贷机构")
         cause = loans_pb2.DifferenceCause.Name(request.cause).removeprefix("DIFFERENCE_CAUSE_")
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await books.list_differences(
                 session,
                 request.county_code,

@@ -162,7 +162,7 @@ class CollectingDoor(loans_pb2_grpc.LoansServiceServicer):
         caller = caller_of(context)
         case_id = parse_id("case_id", request.case_id)
         _, lender_id = scope_of(caller, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             case = await collecting_store.find_case(session, request.county_code, case_id)
             if (
                 case is None
@@ -181,7 +181,7 @@ class CollectingDoor(loans_pb2_grpc.LoansServiceServicer):
         require_county(caller, request.county_code)
         size, start = wire.page_size(request.page_size), wire.page_offset(request.page_token)
         areas, lender_id = scope_of(caller, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await collecting_store.list_cases(
                 session,
                 request.county_code,

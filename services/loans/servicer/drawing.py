@@ -152,7 +152,7 @@ class DrawingDoor(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.ListBatchesResponse:
         """The batches of a loan."""
         caller = caller_of(context)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             loan = await own_loan(session, request.county_code, request.loan_id, caller)
             batches = await store.batches_of(session, loan.county_code, loan.loan_id)
         return loans_pb2.ListBatchesResponse(batches=[_batch_to_proto(each) for each in batches])

@@ -184,7 +184,7 @@ class EntitlementsServicer(entitlements_pb2_grpc.EntitlementsServiceServicer):
         areas, lender_id = scope_of(caller, request.county_code)
         household = request.household_id
         state = entitlements_pb2.EntitlementState.Name(request.state)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await entitlement_store.listed(
                 session,
                 request.county_code,
@@ -209,7 +209,7 @@ class EntitlementsServicer(entitlements_pb2_grpc.EntitlementsServiceServicer):
         require_county(caller, request.county_code)
         wanted = parse_id("entitlement_id", request.entitlement_id)
         areas, lender_id = scope_of(caller, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await entitlement_store.listed(
                 session,
                 request.county_code,

@@ -133,7 +133,7 @@ class IssuesDoor(tasks_pb2_grpc.TasksServiceServicer):
         caller = caller_of(context)
         county = request.county_code
         require_own_county(caller, county)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             loan = await own_loan(session, county, request.loan_id, caller)
             found, checks = await issues.check(session, county, loan.loan_id, self._catalogue)
         return tasks_pb2.CheckComplianceResponse(
@@ -284,7 +284,7 @@ class IssuesDoor(tasks_pb2_grpc.TasksServiceServicer):
         county = request.county_code
         require_own_county(caller, county)
         issue_id = parse_id("issue_id", request.issue_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             issue = await issue_store.find(session, county, issue_id)
             if issue is None or not _may_see(issue, caller):
                 raise NotFound("ISSUE_NOT_FOUND", f"no issue {issue_id}", message_zh="无此问题")
@@ -302,7 +302,7 @@ class IssuesDoor(tasks_pb2_grpc.TasksServiceServicer):
         areas = areas_of(caller, request.county_code, request.area_code)
         size, start = wire.page_size(request.page_size), wire.page_offset(request.page_token)
         state = tasks_pb2.IssueState.Name(request.state).removeprefix("ISSUE_STATE_").lower()
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await issue_store.list_issues(
                 session,
                 request.county_code,
@@ -362,7 +362,7 @@ class IssuesDoor(tasks_pb2_grpc.TasksServiceServicer):
         caller = caller_of(context)
         areas = areas_of(caller, request.county_code, request.area_code)
         size, start = wire.page_size(request.page_size), wire.page_offset(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await issue_store.list_dispositions(
                 session,
                 request.county_code,
@@ -384,7 +384,7 @@ class IssuesDoor(tasks_pb2_grpc.TasksServiceServicer):
         caller = caller_of(context)
         areas = areas_of(caller, request.county_code, request.area_code)
         size, start = wire.page_size(request.page_size), wire.page_offset(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await issue_store.list_problems(
                 session,
                 request.county_code,
@@ -411,7 +411,7 @@ class IssuesDoor(tasks_pb2_grpc.TasksServiceServicer):
             raise invalid_field("OFFICER_OR_LOAN_NEEDED", "person_id", "", rule, "须指定人员或贷款")
         size, start = wire.page_size(request.page_size), wire.page_offset(request.page_token)
         exempts: list[str] = []
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             if request.loan_id:
                 loan = await own_loan(session, county, request.loan_id, caller)
                 clause = self._catalogue.terms(county, loan.programme).loans.due_diligence

@@ -477,7 +477,7 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
         """The book of a loan."""
         caller = caller_of(context)
         loan, postings = await self._own_book(request, caller)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             today = await business_day.today(session, request.county_code)
         return loans_pb2.GetLoanStatementResponse(
             postings=[
@@ -492,7 +492,7 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.GetRepaymentScheduleResponse:
         """What was agreed to fall due when."""
         caller = caller_of(context)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             loan = await own_loan(session, request.county_code, request.loan_id, caller)
             agreed = await agreements.plans_of(session, loan.county_code, [loan.loan_id])
         if loan.disbursed_on is None:
@@ -519,7 +519,7 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
         caller: Caller,
     ) -> tuple[Loan, list[Posting]]:
         loan = await self._own_loan(request.county_code, request.loan_id, caller)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             books = await store.postings_of(session, loan.county_code, [loan.loan_id])
         return loan, books[loan.loan_id]
 
@@ -531,7 +531,7 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
         return loans_pb2.GetLoanResponse(loan=loan_to_proto(loan))
 
     async def _own_loan(self, county_code: str, loan_id: str, caller: Caller) -> Loan:
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             return await own_loan(session, county_code, loan_id, caller)
 
     async def ListLoans(
@@ -546,7 +546,7 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
         start = wire.page_start(request.page_token)
         areas = [request.within] if request.within else list(caller.areas)
         household = request.household_id
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             loans = await store.list_loans(
                 session,
                 request.county_code,
@@ -584,7 +584,7 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
         caller = caller_of(context)
         size = wire.page_size(request.page_size)
         start = wire.page_offset(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             tripped = await store.tripped_breakers(session, request.county_code)
         seen = [breaker for breaker in tripped if _sees(caller, breaker)]
         page = seen[start : start + size]

@@ -195,7 +195,7 @@ class NoticesServicer(WarningsDoor, PublicationsDoor, notices_pb2_grpc.NoticesSe
         caller = caller_of(context)
         require_county(caller, request.county_code)
         size, start = wire.page_size(request.page_size), wire.page_start(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await notice_store.listed(
                 session,
                 request.county_code,
@@ -218,7 +218,7 @@ class NoticesServicer(WarningsDoor, PublicationsDoor, notices_pb2_grpc.NoticesSe
         caller = caller_of(context)
         require_county(caller, request.county_code)
         notice_id = parse_id("notice_id", request.notice_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             notice, attempts = await notices.get(
                 session, request.county_code, notice_id, _scope(caller, request.county_code)
             )

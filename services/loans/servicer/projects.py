@@ -295,7 +295,7 @@ class ProjectsServicer(projects_pb2_grpc.ProjectsServiceServicer):
         """One project."""
         caller = _admit(context, READERS, request.county_code)
         project_id = parse_id("project_id", request.project_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             shown = await projects.shown(session, self._catalogue, request.county_code, project_id)
         return pb.GetLoanProjectResponse(project=_to_proto(shown))
 
@@ -305,7 +305,7 @@ class ProjectsServicer(projects_pb2_grpc.ProjectsServiceServicer):
         """A page of projects."""
         caller = _admit(context, READERS, request.county_code)
         size, start = wire.page_size(request.page_size), wire.page_offset(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             every = await projects.list_projects(session, self._catalogue, request.county_code)
         found = [each for each in every if _wanted(each, request)][start : start + size + 1]
         page, token = wire.page_from(found, start, size)
@@ -324,7 +324,7 @@ class ProjectsServicer(projects_pb2_grpc.ProjectsServiceServicer):
         lends = caller.role in LENDER_ROLES
         if caller.areas and not lends:
             raise Denied("AREA_NOT_YOURS", "a project's loans are the county's to see")
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             shown = await projects.shown(session, self._catalogue, request.county_code, project_id)
             found = await register.loans_of(
                 session,
@@ -358,7 +358,7 @@ class ProjectsServicer(projects_pb2_grpc.ProjectsServiceServicer):
     ) -> pb.GetProjectTotalsResponse:
         """What the register comes to."""
         caller = _admit(context, READERS, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await projects.totals(
                 session, self._catalogue, request.county_code, request.programme_id
             )

@@ -141,7 +141,7 @@ class PublicationsDoor(notices_pb2_grpc.NoticesServiceServicer):
         county = request.county_code
         size, start = wire.page_size(request.page_size), wire.page_start(request.page_token)
         public_only = request.public_only or not _insider(caller)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             today = await business_day.today(session, county)
             rows = await publication_store.listed(
                 session,
@@ -163,7 +163,7 @@ class PublicationsDoor(notices_pb2_grpc.NoticesServiceServicer):
         caller = caller_of(context)
         size, start = wire.page_size(request.page_size), wire.page_offset(request.page_token)
         publication_id = parse_id("publication_id", request.publication_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found, lines = await publications.get(
                 session,
                 request.county_code,

@@ -148,7 +148,7 @@ class LoanRecordsServicer(records_pb2_grpc.LoanRecordsServiceServicer):
     ) -> pb.ListLoanReconciliationsResponse:
         """A page of lists."""
         caller = _admit(context, READERS, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             page, token = await statement_wire.page_of_statements(
                 session,
                 self._desk,
@@ -165,7 +165,7 @@ class LoanRecordsServicer(records_pb2_grpc.LoanRecordsServiceServicer):
     ) -> pb.ListLoanDifferencesResponse:
         """A page of differences."""
         caller = _admit(context, READERS, request.filter.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             page, token = await statement_wire.page_of_differences(
                 session, self._desk, caller, request.filter
             )
@@ -207,7 +207,7 @@ class LoanRecordsServicer(records_pb2_grpc.LoanRecordsServiceServicer):
             raise Denied("NOT_THE_LENDER", "a lender sees its own", message_zh="非承贷机构")
         size = wire.page_size(request.page_size)
         start = wire.page_offset(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             today = await business_day.today(session, request.county_code)
             found = await shelves.list_due(
                 session,

@@ -212,7 +212,7 @@ class RelendingServicer(relending_pb2_grpc.RelendingServiceServicer):
         require_county(caller, request.county_code)
         size, start = wire.page_size(request.page_size), wire.page_start(request.page_token)
         areas, lender_id = scope_of(caller, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await relending_store.visits(
                 session,
                 request.county_code,
@@ -236,7 +236,7 @@ class RelendingServicer(relending_pb2_grpc.RelendingServiceServicer):
         require_county(caller, county)
         size, start = wire.page_size(request.page_size), wire.page_start(request.page_token)
         _, lender_id = scope_of(caller, county)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await relending_store.listed(
                 session,
                 county,
@@ -261,7 +261,7 @@ class RelendingServicer(relending_pb2_grpc.RelendingServiceServicer):
         size, start = wire.page_size(request.page_size), wire.page_offset(request.page_token)
         facility_id = parse_id("facility_id", request.facility_id)
         _, lender_id = scope_of(caller, county)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             await relending.own_facility(session, county, facility_id, lender_id)
             rows = await relending_store.movements(
                 session, county, facility_id, after=start, limit=size + 1
@@ -299,7 +299,7 @@ class RelendingServicer(relending_pb2_grpc.RelendingServiceServicer):
         caller = caller_of(context)
         require_county(caller, request.county_code)
         size, start = wire.page_size(request.page_size), wire.page_start(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await relending.margins(
                 session,
                 request.county_code,

@@ -144,7 +144,7 @@ def _section(made: programme_bulletins.Bulletin, section: Section) -> reports_pb
     )
 
 
-def _count(value: CountValue) -> reports_pb2.ReportCount:
+def _count(value: CountValue, difference: int | None = None) -> reports_pb2.ReportCount:
     return reports_pb2.ReportCount(
         id=value.count.id,
         unit=value.count.unit,
@@ -152,6 +152,9 @@ def _count(value: CountValue) -> reports_pb2.ReportCount:
         stated=bool(value.stated_by),
         ours=value.ours,
         stated_by=value.stated_by,
+        stated_value=value.stated,
+        difference=difference,
+        working=value.working,
     )
 
 
@@ -293,9 +296,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
         day = wire.date_from_proto("day", request.day)
         period = programme_bulletins.period(Every[name], day)
         assert period is not None
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             today = await reporting.today_of(session, request.county_code)
             span = span_of(period.first, period.last, as_of=_day(request, "as_of"), today=today)
             return await reporting.report(session, asked, by, span, self._catalogue)
@@ -314,9 +315,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
             lender_id=request.lender_id,
             programme_id=request.programme_id,
         )
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             found, as_of = await reporting.recovery_rates(
                 session,
                 asked,
@@ -343,9 +342,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
         asked = reporting.question_of(
             caller, request.county_code, within=request.within, programme_id=request.programme_id
         )
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             span = await reporting.span_at(
                 session, request.county_code, first=None, as_of=_day(request, "as_of")
             )
@@ -375,9 +372,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
             request.county_code,
             household_id=parse_id("household_id", request.household_id),
         )
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             span = await reporting.span_at(
                 session,
                 request.county_code,
@@ -404,9 +399,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
         asked = reporting.question_of(
             caller, request.county_code, programme_id=request.programme_id
         )
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             found = await bulletins.schedule(session, asked, _day(request, "day"), self._catalogue)
         return reports_pb2.ListProgrammeReportsResponse(
             reports=[_scheduled(each) for each in found]
@@ -424,9 +417,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
             lender_id=request.lender_id,
             programme_id=request.programme_id,
         )
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             issue = await bulletins.issue(
                 session,
                 asked,
@@ -443,6 +434,10 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
             sections=[_section(issue.made, each) for each in sections],
             indicators=[_indicator(each) for each in issue.indicators.values],
             missing_counts=issue.indicators.missing,
+            differing_counts=[
+                _count(issue.indicators.counts[name], issue.indicators.difference(name))
+                for name in issue.indicators.differing
+            ],
         )
 
     async def GetIndicators(
@@ -453,15 +448,13 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
         asked = reporting.question_of(
             caller, request.county_code, programme_id=request.programme_id
         )
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             span = await self._span(session, request)
             found: Indicators = await bulletins.programme_indicators(
                 session, asked, span, self._catalogue
             )
         return reports_pb2.GetIndicatorsResponse(
-            counts=[_count(each) for each in found.counts.values()],
+            counts=[_count(each, found.difference(name)) for name, each in found.counts.items()],
             indicators=[_indicator(each) for each in found.values],
             missing_counts=found.missing,
             as_of=wire.date_to_proto(span.as_of),
@@ -475,9 +468,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
         asked = reporting.question_of(
             caller, request.county_code, programme_id=request.programme_id
         )
-        async with self._database.transaction(
-            institution_id=caller.institution_id, snapshot=True
-        ) as session:
+        async with self._database.transaction(caller, snapshot=True) as session:
             span = await self._span(session, request)
             found = await bulletins.assess(session, caller, asked, span, self._catalogue)
         return reports_pb2.AssessLendersResponse(
@@ -522,7 +513,8 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
                 evidence=request.evidence,
                 catalogue=self._catalogue,
             )
-            value = CountValue(count, stated.value, None, stated.institution_id)
+            by = stated.institution_id
+            value = CountValue(count, stated.value, None, by, stated.value)
             return reports_pb2.StateCountResponse(count=_count(value))
 
         return await once(
@@ -563,7 +555,7 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
         )
         start = wire.page_offset(request.page_token)
         size = wire.page_size(request.page_size)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await report_store.list_lender_ratios(
                 session,
                 request.county_code,

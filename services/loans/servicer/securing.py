@@ -163,7 +163,7 @@ class SecuringDoor(loans_pb2_grpc.LoansServiceServicer):
         require_county(caller, request.county_code)
         size, start = wire.page_size(request.page_size), wire.page_start(request.page_token)
         areas, lender_id = scope_of(caller, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await securing_store.listed(
                 session,
                 request.county_code,

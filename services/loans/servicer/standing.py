@@ -169,7 +169,7 @@ class StandingDoor(loans_pb2_grpc.LoansServiceServicer):
         require_county(caller, request.county_code)
         size, start = wire.page_size(request.page_size), wire.page_offset(request.page_token)
         areas, lender_id = scope_of(caller, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await standing_store.list_reviews(
                 session,
                 request.county_code,
@@ -194,7 +194,7 @@ class StandingDoor(loans_pb2_grpc.LoansServiceServicer):
         require_county(caller, request.county_code)
         size, start = wire.page_size(request.page_size), wire.page_offset(request.page_token)
         areas, lender_id = scope_of(caller, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await standing_store.list_warnings(
                 session,
                 request.county_code,
@@ -216,7 +216,7 @@ class StandingDoor(loans_pb2_grpc.LoansServiceServicer):
         """What became of a loan after it was paid out."""
         county = request.county_code
         caller = caller_of(context)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             loan = await own_loan(session, county, request.loan_id, caller)
             classes = await standing_store.class_changes(session, county, loan.loan_id)
             actions = await standing_store.actions_of(session, county, loan.loan_id)

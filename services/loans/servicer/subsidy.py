@@ -170,7 +170,7 @@ class SubsidyDoor(loans_pb2_grpc.LoansServiceServicer):
         """A year's budget and what is left of it."""
         caller = caller_of(context)
         require_county(caller, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             budget = await subsidy.get_budget(
                 session, request.county_code, request.programme_id, request.year, self._catalogue
             )
@@ -184,7 +184,7 @@ class SubsidyDoor(loans_pb2_grpc.LoansServiceServicer):
         require_county(caller, request.county_code)
         size, start = wire.page_size(request.page_size), wire.page_start(request.page_token)
         _, lender_id = scope_of(caller, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await subsidy_store.list_claims(
                 session,
                 request.county_code,
@@ -207,7 +207,7 @@ class SubsidyDoor(loans_pb2_grpc.LoansServiceServicer):
         size, start = wire.page_size(request.page_size), wire.page_start(request.page_token)
         claim_id = parse_id("claim_id", request.claim_id)
         _, lender_id = scope_of(caller, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await subsidy_store.find_claim(session, request.county_code, claim_id)
             claim = subsidy.require_own(found, request.claim_id, lender_id)
             rows = await subsidy_store.claim_lines(
@@ -232,7 +232,7 @@ class SubsidyDoor(loans_pb2_grpc.LoansServiceServicer):
         require_county(caller, request.county_code)
         size, start = wire.page_size(request.page_size), wire.page_offset(request.page_token)
         areas, lender_id = scope_of(caller, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await breaker_store.listed(
                 session,
                 request.county_code,

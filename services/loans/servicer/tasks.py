@@ -187,7 +187,7 @@ class TasksServicer(IssuesDoor, tasks_pb2_grpc.TasksServiceServicer):
         """Who owns what in the own institution."""
         caller = caller_of(context)
         require_own_county(caller, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             found = await task_store.duties(session, request.county_code, caller.institution_id)
         return tasks_pb2.ListDutiesResponse(
             duties=[
@@ -328,7 +328,7 @@ class TasksServicer(IssuesDoor, tasks_pb2_grpc.TasksServiceServicer):
         county = request.county_code
         require_own_county(caller, county)
         task_id = parse_id("task_id", request.task_id)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             task = await task_store.find(session, county, task_id)
             if task is None or not _may_see(task, caller):
                 raise NotFound("TASK_NOT_FOUND", f"no task {task_id}", message_zh="无此任务")
@@ -349,7 +349,7 @@ class TasksServicer(IssuesDoor, tasks_pb2_grpc.TasksServiceServicer):
             tasks_pb2.TASK_STATE_OPEN: False,
             tasks_pb2.TASK_STATE_CLOSED: True,
         }
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await task_store.list_tasks(
                 session,
                 request.county_code,
@@ -378,7 +378,7 @@ class TasksServicer(IssuesDoor, tasks_pb2_grpc.TasksServiceServicer):
         caller = caller_of(context)
         areas = areas_of(caller, request.county_code, request.area_code)
         size, start = wire.page_size(request.page_size), wire.page_offset(request.page_token)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await task_store.list_escalations(
                 session,
                 request.county_code,
@@ -399,7 +399,7 @@ class TasksServicer(IssuesDoor, tasks_pb2_grpc.TasksServiceServicer):
         """The overdue figures of an area."""
         caller = caller_of(context)
         areas = areas_of(caller, request.county_code, request.area_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             figures = await tasks.overdue_report(
                 session,
                 request.county_code,

@@ -119,7 +119,7 @@ class WarningsDoor(notices_pb2_grpc.NoticesServiceServicer):
         require_county(caller, request.county_code)
         size, start = wire.page_size(request.page_size), wire.page_start(request.page_token)
         _, lender_id = scope_of(caller, request.county_code)
-        async with self._database.transaction(institution_id=caller.institution_id) as session:
+        async with self._database.transaction(caller) as session:
             rows = await warning_store.listed(
                 session,
                 request.county_code,

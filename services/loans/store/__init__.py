@@ -248,6 +248,8 @@ async def lock_loans(
     session: AsyncSession, county_code: str, loan_ids: Collection[UUID]
 ) -> dict[UUID, Loan]:
     """Read loans in id order and hold their rows until the transaction ends."""
+    if not loan_ids:
+        return {}
     rows = await database.fetch(
         session,
         """SELECT * FROM loan WHERE county_code = $1 AND loan_id = ANY($2::uuid[])
@@ -658,12 +660,31 @@ async def area_balances(
     return [AreaBalance(row["village"], Fen(row["owed"]), Fen(row["bad"])) for row in rows]
 
 
+async def any_non_performing(session: AsyncSession, county_code: str) -> bool:
+    """Whether a county has an active loan that is non-performing."""
+    rows = await database.fetch(
+        session,
+        """SELECT FROM loan WHERE county_code = $1 AND state = 'active'
+             AND non_performing_on IS NOT NULL LIMIT 1""",
+        county_code,
+    )
+    return bool(rows)
+
+
 async def villages(session: AsyncSession, county_code: str) -> list[str]:
     """Every village of the county that has a household, with loans or without."""
     rows = await database.fetch(
         session,
-        """SELECT DISTINCT left(area_code, 12) AS village FROM borrower
-           WHERE county_code = $1 AND area_code <> '' ORDER BY village""",
+        # From one area to the next in the index: very many households live in each.
+        """WITH RECURSIVE found AS (
+               SELECT min(area_code) AS area_code FROM borrower
+               WHERE county_code = $1 AND area_code > ''
+               UNION ALL
+               SELECT (SELECT min(b.area_code) FROM borrower AS b
+                       WHERE b.county_code = $1 AND b.area_code > found.area_code)
+               FROM found WHERE found.area_code IS NOT NULL
+           ) SELECT DISTINCT left(area_code, 12) AS village FROM found
+             WHERE area_code IS NOT NULL ORDER BY village""",
         county_code,
     )
     return [row["village"] for row in rows]

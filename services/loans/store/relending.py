@@ -341,12 +341,12 @@ async def costs(
     return Costs(lender_id, row["valid_from"], row["own_funds_ppm"], row["operating_ppm"])
 
 
-async def add_costs(session: AsyncSession, county_code: str, said: Costs, person_id: str) -> None:
-    """Write what a lender's money costs from a day on."""
-    await database.execute(
+async def add_costs(session: AsyncSession, county_code: str, said: Costs, person_id: str) -> bool:
+    """Write what a lender's money costs from a day on; False where that day was written before."""
+    rows = await database.execute(
         session,
         """INSERT INTO funding_cost (county_code, lender_id, valid_from, own_funds_ppm,
-               operating_ppm, person_id) VALUES ($1, $2, $3, $4, $5, $6)""",
+               operating_ppm, person_id) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING""",
         county_code,
         said.lender_id,
         said.valid_from,
@@ -354,6 +354,7 @@ async def add_costs(session: AsyncSession, county_code: str, said: Costs, person
         said.operating_ppm,
         person_id,
     )
+    return rows == 1
 
 
 async def line_rates(

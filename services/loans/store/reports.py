@@ -31,6 +31,12 @@ class Question:
     product_id: str = ""
     household_id: UUID | None = None
 
+    @property
+    def is_of_whole_county(self) -> bool:
+        """Whether every loan of its county is asked for, as what others state of it is."""
+        every_area = any(self.county_code.startswith(area) for area in self.areas)
+        return every_area and not (self.lender_id or self.product_id or self.household_id)
+
 
 # What is known by the end of a day is what was booked by then: a later entry, whatever its value
 # date, changes no report about an earlier day. Accounts that are not a loan's own are read by the

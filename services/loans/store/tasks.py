@@ -304,7 +304,7 @@ async def loans_without(
            WHERE county_code = $1 AND programme = $2 AND state = 'active'
              AND disbursed_on IS NOT NULL AND ($4::date IS NULL OR disbursed_on >= $4)
              AND NOT EXISTS (SELECT FROM task AS t WHERE t.county_code = $1
-                               AND t.key = $3 || l.loan_id::text)
+                               AND t.loan_id = l.loan_id AND t.key = $3 || l.loan_id::text)
              AND ($5::uuid IS NULL OR loan_id > $5)
            ORDER BY loan_id LIMIT $6""",
         county_code,
@@ -317,25 +317,29 @@ async def loans_without(
     return [_subject(row) for row in rows]
 
 
-async def known_keys(session: AsyncSession, county_code: str, prefix: str) -> set[str]:
+async def known_keys(
+    session: AsyncSession, county_code: str, prefixes: Collection[str]
+) -> set[str]:
     """Keys of tasks that begin so."""
     rows = await database.fetch(
         session,
-        "SELECT key FROM task WHERE county_code = $1 AND key >= $2 AND key < $2 || '~'",
+        """SELECT key FROM unnest($2::text[]) AS p (prefix)
+           JOIN task ON county_code = $1 AND key >= p.prefix AND key < p.prefix || '~'""",
         county_code,
-        prefix,
+        list(prefixes),
     )
     return {row["key"] for row in rows}
 
 
-async def any_overdue(session: AsyncSession, county_code: str, programme: str) -> bool:
-    """Whether a loan of a programme's version is overdue."""
+async def any_overdue(session: AsyncSession, county_code: str, programme: str, day: date) -> bool:
+    """Whether a loan of a programme's version is overdue when a day ends."""
     rows = await database.fetch(
         session,
         """SELECT FROM loan WHERE county_code = $1 AND programme = $2 AND state = 'active'
-             AND overdue_days > 0 LIMIT 1""",
+             AND next_due_on < $3 AND overdue_days > 0 LIMIT 1""",
         county_code,
         programme,
+        day,
     )
     return bool(rows)
 

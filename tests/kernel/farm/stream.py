@@ -11,6 +11,7 @@ from nats.js.errors import NotFoundError
 from services.kernel import cloudevents, ids, outbox
 from services.kernel.cloudevents import Envelope
 from services.kernel.outbox import STREAM, OutgoingEvent
+from services.kernel.walls import EVERY_COUNTY
 from tests.builders import an_envelope
 from tests.eventually import eventually
 from tests.kernel.farm.handling import COUNTY, FIELD, SOWN
@@ -63,7 +64,7 @@ async def stored(nats: NatsServer) -> list[Stored]:
 
 async def say(fields: Schema, *events: OutgoingEvent) -> None:
     """Write events as a service does: in one transaction."""
-    async with fields.db.transaction() as session:
+    async with fields.db.transaction(EVERY_COUNTY) as session:
         await outbox.record(session, events)
 
 

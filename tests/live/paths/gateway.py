@@ -2,15 +2,21 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
+from typing import Any
 from uuid import uuid4
 
+from tests.eventually import eventually
 from tests.live.county import County, Wish
 from tests.live.paths.loans import chosen_ratio
 from tests.live.paths.path import Answer, Path
+from tests.live.paths.settlement import cover, covered_by
 from tests.live.platform import must
-from tests.live.setup import Case, Setup
+from tests.live.setup import RATE_PPM, Case, Setup
 
 STARTS_ON = date(2018, 3, 5)
+INSURED_PROGRAMME, INSURED_FROM = "hubei-yunyang-troika@2017", date(2017, 1, 2)
+"""A programme with insurance, for a case that names none: the national one has no insurance."""
+COVER, COVERED_FEN = "swept", 1_000_000
 DENIED = frozenset(
     {
         "ROLE_NOT_ALLOWED",
@@ -20,6 +26,7 @@ DENIED = frozenset(
         "HOUSEHOLD_NOT_FOUND",
         "CREDIT_FILE_NOT_FOUND",
         "NO_BUSINESS_RELATION",
+        "NO_OPEN_CLAIM",
         "NOT_THE_LENDER",
     }
 )
@@ -42,7 +49,11 @@ async def grade_read(county: County, case: Case) -> str:
     household = await county.borrower()
     if case["inputs"]["resource"]["application_to"]:
         await county.apply(Wish(household, 1_000_000, lender="bank2"))
-        await county.settle()
+        # The gateway hears of the application by an event of its own.
+        return await eventually(
+            lambda: county.refusal("credit.GetCreditFile", "bank2", household_id=household),
+            lambda said: not said,
+        )
     return await county.refusal("credit.GetCreditFile", "bank2", household_id=household)
 
 
@@ -81,8 +92,38 @@ async def compensation(county: County, case: Case) -> str:
     )
 
 
+async def debt_read(county: County, case: Case) -> str:
+    """What a household owes a bank, read by the insurer that decides a claim of it."""
+    del case
+    await county.open()
+    household = await county.borrower()
+    loan = await county.lend(Wish(household, COVERED_FEN))
+    await county.settle()
+    asked: dict[str, Any] = {
+        "household_id": household,
+        "cover_id": COVER,
+        "amount_fen": COVERED_FEN,
+        "value_date": county.today,
+    }
+    before = await county.refusal("claims.QuotePayout", "insurer", **asked)
+    must(before in DENIED, f"{before or 'shown'} before there is a claim")
+    claim = await county.report_claim(household, COVER, COVERED_FEN)
+    # The gateway hears of the claim by an event of its own.
+    refused = await eventually(
+        lambda: county.refusal("claims.QuotePayout", "insurer", **asked), lambda said: not said
+    )
+    if not refused:
+        (part,) = (await county.ask("claims.QuotePayout", "insurer", **asked)).parts
+        must((part.loan_id, part.owed_fen) == (loan.loan_id, COVERED_FEN), f"shown is {part}")
+    await county.approve_claim(claim.claim_id)
+    after = await county.refusal("claims.QuotePayout", "insurer", **asked)
+    must(after in DENIED, f"{after or 'shown'} after the claim is decided")
+    return refused
+
+
 ACTIONS: Mapping[str, Callable[[County, Case], Awaitable[str]]] = {
     "loan.read": loan_read,
+    "debt_snapshot.read": debt_read,
     "credit_grade.read": grade_read,
     "household.read": household_read,
     "loan.disburse": disburse,
@@ -91,17 +132,17 @@ ACTIONS: Mapping[str, Callable[[County, Case], Awaitable[str]]] = {
 
 
 def lacks(case: Case) -> str:
-    """Who has no certificate, and what no RPC shows."""
-    given = case["inputs"]
-    if given["subject"]["type"] == "household":
-        return "a household has no certificate of its own"
-    if given["action"] not in ACTIONS:
-        return "the payout saga reads the debt itself, and no RPC shows it to an insurer"
+    """Who has no certificate."""
+    if case["inputs"]["subject"]["type"] == "household":
+        return "a household has no certificate, and no method of the gateway is open to one"
     return ""
 
 
 def setup(case: Case) -> Setup:
     """Access is the platform's own; a programme that lets its county choose its shares has some."""
+    if case["inputs"]["action"] == "debt_snapshot.read":
+        covers = [cover(COVER, ["bank", "household"], COVERED_FEN)]
+        return Setup(INSURED_FROM, covered_by(covers, RATE_PPM), programme=INSURED_PROGRAMME)
     values = chosen_ratio({"bank": 2, "fund": 8}) if "hunan" in case["programme"] else {}
     return Setup(STARTS_ON, values, lenders=("bank", "bank2"), others=("insurer", "poverty"))
 

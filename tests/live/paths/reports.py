@@ -152,14 +152,7 @@ async def ratio(county: County, case: Case) -> Answer:
         (indicator.numerator, given["numerator"]),
         (indicator.denominator, given["denominator"]),
     ):
-        await county.ask(
-            "loans.StateCount",
-            "centre",
-            programme_id=county.programme_id,
-            count_id=count_id,
-            on_day=county.today,
-            value=value,
-        )
+        await _state(county, count_id, value)
     answer = await county.ask("loans.GetIndicators", "centre", programme_id=county.programme_id)
     (found,) = (each for each in answer.indicators if each.id == indicator.id)
     return {"pct": found.pct}
@@ -174,6 +167,67 @@ def _of_households(county: County, decimals: int) -> Indicator:
         if each.decimals == decimals
         and units.get(each.numerator) == units.get(each.denominator) == CountUnit.HOUSEHOLDS
     )
+
+
+# --- counts that add up ---------------------------------------------------------------------------
+
+MADE_COUNTS: Mapping[str, tuple[str, date]] = {
+    "hunan-poverty-office-137@1": ("forbidden_projects_left", BEGINS_ON),
+    "henan-lushi@1": ("lent", date(2017, 10, 31)),
+}
+"""Programme → the count that the case adds up, and a day on which it is stated."""
+
+
+def count_check_setup(case: Case) -> Setup:
+    """The programme says of what the count is made."""
+    _, on_day = MADE_COUNTS[case["programme"]]
+    return Setup(on_day)
+
+
+async def count_check(county: County, case: Case) -> Answer:
+    """The parts stated, then the whole: what the source says of it and then another number."""
+    given = case["inputs"]
+    count_id, _ = MADE_COUNTS[case["programme"]]
+    await county.open(funds={}, covers=())
+    made = next(each for each in county.terms.monitoring.counts if each.id == count_id)
+    must(len(made.plus) == len(given["plus"]), f"{count_id} is made of {made.plus}")
+    must(len(made.minus) == len(given["minus"]), f"{count_id} is less {made.minus}")
+    whole = case["expected"]["result"]
+    parts = dict(zip((*made.plus, *made.minus), (*given["plus"], *given["minus"]), strict=True))
+    for name, value in parts.items():
+        await _state(county, name, value)
+    counts = await _counts(county)
+    for name, value in parts.items():
+        ours = counts[name].ours if counts[name].HasField("ours") else None
+        said = counts[name].difference if counts[name].HasField("difference") else None
+        must(said == (None if ours is None else value - ours), f"{name} differs by {said}")
+    found = counts[count_id]
+    must(not found.HasField("difference"), "compared with nothing stated")
+    for said, difference in ((whole, 0), (whole + 1, 1)):
+        await _state(county, count_id, said)
+        again = (await _counts(county))[count_id]
+        must(again.stated_value == said, f"{again.stated_value} stated")
+        must(again.HasField("difference"), "no difference is said")
+        must(again.difference == difference, f"{said} differs by {again.difference}")
+        must(again.value == found.value, f"{count_id} is {again.value} when {said} is stated")
+    return {"result": found.value}
+
+
+async def _state(county: County, count_id: str, value: int) -> None:
+    await county.ask(
+        "loans.StateCount",
+        "centre",
+        programme_id=county.programme_id,
+        count_id=count_id,
+        on_day=county.today,
+        value=value,
+    )
+
+
+async def _counts(county: County) -> Mapping[str, Any]:
+    """The counts that are known, as the indicators' answer has them."""
+    answer = await county.ask("loans.GetIndicators", "centre", programme_id=county.programme_id)
+    return {each.id: each for each in answer.counts}
 
 
 # --- what is tolerated ----------------------------------------------------------------------------
@@ -223,6 +277,11 @@ async def tolerance(county: County, case: Case) -> Answer:
 
 PATHS: Mapping[str, Path] = {
     "monitoring.bulletin": Path(bulletin_setup, bulletin),
+    "monitoring.count_check": Path(
+        count_check_setup,
+        count_check,
+        needs=("loans.StateCount", "loans.ReportCount.difference"),
+    ),
     "monitoring.npl_tolerance": Path(tolerance_setup, tolerance),
     "monitoring.ratio": Path(ratio_setup, ratio),
 }

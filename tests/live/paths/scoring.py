@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
+from uuid import uuid4
 
 from services.programmes.schema.scoring import WeightedScoring
 from services.programmes.schema.values import known
@@ -161,16 +162,24 @@ async def credit_area(county: County, case: Case) -> Answer:
 
 FULL_MARKS = 100
 GATE = "gate:"
-CHAIN_OPEN = "people propose its grades in a chain with an open organ that no overlay may name"
+PROPOSED_FROM = date(2020, 3, 2)
+PROPOSED_GRADE, PROPOSED_FEN = "standard", 3_000_000
+PROPOSING = (
+    {"step": "panel_proposes_names", "kind": "proposal", "organ": "moral_panel"},
+    {"step": "council_proposes_amounts", "kind": "proposal", "organ": "village_council"},
+    {"step": "others_check", "kind": "check", "organ": "village_committee"},
+    {"step": "bank_grants", "kind": "grant", "organ": "lender"},
+)
+"""The programme's chain, with one of the groups of which it only says that they are others."""
+AGREED, OVERRIDDEN = 1, 2
+"""`StepOutcome` as on the wire."""
 
 
-def lacks_points(case: Case) -> str:
-    """Where no data alone make a grade."""
-    return CHAIN_OPEN if "tongxiang" in case["programme"] else ""
-
-
-def gate_setup(_: Case) -> Setup:
-    """Four grades, of which the highest score has the best."""
+def gate_setup(case: Case) -> Setup:
+    """Four grades, of which the highest score has the best; or people who propose them."""
+    if "tongxiang" in case["programme"]:
+        chain = {"scoring": {"review_chain": [dict(step) for step in PROPOSING]}}
+        return Setup(PROPOSED_FROM, own_credit=True, variant=chain)
     grades = [
         {"id": f"grade_{4 - place}", "min_score_centi": 6_000 + 1_000 * place, "limit_fen": limit}
         for place, limit in enumerate((1_000_000, 2_000_000, 3_000_000, 5_000_000))
@@ -179,7 +188,7 @@ def gate_setup(_: Case) -> Setup:
 
 
 async def gate(county: County, case: Case) -> Answer:
-    """A household of full marks of which the case's gates hold, and one of which all or none do."""
+    """A household graded by all else of which the case's gates hold, and one of all or none."""
     given = case["inputs"]["gates"]
     must({each["code"] for each in given} == set(county.gates), "the programme has other gates")
     await county.open(funds={}, covers=())
@@ -192,11 +201,13 @@ async def gate(county: County, case: Case) -> Answer:
         lacking = [code for code, holds in applies.items() if not holds]
         await county.record(household_id, lacking, applies=False)
     scheme = county.terms.scoring
-    assert isinstance(scheme, WeightedScoring)
-    marks = [(factor.id, FULL_MARKS) for factor in known(scheme.factors)]
-    for household_id in (household, other):
-        await county.record_values(household_id, marks)
-    await county.rate()
+    if isinstance(scheme, WeightedScoring):
+        marks = [(factor.id, FULL_MARKS) for factor in known(scheme.factors)]
+        for household_id in (household, other):
+            await county.record_values(household_id, marks)
+        await county.rate()
+    else:
+        await propose(county, [household, other])
     file, beside = await county.credit_file(household), await county.credit_file(other)
     must(bool(beside.grade) == against, f"grade {beside.grade or 'none'} for the other household")
     failed = [code.removeprefix(GATE) for code in file.holds if code.startswith(GATE)]
@@ -204,8 +215,114 @@ async def gate(county: County, case: Case) -> Answer:
     return {"eligible": bool(file.grade and file.limit_fen), "failed": failed}
 
 
+async def propose(county: County, household_ids: Sequence[str]) -> None:
+    """The chain takes all of these as far as to the grant; gates are held against it there."""
+    opened = await county.ask(
+        "credit.OpenReviews",
+        "village",
+        programme_id=county.programme_id,
+        household_ids=household_ids,
+    )
+    review_ids = [verdict.id for verdict in opened.verdicts]
+    must(all(review_ids), f"reviews refused: {[each.reason for each in opened.verdicts]}")
+    for clause in PROPOSING[:-1]:
+        named = clause["step"] == "council_proposes_amounts"
+        step: dict[str, Any] = {"step": clause["step"], "outcome": AGREED}
+        if named:
+            step |= {"outcome": OVERRIDDEN, "grade": PROPOSED_GRADE, "limit_fen": PROPOSED_FEN}
+            step |= {"reason": "they keep their word", "evidence_sha256": uuid4().hex * 2}
+        steps = [{"review_id": review_id, **step} for review_id in review_ids]
+        answer = await county.ask("credit.BatchDecideReviewSteps", "village", steps=steps)
+        reasons = [each.reason for each in answer.verdicts if not each.accepted]
+        must(not reasons, f"{clause['step']}: {reasons}")
+        for review_id in review_ids if named else ():
+            await county.ask(
+                "credit.ConfirmOverride",
+                "station",
+                review_id=review_id,
+                confirm=True,
+                reason="so do we",
+            )
+    await county.ask("credit.GrantReviews", "bank", review_ids=review_ids)
+    await county.settle()
+
+
+DEDUCTION, BASE_POINTS = "bad_bank_record", 100
+WAIVER = 4
+"""`MeasureKind` as on the wire."""
+WAIVED = {
+    "id": "force_majeure_without_fault",
+    "cause": "force_majeure",
+    "only_without_fault": True,
+    "only_if_repaid_on_time_before": True,
+    "evidence_by": ["assigned_helper", "lender"],
+}
+"""The programme's clause; the path makes sure that it is."""
+
+
+def waiver_setup(case: Case) -> Setup:
+    """
+    The programme's waiver in a scheme that takes the case's points off.
+
+    The programme itself weighs factors that its sources do not print, so nothing in it takes points
+    off: the scheme is the run's own, the waiver and everything else the programme's.
+    """
+    deduction = {"id": DEDUCTION, "points_centi": case["inputs"]["points"] * 100}
+    scoring = {
+        "type": "base_points",
+        "scheme": "live",
+        "base_points_centi": BASE_POINTS * 100,
+        "adjustments": [deduction],
+        "grades": OPEN_GRADES,
+        "waivers": [WAIVED],
+        "limit_validity_months": 12,
+    }
+    return Setup(starts_on(case), own_credit=True, variant={"scoring": scoring})
+
+
+async def waiver(county: County, case: Case) -> Answer:
+    """A household with the deduction, before and after somebody asks that it count nothing."""
+    given = case["inputs"]
+    packaged = county.platform.catalogue.programme(county.place.packaged_ref).scoring
+    assert packaged is not None
+    own = [each.model_copy(update={"source": ()}) for each in packaged.waivers]
+    must(list(county.terms.scoring.waivers) == own, "the programme has other waivers")
+    await county.open(funds={}, covers=())
+    household = await county.household()
+    await county.settle()
+    await county.record(household, [DEDUCTION, *county.gates])
+    await county.rate()
+    score = (await county.credit_file(household)).score_centi
+    must(score == (BASE_POINTS + given["points"]) * 100, f"a score of {score} with the deduction")
+    proposed: dict[str, Any] = {
+        "programme_id": county.programme_id,
+        "household_id": household,
+        "kind": WAIVER,
+        "code": DEDUCTION,
+        "reason": "seen",
+        "evidence_sha256": uuid4().hex * 2,
+        "fault": {key: given[key] for key in ("cause", "subjective", "repaid_on_time_before")},
+    }
+    refused = await county.refusal("credit.ProposeMeasure", "village", **proposed)
+    must(refused in ("", "DEDUCTION_COUNTS"), f"refused with {refused}")
+    if not refused:
+        listed = await county.ask("credit.ListMeasures", "centre", household_id=household)
+        (measure,) = listed.measures
+        await county.ask(
+            "credit.DecideMeasure",
+            "bank",
+            measure_id=measure.measure_id,
+            approve=True,
+            reason="so do we",
+        )
+    await county.rate()
+    score = (await county.credit_file(household)).score_centi
+    return {"waived": not refused, "applied_points": score // 100 - BASE_POINTS}
+
+
 PATHS: Mapping[str, Path] = {
-    "scoring.gate": Path(gate_setup, gate, lacks=lacks_points),
+    "scoring.deduction_waiver": Path(waiver_setup, waiver),
+    "scoring.gate": Path(gate_setup, gate),
     "scoring.credit_area": Path(
         area_setup, credit_area, needs=("credit.AssessAreas", "credit.ListCreditAreas")
     ),

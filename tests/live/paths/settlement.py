@@ -32,14 +32,19 @@ OPEN = 1
 
 WIDENED_PRODUCT, POOR, NEAR_POOR = "widened_credit", 1, 2
 """For two loans above the cap of the poor: the county lends to the near-poor without one."""
-ORDER = "the programme fixes the order of interest and principal, and no overlay may turn it"
+INTEREST_FIRST = "interest_first"
 
 
 def lacks(case: Case) -> str:
-    """Where the programme or the services stand in the way."""
-    if case["inputs"].get("appropriation_order", "interest_first") != "interest_first":
-        return ORDER
-    return ""
+    """Where a path keeps the programme's order, which no overlay may turn."""
+    turned = case["inputs"].get("appropriation_order", INTEREST_FIRST) != INTEREST_FIRST
+    return "the path keeps the programme's order of interest and principal" if turned else ""
+
+
+def variant(case: Case) -> Mapping[str, Any]:
+    """A pack with the case's order of interest and principal where that is not the default."""
+    order = case["inputs"].get("appropriation_order", INTEREST_FIRST)
+    return {} if order == INTEREST_FIRST else {"loans": {"appropriation_order": order}}
 
 
 def widened(programme: str, given: Mapping[str, Any]) -> bool:
@@ -92,7 +97,7 @@ def setup(case: Case, *, days_max: int = 360) -> Setup:
     start = STARTS_ON.get(case["programme"], USUAL_START)
     lenders = tuple(dict.fromkeys(LENDER_OF[each["creditor"]] for each in given["debts"]))
     values = _values(case, list(covers.values()), rate)
-    return Setup(start, values, lenders=lenders)
+    return Setup(start, values, lenders=lenders, variant=variant(case))
 
 
 def _values(case: Case, covers: Sequence[Mapping[str, Any]], rate_ppm: int) -> dict[str, Any]:
@@ -440,8 +445,8 @@ async def stale_snapshot(county: County, case: Case) -> Answer:
 
 
 PATHS: Mapping[str, Path] = {
-    "settlement.payouts": Path(setup, payouts, lacks=lacks),
-    "settlement.reversal": Path(setup, reversal, lacks=lacks),
+    "settlement.payouts": Path(setup, payouts),
+    "settlement.reversal": Path(setup, reversal),
     "settlement.stale_snapshot": Path(stale_setup, stale_snapshot, lacks=lacks),
     "settlement.sweep": Path(sweep_setup, sweep, lacks=lacks),
 }

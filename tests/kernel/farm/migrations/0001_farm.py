@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from services.kernel.migrations import tables_0001
+from services.kernel.migrations import row_walls, tables_0001
 
 revision = "farm_0001"
 down_revision = None
@@ -21,6 +21,12 @@ CREATE TABLE bin (
     bin_id text PRIMARY KEY,
     sacks bigint NOT NULL CHECK (sacks >= 0)
 );
+CREATE TABLE stall (
+    county_code text NOT NULL,
+    stall_id text PRIMARY KEY,
+    lender_id text NOT NULL,
+    insurer_id text NOT NULL
+);
 """
 
 
@@ -29,3 +35,4 @@ def upgrade() -> None:
     tables_0001.create()
     tables_0001.run_script(FARM)
     tables_0001.grant(op.get_context().opts["version_table_schema"])
+    row_walls.raise_walls()

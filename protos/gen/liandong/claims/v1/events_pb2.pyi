@@ -143,12 +143,15 @@ class ClaimReported(_message.Message):
     HOUSEHOLD_ID_FIELD_NUMBER: _builtins.int
     COVER_ID_FIELD_NUMBER: _builtins.int
     LOSS_DATE_FIELD_NUMBER: _builtins.int
+    INSURER_ID_FIELD_NUMBER: _builtins.int
     claim_id: _builtins.str
     """The claim (UUIDv7)."""
     household_id: _builtins.str
     """The household (UUIDv7)."""
     cover_id: _builtins.str
     """The cover."""
+    insurer_id: _builtins.str
+    """The insurer, an institution id."""
     @_builtins.property
     def loss_date(self) -> _date_pb2.Date:
         """Day of the loss."""
@@ -160,10 +163,11 @@ class ClaimReported(_message.Message):
         household_id: _builtins.str = ...,
         cover_id: _builtins.str = ...,
         loss_date: _date_pb2.Date | None = ...,
+        insurer_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["loss_date", b"loss_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "cover_id", b"cover_id", "household_id", b"household_id", "loss_date", b"loss_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claim_id", b"claim_id", "cover_id", b"cover_id", "household_id", b"household_id", "insurer_id", b"insurer_id", "loss_date", b"loss_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

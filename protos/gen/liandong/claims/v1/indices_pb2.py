@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 from liandong.common.v1 import common_pb2 as liandong_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n liandong/claims/v1/indices.proto\x12\x12liandong.claims.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/common/v1/common.proto\"]\n\x0fInsuredQuantity\x12\x1e\n\x0chousehold_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12*\n\x12quantity_centi_jin\x18\x02 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d \x00\"\xe2\x01\n\x1bSetInsuredQuantitiesRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1f\n\x0cprogramme_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12\x1b\n\x08\x63over_id\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12?\n\x05items\x18\x05 \x03(\x0b\x32#.liandong.claims.v1.InsuredQuantityB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"M\n\x1cSetInsuredQuantitiesResponse\x12-\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1b.liandong.common.v1.Verdict\"\xf5\x01\n\nIndexValue\x12\x10\n\x08value_id\x18\x01 \x01(\t\x12\x14\n\x0cprogramme_id\x18\x02 \x01(\t\x12\x10\n\x08\x63over_id\x18\x03 \x01(\t\x12\x11\n\tsource_id\x18\x04 \x01(\t\x12$\n\tpriced_on\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12\x19\n\x11price_fen_per_jin\x18\x06 \x01(\x03\x12\x10\n\x08\x65vidence\x18\x07 \x01(\t\x12\x32\n\x05state\x18\x08 \x01(\x0e\x32#.liandong.claims.v1.IndexValueState\x12\x13\n\x0breason_code\x18\t \x01(\t\"\x93\x02\n\x17RecordIndexValueRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1f\n\x0cprogramme_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12\x1b\n\x08\x63over_id\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12,\n\tpriced_on\x18\x05 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12(\n\x11price_fen_per_jin\x18\x06 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x94\xeb\xdc\x03 \x00\x12\x1c\n\x08\x65vidence\x18\x07 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\"I\n\x18RecordIndexValueResponse\x12-\n\x05value\x18\x01 \x01(\x0b\x32\x1e.liandong.claims.v1.IndexValue\"\xb7\x01\n\x16ListIndexValuesRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1d\n\x0cprogramme_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18<\x12\x19\n\x08\x63over_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18<\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"b\n\x17ListIndexValuesResponse\x12.\n\x06values\x18\x01 \x03(\x0b\x32\x1e.liandong.claims.v1.IndexValue\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa4\x02\n\x0bIndexPeriod\x12\x11\n\tpolicy_id\x18\x01 \x01(\t\x12\x10\n\x08\x63over_id\x18\x02 \x01(\t\x12$\n\tfrom_date\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12%\n\nuntil_date\x18\x04 \x01(\x0b\x32\x11.google.type.Date\x12\x14\n\x0cprices_count\x18\x05 \x01(\x05\x12\x17\n\x0fgap_fen_per_jin\x18\x06 \x01(\x03\x12\x11\n\ttriggered\x18\x07 \x01(\x08\x12\x14\n\x0c\x63laims_count\x18\x08 \x01(\x05\x12\x13\n\x0bpayable_fen\x18\t \x01(\x03\x12\x0f\n\x07working\x18\n \x01(\t\x12%\n\nsettled_on\x18\x0b \x01(\x0b\x32\x11.google.type.Date\"\x99\x01\n\x17ListIndexPeriodsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x19\n\x08\x63over_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18<\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"e\n\x18ListIndexPeriodsResponse\x12\x30\n\x07periods\x18\x01 \x03(\x0b\x32\x1f.liandong.claims.v1.IndexPeriod\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x90\x02\n\x10StatedLineResult\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x12\n\ninsurer_id\x18\x03 \x01(\t\x12\x14\n\x0cprogramme_id\x18\x04 \x01(\t\x12\x10\n\x08\x63over_id\x18\x05 \x01(\t\x12\x11\n\tarea_code\x18\x06 \x01(\t\x12$\n\tfrom_date\x18\x07 \x01(\x0b\x32\x11.google.type.Date\x12%\n\nuntil_date\x18\x08 \x01(\x0b\x32\x11.google.type.Date\x12\x13\n\x0bpremium_fen\x18\t \x01(\x03\x12\x13\n\x0bpayouts_fen\x18\n \x01(\x03\x12\x15\n\rpayouts_count\x18\x0b \x01(\x05\"\xea\x01\n\x16StateLineResultRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1d\n\ninsurer_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(\x12\x1f\n\x0cprogramme_id\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12\x1b\n\x08\x63over_id\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12-\n\nuntil_date\x18\x06 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\"O\n\x17StateLineResultResponse\x12\x34\n\x06result\x18\x01 \x01(\x0b\x32$.liandong.claims.v1.StatedLineResult\"\x9a\x01\n\x16ListLineResultsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1b\n\ninsurer_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"i\n\x17ListLineResultsResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.liandong.claims.v1.StatedLineResult\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*s\n\x0fIndexValueState\x12!\n\x1dINDEX_VALUE_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aINDEX_VALUE_STATE_ACCEPTED\x10\x01\x12\x1d\n\x19INDEX_VALUE_STATE_REFUSED\x10\x02\x32\xad\x05\n\x0eIndicesService\x12y\n\x14SetInsuredQuantities\x12/.liandong.claims.v1.SetInsuredQuantitiesRequest\x1a\x30.liandong.claims.v1.SetInsuredQuantitiesResponse\x12m\n\x10RecordIndexValue\x12+.liandong.claims.v1.RecordIndexValueRequest\x1a,.liandong.claims.v1.RecordIndexValueResponse\x12j\n\x0fListIndexValues\x12*.liandong.claims.v1.ListIndexValuesRequest\x1a+.liandong.claims.v1.ListIndexValuesResponse\x12m\n\x10ListIndexPeriods\x12+.liandong.claims.v1.ListIndexPeriodsRequest\x1a,.liandong.claims.v1.ListIndexPeriodsResponse\x12j\n\x0fStateLineResult\x12*.liandong.claims.v1.StateLineResultRequest\x1a+.liandong.claims.v1.StateLineResultResponse\x12j\n\x0fListLineResults\x12*.liandong.claims.v1.ListLineResultsRequest\x1a+.liandong.claims.v1.ListLineResultsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n liandong/claims/v1/indices.proto\x12\x12liandong.claims.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\x1a\x1fliandong/common/v1/common.proto\"]\n\x0fInsuredQuantity\x12\x1e\n\x0chousehold_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12*\n\x12quantity_centi_jin\x18\x02 \x01(\x03\x42\x0e\xbaH\x0b\"\t\x18\x80\xa0\x94\xa5\x8d\x1d \x00\"\xe2\x01\n\x1bSetInsuredQuantitiesRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1f\n\x0cprogramme_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12\x1b\n\x08\x63over_id\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12?\n\x05items\x18\x05 \x03(\x0b\x32#.liandong.claims.v1.InsuredQuantityB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"M\n\x1cSetInsuredQuantitiesResponse\x12-\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1b.liandong.common.v1.Verdict\"\xf5\x01\n\nIndexValue\x12\x10\n\x08value_id\x18\x01 \x01(\t\x12\x14\n\x0cprogramme_id\x18\x02 \x01(\t\x12\x10\n\x08\x63over_id\x18\x03 \x01(\t\x12\x11\n\tsource_id\x18\x04 \x01(\t\x12$\n\tpriced_on\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12\x19\n\x11price_fen_per_jin\x18\x06 \x01(\x03\x12\x10\n\x08\x65vidence\x18\x07 \x01(\t\x12\x32\n\x05state\x18\x08 \x01(\x0e\x32#.liandong.claims.v1.IndexValueState\x12\x13\n\x0breason_code\x18\t \x01(\t\"\x93\x02\n\x17RecordIndexValueRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1f\n\x0cprogramme_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12\x1b\n\x08\x63over_id\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12,\n\tpriced_on\x18\x05 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12(\n\x11price_fen_per_jin\x18\x06 \x01(\x03\x42\r\xbaH\n\"\x08\x18\x80\x94\xeb\xdc\x03 \x00\x12\x1c\n\x08\x65vidence\x18\x07 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\"I\n\x18RecordIndexValueResponse\x12-\n\x05value\x18\x01 \x01(\x0b\x32\x1e.liandong.claims.v1.IndexValue\"\xb7\x01\n\x16ListIndexValuesRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1d\n\x0cprogramme_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18<\x12\x19\n\x08\x63over_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18<\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"b\n\x17ListIndexValuesResponse\x12.\n\x06values\x18\x01 \x03(\x0b\x32\x1e.liandong.claims.v1.IndexValue\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa4\x02\n\x0bIndexPeriod\x12\x11\n\tpolicy_id\x18\x01 \x01(\t\x12\x10\n\x08\x63over_id\x18\x02 \x01(\t\x12$\n\tfrom_date\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12%\n\nuntil_date\x18\x04 \x01(\x0b\x32\x11.google.type.Date\x12\x14\n\x0cprices_count\x18\x05 \x01(\x05\x12\x17\n\x0fgap_fen_per_jin\x18\x06 \x01(\x03\x12\x11\n\ttriggered\x18\x07 \x01(\x08\x12\x14\n\x0c\x63laims_count\x18\x08 \x01(\x05\x12\x13\n\x0bpayable_fen\x18\t \x01(\x03\x12\x0f\n\x07working\x18\n \x01(\t\x12%\n\nsettled_on\x18\x0b \x01(\x0b\x32\x11.google.type.Date\"\x99\x01\n\x17ListIndexPeriodsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x19\n\x08\x63over_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18<\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"e\n\x18ListIndexPeriodsResponse\x12\x30\n\x07periods\x18\x01 \x03(\x0b\x32\x1f.liandong.claims.v1.IndexPeriod\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x90\x02\n\x10StatedLineResult\x12\x0f\n\x07line_id\x18\x01 \x01(\t\x12\x0e\n\x06number\x18\x02 \x01(\x05\x12\x12\n\ninsurer_id\x18\x03 \x01(\t\x12\x14\n\x0cprogramme_id\x18\x04 \x01(\t\x12\x10\n\x08\x63over_id\x18\x05 \x01(\t\x12\x11\n\tarea_code\x18\x06 \x01(\t\x12$\n\tfrom_date\x18\x07 \x01(\x0b\x32\x11.google.type.Date\x12%\n\nuntil_date\x18\x08 \x01(\x0b\x32\x11.google.type.Date\x12\x13\n\x0bpremium_fen\x18\t \x01(\x03\x12\x13\n\x0bpayouts_fen\x18\n \x01(\x03\x12\x15\n\rpayouts_count\x18\x0b \x01(\x05\"\xea\x01\n\x16StateLineResultRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1d\n\ninsurer_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(\x12\x1f\n\x0cprogramme_id\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12\x1b\n\x08\x63over_id\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12-\n\nuntil_date\x18\x06 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\"O\n\x17StateLineResultResponse\x12\x34\n\x06result\x18\x01 \x01(\x0b\x32$.liandong.claims.v1.StatedLineResult\"\x9a\x01\n\x16ListLineResultsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1b\n\ninsurer_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"i\n\x17ListLineResultsResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.liandong.claims.v1.StatedLineResult\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*s\n\x0fIndexValueState\x12!\n\x1dINDEX_VALUE_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aINDEX_VALUE_STATE_ACCEPTED\x10\x01\x12\x1d\n\x19INDEX_VALUE_STATE_REFUSED\x10\x02\x32\xe2\x07\n\x0eIndicesService\x12\xb9\x01\n\x14SetInsuredQuantities\x12/.liandong.claims.v1.SetInsuredQuantitiesRequest\x1a\x30.liandong.claims.v1.SetInsuredQuantitiesResponse\">\xea\xe0\x18:\n\x05index\x12\x16set_insured_quantities\x1a\x08insurers\x1a\rcounty_centre \x03\x12\x99\x01\n\x10RecordIndexValue\x12+.liandong.claims.v1.RecordIndexValueRequest\x1a,.liandong.claims.v1.RecordIndexValueResponse\"*\xea\xe0\x18&\n\x05index\x12\x12record_index_value\x1a\x07parties \x03\x12\x97\x01\n\x0fListIndexValues\x12*.liandong.claims.v1.ListIndexValuesRequest\x1a+.liandong.claims.v1.ListIndexValuesResponse\"+\xea\xe0\x18\'\n\x05index\x12\x04read\x1a\rclaim_readers\x1a\x07parties \x01\x12\x91\x01\n\x10ListIndexPeriods\x12+.liandong.claims.v1.ListIndexPeriodsRequest\x1a,.liandong.claims.v1.ListIndexPeriodsResponse\"\"\xea\xe0\x18\x1e\n\x05index\x12\x04read\x1a\rclaim_readers \x01\x12\xa5\x01\n\x0fStateLineResult\x12*.liandong.claims.v1.StateLineResultRequest\x1a+.liandong.claims.v1.StateLineResultResponse\"9\xea\xe0\x18\x35\n\x05index\x12\x11state_line_result\x1a\x08insurers\x1a\rcounty_centre \x03\x12\xa1\x01\n\x0fListLineResults\x12*.liandong.claims.v1.ListLineResultsRequest\x1a+.liandong.claims.v1.ListLineResultsResponse\"5\xea\xe0\x18\x31\n\x05index\x12\x04read\x1a\x0c\x66und_keepers\x1a\x08insurers\x1a\x08\x61uditors \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -100,40 +101,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTLINERESULTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\364\003(\000'
   _globals['_LISTLINERESULTSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTLINERESULTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\310\001'
-  _globals['_INDEXVALUESTATE']._serialized_start=2843
-  _globals['_INDEXVALUESTATE']._serialized_end=2958
-  _globals['_INSUREDQUANTITY']._serialized_start=142
-  _globals['_INSUREDQUANTITY']._serialized_end=235
-  _globals['_SETINSUREDQUANTITIESREQUEST']._serialized_start=238
-  _globals['_SETINSUREDQUANTITIESREQUEST']._serialized_end=464
-  _globals['_SETINSUREDQUANTITIESRESPONSE']._serialized_start=466
-  _globals['_SETINSUREDQUANTITIESRESPONSE']._serialized_end=543
-  _globals['_INDEXVALUE']._serialized_start=546
-  _globals['_INDEXVALUE']._serialized_end=791
-  _globals['_RECORDINDEXVALUEREQUEST']._serialized_start=794
-  _globals['_RECORDINDEXVALUEREQUEST']._serialized_end=1069
-  _globals['_RECORDINDEXVALUERESPONSE']._serialized_start=1071
-  _globals['_RECORDINDEXVALUERESPONSE']._serialized_end=1144
-  _globals['_LISTINDEXVALUESREQUEST']._serialized_start=1147
-  _globals['_LISTINDEXVALUESREQUEST']._serialized_end=1330
-  _globals['_LISTINDEXVALUESRESPONSE']._serialized_start=1332
-  _globals['_LISTINDEXVALUESRESPONSE']._serialized_end=1430
-  _globals['_INDEXPERIOD']._serialized_start=1433
-  _globals['_INDEXPERIOD']._serialized_end=1725
-  _globals['_LISTINDEXPERIODSREQUEST']._serialized_start=1728
-  _globals['_LISTINDEXPERIODSREQUEST']._serialized_end=1881
-  _globals['_LISTINDEXPERIODSRESPONSE']._serialized_start=1883
-  _globals['_LISTINDEXPERIODSRESPONSE']._serialized_end=1984
-  _globals['_STATEDLINERESULT']._serialized_start=1987
-  _globals['_STATEDLINERESULT']._serialized_end=2259
-  _globals['_STATELINERESULTREQUEST']._serialized_start=2262
-  _globals['_STATELINERESULTREQUEST']._serialized_end=2496
-  _globals['_STATELINERESULTRESPONSE']._serialized_start=2498
-  _globals['_STATELINERESULTRESPONSE']._serialized_end=2577
-  _globals['_LISTLINERESULTSREQUEST']._serialized_start=2580
-  _globals['_LISTLINERESULTSREQUEST']._serialized_end=2734
-  _globals['_LISTLINERESULTSRESPONSE']._serialized_start=2736
-  _globals['_LISTLINERESULTSRESPONSE']._serialized_end=2841
-  _globals['_INDICESSERVICE']._serialized_start=2961
-  _globals['_INDICESSERVICE']._serialized_end=3646
+  _globals['_INDICESSERVICE'].methods_by_name['SetInsuredQuantities']._loaded_options = None
+  _globals['_INDICESSERVICE'].methods_by_name['SetInsuredQuantities']._serialized_options = b'\352\340\030:\n\005index\022\026set_insured_quantities\032\010insurers\032\rcounty_centre \003'
+  _globals['_INDICESSERVICE'].methods_by_name['RecordIndexValue']._loaded_options = None
+  _globals['_INDICESSERVICE'].methods_by_name['RecordIndexValue']._serialized_options = b'\352\340\030&\n\005index\022\022record_index_value\032\007parties \003'
+  _globals['_INDICESSERVICE'].methods_by_name['ListIndexValues']._loaded_options = None
+  _globals['_INDICESSERVICE'].methods_by_name['ListIndexValues']._serialized_options = b'\352\340\030\'\n\005index\022\004read\032\rclaim_readers\032\007parties \001'
+  _globals['_INDICESSERVICE'].methods_by_name['ListIndexPeriods']._loaded_options = None
+  _globals['_INDICESSERVICE'].methods_by_name['ListIndexPeriods']._serialized_options = b'\352\340\030\036\n\005index\022\004read\032\rclaim_readers \001'
+  _globals['_INDICESSERVICE'].methods_by_name['StateLineResult']._loaded_options = None
+  _globals['_INDICESSERVICE'].methods_by_name['StateLineResult']._serialized_options = b'\352\340\0305\n\005index\022\021state_line_result\032\010insurers\032\rcounty_centre \003'
+  _globals['_INDICESSERVICE'].methods_by_name['ListLineResults']._loaded_options = None
+  _globals['_INDICESSERVICE'].methods_by_name['ListLineResults']._serialized_options = b'\352\340\0301\n\005index\022\004read\032\014fund_keepers\032\010insurers\032\010auditors \001'
+  _globals['_INDEXVALUESTATE']._serialized_start=2876
+  _globals['_INDEXVALUESTATE']._serialized_end=2991
+  _globals['_INSUREDQUANTITY']._serialized_start=175
+  _globals['_INSUREDQUANTITY']._serialized_end=268
+  _globals['_SETINSUREDQUANTITIESREQUEST']._serialized_start=271
+  _globals['_SETINSUREDQUANTITIESREQUEST']._serialized_end=497
+  _globals['_SETINSUREDQUANTITIESRESPONSE']._serialized_start=499
+  _globals['_SETINSUREDQUANTITIESRESPONSE']._serialized_end=576
+  _globals['_INDEXVALUE']._serialized_start=579
+  _globals['_INDEXVALUE']._serialized_end=824
+  _globals['_RECORDINDEXVALUEREQUEST']._serialized_start=827
+  _globals['_RECORDINDEXVALUEREQUEST']._serialized_end=1102
+  _globals['_RECORDINDEXVALUERESPONSE']._serialized_start=1104
+  _globals['_RECORDINDEXVALUERESPONSE']._serialized_end=1177
+  _globals['_LISTINDEXVALUESREQUEST']._serialized_start=1180
+  _globals['_LISTINDEXVALUESREQUEST']._serialized_end=1363
+  _globals['_LISTINDEXVALUESRESPONSE']._serialized_start=1365
+  _globals['_LISTINDEXVALUESRESPONSE']._serialized_end=1463
+  _globals['_INDEXPERIOD']._serialized_start=1466
+  _globals['_INDEXPERIOD']._serialized_end=1758
+  _globals['_LISTINDEXPERIODSREQUEST']._serialized_start=1761
+  _globals['_LISTINDEXPERIODSREQUEST']._serialized_end=1914
+  _globals['_LISTINDEXPERIODSRESPONSE']._serialized_start=1916
+  _globals['_LISTINDEXPERIODSRESPONSE']._serialized_end=2017
+  _globals['_STATEDLINERESULT']._serialized_start=2020
+  _globals['_STATEDLINERESULT']._serialized_end=2292
+  _globals['_STATELINERESULTREQUEST']._serialized_start=2295
+  _globals['_STATELINERESULTREQUEST']._serialized_end=2529
+  _globals['_STATELINERESULTRESPONSE']._serialized_start=2531
+  _globals['_STATELINERESULTRESPONSE']._serialized_end=2610
+  _globals['_LISTLINERESULTSREQUEST']._serialized_start=2613
+  _globals['_LISTLINERESULTSREQUEST']._serialized_end=2767
+  _globals['_LISTLINERESULTSRESPONSE']._serialized_start=2769
+  _globals['_LISTLINERESULTSRESPONSE']._serialized_end=2874
+  _globals['_INDICESSERVICE']._serialized_start=2994
+  _globals['_INDICESSERVICE']._serialized_end=3988
 # @@protoc_insertion_point(module_scope)

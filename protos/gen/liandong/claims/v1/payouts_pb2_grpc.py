@@ -153,7 +153,9 @@ class PayoutsServiceServicer:
 
     def QuotePayout(self, request, context):
         """What each payee would get of an amount on a day, from the debt that loans said last; a snapshot
-        older than the day is named. Nothing is booked. FAILED_PRECONDITION NOT_INSURED.
+        older than the day is named. Nothing is booked. PERMISSION_DENIED NO_OPEN_CLAIM: an insurer
+        learns what a household owes only while it has a claim of it to decide (S47).
+        FAILED_PRECONDITION NOT_INSURED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

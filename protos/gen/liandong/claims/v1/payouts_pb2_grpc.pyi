@@ -41,7 +41,9 @@ class PayoutsServiceStub:
     def __new__(cls, channel: _aio.Channel) -> PayoutsServiceAsyncStub: ...
     QuotePayout: _grpc.UnaryUnaryMultiCallable[_payouts_pb2.QuotePayoutRequest, _payouts_pb2.QuotePayoutResponse]
     """What each payee would get of an amount on a day, from the debt that loans said last; a snapshot
-    older than the day is named. Nothing is booked. FAILED_PRECONDITION NOT_INSURED.
+    older than the day is named. Nothing is booked. PERMISSION_DENIED NO_OPEN_CLAIM: an insurer
+    learns what a household owes only while it has a claim of it to decide (S47).
+    FAILED_PRECONDITION NOT_INSURED.
     """
     ListPayouts: _grpc.UnaryUnaryMultiCallable[_payouts_pb2.ListPayoutsRequest, _payouts_pb2.ListPayoutsResponse]
     """Payouts of the calling institution in a state, in id order."""
@@ -107,7 +109,9 @@ class PayoutsServiceAsyncStub(PayoutsServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     QuotePayout: _aio.UnaryUnaryMultiCallable[_payouts_pb2.QuotePayoutRequest, _payouts_pb2.QuotePayoutResponse]  # type: ignore[assignment]
     """What each payee would get of an amount on a day, from the debt that loans said last; a snapshot
-    older than the day is named. Nothing is booked. FAILED_PRECONDITION NOT_INSURED.
+    older than the day is named. Nothing is booked. PERMISSION_DENIED NO_OPEN_CLAIM: an insurer
+    learns what a household owes only while it has a claim of it to decide (S47).
+    FAILED_PRECONDITION NOT_INSURED.
     """
     ListPayouts: _aio.UnaryUnaryMultiCallable[_payouts_pb2.ListPayoutsRequest, _payouts_pb2.ListPayoutsResponse]  # type: ignore[assignment]
     """Payouts of the calling institution in a state, in id order."""
@@ -176,7 +180,9 @@ class PayoutsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_payouts_pb2.QuotePayoutResponse, _abc.Awaitable[_payouts_pb2.QuotePayoutResponse]]:
         """What each payee would get of an amount on a day, from the debt that loans said last; a snapshot
-        older than the day is named. Nothing is booked. FAILED_PRECONDITION NOT_INSURED.
+        older than the day is named. Nothing is booked. PERMISSION_DENIED NO_OPEN_CLAIM: an insurer
+        learns what a household owes only while it has a claim of it to decide (S47).
+        FAILED_PRECONDITION NOT_INSURED.
         """
 
     @_abc_1.abstractmethod

@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!liandong/common/v1/operator.proto\x12\x12liandong.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"R\n\x10GetTotalsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x16\n\x0epositions_only\x18\x02 \x01(\x08\"$\n\x05Total\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03\"\xed\x01\n\x11GetTotalsResponse\x12)\n\x06totals\x18\x01 \x03(\x0b\x32\x19.liandong.common.v1.Total\x12\x16\n\x0e\x65vent_position\x18\x02 \x01(\x03\x12\x1a\n\x12unpublished_events\x18\x03 \x01(\x03\x12\x15\n\rparked_events\x18\x04 \x01(\x03\x12(\n\rbusiness_date\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12(\n\x05heard\x18\x06 \x03(\x0b\x32\x19.liandong.common.v1.Heard\x12\x0e\n\x06\x65vents\x18\x07 \x01(\x03\"%\n\x05Heard\x12\x0c\n\x04noun\x18\x01 \x01(\t\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x03\"\x8b\x01\n\x11\x41\x64vanceDayRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x30\n\rbusiness_date\x18\x03 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\"S\n\x12\x41\x64vanceDayResponse\x12(\n\rbusiness_date\x18\x01 \x01(\x0b\x32\x11.google.type.Date\x12\x13\n\x0b\x64\x61ys_closed\x18\x02 \x01(\x05\"\x81\x01\n\x17ListParkedEventsRequest\x12)\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^([0-9]{6})?$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"\xf5\x01\n\x0bParkedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x14\n\x0c\x61ggregate_id\x18\x03 \x01(\t\x12\x16\n\x0e\x61ggregate_type\x18\x04 \x01(\t\x12\x10\n\x08sequence\x18\x05 \x01(\x03\x12\x13\n\x0b\x63ounty_code\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\x12/\n\x0bparked_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x64rop_proposed_by\x18\n \x01(\t\"d\n\x18ListParkedEventsResponse\x12/\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1f.liandong.common.v1.ParkedEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"p\n\x19ReplayParkedEventsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x35\n\x0c\x61ggregate_id\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9:._-]{0,100}$\"=\n\x1aReplayParkedEventsResponse\x12\x0f\n\x07\x61pplied\x18\x01 \x01(\x05\x12\x0e\n\x06parked\x18\x02 \x01(\x05\"n\n\x16\x44ropParkedEventRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08\x65vent_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x06reason\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x05\x18\xf4\x03\"*\n\x17\x44ropParkedEventResponse\x12\x0f\n\x07\x64ropped\x18\x01 \x01(\x08\"t\n\x16RepublishEventsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1e\n\rfrom_position\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\x12\x1c\n\x0bto_position\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\")\n\x17RepublishEventsResponse\x12\x0e\n\x06\x65vents\x18\x01 \x01(\x03\x32\x84\x05\n\x0fOperatorService\x12X\n\tGetTotals\x12$.liandong.common.v1.GetTotalsRequest\x1a%.liandong.common.v1.GetTotalsResponse\x12[\n\nAdvanceDay\x12%.liandong.common.v1.AdvanceDayRequest\x1a&.liandong.common.v1.AdvanceDayResponse\x12m\n\x10ListParkedEvents\x12+.liandong.common.v1.ListParkedEventsRequest\x1a,.liandong.common.v1.ListParkedEventsResponse\x12s\n\x12ReplayParkedEvents\x12-.liandong.common.v1.ReplayParkedEventsRequest\x1a..liandong.common.v1.ReplayParkedEventsResponse\x12j\n\x0f\x44ropParkedEvent\x12*.liandong.common.v1.DropParkedEventRequest\x1a+.liandong.common.v1.DropParkedEventResponse\x12j\n\x0fRepublishEvents\x12*.liandong.common.v1.RepublishEventsRequest\x1a+.liandong.common.v1.RepublishEventsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!liandong/common/v1/operator.proto\x12\x12liandong.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\"R\n\x10GetTotalsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x16\n\x0epositions_only\x18\x02 \x01(\x08\"$\n\x05Total\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03\"\xed\x01\n\x11GetTotalsResponse\x12)\n\x06totals\x18\x01 \x03(\x0b\x32\x19.liandong.common.v1.Total\x12\x16\n\x0e\x65vent_position\x18\x02 \x01(\x03\x12\x1a\n\x12unpublished_events\x18\x03 \x01(\x03\x12\x15\n\rparked_events\x18\x04 \x01(\x03\x12(\n\rbusiness_date\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12(\n\x05heard\x18\x06 \x03(\x0b\x32\x19.liandong.common.v1.Heard\x12\x0e\n\x06\x65vents\x18\x07 \x01(\x03\"%\n\x05Heard\x12\x0c\n\x04noun\x18\x01 \x01(\t\x12\x0e\n\x06\x65vents\x18\x02 \x01(\x03\"\x8b\x01\n\x11\x41\x64vanceDayRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x30\n\rbusiness_date\x18\x03 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\"S\n\x12\x41\x64vanceDayResponse\x12(\n\rbusiness_date\x18\x01 \x01(\x0b\x32\x11.google.type.Date\x12\x13\n\x0b\x64\x61ys_closed\x18\x02 \x01(\x05\"\x81\x01\n\x17ListParkedEventsRequest\x12)\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^([0-9]{6})?$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"\xf5\x01\n\x0bParkedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\x12\n\nevent_type\x18\x02 \x01(\t\x12\x14\n\x0c\x61ggregate_id\x18\x03 \x01(\t\x12\x16\n\x0e\x61ggregate_type\x18\x04 \x01(\t\x12\x10\n\x08sequence\x18\x05 \x01(\x03\x12\x13\n\x0b\x63ounty_code\x18\x06 \x01(\t\x12\x0e\n\x06reason\x18\x07 \x01(\t\x12\x10\n\x08\x61ttempts\x18\x08 \x01(\x05\x12/\n\x0bparked_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x64rop_proposed_by\x18\n \x01(\t\"d\n\x18ListParkedEventsResponse\x12/\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1f.liandong.common.v1.ParkedEvent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"p\n\x19ReplayParkedEventsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x35\n\x0c\x61ggregate_id\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a\x32\x18^[A-Za-z0-9:._-]{0,100}$\"=\n\x1aReplayParkedEventsResponse\x12\x0f\n\x07\x61pplied\x18\x01 \x01(\x05\x12\x0e\n\x06parked\x18\x02 \x01(\x05\"n\n\x16\x44ropParkedEventRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x08\x65vent_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x06reason\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x05\x18\xf4\x03\"*\n\x17\x44ropParkedEventResponse\x12\x0f\n\x07\x64ropped\x18\x01 \x01(\x08\"t\n\x16RepublishEventsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1e\n\rfrom_position\x18\x02 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\x12\x1c\n\x0bto_position\x18\x03 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x01\")\n\x17RepublishEventsResponse\x12\x0e\n\x06\x65vents\x18\x01 \x01(\x03\x32\xa0\x07\n\x0fOperatorService\x12\x85\x01\n\tGetTotals\x12$.liandong.common.v1.GetTotalsRequest\x1a%.liandong.common.v1.GetTotalsResponse\"+\xea\xe0\x18\'\n\x08platform\x12\x04read\x1a\toperators\x1a\x08\x61uditors \x06\x12\x85\x01\n\nAdvanceDay\x12%.liandong.common.v1.AdvanceDayRequest\x1a&.liandong.common.v1.AdvanceDayResponse\"(\xea\xe0\x18$\n\x08platform\x12\x0b\x61\x64vance_day\x1a\toperators \x06\x12\x9a\x01\n\x10ListParkedEvents\x12+.liandong.common.v1.ListParkedEventsRequest\x1a,.liandong.common.v1.ListParkedEventsResponse\"+\xea\xe0\x18\'\n\x08platform\x12\x04read\x1a\toperators\x1a\x08\x61uditors \x06\x12\xa6\x01\n\x12ReplayParkedEvents\x12-.liandong.common.v1.ReplayParkedEventsRequest\x1a..liandong.common.v1.ReplayParkedEventsResponse\"1\xea\xe0\x18-\n\x08platform\x12\x14replay_parked_events\x1a\toperators \x06\x12\x9a\x01\n\x0f\x44ropParkedEvent\x12*.liandong.common.v1.DropParkedEventRequest\x1a+.liandong.common.v1.DropParkedEventResponse\".\xea\xe0\x18*\n\x08platform\x12\x11\x64rop_parked_event\x1a\toperators \x06\x12\x99\x01\n\x0fRepublishEvents\x12*.liandong.common.v1.RepublishEventsRequest\x1a+.liandong.common.v1.RepublishEventsResponse\"-\xea\xe0\x18)\n\x08platform\x12\x10republish_events\x1a\toperators \x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -64,36 +65,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REPUBLISHEVENTSREQUEST'].fields_by_name['from_position']._serialized_options = b'\272H\004\"\002(\001'
   _globals['_REPUBLISHEVENTSREQUEST'].fields_by_name['to_position']._loaded_options = None
   _globals['_REPUBLISHEVENTSREQUEST'].fields_by_name['to_position']._serialized_options = b'\272H\004\"\002(\001'
-  _globals['_GETTOTALSREQUEST']._serialized_start=143
-  _globals['_GETTOTALSREQUEST']._serialized_end=225
-  _globals['_TOTAL']._serialized_start=227
-  _globals['_TOTAL']._serialized_end=263
-  _globals['_GETTOTALSRESPONSE']._serialized_start=266
-  _globals['_GETTOTALSRESPONSE']._serialized_end=503
-  _globals['_HEARD']._serialized_start=505
-  _globals['_HEARD']._serialized_end=542
-  _globals['_ADVANCEDAYREQUEST']._serialized_start=545
-  _globals['_ADVANCEDAYREQUEST']._serialized_end=684
-  _globals['_ADVANCEDAYRESPONSE']._serialized_start=686
-  _globals['_ADVANCEDAYRESPONSE']._serialized_end=769
-  _globals['_LISTPARKEDEVENTSREQUEST']._serialized_start=772
-  _globals['_LISTPARKEDEVENTSREQUEST']._serialized_end=901
-  _globals['_PARKEDEVENT']._serialized_start=904
-  _globals['_PARKEDEVENT']._serialized_end=1149
-  _globals['_LISTPARKEDEVENTSRESPONSE']._serialized_start=1151
-  _globals['_LISTPARKEDEVENTSRESPONSE']._serialized_end=1251
-  _globals['_REPLAYPARKEDEVENTSREQUEST']._serialized_start=1253
-  _globals['_REPLAYPARKEDEVENTSREQUEST']._serialized_end=1365
-  _globals['_REPLAYPARKEDEVENTSRESPONSE']._serialized_start=1367
-  _globals['_REPLAYPARKEDEVENTSRESPONSE']._serialized_end=1428
-  _globals['_DROPPARKEDEVENTREQUEST']._serialized_start=1430
-  _globals['_DROPPARKEDEVENTREQUEST']._serialized_end=1540
-  _globals['_DROPPARKEDEVENTRESPONSE']._serialized_start=1542
-  _globals['_DROPPARKEDEVENTRESPONSE']._serialized_end=1584
-  _globals['_REPUBLISHEVENTSREQUEST']._serialized_start=1586
-  _globals['_REPUBLISHEVENTSREQUEST']._serialized_end=1702
-  _globals['_REPUBLISHEVENTSRESPONSE']._serialized_start=1704
-  _globals['_REPUBLISHEVENTSRESPONSE']._serialized_end=1745
-  _globals['_OPERATORSERVICE']._serialized_start=1748
-  _globals['_OPERATORSERVICE']._serialized_end=2392
+  _globals['_OPERATORSERVICE'].methods_by_name['GetTotals']._loaded_options = None
+  _globals['_OPERATORSERVICE'].methods_by_name['GetTotals']._serialized_options = b'\352\340\030\'\n\010platform\022\004read\032\toperators\032\010auditors \006'
+  _globals['_OPERATORSERVICE'].methods_by_name['AdvanceDay']._loaded_options = None
+  _globals['_OPERATORSERVICE'].methods_by_name['AdvanceDay']._serialized_options = b'\352\340\030$\n\010platform\022\013advance_day\032\toperators \006'
+  _globals['_OPERATORSERVICE'].methods_by_name['ListParkedEvents']._loaded_options = None
+  _globals['_OPERATORSERVICE'].methods_by_name['ListParkedEvents']._serialized_options = b'\352\340\030\'\n\010platform\022\004read\032\toperators\032\010auditors \006'
+  _globals['_OPERATORSERVICE'].methods_by_name['ReplayParkedEvents']._loaded_options = None
+  _globals['_OPERATORSERVICE'].methods_by_name['ReplayParkedEvents']._serialized_options = b'\352\340\030-\n\010platform\022\024replay_parked_events\032\toperators \006'
+  _globals['_OPERATORSERVICE'].methods_by_name['DropParkedEvent']._loaded_options = None
+  _globals['_OPERATORSERVICE'].methods_by_name['DropParkedEvent']._serialized_options = b'\352\340\030*\n\010platform\022\021drop_parked_event\032\toperators \006'
+  _globals['_OPERATORSERVICE'].methods_by_name['RepublishEvents']._loaded_options = None
+  _globals['_OPERATORSERVICE'].methods_by_name['RepublishEvents']._serialized_options = b'\352\340\030)\n\010platform\022\020republish_events\032\toperators \006'
+  _globals['_GETTOTALSREQUEST']._serialized_start=176
+  _globals['_GETTOTALSREQUEST']._serialized_end=258
+  _globals['_TOTAL']._serialized_start=260
+  _globals['_TOTAL']._serialized_end=296
+  _globals['_GETTOTALSRESPONSE']._serialized_start=299
+  _globals['_GETTOTALSRESPONSE']._serialized_end=536
+  _globals['_HEARD']._serialized_start=538
+  _globals['_HEARD']._serialized_end=575
+  _globals['_ADVANCEDAYREQUEST']._serialized_start=578
+  _globals['_ADVANCEDAYREQUEST']._serialized_end=717
+  _globals['_ADVANCEDAYRESPONSE']._serialized_start=719
+  _globals['_ADVANCEDAYRESPONSE']._serialized_end=802
+  _globals['_LISTPARKEDEVENTSREQUEST']._serialized_start=805
+  _globals['_LISTPARKEDEVENTSREQUEST']._serialized_end=934
+  _globals['_PARKEDEVENT']._serialized_start=937
+  _globals['_PARKEDEVENT']._serialized_end=1182
+  _globals['_LISTPARKEDEVENTSRESPONSE']._serialized_start=1184
+  _globals['_LISTPARKEDEVENTSRESPONSE']._serialized_end=1284
+  _globals['_REPLAYPARKEDEVENTSREQUEST']._serialized_start=1286
+  _globals['_REPLAYPARKEDEVENTSREQUEST']._serialized_end=1398
+  _globals['_REPLAYPARKEDEVENTSRESPONSE']._serialized_start=1400
+  _globals['_REPLAYPARKEDEVENTSRESPONSE']._serialized_end=1461
+  _globals['_DROPPARKEDEVENTREQUEST']._serialized_start=1463
+  _globals['_DROPPARKEDEVENTREQUEST']._serialized_end=1573
+  _globals['_DROPPARKEDEVENTRESPONSE']._serialized_start=1575
+  _globals['_DROPPARKEDEVENTRESPONSE']._serialized_end=1617
+  _globals['_REPUBLISHEVENTSREQUEST']._serialized_start=1619
+  _globals['_REPUBLISHEVENTSREQUEST']._serialized_end=1735
+  _globals['_REPUBLISHEVENTSRESPONSE']._serialized_start=1737
+  _globals['_REPUBLISHEVENTSRESPONSE']._serialized_end=1778
+  _globals['_OPERATORSERVICE']._serialized_start=1781
+  _globals['_OPERATORSERVICE']._serialized_end=2709
 # @@protoc_insertion_point(module_scope)

@@ -23,39 +23,66 @@ _sym_db = _symbol_database.Default()
 
 
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliandong/credit/v1/events.proto\x12\x12liandong.credit.v1\x1a\x16google/type/date.proto\"}\n\x0fHouseholdGraded\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x11\n\trating_id\x18\x02 \x01(\t\x12\x13\n\x0bscore_centi\x18\x03 \x01(\x03\x12\r\n\x05grade\x18\x04 \x01(\t\x12\x0e\n\x06vetoes\x18\x05 \x03(\t\x12\r\n\x05holds\x18\x06 \x03(\t\"n\n\x0cLimitGranted\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x11\n\tlimit_fen\x18\x02 \x01(\x03\x12\r\n\x05grade\x18\x03 \x01(\t\x12&\n\x0bvalid_until\x18\x04 \x01(\x0b\x32\x11.google.type.Date\"\x7f\n\x0cLimitChanged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x11\n\tlimit_fen\x18\x02 \x01(\x03\x12\r\n\x05grade\x18\x03 \x01(\t\x12&\n\x0bvalid_until\x18\x04 \x01(\x0b\x32\x11.google.type.Date\x12\x0f\n\x07held_by\x18\x05 \x03(\t\"$\n\x0cLimitExpired\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\"7\n\x0fHouseholdVetoed\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x0e\n\x06vetoes\x18\x02 \x03(\t\"\xb7\x01\n\x0fHouseholdListed\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\nmeasure_id\x18\x03 \x01(\t\x12\x0f\n\x07\x65\x66\x66\x65\x63ts\x18\x04 \x03(\t\x12\"\n\x07\x66rom_on\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12#\n\x08until_on\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12\x10\n\x08relation\x18\x07 \x01(\t\"M\n\x11HouseholdReleased\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x12\n\nmeasure_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xa7\x01\n\x11HouseholdRewarded\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x12\n\nmeasure_id\x18\x02 \x01(\t\x12\x0e\n\x06reward\x18\x03 \x01(\t\x12\x0f\n\x07\x65\x66\x66\x65\x63ts\x18\x04 \x03(\t\x12\"\n\x07\x66rom_on\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12#\n\x08until_on\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"W\n\x0bRewardEnded\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x12\n\nmeasure_id\x18\x02 \x01(\t\x12\x0e\n\x06reward\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x85\x01\n\x0bReviewMoved\x12\x11\n\treview_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\r\n\x05organ\x18\x05 \x01(\t\x12!\n\x06\x64ue_on\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"r\n\x10RefusalContested\x12\x12\n\ncontest_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\trating_id\x18\x03 \x01(\t\x12!\n\x06\x64ue_on\x18\x04 \x01(\x0b\x32\x11.google.type.Date\"K\n\x0f\x43ontestAnswered\x12\x12\n\ncontest_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x0e\n\x06upheld\x18\x03 \x01(\x08\"l\n\rAreaCertified\x12\x11\n\tarea_code\x18\x01 \x01(\t\x12\x11\n\tcertified\x18\x02 \x01(\x08\x12\x11\n\tnumerator\x18\x03 \x01(\x03\x12\x13\n\x0b\x64\x65nominator\x18\x04 \x01(\x03\x12\r\n\x05scope\x18\x05 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliandong/credit/v1/events.proto\x12\x12liandong.credit.v1\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\"\xc5\x01\n\x0fHouseholdGraded\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x11\n\trating_id\x18\x02 \x01(\t\x12\x13\n\x0bscore_centi\x18\x03 \x01(\x03\x12\r\n\x05grade\x18\x04 \x01(\t\x12\x0e\n\x06vetoes\x18\x05 \x03(\t\x12\r\n\x05holds\x18\x06 \x03(\t:F\xea\xe0\x18\x42\n\x0c\x63redit_grade\x12\rcounty_organs\x12\x07lenders\x12\x0e\x66inance_bureau\x12\x08\x61uditors\x18\x04\"\xb6\x01\n\x0cLimitGranted\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x11\n\tlimit_fen\x18\x02 \x01(\x03\x12\r\n\x05grade\x18\x03 \x01(\t\x12&\n\x0bvalid_until\x18\x04 \x01(\x0b\x32\x11.google.type.Date:F\xea\xe0\x18\x42\n\x0c\x63redit_grade\x12\rcounty_organs\x12\x07lenders\x12\x0e\x66inance_bureau\x12\x08\x61uditors\x18\x04\"\xc7\x01\n\x0cLimitChanged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x11\n\tlimit_fen\x18\x02 \x01(\x03\x12\r\n\x05grade\x18\x03 \x01(\t\x12&\n\x0bvalid_until\x18\x04 \x01(\x0b\x32\x11.google.type.Date\x12\x0f\n\x07held_by\x18\x05 \x03(\t:F\xea\xe0\x18\x42\n\x0c\x63redit_grade\x12\rcounty_organs\x12\x07lenders\x12\x0e\x66inance_bureau\x12\x08\x61uditors\x18\x04\"l\n\x0cLimitExpired\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t:F\xea\xe0\x18\x42\n\x0c\x63redit_grade\x12\rcounty_organs\x12\x07lenders\x12\x0e\x66inance_bureau\x12\x08\x61uditors\x18\x04\"\x7f\n\x0fHouseholdVetoed\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x0e\n\x06vetoes\x18\x02 \x03(\t:F\xea\xe0\x18\x42\n\x0c\x63redit_grade\x12\rcounty_organs\x12\x07lenders\x12\x0e\x66inance_bureau\x12\x08\x61uditors\x18\x04\"\xff\x01\n\x0fHouseholdListed\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x12\n\nmeasure_id\x18\x03 \x01(\t\x12\x0f\n\x07\x65\x66\x66\x65\x63ts\x18\x04 \x03(\t\x12\"\n\x07\x66rom_on\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12#\n\x08until_on\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12\x10\n\x08relation\x18\x07 \x01(\t:F\xea\xe0\x18\x42\n\x0c\x63redit_grade\x12\rcounty_organs\x12\x07lenders\x12\x0e\x66inance_bureau\x12\x08\x61uditors\x18\x04\"\x95\x01\n\x11HouseholdReleased\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x12\n\nmeasure_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t:F\xea\xe0\x18\x42\n\x0c\x63redit_grade\x12\rcounty_organs\x12\x07lenders\x12\x0e\x66inance_bureau\x12\x08\x61uditors\x18\x04\"\xef\x01\n\x11HouseholdRewarded\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x12\n\nmeasure_id\x18\x02 \x01(\t\x12\x0e\n\x06reward\x18\x03 \x01(\t\x12\x0f\n\x07\x65\x66\x66\x65\x63ts\x18\x04 \x03(\t\x12\"\n\x07\x66rom_on\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12#\n\x08until_on\x18\x06 \x01(\x0b\x32\x11.google.type.Date:F\xea\xe0\x18\x42\n\x0c\x63redit_grade\x12\rcounty_organs\x12\x07lenders\x12\x0e\x66inance_bureau\x12\x08\x61uditors\x18\x04\"\x9f\x01\n\x0bRewardEnded\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x12\n\nmeasure_id\x18\x02 \x01(\t\x12\x0e\n\x06reward\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t:F\xea\xe0\x18\x42\n\x0c\x63redit_grade\x12\rcounty_organs\x12\x07lenders\x12\x0e\x66inance_bureau\x12\x08\x61uditors\x18\x04\"\xc7\x01\n\x0bReviewMoved\x12\x11\n\treview_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\r\n\x05state\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\r\n\x05organ\x18\x05 \x01(\t\x12!\n\x06\x64ue_on\x18\x06 \x01(\x0b\x32\x11.google.type.Date:@\xea\xe0\x18<\n\x06review\x12\rcounty_organs\x12\x07lenders\x12\x0e\x66inance_bureau\x12\x08\x61uditors\x18\x04\"\xb5\x01\n\x10RefusalContested\x12\x12\n\ncontest_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\trating_id\x18\x03 \x01(\t\x12!\n\x06\x64ue_on\x18\x04 \x01(\x0b\x32\x11.google.type.Date:A\xea\xe0\x18=\n\x07\x63ontest\x12\rcounty_organs\x12\x07lenders\x12\x0e\x66inance_bureau\x12\x08\x61uditors\x18\x04\"\x8e\x01\n\x0f\x43ontestAnswered\x12\x12\n\ncontest_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x0e\n\x06upheld\x18\x03 \x01(\x08:A\xea\xe0\x18=\n\x07\x63ontest\x12\rcounty_organs\x12\x07lenders\x12\x0e\x66inance_bureau\x12\x08\x61uditors\x18\x04\"\x8b\x01\n\rAreaCertified\x12\x11\n\tarea_code\x18\x01 \x01(\t\x12\x11\n\tcertified\x18\x02 \x01(\x08\x12\x11\n\tnumerator\x18\x03 \x01(\x03\x12\x13\n\x0b\x64\x65nominator\x18\x04 \x01(\x03\x12\r\n\x05scope\x18\x05 \x01(\t:\x1d\xea\xe0\x18\x19\n\x0b\x63redit_area\x12\x08\x65veryone\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'liandong.credit.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_HOUSEHOLDGRADED']._serialized_start=79
-  _globals['_HOUSEHOLDGRADED']._serialized_end=204
-  _globals['_LIMITGRANTED']._serialized_start=206
-  _globals['_LIMITGRANTED']._serialized_end=316
-  _globals['_LIMITCHANGED']._serialized_start=318
-  _globals['_LIMITCHANGED']._serialized_end=445
-  _globals['_LIMITEXPIRED']._serialized_start=447
-  _globals['_LIMITEXPIRED']._serialized_end=483
-  _globals['_HOUSEHOLDVETOED']._serialized_start=485
-  _globals['_HOUSEHOLDVETOED']._serialized_end=540
-  _globals['_HOUSEHOLDLISTED']._serialized_start=543
-  _globals['_HOUSEHOLDLISTED']._serialized_end=726
-  _globals['_HOUSEHOLDRELEASED']._serialized_start=728
-  _globals['_HOUSEHOLDRELEASED']._serialized_end=805
-  _globals['_HOUSEHOLDREWARDED']._serialized_start=808
-  _globals['_HOUSEHOLDREWARDED']._serialized_end=975
-  _globals['_REWARDENDED']._serialized_start=977
-  _globals['_REWARDENDED']._serialized_end=1064
-  _globals['_REVIEWMOVED']._serialized_start=1067
-  _globals['_REVIEWMOVED']._serialized_end=1200
-  _globals['_REFUSALCONTESTED']._serialized_start=1202
-  _globals['_REFUSALCONTESTED']._serialized_end=1316
-  _globals['_CONTESTANSWERED']._serialized_start=1318
-  _globals['_CONTESTANSWERED']._serialized_end=1393
-  _globals['_AREACERTIFIED']._serialized_start=1395
-  _globals['_AREACERTIFIED']._serialized_end=1503
+  _globals['_HOUSEHOLDGRADED']._loaded_options = None
+  _globals['_HOUSEHOLDGRADED']._serialized_options = b'\352\340\030B\n\014credit_grade\022\rcounty_organs\022\007lenders\022\016finance_bureau\022\010auditors\030\004'
+  _globals['_LIMITGRANTED']._loaded_options = None
+  _globals['_LIMITGRANTED']._serialized_options = b'\352\340\030B\n\014credit_grade\022\rcounty_organs\022\007lenders\022\016finance_bureau\022\010auditors\030\004'
+  _globals['_LIMITCHANGED']._loaded_options = None
+  _globals['_LIMITCHANGED']._serialized_options = b'\352\340\030B\n\014credit_grade\022\rcounty_organs\022\007lenders\022\016finance_bureau\022\010auditors\030\004'
+  _globals['_LIMITEXPIRED']._loaded_options = None
+  _globals['_LIMITEXPIRED']._serialized_options = b'\352\340\030B\n\014credit_grade\022\rcounty_organs\022\007lenders\022\016finance_bureau\022\010auditors\030\004'
+  _globals['_HOUSEHOLDVETOED']._loaded_options = None
+  _globals['_HOUSEHOLDVETOED']._serialized_options = b'\352\340\030B\n\014credit_grade\022\rcounty_organs\022\007lenders\022\016finance_bureau\022\010auditors\030\004'
+  _globals['_HOUSEHOLDLISTED']._loaded_options = None
+  _globals['_HOUSEHOLDLISTED']._serialized_options = b'\352\340\030B\n\014credit_grade\022\rcounty_organs\022\007lenders\022\016finance_bureau\022\010auditors\030\004'
+  _globals['_HOUSEHOLDRELEASED']._loaded_options = None
+  _globals['_HOUSEHOLDRELEASED']._serialized_options = b'\352\340\030B\n\014credit_grade\022\rcounty_organs\022\007lenders\022\016finance_bureau\022\010auditors\030\004'
+  _globals['_HOUSEHOLDREWARDED']._loaded_options = None
+  _globals['_HOUSEHOLDREWARDED']._serialized_options = b'\352\340\030B\n\014credit_grade\022\rcounty_organs\022\007lenders\022\016finance_bureau\022\010auditors\030\004'
+  _globals['_REWARDENDED']._loaded_options = None
+  _globals['_REWARDENDED']._serialized_options = b'\352\340\030B\n\014credit_grade\022\rcounty_organs\022\007lenders\022\016finance_bureau\022\010auditors\030\004'
+  _globals['_REVIEWMOVED']._loaded_options = None
+  _globals['_REVIEWMOVED']._serialized_options = b'\352\340\030<\n\006review\022\rcounty_organs\022\007lenders\022\016finance_bureau\022\010auditors\030\004'
+  _globals['_REFUSALCONTESTED']._loaded_options = None
+  _globals['_REFUSALCONTESTED']._serialized_options = b'\352\340\030=\n\007contest\022\rcounty_organs\022\007lenders\022\016finance_bureau\022\010auditors\030\004'
+  _globals['_CONTESTANSWERED']._loaded_options = None
+  _globals['_CONTESTANSWERED']._serialized_options = b'\352\340\030=\n\007contest\022\rcounty_organs\022\007lenders\022\016finance_bureau\022\010auditors\030\004'
+  _globals['_AREACERTIFIED']._loaded_options = None
+  _globals['_AREACERTIFIED']._serialized_options = b'\352\340\030\031\n\013credit_area\022\010everyone\030\001'
+  _globals['_HOUSEHOLDGRADED']._serialized_start=113
+  _globals['_HOUSEHOLDGRADED']._serialized_end=310
+  _globals['_LIMITGRANTED']._serialized_start=313
+  _globals['_LIMITGRANTED']._serialized_end=495
+  _globals['_LIMITCHANGED']._serialized_start=498
+  _globals['_LIMITCHANGED']._serialized_end=697
+  _globals['_LIMITEXPIRED']._serialized_start=699
+  _globals['_LIMITEXPIRED']._serialized_end=807
+  _globals['_HOUSEHOLDVETOED']._serialized_start=809
+  _globals['_HOUSEHOLDVETOED']._serialized_end=936
+  _globals['_HOUSEHOLDLISTED']._serialized_start=939
+  _globals['_HOUSEHOLDLISTED']._serialized_end=1194
+  _globals['_HOUSEHOLDRELEASED']._serialized_start=1197
+  _globals['_HOUSEHOLDRELEASED']._serialized_end=1346
+  _globals['_HOUSEHOLDREWARDED']._serialized_start=1349
+  _globals['_HOUSEHOLDREWARDED']._serialized_end=1588
+  _globals['_REWARDENDED']._serialized_start=1591
+  _globals['_REWARDENDED']._serialized_end=1750
+  _globals['_REVIEWMOVED']._serialized_start=1753
+  _globals['_REVIEWMOVED']._serialized_end=1952
+  _globals['_REFUSALCONTESTED']._serialized_start=1955
+  _globals['_REFUSALCONTESTED']._serialized_end=2136
+  _globals['_CONTESTANSWERED']._serialized_start=2139
+  _globals['_CONTESTANSWERED']._serialized_end=2281
+  _globals['_AREACERTIFIED']._serialized_start=2284
+  _globals['_AREACERTIFIED']._serialized_end=2423
 # @@protoc_insertion_point(module_scope)

@@ -24,22 +24,41 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 from liandong.credit.v1 import indicators_pb2 as liandong_dot_credit_dot_v1_dot_indicators__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliandong/credit/v1/scores.proto\x12\x12liandong.credit.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a#liandong/credit/v1/indicators.proto\"\xe7\x03\n\x06Rating\x12\x11\n\trating_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x11\n\tprogramme\x18\x04 \x01(\t\x12#\n\x08rated_on\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12\x13\n\x0bscore_centi\x18\x06 \x01(\x03\x12\r\n\x05grade\x18\x07 \x01(\t\x12\x0e\n\x06vetoes\x18\x08 \x03(\t\x12\x16\n\x0e\x62\x61se_limit_fen\x18\t \x01(\x03\x12\x12\n\nuplift_fen\x18\n \x01(\x03\x12\x11\n\tlimit_fen\x18\x0b \x01(\x03\x12&\n\x0bvalid_until\x18\x0c \x01(\x0b\x32\x11.google.type.Date\x12\x0f\n\x07working\x18\r \x01(\t\x12\x0e\n\x06honour\x18\x0e \x01(\t\x12/\n\x06inputs\x18\x0f \x03(\x0b\x32\x1f.liandong.credit.v1.PinnedInput\x12-\n\x05holds\x18\x10 \x03(\x0b\x32\x1e.liandong.credit.v1.PinnedHold\x12\x0e\n\x06waived\x18\x11 \x03(\t\x12\x1a\n\x12override_review_id\x18\x12 \x01(\t\x12\x0e\n\x06\x64igest\x18\x13 \x01(\t\x12\x15\n\rdemoted_steps\x18\x14 \x01(\x05\"\xb7\x01\n\x0bPinnedInput\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03\x12&\n\x0bobserved_on\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12\r\n\x05\x65ntry\x18\x04 \x01(\x03\x12-\n\x05state\x18\x05 \x01(\x0e\x32\x1e.liandong.credit.v1.InputState\x12%\n\nexpires_on\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"O\n\nPinnedHold\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x11\n\tgrade_too\x18\x02 \x01(\x08\x12 \n\x05until\x18\x03 \x01(\x0b\x32\x11.google.type.Date\"\x8b\x01\n\x13\x45xplainScoreRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12,\n\trating_id\x18\x03 \x01(\tB\x19\xbaH\x16r\x14\x32\x12^([0-9a-f-]{36})?$\"\xf0\x01\n\tScoreLine\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x11\n\tindicator\x18\x02 \x01(\t\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.liandong.credit.v1.LineState\x12\x12\n\x05value\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12&\n\x0bobserved_on\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12\x11\n\tsource_id\x18\x06 \x01(\t\x12\x14\n\x0cpoints_centi\x18\x07 \x01(\x03\x12%\n\nexpires_on\x18\x08 \x01(\x0b\x32\x11.google.type.DateB\x08\n\x06_value\"r\n\x0fIndicatorChange\x12\x11\n\tindicator\x18\x01 \x01(\t\x12\x17\n\nvalue_from\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08value_to\x18\x03 \x01(\x03\x12\x12\n\ngain_centi\x18\x04 \x01(\x03\x42\r\n\x0b_value_from\"\xa1\x01\n\tNextGrade\x12\r\n\x05grade\x18\x01 \x01(\t\x12\x17\n\x0fmin_score_centi\x18\x02 \x01(\x03\x12\x15\n\rmissing_centi\x18\x03 \x01(\x03\x12\x0c\n\x04lift\x18\x04 \x03(\t\x12\x34\n\x07\x63hanges\x18\x05 \x03(\x0b\x32#.liandong.credit.v1.IndicatorChange\x12\x11\n\treachable\x18\x06 \x01(\x08\"\xc4\x01\n\x14\x45xplainScoreResponse\x12*\n\x06rating\x18\x01 \x01(\x0b\x32\x1a.liandong.credit.v1.Rating\x12,\n\x05lines\x18\x02 \x03(\x0b\x32\x1d.liandong.credit.v1.ScoreLine\x12\x31\n\nnext_grade\x18\x03 \x01(\x0b\x32\x1d.liandong.credit.v1.NextGrade\x12\r\n\x05words\x18\x04 \x03(\t\x12\x10\n\x08words_zh\x18\x05 \x03(\t\"\\\n\x15RederiveRatingRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1b\n\trating_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\xc3\x01\n\x16RederiveRatingResponse\x12*\n\x06stored\x18\x01 \x01(\x0b\x32\x1a.liandong.credit.v1.Rating\x12+\n\x07\x64\x65rived\x18\x02 \x01(\x0b\x32\x1a.liandong.credit.v1.Rating\x12\x11\n\tidentical\x18\x03 \x01(\x08\x12\x11\n\tdiffering\x18\x04 \x03(\t\x12\x16\n\x0e\x61ltered_inputs\x18\x05 \x03(\t\x12\x12\n\nsame_terms\x18\x06 \x01(\x08\"\x99\x01\n\x12ListRatingsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"[\n\x13ListRatingsResponse\x12+\n\x07ratings\x18\x01 \x03(\x0b\x32\x1a.liandong.credit.v1.Rating\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xde\x02\n\x1aRecordExternalScoreRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x35\n\x08model_id\x18\x04 \x01(\tB#\xbaH r\x1e\x32\x1c^[a-z0-9][a-z0-9._@-]{0,99}$\x12\x13\n\x0bscore_centi\x18\x05 \x01(\x03\x12\x17\n\x0fmin_score_centi\x18\x06 \x01(\x03\x12\x17\n\x0fmax_score_centi\x18\x07 \x01(\x03\x12,\n\tscored_on\x18\x08 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12.\n\x0f\x65vidence_sha256\x18\t \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\"/\n\x1bRecordExternalScoreResponse\x12\x10\n\x08score_id\x18\x01 \x01(\t\"\xb3\x01\n\rExternalScore\x12\x10\n\x08score_id\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x13\n\x0bscore_centi\x18\x03 \x01(\x03\x12\x17\n\x0fmin_score_centi\x18\x04 \x01(\x03\x12\x17\n\x0fmax_score_centi\x18\x05 \x01(\x03\x12$\n\tscored_on\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12\x11\n\tsource_id\x18\x07 \x01(\t*\x9c\x01\n\tLineState\x12\x1a\n\x16LINE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12LINE_STATE_COUNTED\x10\x01\x12\x16\n\x12LINE_STATE_NOT_MET\x10\x02\x12\x16\n\x12LINE_STATE_MISSING\x10\x03\x12\x15\n\x11LINE_STATE_WAIVED\x10\x04\x12\x14\n\x10LINE_STATE_STALE\x10\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliandong/credit/v1/scores.proto\x12\x12liandong.credit.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\x1a#liandong/credit/v1/indicators.proto\"\xcb\x04\n\x06Rating\x12\x11\n\trating_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x11\n\tprogramme\x18\x04 \x01(\t\x12#\n\x08rated_on\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12\x13\n\x0bscore_centi\x18\x06 \x01(\x03\x12\r\n\x05grade\x18\x07 \x01(\t\x12\"\n\x06vetoes\x18\x08 \x03(\tB\x12\xea\xe0\x18\x0e\x63redit_records\x12\x16\n\x0e\x62\x61se_limit_fen\x18\t \x01(\x03\x12\x12\n\nuplift_fen\x18\n \x01(\x03\x12\x11\n\tlimit_fen\x18\x0b \x01(\x03\x12&\n\x0bvalid_until\x18\x0c \x01(\x0b\x32\x11.google.type.Date\x12#\n\x07working\x18\r \x01(\tB\x12\xea\xe0\x18\x0e\x63redit_records\x12\x0e\n\x06honour\x18\x0e \x01(\t\x12\x43\n\x06inputs\x18\x0f \x03(\x0b\x32\x1f.liandong.credit.v1.PinnedInputB\x12\xea\xe0\x18\x0e\x63redit_records\x12\x41\n\x05holds\x18\x10 \x03(\x0b\x32\x1e.liandong.credit.v1.PinnedHoldB\x12\xea\xe0\x18\x0e\x63redit_records\x12\"\n\x06waived\x18\x11 \x03(\tB\x12\xea\xe0\x18\x0e\x63redit_records\x12\x1a\n\x12override_review_id\x18\x12 \x01(\t\x12\x0e\n\x06\x64igest\x18\x13 \x01(\t\x12\x15\n\rdemoted_steps\x18\x14 \x01(\x05\"\xb7\x01\n\x0bPinnedInput\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03\x12&\n\x0bobserved_on\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12\r\n\x05\x65ntry\x18\x04 \x01(\x03\x12-\n\x05state\x18\x05 \x01(\x0e\x32\x1e.liandong.credit.v1.InputState\x12%\n\nexpires_on\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"O\n\nPinnedHold\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x11\n\tgrade_too\x18\x02 \x01(\x08\x12 \n\x05until\x18\x03 \x01(\x0b\x32\x11.google.type.Date\"\x8b\x01\n\x13\x45xplainScoreRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12,\n\trating_id\x18\x03 \x01(\tB\x19\xbaH\x16r\x14\x32\x12^([0-9a-f-]{36})?$\"\xf0\x01\n\tScoreLine\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x11\n\tindicator\x18\x02 \x01(\t\x12,\n\x05state\x18\x03 \x01(\x0e\x32\x1d.liandong.credit.v1.LineState\x12\x12\n\x05value\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12&\n\x0bobserved_on\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12\x11\n\tsource_id\x18\x06 \x01(\t\x12\x14\n\x0cpoints_centi\x18\x07 \x01(\x03\x12%\n\nexpires_on\x18\x08 \x01(\x0b\x32\x11.google.type.DateB\x08\n\x06_value\"r\n\x0fIndicatorChange\x12\x11\n\tindicator\x18\x01 \x01(\t\x12\x17\n\nvalue_from\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x08value_to\x18\x03 \x01(\x03\x12\x12\n\ngain_centi\x18\x04 \x01(\x03\x42\r\n\x0b_value_from\"\xa1\x01\n\tNextGrade\x12\r\n\x05grade\x18\x01 \x01(\t\x12\x17\n\x0fmin_score_centi\x18\x02 \x01(\x03\x12\x15\n\rmissing_centi\x18\x03 \x01(\x03\x12\x0c\n\x04lift\x18\x04 \x03(\t\x12\x34\n\x07\x63hanges\x18\x05 \x03(\x0b\x32#.liandong.credit.v1.IndicatorChange\x12\x11\n\treachable\x18\x06 \x01(\x08\"\x94\x02\n\x14\x45xplainScoreResponse\x12*\n\x06rating\x18\x01 \x01(\x0b\x32\x1a.liandong.credit.v1.Rating\x12@\n\x05lines\x18\x02 \x03(\x0b\x32\x1d.liandong.credit.v1.ScoreLineB\x12\xea\xe0\x18\x0e\x63redit_records\x12\x45\n\nnext_grade\x18\x03 \x01(\x0b\x32\x1d.liandong.credit.v1.NextGradeB\x12\xea\xe0\x18\x0e\x63redit_records\x12!\n\x05words\x18\x04 \x03(\tB\x12\xea\xe0\x18\x0e\x63redit_records\x12$\n\x08words_zh\x18\x05 \x03(\tB\x12\xea\xe0\x18\x0e\x63redit_records\"\\\n\x15RederiveRatingRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1b\n\trating_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\xc3\x01\n\x16RederiveRatingResponse\x12*\n\x06stored\x18\x01 \x01(\x0b\x32\x1a.liandong.credit.v1.Rating\x12+\n\x07\x64\x65rived\x18\x02 \x01(\x0b\x32\x1a.liandong.credit.v1.Rating\x12\x11\n\tidentical\x18\x03 \x01(\x08\x12\x11\n\tdiffering\x18\x04 \x03(\t\x12\x16\n\x0e\x61ltered_inputs\x18\x05 \x03(\t\x12\x12\n\nsame_terms\x18\x06 \x01(\x08\"\x99\x01\n\x12ListRatingsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"[\n\x13ListRatingsResponse\x12+\n\x07ratings\x18\x01 \x03(\x0b\x32\x1a.liandong.credit.v1.Rating\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xde\x02\n\x1aRecordExternalScoreRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x35\n\x08model_id\x18\x04 \x01(\tB#\xbaH r\x1e\x32\x1c^[a-z0-9][a-z0-9._@-]{0,99}$\x12\x13\n\x0bscore_centi\x18\x05 \x01(\x03\x12\x17\n\x0fmin_score_centi\x18\x06 \x01(\x03\x12\x17\n\x0fmax_score_centi\x18\x07 \x01(\x03\x12,\n\tscored_on\x18\x08 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12.\n\x0f\x65vidence_sha256\x18\t \x01(\tB\x15\xbaH\x12r\x10\x32\x0e^[0-9a-f]{64}$\"/\n\x1bRecordExternalScoreResponse\x12\x10\n\x08score_id\x18\x01 \x01(\t\"\xb3\x01\n\rExternalScore\x12\x10\n\x08score_id\x18\x01 \x01(\t\x12\x10\n\x08model_id\x18\x02 \x01(\t\x12\x13\n\x0bscore_centi\x18\x03 \x01(\x03\x12\x17\n\x0fmin_score_centi\x18\x04 \x01(\x03\x12\x17\n\x0fmax_score_centi\x18\x05 \x01(\x03\x12$\n\tscored_on\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12\x11\n\tsource_id\x18\x07 \x01(\t*\x9c\x01\n\tLineState\x12\x1a\n\x16LINE_STATE_UNSPECIFIED\x10\x00\x12\x16\n\x12LINE_STATE_COUNTED\x10\x01\x12\x16\n\x12LINE_STATE_NOT_MET\x10\x02\x12\x16\n\x12LINE_STATE_MISSING\x10\x03\x12\x15\n\x11LINE_STATE_WAIVED\x10\x04\x12\x14\n\x10LINE_STATE_STALE\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'liandong.credit.v1.scores_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_RATING'].fields_by_name['vetoes']._loaded_options = None
+  _globals['_RATING'].fields_by_name['vetoes']._serialized_options = b'\352\340\030\016credit_records'
+  _globals['_RATING'].fields_by_name['working']._loaded_options = None
+  _globals['_RATING'].fields_by_name['working']._serialized_options = b'\352\340\030\016credit_records'
+  _globals['_RATING'].fields_by_name['inputs']._loaded_options = None
+  _globals['_RATING'].fields_by_name['inputs']._serialized_options = b'\352\340\030\016credit_records'
+  _globals['_RATING'].fields_by_name['holds']._loaded_options = None
+  _globals['_RATING'].fields_by_name['holds']._serialized_options = b'\352\340\030\016credit_records'
+  _globals['_RATING'].fields_by_name['waived']._loaded_options = None
+  _globals['_RATING'].fields_by_name['waived']._serialized_options = b'\352\340\030\016credit_records'
   _globals['_EXPLAINSCOREREQUEST'].fields_by_name['county_code']._loaded_options = None
   _globals['_EXPLAINSCOREREQUEST'].fields_by_name['county_code']._serialized_options = b'\272H\016r\0142\n^[0-9]{6}$'
   _globals['_EXPLAINSCOREREQUEST'].fields_by_name['household_id']._loaded_options = None
   _globals['_EXPLAINSCOREREQUEST'].fields_by_name['household_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_EXPLAINSCOREREQUEST'].fields_by_name['rating_id']._loaded_options = None
   _globals['_EXPLAINSCOREREQUEST'].fields_by_name['rating_id']._serialized_options = b'\272H\026r\0242\022^([0-9a-f-]{36})?$'
+  _globals['_EXPLAINSCORERESPONSE'].fields_by_name['lines']._loaded_options = None
+  _globals['_EXPLAINSCORERESPONSE'].fields_by_name['lines']._serialized_options = b'\352\340\030\016credit_records'
+  _globals['_EXPLAINSCORERESPONSE'].fields_by_name['next_grade']._loaded_options = None
+  _globals['_EXPLAINSCORERESPONSE'].fields_by_name['next_grade']._serialized_options = b'\352\340\030\016credit_records'
+  _globals['_EXPLAINSCORERESPONSE'].fields_by_name['words']._loaded_options = None
+  _globals['_EXPLAINSCORERESPONSE'].fields_by_name['words']._serialized_options = b'\352\340\030\016credit_records'
+  _globals['_EXPLAINSCORERESPONSE'].fields_by_name['words_zh']._loaded_options = None
+  _globals['_EXPLAINSCORERESPONSE'].fields_by_name['words_zh']._serialized_options = b'\352\340\030\016credit_records'
   _globals['_REDERIVERATINGREQUEST'].fields_by_name['county_code']._loaded_options = None
   _globals['_REDERIVERATINGREQUEST'].fields_by_name['county_code']._serialized_options = b'\272H\016r\0142\n^[0-9]{6}$'
   _globals['_REDERIVERATINGREQUEST'].fields_by_name['rating_id']._loaded_options = None
@@ -64,36 +83,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDEXTERNALSCOREREQUEST'].fields_by_name['scored_on']._serialized_options = b'\272H\003\310\001\001'
   _globals['_RECORDEXTERNALSCOREREQUEST'].fields_by_name['evidence_sha256']._loaded_options = None
   _globals['_RECORDEXTERNALSCOREREQUEST'].fields_by_name['evidence_sha256']._serialized_options = b'\272H\022r\0202\016^[0-9a-f]{64}$'
-  _globals['_LINESTATE']._serialized_start=2892
-  _globals['_LINESTATE']._serialized_end=3048
-  _globals['_RATING']._serialized_start=146
-  _globals['_RATING']._serialized_end=633
-  _globals['_PINNEDINPUT']._serialized_start=636
-  _globals['_PINNEDINPUT']._serialized_end=819
-  _globals['_PINNEDHOLD']._serialized_start=821
-  _globals['_PINNEDHOLD']._serialized_end=900
-  _globals['_EXPLAINSCOREREQUEST']._serialized_start=903
-  _globals['_EXPLAINSCOREREQUEST']._serialized_end=1042
-  _globals['_SCORELINE']._serialized_start=1045
-  _globals['_SCORELINE']._serialized_end=1285
-  _globals['_INDICATORCHANGE']._serialized_start=1287
-  _globals['_INDICATORCHANGE']._serialized_end=1401
-  _globals['_NEXTGRADE']._serialized_start=1404
-  _globals['_NEXTGRADE']._serialized_end=1565
-  _globals['_EXPLAINSCORERESPONSE']._serialized_start=1568
-  _globals['_EXPLAINSCORERESPONSE']._serialized_end=1764
-  _globals['_REDERIVERATINGREQUEST']._serialized_start=1766
-  _globals['_REDERIVERATINGREQUEST']._serialized_end=1858
-  _globals['_REDERIVERATINGRESPONSE']._serialized_start=1861
-  _globals['_REDERIVERATINGRESPONSE']._serialized_end=2056
-  _globals['_LISTRATINGSREQUEST']._serialized_start=2059
-  _globals['_LISTRATINGSREQUEST']._serialized_end=2212
-  _globals['_LISTRATINGSRESPONSE']._serialized_start=2214
-  _globals['_LISTRATINGSRESPONSE']._serialized_end=2305
-  _globals['_RECORDEXTERNALSCOREREQUEST']._serialized_start=2308
-  _globals['_RECORDEXTERNALSCOREREQUEST']._serialized_end=2658
-  _globals['_RECORDEXTERNALSCORERESPONSE']._serialized_start=2660
-  _globals['_RECORDEXTERNALSCORERESPONSE']._serialized_end=2707
-  _globals['_EXTERNALSCORE']._serialized_start=2710
-  _globals['_EXTERNALSCORE']._serialized_end=2889
+  _globals['_LINESTATE']._serialized_start=3105
+  _globals['_LINESTATE']._serialized_end=3261
+  _globals['_RATING']._serialized_start=179
+  _globals['_RATING']._serialized_end=766
+  _globals['_PINNEDINPUT']._serialized_start=769
+  _globals['_PINNEDINPUT']._serialized_end=952
+  _globals['_PINNEDHOLD']._serialized_start=954
+  _globals['_PINNEDHOLD']._serialized_end=1033
+  _globals['_EXPLAINSCOREREQUEST']._serialized_start=1036
+  _globals['_EXPLAINSCOREREQUEST']._serialized_end=1175
+  _globals['_SCORELINE']._serialized_start=1178
+  _globals['_SCORELINE']._serialized_end=1418
+  _globals['_INDICATORCHANGE']._serialized_start=1420
+  _globals['_INDICATORCHANGE']._serialized_end=1534
+  _globals['_NEXTGRADE']._serialized_start=1537
+  _globals['_NEXTGRADE']._serialized_end=1698
+  _globals['_EXPLAINSCORERESPONSE']._serialized_start=1701
+  _globals['_EXPLAINSCORERESPONSE']._serialized_end=1977
+  _globals['_REDERIVERATINGREQUEST']._serialized_start=1979
+  _globals['_REDERIVERATINGREQUEST']._serialized_end=2071
+  _globals['_REDERIVERATINGRESPONSE']._serialized_start=2074
+  _globals['_REDERIVERATINGRESPONSE']._serialized_end=2269
+  _globals['_LISTRATINGSREQUEST']._serialized_start=2272
+  _globals['_LISTRATINGSREQUEST']._serialized_end=2425
+  _globals['_LISTRATINGSRESPONSE']._serialized_start=2427
+  _globals['_LISTRATINGSRESPONSE']._serialized_end=2518
+  _globals['_RECORDEXTERNALSCOREREQUEST']._serialized_start=2521
+  _globals['_RECORDEXTERNALSCOREREQUEST']._serialized_end=2871
+  _globals['_RECORDEXTERNALSCORERESPONSE']._serialized_start=2873
+  _globals['_RECORDEXTERNALSCORERESPONSE']._serialized_end=2920
+  _globals['_EXTERNALSCORE']._serialized_start=2923
+  _globals['_EXTERNALSCORE']._serialized_end=3102
 # @@protoc_insertion_point(module_scope)

@@ -23,41 +23,68 @@ _sym_db = _symbol_database.Default()
 
 
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eliandong/funds/v1/events.proto\x12\x11liandong.funds.v1\x1a\x16google/type/date.proto\"F\n\rCoverReserved\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66und_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63overed_fen\x18\x03 \x01(\x03\"\x94\x01\n\x0c\x43overRefused\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x14\n\x0cheadroom_fen\x18\x03 \x01(\x03\x12\x14\n\x0c\x63\x61pacity_fen\x18\x04 \x01(\x03\x12\x13\n\x0b\x63overed_fen\x18\x05 \x01(\x03\x12\x11\n\tasked_fen\x18\x06 \x01(\x03\x12\x0f\n\x07\x66und_id\x18\x07 \x01(\t\"\x80\x01\n\x0c\x43overRenewed\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x17\n\x0frenewed_loan_id\x18\x02 \x01(\t\x12\x0f\n\x07\x66und_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63overed_fen\x18\x04 \x01(\x03\x12 \n\x05until\x18\x05 \x01(\x0b\x32\x11.google.type.Date\"W\n\rCoverReleased\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66und_id\x18\x02 \x01(\t\x12\x14\n\x0creleased_fen\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t\"s\n\x10\x43ompensationPaid\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x10\n\x08loss_fen\x18\x03 \x01(\x03\x12+\n\x05parts\x18\x04 \x03(\x0b\x32\x1c.liandong.funds.v1.SharePart\"f\n\tSharePart\x12\r\n\x05party\x18\x01 \x01(\t\x12\x16\n\x0einstitution_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x0c\n\x04paid\x18\x04 \x01(\x08\x12\x10\n\x08position\x18\x05 \x01(\x05\"\x80\x02\n\x0eRecoveryShared\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x13\n\x0brecovery_id\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\x15\n\rrecovered_fen\x18\x06 \x01(\x03\x12\x11\n\tcosts_fen\x18\x07 \x01(\x03\x12\x15\n\rhousehold_fen\x18\x08 \x01(\x03\x12%\n\nvalue_date\x18\t \x01(\x0b\x32\x11.google.type.Date\x12+\n\x05parts\x18\n \x03(\x0b\x32\x1c.liandong.funds.v1.SharePart\"m\n\x10RecoveryReversed\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x13\n\x0brecovery_id\x18\x03 \x01(\t\x12\x12\n\namount_fen\x18\x04 \x01(\x03\x12\x0e\n\x06reason\x18\x05 \x01(\t\"\x8c\x01\n\tSharePaid\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x10\n\x08position\x18\x03 \x01(\x05\x12\r\n\x05party\x18\x04 \x01(\t\x12\x16\n\x0einstitution_id\x18\x05 \x01(\t\x12\x12\n\namount_fen\x18\x06 \x01(\x03\x12\x10\n\x08owed_fen\x18\x07 \x01(\x03\"\x92\x01\n\rCaseStepTaken\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x11\n\tlender_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\r\n\x05state\x18\x05 \x01(\t\x12\x0c\n\x04\x63ode\x18\x06 \x01(\t\x12!\n\x06\x64ue_on\x18\x07 \x01(\x0b\x32\x11.google.type.Date\"F\n\x0e\x43\x61seWrittenOff\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\"/\n\x08TopUpDue\x12\x0f\n\x07\x66und_id\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\"M\n\x0fLeverageReached\x12\x0f\n\x07\x66und_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61pacity_fen\x18\x02 \x01(\x03\x12\x13\n\x0b\x63overed_fen\x18\x03 \x01(\x03\"2\n\rFundSuspended\x12\x0f\n\x07\x66und_id\x18\x01 \x01(\t\x12\x10\n\x08owed_fen\x18\x02 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eliandong/funds/v1/events.proto\x12\x11liandong.funds.v1\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\"c\n\rCoverReserved\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66und_id\x18\x02 \x01(\t\x12\x13\n\x0b\x63overed_fen\x18\x03 \x01(\x03:\x1b\xea\xe0\x18\x17\n\x05\x63over\x12\x0c\x66und_readers\x18\x03\"\xb1\x01\n\x0c\x43overRefused\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x14\n\x0cheadroom_fen\x18\x03 \x01(\x03\x12\x14\n\x0c\x63\x61pacity_fen\x18\x04 \x01(\x03\x12\x13\n\x0b\x63overed_fen\x18\x05 \x01(\x03\x12\x11\n\tasked_fen\x18\x06 \x01(\x03\x12\x0f\n\x07\x66und_id\x18\x07 \x01(\t:\x1b\xea\xe0\x18\x17\n\x05\x63over\x12\x0c\x66und_readers\x18\x03\"\x9d\x01\n\x0c\x43overRenewed\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x17\n\x0frenewed_loan_id\x18\x02 \x01(\t\x12\x0f\n\x07\x66und_id\x18\x03 \x01(\t\x12\x13\n\x0b\x63overed_fen\x18\x04 \x01(\x03\x12 \n\x05until\x18\x05 \x01(\x0b\x32\x11.google.type.Date:\x1b\xea\xe0\x18\x17\n\x05\x63over\x12\x0c\x66und_readers\x18\x03\"t\n\rCoverReleased\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x0f\n\x07\x66und_id\x18\x02 \x01(\t\x12\x14\n\x0creleased_fen\x18\x03 \x01(\x03\x12\x0e\n\x06reason\x18\x04 \x01(\t:\x1b\xea\xe0\x18\x17\n\x05\x63over\x12\x0c\x66und_readers\x18\x03\"\x97\x01\n\x10\x43ompensationPaid\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x10\n\x08loss_fen\x18\x03 \x01(\x03\x12+\n\x05parts\x18\x04 \x03(\x0b\x32\x1c.liandong.funds.v1.SharePart:\"\xea\xe0\x18\x1e\n\x0c\x63ompensation\x12\x0c\x66und_readers\x18\x03\"f\n\tSharePart\x12\r\n\x05party\x18\x01 \x01(\t\x12\x16\n\x0einstitution_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x0c\n\x04paid\x18\x04 \x01(\x08\x12\x10\n\x08position\x18\x05 \x01(\x05\"\xa4\x02\n\x0eRecoveryShared\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x13\n\x0brecovery_id\x18\x04 \x01(\t\x12\x0e\n\x06source\x18\x05 \x01(\t\x12\x15\n\rrecovered_fen\x18\x06 \x01(\x03\x12\x11\n\tcosts_fen\x18\x07 \x01(\x03\x12\x15\n\rhousehold_fen\x18\x08 \x01(\x03\x12%\n\nvalue_date\x18\t \x01(\x0b\x32\x11.google.type.Date\x12+\n\x05parts\x18\n \x03(\x0b\x32\x1c.liandong.funds.v1.SharePart:\"\xea\xe0\x18\x1e\n\x0c\x63ompensation\x12\x0c\x66und_readers\x18\x03\"\x91\x01\n\x10RecoveryReversed\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x13\n\x0brecovery_id\x18\x03 \x01(\t\x12\x12\n\namount_fen\x18\x04 \x01(\x03\x12\x0e\n\x06reason\x18\x05 \x01(\t:\"\xea\xe0\x18\x1e\n\x0c\x63ompensation\x12\x0c\x66und_readers\x18\x03\"\xb0\x01\n\tSharePaid\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x10\n\x08position\x18\x03 \x01(\x05\x12\r\n\x05party\x18\x04 \x01(\t\x12\x16\n\x0einstitution_id\x18\x05 \x01(\t\x12\x12\n\namount_fen\x18\x06 \x01(\x03\x12\x10\n\x08owed_fen\x18\x07 \x01(\x03:\"\xea\xe0\x18\x1e\n\x0c\x63ompensation\x12\x0c\x66und_readers\x18\x03\"\xb6\x01\n\rCaseStepTaken\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x11\n\tlender_id\x18\x03 \x01(\t\x12\x0c\n\x04step\x18\x04 \x01(\t\x12\r\n\x05state\x18\x05 \x01(\t\x12\x0c\n\x04\x63ode\x18\x06 \x01(\t\x12!\n\x06\x64ue_on\x18\x07 \x01(\x0b\x32\x11.google.type.Date:\"\xea\xe0\x18\x1e\n\x0c\x63ompensation\x12\x0c\x66und_readers\x18\x03\"j\n\x0e\x43\x61seWrittenOff\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03:\"\xea\xe0\x18\x1e\n\x0c\x63ompensation\x12\x0c\x66und_readers\x18\x03\"K\n\x08TopUpDue\x12\x0f\n\x07\x66und_id\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03:\x1a\xea\xe0\x18\x16\n\x04\x66und\x12\x0c\x66und_readers\x18\x02\"i\n\x0fLeverageReached\x12\x0f\n\x07\x66und_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61pacity_fen\x18\x02 \x01(\x03\x12\x13\n\x0b\x63overed_fen\x18\x03 \x01(\x03:\x1a\xea\xe0\x18\x16\n\x04\x66und\x12\x0c\x66und_readers\x18\x02\"N\n\rFundSuspended\x12\x0f\n\x07\x66und_id\x18\x01 \x01(\t\x12\x10\n\x08owed_fen\x18\x02 \x01(\x03:\x1a\xea\xe0\x18\x16\n\x04\x66und\x12\x0c\x66und_readers\x18\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'liandong.funds.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COVERRESERVED']._serialized_start=77
-  _globals['_COVERRESERVED']._serialized_end=147
-  _globals['_COVERREFUSED']._serialized_start=150
-  _globals['_COVERREFUSED']._serialized_end=298
-  _globals['_COVERRENEWED']._serialized_start=301
-  _globals['_COVERRENEWED']._serialized_end=429
-  _globals['_COVERRELEASED']._serialized_start=431
-  _globals['_COVERRELEASED']._serialized_end=518
-  _globals['_COMPENSATIONPAID']._serialized_start=520
-  _globals['_COMPENSATIONPAID']._serialized_end=635
-  _globals['_SHAREPART']._serialized_start=637
-  _globals['_SHAREPART']._serialized_end=739
-  _globals['_RECOVERYSHARED']._serialized_start=742
-  _globals['_RECOVERYSHARED']._serialized_end=998
-  _globals['_RECOVERYREVERSED']._serialized_start=1000
-  _globals['_RECOVERYREVERSED']._serialized_end=1109
-  _globals['_SHAREPAID']._serialized_start=1112
-  _globals['_SHAREPAID']._serialized_end=1252
-  _globals['_CASESTEPTAKEN']._serialized_start=1255
-  _globals['_CASESTEPTAKEN']._serialized_end=1401
-  _globals['_CASEWRITTENOFF']._serialized_start=1403
-  _globals['_CASEWRITTENOFF']._serialized_end=1473
-  _globals['_TOPUPDUE']._serialized_start=1475
-  _globals['_TOPUPDUE']._serialized_end=1522
-  _globals['_LEVERAGEREACHED']._serialized_start=1524
-  _globals['_LEVERAGEREACHED']._serialized_end=1601
-  _globals['_FUNDSUSPENDED']._serialized_start=1603
-  _globals['_FUNDSUSPENDED']._serialized_end=1653
+  _globals['_COVERRESERVED']._loaded_options = None
+  _globals['_COVERRESERVED']._serialized_options = b'\352\340\030\027\n\005cover\022\014fund_readers\030\003'
+  _globals['_COVERREFUSED']._loaded_options = None
+  _globals['_COVERREFUSED']._serialized_options = b'\352\340\030\027\n\005cover\022\014fund_readers\030\003'
+  _globals['_COVERRENEWED']._loaded_options = None
+  _globals['_COVERRENEWED']._serialized_options = b'\352\340\030\027\n\005cover\022\014fund_readers\030\003'
+  _globals['_COVERRELEASED']._loaded_options = None
+  _globals['_COVERRELEASED']._serialized_options = b'\352\340\030\027\n\005cover\022\014fund_readers\030\003'
+  _globals['_COMPENSATIONPAID']._loaded_options = None
+  _globals['_COMPENSATIONPAID']._serialized_options = b'\352\340\030\036\n\014compensation\022\014fund_readers\030\003'
+  _globals['_RECOVERYSHARED']._loaded_options = None
+  _globals['_RECOVERYSHARED']._serialized_options = b'\352\340\030\036\n\014compensation\022\014fund_readers\030\003'
+  _globals['_RECOVERYREVERSED']._loaded_options = None
+  _globals['_RECOVERYREVERSED']._serialized_options = b'\352\340\030\036\n\014compensation\022\014fund_readers\030\003'
+  _globals['_SHAREPAID']._loaded_options = None
+  _globals['_SHAREPAID']._serialized_options = b'\352\340\030\036\n\014compensation\022\014fund_readers\030\003'
+  _globals['_CASESTEPTAKEN']._loaded_options = None
+  _globals['_CASESTEPTAKEN']._serialized_options = b'\352\340\030\036\n\014compensation\022\014fund_readers\030\003'
+  _globals['_CASEWRITTENOFF']._loaded_options = None
+  _globals['_CASEWRITTENOFF']._serialized_options = b'\352\340\030\036\n\014compensation\022\014fund_readers\030\003'
+  _globals['_TOPUPDUE']._loaded_options = None
+  _globals['_TOPUPDUE']._serialized_options = b'\352\340\030\026\n\004fund\022\014fund_readers\030\002'
+  _globals['_LEVERAGEREACHED']._loaded_options = None
+  _globals['_LEVERAGEREACHED']._serialized_options = b'\352\340\030\026\n\004fund\022\014fund_readers\030\002'
+  _globals['_FUNDSUSPENDED']._loaded_options = None
+  _globals['_FUNDSUSPENDED']._serialized_options = b'\352\340\030\026\n\004fund\022\014fund_readers\030\002'
+  _globals['_COVERRESERVED']._serialized_start=110
+  _globals['_COVERRESERVED']._serialized_end=209
+  _globals['_COVERREFUSED']._serialized_start=212
+  _globals['_COVERREFUSED']._serialized_end=389
+  _globals['_COVERRENEWED']._serialized_start=392
+  _globals['_COVERRENEWED']._serialized_end=549
+  _globals['_COVERRELEASED']._serialized_start=551
+  _globals['_COVERRELEASED']._serialized_end=667
+  _globals['_COMPENSATIONPAID']._serialized_start=670
+  _globals['_COMPENSATIONPAID']._serialized_end=821
+  _globals['_SHAREPART']._serialized_start=823
+  _globals['_SHAREPART']._serialized_end=925
+  _globals['_RECOVERYSHARED']._serialized_start=928
+  _globals['_RECOVERYSHARED']._serialized_end=1220
+  _globals['_RECOVERYREVERSED']._serialized_start=1223
+  _globals['_RECOVERYREVERSED']._serialized_end=1368
+  _globals['_SHAREPAID']._serialized_start=1371
+  _globals['_SHAREPAID']._serialized_end=1547
+  _globals['_CASESTEPTAKEN']._serialized_start=1550
+  _globals['_CASESTEPTAKEN']._serialized_end=1732
+  _globals['_CASEWRITTENOFF']._serialized_start=1734
+  _globals['_CASEWRITTENOFF']._serialized_end=1840
+  _globals['_TOPUPDUE']._serialized_start=1842
+  _globals['_TOPUPDUE']._serialized_end=1917
+  _globals['_LEVERAGEREACHED']._serialized_start=1919
+  _globals['_LEVERAGEREACHED']._serialized_end=2024
+  _globals['_FUNDSUSPENDED']._serialized_start=2026
+  _globals['_FUNDSUSPENDED']._serialized_end=2104
 # @@protoc_insertion_point(module_scope)

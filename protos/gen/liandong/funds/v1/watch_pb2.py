@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 from liandong.funds.v1 import funds_pb2 as liandong_dot_funds_dot_v1_dot_funds__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dliandong/funds/v1/watch.proto\x12\x11liandong.funds.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1dliandong/funds/v1/funds.proto\">\n\x08PackText\x12\x17\n\x04\x66ile\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18x\x12\x19\n\x04yaml\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01(\xc0\x84=\"\x9a\x02\n\x10RunWhatIfRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1f\n\x0cprogramme_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12\x1d\n\x08pack_ref\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18xH\x00\x12\x30\n\tpack_text\x18\x04 \x01(\x0b\x32\x1b.liandong.funds.v1.PackTextH\x00\x12 \n\x05since\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12\x1d\n\tpage_size\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x42\r\n\x04pack\x12\x05\xbaH\x02\x08\x01\"V\n\x06\x42urden\x12\x11\n\tborne_fen\x18\x01 \x01(\x03\x12\x10\n\x08paid_fen\x18\x02 \x01(\x03\x12\x10\n\x08owed_fen\x18\x03 \x01(\x03\x12\x15\n\rrecovered_fen\x18\x04 \x01(\x03\"\x85\x01\n\tWhatIfRow\x12\x0c\n\x04year\x18\x01 \x01(\x05\x12\x16\n\x0einstitution_id\x18\x02 \x01(\t\x12(\n\x05\x62ooks\x18\x03 \x01(\x0b\x32\x19.liandong.funds.v1.Burden\x12(\n\x05tried\x18\x04 \x01(\x0b\x32\x19.liandong.funds.v1.Burden\",\n\x0bReasonCount\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"\xc7\x02\n\x11RunWhatIfResponse\x12\x10\n\x08pack_ref\x18\x01 \x01(\t\x12*\n\x04rows\x18\x02 \x03(\x0b\x32\x1c.liandong.funds.v1.WhatIfRow\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\r\n\x05\x63\x61ses\x18\x04 \x01(\x05\x12\x12\n\ncases_same\x18\x05 \x01(\x05\x12:\n\x12\x63\x61ses_not_accepted\x18\x06 \x03(\x0b\x32\x1e.liandong.funds.v1.ReasonCount\x12\x36\n\x0e\x63overs_refused\x18\x07 \x03(\x0b\x32\x1e.liandong.funds.v1.ReasonCount\x12\x16\n\x0e\x63overs_granted\x18\x08 \x01(\x05\x12\x16\n\x0elosses_assumed\x18\t \x01(\x05\x12\x14\n\x0cwithheld_fen\x18\n \x01(\x03\"\x95\x01\n\x13GetFundWatchRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x19\n\x07\x66und_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"}\n\x0b\x42\x61\x63kedLoans\x12\x15\n\rsharing_model\x18\x01 \x01(\t\x12\r\n\x05loans\x18\x02 \x01(\x05\x12\x13\n\x0b\x63overed_fen\x18\x03 \x01(\x03\x12\x17\n\x0foutstanding_fen\x18\x04 \x01(\x03\x12\x1a\n\x12non_performing_fen\x18\x05 \x01(\x03\"\xbd\x01\n\rConcentration\x12\x11\n\tdimension\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\r\n\x05loans\x18\x03 \x01(\x05\x12\x13\n\x0b\x63overed_fen\x18\x04 \x01(\x03\x12\x17\n\x0foutstanding_fen\x18\x05 \x01(\x03\x12\x1a\n\x12non_performing_fen\x18\x06 \x01(\x03\x12\x11\n\tshare_ppm\x18\x07 \x01(\x03\x12\r\n\x05\x63\x61ses\x18\x08 \x01(\x05\x12\x11\n\tborne_fen\x18\t \x01(\x03\"\xcd\x03\n\x14GetFundWatchResponse\x12\x11\n\tprogramme\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61pacity_fen\x18\x02 \x01(\x03\x12\x13\n\x0b\x63overed_fen\x18\x03 \x01(\x03\x12\x14\n\x0cheadroom_fen\x18\x04 \x01(\x03\x12\x13\n\x0b\x62\x61lance_fen\x18\x05 \x01(\x03\x12\x10\n\x08owed_fen\x18\x06 \x01(\x03\x12\x11\n\tsuspended\x18\x07 \x01(\x08\x12\x13\n\x0btakes_cover\x18\x08 \x01(\x08\x12\x1a\n\x12non_performing_ppm\x18\t \x01(\x03\x12\x12\n\nneeded_fen\x18\n \x01(\x03\x12\x13\n\x0bmissing_fen\x18\x0b \x01(\x03\x12\x10\n\x08\x61\x64\x65quate\x18\x0c \x01(\x08\x12\x0f\n\x07working\x18\r \x01(\t\x12.\n\x06\x62\x61\x63ked\x18\x0e \x03(\x0b\x32\x1e.liandong.funds.v1.BackedLoans\x12\x37\n\rconcentration\x18\x0f \x03(\x0b\x32 .liandong.funds.v1.Concentration\x12\x17\n\x0fnext_page_token\x18\x10 \x01(\t\x12\x14\n\x0crequired_fen\x18\x11 \x01(\x03\x12\x12\n\ntop_up_fen\x18\x12 \x01(\x03\"\xb2\x01\n\x15GetYearlyAuditRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x19\n\x07\x66und_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x04year\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x98\x11(\xc6\x0f\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"N\n\tAuditLine\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x0f\n\x07\x65ntries\x18\x04 \x01(\x05\"\xa4\x02\n\x16GetYearlyAuditResponse\x12\"\n\x07through\x18\x01 \x01(\x0b\x32\x11.google.type.Date\x12\x13\n\x0bopening_fen\x18\x02 \x01(\x03\x12+\n\x05lines\x18\x03 \x03(\x0b\x32\x1c.liandong.funds.v1.AuditLine\x12\x13\n\x0b\x63losing_fen\x18\x04 \x01(\x03\x12\x16\n\x0e\x64ifference_fen\x18\x05 \x01(\x03\x12*\n\x04\x66\x65\x65s\x18\x06 \x03(\x0b\x32\x1c.liandong.funds.v1.AuditLine\x12\x32\n\x05\x63\x61ses\x18\x07 \x03(\x0b\x32#.liandong.funds.v1.CompensationCase\x12\x17\n\x0fnext_page_token\x18\x08 \x01(\t2\xae\x02\n\x0cWatchService\x12V\n\tRunWhatIf\x12#.liandong.funds.v1.RunWhatIfRequest\x1a$.liandong.funds.v1.RunWhatIfResponse\x12_\n\x0cGetFundWatch\x12&.liandong.funds.v1.GetFundWatchRequest\x1a\'.liandong.funds.v1.GetFundWatchResponse\x12\x65\n\x0eGetYearlyAudit\x12(.liandong.funds.v1.GetYearlyAuditRequest\x1a).liandong.funds.v1.GetYearlyAuditResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dliandong/funds/v1/watch.proto\x12\x11liandong.funds.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\x1a\x1dliandong/funds/v1/funds.proto\">\n\x08PackText\x12\x17\n\x04\x66ile\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18x\x12\x19\n\x04yaml\x18\x02 \x01(\tB\x0b\xbaH\x08r\x06\x10\x01(\xc0\x84=\"\x9a\x02\n\x10RunWhatIfRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1f\n\x0cprogramme_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12\x1d\n\x08pack_ref\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18xH\x00\x12\x30\n\tpack_text\x18\x04 \x01(\x0b\x32\x1b.liandong.funds.v1.PackTextH\x00\x12 \n\x05since\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12\x1d\n\tpage_size\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x42\r\n\x04pack\x12\x05\xbaH\x02\x08\x01\"V\n\x06\x42urden\x12\x11\n\tborne_fen\x18\x01 \x01(\x03\x12\x10\n\x08paid_fen\x18\x02 \x01(\x03\x12\x10\n\x08owed_fen\x18\x03 \x01(\x03\x12\x15\n\rrecovered_fen\x18\x04 \x01(\x03\"\x85\x01\n\tWhatIfRow\x12\x0c\n\x04year\x18\x01 \x01(\x05\x12\x16\n\x0einstitution_id\x18\x02 \x01(\t\x12(\n\x05\x62ooks\x18\x03 \x01(\x0b\x32\x19.liandong.funds.v1.Burden\x12(\n\x05tried\x18\x04 \x01(\x0b\x32\x19.liandong.funds.v1.Burden\",\n\x0bReasonCount\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"\xc7\x02\n\x11RunWhatIfResponse\x12\x10\n\x08pack_ref\x18\x01 \x01(\t\x12*\n\x04rows\x18\x02 \x03(\x0b\x32\x1c.liandong.funds.v1.WhatIfRow\x12\x17\n\x0fnext_page_token\x18\x03 \x01(\t\x12\r\n\x05\x63\x61ses\x18\x04 \x01(\x05\x12\x12\n\ncases_same\x18\x05 \x01(\x05\x12:\n\x12\x63\x61ses_not_accepted\x18\x06 \x03(\x0b\x32\x1e.liandong.funds.v1.ReasonCount\x12\x36\n\x0e\x63overs_refused\x18\x07 \x03(\x0b\x32\x1e.liandong.funds.v1.ReasonCount\x12\x16\n\x0e\x63overs_granted\x18\x08 \x01(\x05\x12\x16\n\x0elosses_assumed\x18\t \x01(\x05\x12\x14\n\x0cwithheld_fen\x18\n \x01(\x03\"\x95\x01\n\x13GetFundWatchRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x19\n\x07\x66und_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"}\n\x0b\x42\x61\x63kedLoans\x12\x15\n\rsharing_model\x18\x01 \x01(\t\x12\r\n\x05loans\x18\x02 \x01(\x05\x12\x13\n\x0b\x63overed_fen\x18\x03 \x01(\x03\x12\x17\n\x0foutstanding_fen\x18\x04 \x01(\x03\x12\x1a\n\x12non_performing_fen\x18\x05 \x01(\x03\"\xbd\x01\n\rConcentration\x12\x11\n\tdimension\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\r\n\x05loans\x18\x03 \x01(\x05\x12\x13\n\x0b\x63overed_fen\x18\x04 \x01(\x03\x12\x17\n\x0foutstanding_fen\x18\x05 \x01(\x03\x12\x1a\n\x12non_performing_fen\x18\x06 \x01(\x03\x12\x11\n\tshare_ppm\x18\x07 \x01(\x03\x12\r\n\x05\x63\x61ses\x18\x08 \x01(\x05\x12\x11\n\tborne_fen\x18\t \x01(\x03\"\xcd\x03\n\x14GetFundWatchResponse\x12\x11\n\tprogramme\x18\x01 \x01(\t\x12\x14\n\x0c\x63\x61pacity_fen\x18\x02 \x01(\x03\x12\x13\n\x0b\x63overed_fen\x18\x03 \x01(\x03\x12\x14\n\x0cheadroom_fen\x18\x04 \x01(\x03\x12\x13\n\x0b\x62\x61lance_fen\x18\x05 \x01(\x03\x12\x10\n\x08owed_fen\x18\x06 \x01(\x03\x12\x11\n\tsuspended\x18\x07 \x01(\x08\x12\x13\n\x0btakes_cover\x18\x08 \x01(\x08\x12\x1a\n\x12non_performing_ppm\x18\t \x01(\x03\x12\x12\n\nneeded_fen\x18\n \x01(\x03\x12\x13\n\x0bmissing_fen\x18\x0b \x01(\x03\x12\x10\n\x08\x61\x64\x65quate\x18\x0c \x01(\x08\x12\x0f\n\x07working\x18\r \x01(\t\x12.\n\x06\x62\x61\x63ked\x18\x0e \x03(\x0b\x32\x1e.liandong.funds.v1.BackedLoans\x12\x37\n\rconcentration\x18\x0f \x03(\x0b\x32 .liandong.funds.v1.Concentration\x12\x17\n\x0fnext_page_token\x18\x10 \x01(\t\x12\x14\n\x0crequired_fen\x18\x11 \x01(\x03\x12\x12\n\ntop_up_fen\x18\x12 \x01(\x03\"\xb2\x01\n\x15GetYearlyAuditRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x19\n\x07\x66und_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x19\n\x04year\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x98\x11(\xc6\x0f\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"N\n\tAuditLine\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x0f\n\x07\x65ntries\x18\x04 \x01(\x05\"\xa4\x02\n\x16GetYearlyAuditResponse\x12\"\n\x07through\x18\x01 \x01(\x0b\x32\x11.google.type.Date\x12\x13\n\x0bopening_fen\x18\x02 \x01(\x03\x12+\n\x05lines\x18\x03 \x03(\x0b\x32\x1c.liandong.funds.v1.AuditLine\x12\x13\n\x0b\x63losing_fen\x18\x04 \x01(\x03\x12\x16\n\x0e\x64ifference_fen\x18\x05 \x01(\x03\x12*\n\x04\x66\x65\x65s\x18\x06 \x03(\x0b\x32\x1c.liandong.funds.v1.AuditLine\x12\x32\n\x05\x63\x61ses\x18\x07 \x03(\x0b\x32#.liandong.funds.v1.CompensationCase\x12\x17\n\x0fnext_page_token\x18\x08 \x01(\t2\xac\x03\n\x0cWatchService\x12\x82\x01\n\tRunWhatIf\x12#.liandong.funds.v1.RunWhatIfRequest\x1a$.liandong.funds.v1.RunWhatIfResponse\"*\xea\xe0\x18&\n\x04\x66und\x12\x04read\x1a\rfund_watchers\x1a\x07lenders \x03\x12\x8b\x01\n\x0cGetFundWatch\x12&.liandong.funds.v1.GetFundWatchRequest\x1a\'.liandong.funds.v1.GetFundWatchResponse\"*\xea\xe0\x18&\n\x04\x66und\x12\x04read\x1a\rfund_watchers\x1a\x07lenders \x03\x12\x88\x01\n\x0eGetYearlyAudit\x12(.liandong.funds.v1.GetYearlyAuditRequest\x1a).liandong.funds.v1.GetYearlyAuditResponse\"!\xea\xe0\x18\x1d\n\x04\x66und\x12\x04read\x1a\rfund_watchers \x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -68,32 +69,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETYEARLYAUDITREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\364\003(\000'
   _globals['_GETYEARLYAUDITREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_GETYEARLYAUDITREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\310\001'
-  _globals['_PACKTEXT']._serialized_start=136
-  _globals['_PACKTEXT']._serialized_end=198
-  _globals['_RUNWHATIFREQUEST']._serialized_start=201
-  _globals['_RUNWHATIFREQUEST']._serialized_end=483
-  _globals['_BURDEN']._serialized_start=485
-  _globals['_BURDEN']._serialized_end=571
-  _globals['_WHATIFROW']._serialized_start=574
-  _globals['_WHATIFROW']._serialized_end=707
-  _globals['_REASONCOUNT']._serialized_start=709
-  _globals['_REASONCOUNT']._serialized_end=753
-  _globals['_RUNWHATIFRESPONSE']._serialized_start=756
-  _globals['_RUNWHATIFRESPONSE']._serialized_end=1083
-  _globals['_GETFUNDWATCHREQUEST']._serialized_start=1086
-  _globals['_GETFUNDWATCHREQUEST']._serialized_end=1235
-  _globals['_BACKEDLOANS']._serialized_start=1237
-  _globals['_BACKEDLOANS']._serialized_end=1362
-  _globals['_CONCENTRATION']._serialized_start=1365
-  _globals['_CONCENTRATION']._serialized_end=1554
-  _globals['_GETFUNDWATCHRESPONSE']._serialized_start=1557
-  _globals['_GETFUNDWATCHRESPONSE']._serialized_end=2018
-  _globals['_GETYEARLYAUDITREQUEST']._serialized_start=2021
-  _globals['_GETYEARLYAUDITREQUEST']._serialized_end=2199
-  _globals['_AUDITLINE']._serialized_start=2201
-  _globals['_AUDITLINE']._serialized_end=2279
-  _globals['_GETYEARLYAUDITRESPONSE']._serialized_start=2282
-  _globals['_GETYEARLYAUDITRESPONSE']._serialized_end=2574
-  _globals['_WATCHSERVICE']._serialized_start=2577
-  _globals['_WATCHSERVICE']._serialized_end=2879
+  _globals['_WATCHSERVICE'].methods_by_name['RunWhatIf']._loaded_options = None
+  _globals['_WATCHSERVICE'].methods_by_name['RunWhatIf']._serialized_options = b'\352\340\030&\n\004fund\022\004read\032\rfund_watchers\032\007lenders \003'
+  _globals['_WATCHSERVICE'].methods_by_name['GetFundWatch']._loaded_options = None
+  _globals['_WATCHSERVICE'].methods_by_name['GetFundWatch']._serialized_options = b'\352\340\030&\n\004fund\022\004read\032\rfund_watchers\032\007lenders \003'
+  _globals['_WATCHSERVICE'].methods_by_name['GetYearlyAudit']._loaded_options = None
+  _globals['_WATCHSERVICE'].methods_by_name['GetYearlyAudit']._serialized_options = b'\352\340\030\035\n\004fund\022\004read\032\rfund_watchers \002'
+  _globals['_PACKTEXT']._serialized_start=169
+  _globals['_PACKTEXT']._serialized_end=231
+  _globals['_RUNWHATIFREQUEST']._serialized_start=234
+  _globals['_RUNWHATIFREQUEST']._serialized_end=516
+  _globals['_BURDEN']._serialized_start=518
+  _globals['_BURDEN']._serialized_end=604
+  _globals['_WHATIFROW']._serialized_start=607
+  _globals['_WHATIFROW']._serialized_end=740
+  _globals['_REASONCOUNT']._serialized_start=742
+  _globals['_REASONCOUNT']._serialized_end=786
+  _globals['_RUNWHATIFRESPONSE']._serialized_start=789
+  _globals['_RUNWHATIFRESPONSE']._serialized_end=1116
+  _globals['_GETFUNDWATCHREQUEST']._serialized_start=1119
+  _globals['_GETFUNDWATCHREQUEST']._serialized_end=1268
+  _globals['_BACKEDLOANS']._serialized_start=1270
+  _globals['_BACKEDLOANS']._serialized_end=1395
+  _globals['_CONCENTRATION']._serialized_start=1398
+  _globals['_CONCENTRATION']._serialized_end=1587
+  _globals['_GETFUNDWATCHRESPONSE']._serialized_start=1590
+  _globals['_GETFUNDWATCHRESPONSE']._serialized_end=2051
+  _globals['_GETYEARLYAUDITREQUEST']._serialized_start=2054
+  _globals['_GETYEARLYAUDITREQUEST']._serialized_end=2232
+  _globals['_AUDITLINE']._serialized_start=2234
+  _globals['_AUDITLINE']._serialized_end=2312
+  _globals['_GETYEARLYAUDITRESPONSE']._serialized_start=2315
+  _globals['_GETYEARLYAUDITRESPONSE']._serialized_end=2607
+  _globals['_WATCHSERVICE']._serialized_start=2610
+  _globals['_WATCHSERVICE']._serialized_end=3038
 # @@protoc_insertion_point(module_scope)

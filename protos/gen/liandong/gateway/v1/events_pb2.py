@@ -23,17 +23,22 @@ _sym_db = _symbol_database.Default()
 
 
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n liandong/gateway/v1/events.proto\x12\x13liandong.gateway.v1\x1a\x16google/type/date.proto\"J\n\x12InstitutionChanged\x12\x16\n\x0einstitution_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x08\"\x9f\x01\n\x0b\x44\x61yRootMade\x12\x1e\n\x03\x64\x61y\x18\x01 \x01(\x0b\x32\x11.google.type.Date\x12\x19\n\x11\x63heckpoint_number\x18\x02 \x01(\x03\x12\x10\n\x08position\x18\x03 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12\x10\n\x08previous\x18\x05 \x01(\x0c\x12\x0e\n\x06key_id\x18\x06 \x01(\t\x12\x11\n\tsignature\x18\x07 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n liandong/gateway/v1/events.proto\x12\x13liandong.gateway.v1\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\"i\n\x12InstitutionChanged\x12\x16\n\x0einstitution_id\x18\x01 \x01(\t\x12\x0c\n\x04role\x18\x02 \x01(\t\x12\x0e\n\x06\x61\x63tive\x18\x03 \x01(\x08:\x1d\xea\xe0\x18\x19\n\x0binstitution\x12\x08\x65veryone\x18\x01\"\xbd\x01\n\x0b\x44\x61yRootMade\x12\x1e\n\x03\x64\x61y\x18\x01 \x01(\x0b\x32\x11.google.type.Date\x12\x19\n\x11\x63heckpoint_number\x18\x02 \x01(\x03\x12\x10\n\x08position\x18\x03 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x04 \x01(\x0c\x12\x10\n\x08previous\x18\x05 \x01(\x0c\x12\x0e\n\x06key_id\x18\x06 \x01(\t\x12\x11\n\tsignature\x18\x07 \x01(\x0c:\x1c\xea\xe0\x18\x18\n\naccess_log\x12\x08\x65veryone\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'liandong.gateway.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_INSTITUTIONCHANGED']._serialized_start=81
-  _globals['_INSTITUTIONCHANGED']._serialized_end=155
-  _globals['_DAYROOTMADE']._serialized_start=158
-  _globals['_DAYROOTMADE']._serialized_end=317
+  _globals['_INSTITUTIONCHANGED']._loaded_options = None
+  _globals['_INSTITUTIONCHANGED']._serialized_options = b'\352\340\030\031\n\013institution\022\010everyone\030\001'
+  _globals['_DAYROOTMADE']._loaded_options = None
+  _globals['_DAYROOTMADE']._serialized_options = b'\352\340\030\030\n\naccess_log\022\010everyone\030\001'
+  _globals['_INSTITUTIONCHANGED']._serialized_start=114
+  _globals['_INSTITUTIONCHANGED']._serialized_end=219
+  _globals['_DAYROOTMADE']._serialized_start=222
+  _globals['_DAYROOTMADE']._serialized_end=411
 # @@protoc_insertion_point(module_scope)

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 from liandong.common.v1 import common_pb2 as liandong_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!liandong/gateway/v1/insured.proto\x12\x13liandong.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/common/v1/common.proto\"\xaa\x02\n\x0eIdentifiedLine\x12#\n\x0fidentity_number\x18\x01 \x01(\tB\n\x80\x01\x01\xbaH\x04r\x02\x18@\x12\x18\n\x04name\x18\x02 \x01(\tB\n\x80\x01\x01\xbaH\x04r\x02\x18<\x12\'\n\x07\x62orn_on\x18\x03 \x01(\x0b\x32\x11.google.type.DateB\x03\x80\x01\x01\x12\x13\n\x0bperson_only\x18\x04 \x01(\x08\x12\x1b\n\x08\x63over_id\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12)\n\x0fsum_insured_fen\x18\x06 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12-\n\x07loan_id\x18\x07 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^$|^[0-9a-fA-F-]{36}$\x12$\n\tfrom_date\x18\x08 \x01(\x0b\x32\x11.google.type.Date\"\xd4\x01\n\x1d\x45nrolInsuredByIdentityRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1b\n\tpolicy_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12?\n\x05items\x18\x04 \x03(\x0b\x32#.liandong.gateway.v1.IdentifiedLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\"d\n\x1e\x45nrolInsuredByIdentityResponse\x12-\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1b.liandong.common.v1.Verdict\x12\x13\n\x0bpremium_fen\x18\x02 \x01(\x03\x32\x98\x01\n\x12InsuredListService\x12\x81\x01\n\x16\x45nrolInsuredByIdentity\x12\x32.liandong.gateway.v1.EnrolInsuredByIdentityRequest\x1a\x33.liandong.gateway.v1.EnrolInsuredByIdentityResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!liandong/gateway/v1/insured.proto\x12\x13liandong.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\x1a\x1fliandong/common/v1/common.proto\"\xaa\x02\n\x0eIdentifiedLine\x12#\n\x0fidentity_number\x18\x01 \x01(\tB\n\x80\x01\x01\xbaH\x04r\x02\x18@\x12\x18\n\x04name\x18\x02 \x01(\tB\n\x80\x01\x01\xbaH\x04r\x02\x18<\x12\'\n\x07\x62orn_on\x18\x03 \x01(\x0b\x32\x11.google.type.DateB\x03\x80\x01\x01\x12\x13\n\x0bperson_only\x18\x04 \x01(\x08\x12\x1b\n\x08\x63over_id\x18\x05 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12)\n\x0fsum_insured_fen\x18\x06 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12-\n\x07loan_id\x18\x07 \x01(\tB\x1c\xbaH\x19r\x17\x32\x15^$|^[0-9a-fA-F-]{36}$\x12$\n\tfrom_date\x18\x08 \x01(\x0b\x32\x11.google.type.Date\"\xd4\x01\n\x1d\x45nrolInsuredByIdentityRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1b\n\tpolicy_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12?\n\x05items\x18\x04 \x03(\x0b\x32#.liandong.gateway.v1.IdentifiedLineB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12\x0f\n\x07\x64ry_run\x18\x05 \x01(\x08\"d\n\x1e\x45nrolInsuredByIdentityResponse\x12-\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1b.liandong.common.v1.Verdict\x12\x13\n\x0bpremium_fen\x18\x02 \x01(\x03\x32\xdc\x01\n\x12InsuredListService\x12\xc5\x01\n\x16\x45nrolInsuredByIdentity\x12\x32.liandong.gateway.v1.EnrolInsuredByIdentityRequest\x1a\x33.liandong.gateway.v1.EnrolInsuredByIdentityResponse\"B\xea\xe0\x18>\n\x06policy\x12\x19\x65nrol_insured_by_identity\x1a\x08insurers\x1a\rcounty_centre \x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -54,12 +55,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLINSUREDBYIDENTITYREQUEST'].fields_by_name['policy_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_ENROLINSUREDBYIDENTITYREQUEST'].fields_by_name['items']._loaded_options = None
   _globals['_ENROLINSUREDBYIDENTITYREQUEST'].fields_by_name['items']._serialized_options = b'\272H\010\222\001\005\010\001\020\364\003'
-  _globals['_IDENTIFIEDLINE']._serialized_start=145
-  _globals['_IDENTIFIEDLINE']._serialized_end=443
-  _globals['_ENROLINSUREDBYIDENTITYREQUEST']._serialized_start=446
-  _globals['_ENROLINSUREDBYIDENTITYREQUEST']._serialized_end=658
-  _globals['_ENROLINSUREDBYIDENTITYRESPONSE']._serialized_start=660
-  _globals['_ENROLINSUREDBYIDENTITYRESPONSE']._serialized_end=760
-  _globals['_INSUREDLISTSERVICE']._serialized_start=763
-  _globals['_INSUREDLISTSERVICE']._serialized_end=915
+  _globals['_INSUREDLISTSERVICE'].methods_by_name['EnrolInsuredByIdentity']._loaded_options = None
+  _globals['_INSUREDLISTSERVICE'].methods_by_name['EnrolInsuredByIdentity']._serialized_options = b'\352\340\030>\n\006policy\022\031enrol_insured_by_identity\032\010insurers\032\rcounty_centre \003'
+  _globals['_IDENTIFIEDLINE']._serialized_start=178
+  _globals['_IDENTIFIEDLINE']._serialized_end=476
+  _globals['_ENROLINSUREDBYIDENTITYREQUEST']._serialized_start=479
+  _globals['_ENROLINSUREDBYIDENTITYREQUEST']._serialized_end=691
+  _globals['_ENROLINSUREDBYIDENTITYRESPONSE']._serialized_start=693
+  _globals['_ENROLINSUREDBYIDENTITYRESPONSE']._serialized_end=793
+  _globals['_INSUREDLISTSERVICE']._serialized_start=796
+  _globals['_INSUREDLISTSERVICE']._serialized_end=1016
 # @@protoc_insertion_point(module_scope)

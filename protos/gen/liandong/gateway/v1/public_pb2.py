@@ -25,9 +25,10 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n liandong/gateway/v1/public.proto\x12\x13liandong.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\"@\n\x16ListDisclosuresRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\"f\n\x11\x44isclosureSection\x12\x0f\n\x07section\x18\x01 \x01(\t\x12\x10\n\x08title_zh\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x10\n\x08lines_zh\x18\x04 \x03(\t\x12\r\n\x05lines\x18\x05 \x03(\t\"\x95\x01\n\x13ProgrammeDisclosure\x12\x11\n\tprogramme\x18\x01 \x01(\t\x12\x10\n\x08title_zh\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x10\n\x08\x64\x65manded\x18\x04 \x01(\x08\x12\x38\n\x08sections\x18\x05 \x03(\x0b\x32&.liandong.gateway.v1.DisclosureSection\"W\n\x17ListDisclosuresResponse\x12<\n\nprogrammes\x18\x01 \x03(\x0b\x32(.liandong.gateway.v1.ProgrammeDisclosure\"@\n\x16ListPlainSheetsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\"u\n\nPlainSheet\x12\x11\n\tprogramme\x18\x01 \x01(\t\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12\x10\n\x08title_zh\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x10\n\x08lines_zh\x18\x05 \x03(\t\x12\r\n\x05lines\x18\x06 \x03(\t\"J\n\x17ListPlainSheetsResponse\x12/\n\x06sheets\x18\x01 \x03(\x0b\x32\x1f.liandong.gateway.v1.PlainSheet\"C\n\x19ListRunningNoticesRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\"t\n\nNoticeLine\x12\x11\n\tarea_code\x18\x01 \x01(\t\x12\x11\n\tlender_id\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12\x12\n\namount_fen\x18\x04 \x01(\x03\x12\x1d\n\x02on\x18\x05 \x01(\x0b\x32\x11.google.type.Date\"\x95\x02\n\x0cPublicNotice\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.liandong.gateway.v1.NoticeKind\x12\x11\n\tprogramme\x18\x02 \x01(\t\x12\x11\n\tarea_code\x18\x03 \x01(\t\x12 \n\x05\x66irst\x18\x04 \x01(\x0b\x32\x11.google.type.Date\x12\x1f\n\x04last\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12\'\n\x0cpublic_until\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12\x14\n\x0clines_in_all\x18\x07 \x01(\x05\x12.\n\x05lines\x18\x08 \x03(\x0b\x32\x1f.liandong.gateway.v1.NoticeLine\"\x8c\x01\n\x1aListRunningNoticesResponse\x12\x32\n\x07notices\x18\x01 \x03(\x0b\x32!.liandong.gateway.v1.PublicNotice\x12-\n\tread_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03\x63ut\x18\x03 \x01(\x08\"K\n!ListPublishedCompensationsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\"\xb8\x01\n\x15PublishedCompensation\x12\x11\n\tlender_id\x18\x01 \x01(\t\x12\x11\n\tprogramme\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x10\n\x08loss_fen\x18\x04 \x01(\x03\x12\x33\n\x06shares\x18\x05 \x03(\x0b\x32#.liandong.gateway.v1.PublishedShare\x12#\n\x08\x66iled_on\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"E\n\x0ePublishedShare\x12\r\n\x05party\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\x12\x10\n\x08paid_fen\x18\x03 \x01(\x03\"\xa3\x01\n\"ListPublishedCompensationsResponse\x12\x41\n\rcompensations\x18\x01 \x03(\x0b\x32*.liandong.gateway.v1.PublishedCompensation\x12-\n\tread_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03\x63ut\x18\x03 \x01(\x08*\xcc\x01\n\nNoticeKind\x12\x1b\n\x17NOTICE_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11NOTICE_KIND_LOANS\x10\x01\x12\x17\n\x13NOTICE_KIND_SUBSIDY\x10\x02\x12\x1d\n\x19NOTICE_KIND_COMPENSATIONS\x10\x03\x12\x16\n\x12NOTICE_KIND_TOTALS\x10\x04\x12\x17\n\x13NOTICE_KIND_RATINGS\x10\x05\x12!\n\x1dNOTICE_KIND_COMPENSATION_CASE\x10\x06\x32\xf2\x03\n\rPublicService\x12l\n\x0fListDisclosures\x12+.liandong.gateway.v1.ListDisclosuresRequest\x1a,.liandong.gateway.v1.ListDisclosuresResponse\x12l\n\x0fListPlainSheets\x12+.liandong.gateway.v1.ListPlainSheetsRequest\x1a,.liandong.gateway.v1.ListPlainSheetsResponse\x12u\n\x12ListRunningNotices\x12..liandong.gateway.v1.ListRunningNoticesRequest\x1a/.liandong.gateway.v1.ListRunningNoticesResponse\x12\x8d\x01\n\x1aListPublishedCompensations\x12\x36.liandong.gateway.v1.ListPublishedCompensationsRequest\x1a\x37.liandong.gateway.v1.ListPublishedCompensationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n liandong/gateway/v1/public.proto\x12\x13liandong.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\"@\n\x16ListDisclosuresRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\"f\n\x11\x44isclosureSection\x12\x0f\n\x07section\x18\x01 \x01(\t\x12\x10\n\x08title_zh\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x10\n\x08lines_zh\x18\x04 \x03(\t\x12\r\n\x05lines\x18\x05 \x03(\t\"\x95\x01\n\x13ProgrammeDisclosure\x12\x11\n\tprogramme\x18\x01 \x01(\t\x12\x10\n\x08title_zh\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x10\n\x08\x64\x65manded\x18\x04 \x01(\x08\x12\x38\n\x08sections\x18\x05 \x03(\x0b\x32&.liandong.gateway.v1.DisclosureSection\"W\n\x17ListDisclosuresResponse\x12<\n\nprogrammes\x18\x01 \x03(\x0b\x32(.liandong.gateway.v1.ProgrammeDisclosure\"@\n\x16ListPlainSheetsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\"u\n\nPlainSheet\x12\x11\n\tprogramme\x18\x01 \x01(\t\x12\x12\n\nproduct_id\x18\x02 \x01(\t\x12\x10\n\x08title_zh\x18\x03 \x01(\t\x12\r\n\x05title\x18\x04 \x01(\t\x12\x10\n\x08lines_zh\x18\x05 \x03(\t\x12\r\n\x05lines\x18\x06 \x03(\t\"J\n\x17ListPlainSheetsResponse\x12/\n\x06sheets\x18\x01 \x03(\x0b\x32\x1f.liandong.gateway.v1.PlainSheet\"C\n\x19ListRunningNoticesRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\"t\n\nNoticeLine\x12\x11\n\tarea_code\x18\x01 \x01(\t\x12\x11\n\tlender_id\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12\x12\n\namount_fen\x18\x04 \x01(\x03\x12\x1d\n\x02on\x18\x05 \x01(\x0b\x32\x11.google.type.Date\"\x95\x02\n\x0cPublicNotice\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.liandong.gateway.v1.NoticeKind\x12\x11\n\tprogramme\x18\x02 \x01(\t\x12\x11\n\tarea_code\x18\x03 \x01(\t\x12 \n\x05\x66irst\x18\x04 \x01(\x0b\x32\x11.google.type.Date\x12\x1f\n\x04last\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12\'\n\x0cpublic_until\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12\x14\n\x0clines_in_all\x18\x07 \x01(\x05\x12.\n\x05lines\x18\x08 \x03(\x0b\x32\x1f.liandong.gateway.v1.NoticeLine\"\x8c\x01\n\x1aListRunningNoticesResponse\x12\x32\n\x07notices\x18\x01 \x03(\x0b\x32!.liandong.gateway.v1.PublicNotice\x12-\n\tread_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03\x63ut\x18\x03 \x01(\x08\"K\n!ListPublishedCompensationsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\"\xb8\x01\n\x15PublishedCompensation\x12\x11\n\tlender_id\x18\x01 \x01(\t\x12\x11\n\tprogramme\x18\x02 \x01(\t\x12\r\n\x05\x63\x61use\x18\x03 \x01(\t\x12\x10\n\x08loss_fen\x18\x04 \x01(\x03\x12\x33\n\x06shares\x18\x05 \x03(\x0b\x32#.liandong.gateway.v1.PublishedShare\x12#\n\x08\x66iled_on\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"E\n\x0ePublishedShare\x12\r\n\x05party\x18\x01 \x01(\t\x12\x12\n\namount_fen\x18\x02 \x01(\x03\x12\x10\n\x08paid_fen\x18\x03 \x01(\x03\"\xa3\x01\n\"ListPublishedCompensationsResponse\x12\x41\n\rcompensations\x18\x01 \x03(\x0b\x32*.liandong.gateway.v1.PublishedCompensation\x12-\n\tread_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03\x63ut\x18\x03 \x01(\x08*\xcc\x01\n\nNoticeKind\x12\x1b\n\x17NOTICE_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11NOTICE_KIND_LOANS\x10\x01\x12\x17\n\x13NOTICE_KIND_SUBSIDY\x10\x02\x12\x1d\n\x19NOTICE_KIND_COMPENSATIONS\x10\x03\x12\x16\n\x12NOTICE_KIND_TOTALS\x10\x04\x12\x17\n\x13NOTICE_KIND_RATINGS\x10\x05\x12!\n\x1dNOTICE_KIND_COMPENSATION_CASE\x10\x06\x32\x81\x05\n\rPublicService\x12\x8f\x01\n\x0fListDisclosures\x12+.liandong.gateway.v1.ListDisclosuresRequest\x1a,.liandong.gateway.v1.ListDisclosuresResponse\"!\xea\xe0\x18\x1d\n\x0bpublication\x12\x04read\x1a\x06public \x01\x12\x8f\x01\n\x0fListPlainSheets\x12+.liandong.gateway.v1.ListPlainSheetsRequest\x1a,.liandong.gateway.v1.ListPlainSheetsResponse\"!\xea\xe0\x18\x1d\n\x0bpublication\x12\x04read\x1a\x06public \x01\x12\x98\x01\n\x12ListRunningNotices\x12..liandong.gateway.v1.ListRunningNoticesRequest\x1a/.liandong.gateway.v1.ListRunningNoticesResponse\"!\xea\xe0\x18\x1d\n\x0bpublication\x12\x04read\x1a\x06public \x01\x12\xb0\x01\n\x1aListPublishedCompensations\x12\x36.liandong.gateway.v1.ListPublishedCompensationsRequest\x1a\x37.liandong.gateway.v1.ListPublishedCompensationsResponse\"!\xea\xe0\x18\x1d\n\x0bpublication\x12\x04read\x1a\x06public \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,38 +43,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTRUNNINGNOTICESREQUEST'].fields_by_name['county_code']._serialized_options = b'\272H\016r\0142\n^[0-9]{6}$'
   _globals['_LISTPUBLISHEDCOMPENSATIONSREQUEST'].fields_by_name['county_code']._loaded_options = None
   _globals['_LISTPUBLISHEDCOMPENSATIONSREQUEST'].fields_by_name['county_code']._serialized_options = b'\272H\016r\0142\n^[0-9]{6}$'
-  _globals['_NOTICEKIND']._serialized_start=1927
-  _globals['_NOTICEKIND']._serialized_end=2131
-  _globals['_LISTDISCLOSURESREQUEST']._serialized_start=143
-  _globals['_LISTDISCLOSURESREQUEST']._serialized_end=207
-  _globals['_DISCLOSURESECTION']._serialized_start=209
-  _globals['_DISCLOSURESECTION']._serialized_end=311
-  _globals['_PROGRAMMEDISCLOSURE']._serialized_start=314
-  _globals['_PROGRAMMEDISCLOSURE']._serialized_end=463
-  _globals['_LISTDISCLOSURESRESPONSE']._serialized_start=465
-  _globals['_LISTDISCLOSURESRESPONSE']._serialized_end=552
-  _globals['_LISTPLAINSHEETSREQUEST']._serialized_start=554
-  _globals['_LISTPLAINSHEETSREQUEST']._serialized_end=618
-  _globals['_PLAINSHEET']._serialized_start=620
-  _globals['_PLAINSHEET']._serialized_end=737
-  _globals['_LISTPLAINSHEETSRESPONSE']._serialized_start=739
-  _globals['_LISTPLAINSHEETSRESPONSE']._serialized_end=813
-  _globals['_LISTRUNNINGNOTICESREQUEST']._serialized_start=815
-  _globals['_LISTRUNNINGNOTICESREQUEST']._serialized_end=882
-  _globals['_NOTICELINE']._serialized_start=884
-  _globals['_NOTICELINE']._serialized_end=1000
-  _globals['_PUBLICNOTICE']._serialized_start=1003
-  _globals['_PUBLICNOTICE']._serialized_end=1280
-  _globals['_LISTRUNNINGNOTICESRESPONSE']._serialized_start=1283
-  _globals['_LISTRUNNINGNOTICESRESPONSE']._serialized_end=1423
-  _globals['_LISTPUBLISHEDCOMPENSATIONSREQUEST']._serialized_start=1425
-  _globals['_LISTPUBLISHEDCOMPENSATIONSREQUEST']._serialized_end=1500
-  _globals['_PUBLISHEDCOMPENSATION']._serialized_start=1503
-  _globals['_PUBLISHEDCOMPENSATION']._serialized_end=1687
-  _globals['_PUBLISHEDSHARE']._serialized_start=1689
-  _globals['_PUBLISHEDSHARE']._serialized_end=1758
-  _globals['_LISTPUBLISHEDCOMPENSATIONSRESPONSE']._serialized_start=1761
-  _globals['_LISTPUBLISHEDCOMPENSATIONSRESPONSE']._serialized_end=1924
-  _globals['_PUBLICSERVICE']._serialized_start=2134
-  _globals['_PUBLICSERVICE']._serialized_end=2632
+  _globals['_PUBLICSERVICE'].methods_by_name['ListDisclosures']._loaded_options = None
+  _globals['_PUBLICSERVICE'].methods_by_name['ListDisclosures']._serialized_options = b'\352\340\030\035\n\013publication\022\004read\032\006public \001'
+  _globals['_PUBLICSERVICE'].methods_by_name['ListPlainSheets']._loaded_options = None
+  _globals['_PUBLICSERVICE'].methods_by_name['ListPlainSheets']._serialized_options = b'\352\340\030\035\n\013publication\022\004read\032\006public \001'
+  _globals['_PUBLICSERVICE'].methods_by_name['ListRunningNotices']._loaded_options = None
+  _globals['_PUBLICSERVICE'].methods_by_name['ListRunningNotices']._serialized_options = b'\352\340\030\035\n\013publication\022\004read\032\006public \001'
+  _globals['_PUBLICSERVICE'].methods_by_name['ListPublishedCompensations']._loaded_options = None
+  _globals['_PUBLICSERVICE'].methods_by_name['ListPublishedCompensations']._serialized_options = b'\352\340\030\035\n\013publication\022\004read\032\006public \001'
+  _globals['_NOTICEKIND']._serialized_start=1960
+  _globals['_NOTICEKIND']._serialized_end=2164
+  _globals['_LISTDISCLOSURESREQUEST']._serialized_start=176
+  _globals['_LISTDISCLOSURESREQUEST']._serialized_end=240
+  _globals['_DISCLOSURESECTION']._serialized_start=242
+  _globals['_DISCLOSURESECTION']._serialized_end=344
+  _globals['_PROGRAMMEDISCLOSURE']._serialized_start=347
+  _globals['_PROGRAMMEDISCLOSURE']._serialized_end=496
+  _globals['_LISTDISCLOSURESRESPONSE']._serialized_start=498
+  _globals['_LISTDISCLOSURESRESPONSE']._serialized_end=585
+  _globals['_LISTPLAINSHEETSREQUEST']._serialized_start=587
+  _globals['_LISTPLAINSHEETSREQUEST']._serialized_end=651
+  _globals['_PLAINSHEET']._serialized_start=653
+  _globals['_PLAINSHEET']._serialized_end=770
+  _globals['_LISTPLAINSHEETSRESPONSE']._serialized_start=772
+  _globals['_LISTPLAINSHEETSRESPONSE']._serialized_end=846
+  _globals['_LISTRUNNINGNOTICESREQUEST']._serialized_start=848
+  _globals['_LISTRUNNINGNOTICESREQUEST']._serialized_end=915
+  _globals['_NOTICELINE']._serialized_start=917
+  _globals['_NOTICELINE']._serialized_end=1033
+  _globals['_PUBLICNOTICE']._serialized_start=1036
+  _globals['_PUBLICNOTICE']._serialized_end=1313
+  _globals['_LISTRUNNINGNOTICESRESPONSE']._serialized_start=1316
+  _globals['_LISTRUNNINGNOTICESRESPONSE']._serialized_end=1456
+  _globals['_LISTPUBLISHEDCOMPENSATIONSREQUEST']._serialized_start=1458
+  _globals['_LISTPUBLISHEDCOMPENSATIONSREQUEST']._serialized_end=1533
+  _globals['_PUBLISHEDCOMPENSATION']._serialized_start=1536
+  _globals['_PUBLISHEDCOMPENSATION']._serialized_end=1720
+  _globals['_PUBLISHEDSHARE']._serialized_start=1722
+  _globals['_PUBLISHEDSHARE']._serialized_end=1791
+  _globals['_LISTPUBLISHEDCOMPENSATIONSRESPONSE']._serialized_start=1794
+  _globals['_LISTPUBLISHEDCOMPENSATIONSRESPONSE']._serialized_end=1957
+  _globals['_PUBLICSERVICE']._serialized_start=2167
+  _globals['_PUBLICSERVICE']._serialized_end=2808
 # @@protoc_insertion_point(module_scope)

@@ -25,12 +25,13 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 from liandong.gateway.v1 import documents_pb2 as liandong_dot_gateway_dot_v1_dot_documents__pb2
 from liandong.households.v1 import evidence_pb2 as liandong_dot_households_dot_v1_dot_evidence__pb2
 from liandong.households.v1 import facts_pb2 as liandong_dot_households_dot_v1_dot_facts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eliandong/gateway/v1/self.proto\x12\x13liandong.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a#liandong/gateway/v1/documents.proto\x1a%liandong/households/v1/evidence.proto\x1a\"liandong/households/v1/facts.proto\"m\n\tAtStation\x12%\n\x0fidentity_number\x18\x01 \x01(\tB\x0c\x80\x01\x01\xbaH\x06r\x04\x10\x01\x18@\x12\x39\n\x07\x63onsent\x18\x02 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"b\n\x11IdentifyMeRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12%\n\x0fidentity_number\x18\x02 \x01(\tB\x0c\x80\x01\x01\xbaH\x06r\x04\x10\x01\x18@\"\'\n\x12IdentifyMeResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\"n\n\x10GetMyFileRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x32\n\nat_station\x18\x02 \x01(\x0b\x32\x1e.liandong.gateway.v1.AtStation\"\xc4\x01\n\x08MyCredit\x12\r\n\x05grade\x18\x01 \x01(\t\x12\x13\n\x0bindex_centi\x18\x02 \x01(\x03\x12\x13\n\x0bgranted_fen\x18\x03 \x01(\x03\x12\x10\n\x08\x66ree_fen\x18\x04 \x01(\x03\x12&\n\x0bvalid_until\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12\x10\n\x08words_zh\x18\x06 \x03(\t\x12\r\n\x05words\x18\x07 \x03(\t\x12\x11\n\trating_id\x18\x08 \x01(\t\x12\x11\n\tprogramme\x18\t \x01(\t\"\xdb\x02\n\x06MyLoan\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x11\n\tlender_id\x18\x02 \x01(\t\x12\x11\n\tlender_zh\x18\x03 \x01(\t\x12\x11\n\tprogramme\x18\x04 \x01(\t\x12\x12\n\nproduct_id\x18\x05 \x01(\t\x12\r\n\x05state\x18\x06 \x01(\t\x12\x15\n\rprincipal_fen\x18\x07 \x01(\x03\x12\x17\n\x0foutstanding_fen\x18\x08 \x01(\x03\x12\x14\n\x0cinterest_fen\x18\t \x01(\x03\x12\x10\n\x08rate_ppm\x18\n \x01(\x03\x12\'\n\x0c\x64isbursed_on\x18\x0b \x01(\x0b\x32\x11.google.type.Date\x12%\n\nmatures_on\x18\x0c \x01(\x0b\x32\x11.google.type.Date\x12&\n\x0bnext_due_on\x18\r \x01(\x0b\x32\x11.google.type.Date\x12\x14\n\x0coverdue_days\x18\x0e \x01(\x05\"n\n\tMySubsidy\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\r\n\x05payer\x18\x03 \x01(\t\x12\x12\n\namount_fen\x18\x04 \x01(\x03\x12\x10\n\x08paid_fen\x18\x05 \x01(\x03\x12\r\n\x05state\x18\x06 \x01(\t\"\xe7\x01\n\x08MyPolicy\x12\x11\n\tpolicy_id\x18\x01 \x01(\t\x12\x12\n\ninsurer_id\x18\x02 \x01(\t\x12\x10\n\x08title_zh\x18\x03 \x01(\t\x12\x17\n\x0fsum_insured_fen\x18\x04 \x01(\x03\x12$\n\tfrom_date\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12%\n\nuntil_date\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12\x13\n\x0bpremium_fen\x18\x07 \x01(\x03\x12\x14\n\x0cpayees_first\x18\x08 \x03(\t\x12\x11\n\tprogramme\x18\t \x01(\t\"\xc0\x01\n\x07MyClaim\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12\x12\n\ninsurer_id\x18\x02 \x01(\t\x12$\n\tloss_date\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12\x13\n\x0b\x63laimed_fen\x18\x05 \x01(\x03\x12\x13\n\x0bpayable_fen\x18\x06 \x01(\x03\x12\r\n\x05state\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x11\n\tprogramme\x18\t \x01(\t\"\x96\x01\n\tMyPayment\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05of_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x13\n\x0blenders_fen\x18\x04 \x01(\x03\x12\x15\n\rhousehold_fen\x18\x05 \x01(\x03\x12\r\n\x05state\x18\x06 \x01(\t\x12\x1d\n\x02on\x18\x07 \x01(\x0b\x32\x11.google.type.Date\"]\n\x08Withheld\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x11\n\tprogramme\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x11\n\treason_zh\x18\x05 \x01(\t\"\xb5\x04\n\x11GetMyFileResponse\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x18\n\x10household_number\x18\x02 \x01(\t\x12\x11\n\tarea_code\x18\x03 \x01(\t\x12 \n\x05\x61s_of\x18\x04 \x01(\x0b\x32\x11.google.type.Date\x12-\n\x06\x63redit\x18\x05 \x01(\x0b\x32\x1d.liandong.gateway.v1.MyCredit\x12*\n\x05loans\x18\x06 \x03(\x0b\x32\x1b.liandong.gateway.v1.MyLoan\x12\x31\n\tsubsidies\x18\x07 \x03(\x0b\x32\x1e.liandong.gateway.v1.MySubsidy\x12/\n\x08policies\x18\x08 \x03(\x0b\x32\x1d.liandong.gateway.v1.MyPolicy\x12,\n\x06\x63laims\x18\t \x03(\x0b\x32\x1c.liandong.gateway.v1.MyClaim\x12\x30\n\x08payments\x18\n \x03(\x0b\x32\x1e.liandong.gateway.v1.MyPayment\x12+\n\x05\x66\x61\x63ts\x18\x0b \x03(\x0b\x32\x1c.liandong.households.v1.Fact\x12\x31\n\x08\x64isputes\x18\x0c \x03(\x0b\x32\x1f.liandong.households.v1.Dispute\x12/\n\x08withheld\x18\r \x03(\x0b\x32\x1d.liandong.gateway.v1.Withheld\x12\x0b\n\x03\x63ut\x18\x0e \x01(\x08\"\xed\x01\n\x13PrintMyPaperRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x32\n\nat_station\x18\x02 \x01(\x0b\x32\x1e.liandong.gateway.v1.AtStation\x12\x37\n\x05paper\x18\x03 \x01(\x0e\x32\x1c.liandong.gateway.v1.MyPaperB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x41\n\x08language\x18\x04 \x01(\x0e\x32%.liandong.gateway.v1.DocumentLanguageB\x08\xbaH\x05\x82\x01\x02\x10\x01\"G\n\x14PrintMyPaperResponse\x12/\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x1d.liandong.gateway.v1.Document\"\xc8\x02\n\x14\x46ileMyDisputeRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x32\n\nat_station\x18\x03 \x01(\x0b\x32\x1e.liandong.gateway.v1.AtStation\x12\x42\n\x07subject\x18\x04 \x01(\x0e\x32%.liandong.gateway.v1.MyDisputeSubjectB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1c\n\nsubject_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\tstatement\x18\x06 \x01(\tB\r\x80\x01\x01\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x32\n\x08\x65vidence\x18\x07 \x01(\x0b\x32 .liandong.households.v1.Evidence\"N\n\x15\x46ileMyDisputeResponse\x12\x12\n\ndispute_id\x18\x01 \x01(\t\x12!\n\x06\x64ue_on\x18\x02 \x01(\x0b\x32\x11.google.type.Date\"\xb0\x01\n\x15ListMyAccessesRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x32\n\nat_station\x18\x02 \x01(\x0b\x32\x1e.liandong.gateway.v1.AtStation\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"\xed\x01\n\x08MyAccess\x12/\n\x0b\x63\x61lled_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0einstitution_id\x18\x02 \x01(\t\x12\x16\n\x0einstitution_zh\x18\x03 \x01(\t\x12\x11\n\tperson_id\x18\x04 \x01(\t\x12\x0e\n\x06method\x18\x05 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x06 \x01(\x08\x12\x0f\n\x07purpose\x18\x07 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x08 \x01(\x08\x12\x0f\n\x07outcome\x18\t \x01(\t\x12\x19\n\x11\x63onsent_reference\x18\n \x01(\t\"b\n\x16ListMyAccessesResponse\x12/\n\x08\x61\x63\x63\x65sses\x18\x01 \x03(\x0b\x32\x1d.liandong.gateway.v1.MyAccess\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*M\n\x07MyPaper\x12\x18\n\x14MY_PAPER_UNSPECIFIED\x10\x00\x12\x11\n\rMY_PAPER_FILE\x10\x01\x12\x15\n\x11MY_PAPER_ACCESSES\x10\x02*\xf8\x01\n\x10MyDisputeSubject\x12\"\n\x1eMY_DISPUTE_SUBJECT_UNSPECIFIED\x10\x00\x12\x1b\n\x17MY_DISPUTE_SUBJECT_FACT\x10\x01\x12\x1d\n\x19MY_DISPUTE_SUBJECT_STATUS\x10\x02\x12!\n\x1dMY_DISPUTE_SUBJECT_MEMBERSHIP\x10\x03\x12$\n MY_DISPUTE_SUBJECT_PAYEE_ACCOUNT\x10\x04\x12\x1d\n\x19MY_DISPUTE_SUBJECT_RATING\x10\x05\x12\x1c\n\x18MY_DISPUTE_SUBJECT_CLAIM\x10\x06\x32\x89\x04\n\x14HouseholdSelfService\x12]\n\nIdentifyMe\x12&.liandong.gateway.v1.IdentifyMeRequest\x1a\'.liandong.gateway.v1.IdentifyMeResponse\x12Z\n\tGetMyFile\x12%.liandong.gateway.v1.GetMyFileRequest\x1a&.liandong.gateway.v1.GetMyFileResponse\x12\x63\n\x0cPrintMyPaper\x12(.liandong.gateway.v1.PrintMyPaperRequest\x1a).liandong.gateway.v1.PrintMyPaperResponse\x12\x66\n\rFileMyDispute\x12).liandong.gateway.v1.FileMyDisputeRequest\x1a*.liandong.gateway.v1.FileMyDisputeResponse\x12i\n\x0eListMyAccesses\x12*.liandong.gateway.v1.ListMyAccessesRequest\x1a+.liandong.gateway.v1.ListMyAccessesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eliandong/gateway/v1/self.proto\x12\x13liandong.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\x1a#liandong/gateway/v1/documents.proto\x1a%liandong/households/v1/evidence.proto\x1a\"liandong/households/v1/facts.proto\"m\n\tAtStation\x12%\n\x0fidentity_number\x18\x01 \x01(\tB\x0c\x80\x01\x01\xbaH\x06r\x04\x10\x01\x18@\x12\x39\n\x07\x63onsent\x18\x02 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"b\n\x11IdentifyMeRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12%\n\x0fidentity_number\x18\x02 \x01(\tB\x0c\x80\x01\x01\xbaH\x06r\x04\x10\x01\x18@\"\'\n\x12IdentifyMeResponse\x12\x11\n\tperson_id\x18\x01 \x01(\t\"n\n\x10GetMyFileRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x32\n\nat_station\x18\x02 \x01(\x0b\x32\x1e.liandong.gateway.v1.AtStation\"\xc4\x01\n\x08MyCredit\x12\r\n\x05grade\x18\x01 \x01(\t\x12\x13\n\x0bindex_centi\x18\x02 \x01(\x03\x12\x13\n\x0bgranted_fen\x18\x03 \x01(\x03\x12\x10\n\x08\x66ree_fen\x18\x04 \x01(\x03\x12&\n\x0bvalid_until\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12\x10\n\x08words_zh\x18\x06 \x03(\t\x12\r\n\x05words\x18\x07 \x03(\t\x12\x11\n\trating_id\x18\x08 \x01(\t\x12\x11\n\tprogramme\x18\t \x01(\t\"\xdb\x02\n\x06MyLoan\x12\x0f\n\x07loan_id\x18\x01 \x01(\t\x12\x11\n\tlender_id\x18\x02 \x01(\t\x12\x11\n\tlender_zh\x18\x03 \x01(\t\x12\x11\n\tprogramme\x18\x04 \x01(\t\x12\x12\n\nproduct_id\x18\x05 \x01(\t\x12\r\n\x05state\x18\x06 \x01(\t\x12\x15\n\rprincipal_fen\x18\x07 \x01(\x03\x12\x17\n\x0foutstanding_fen\x18\x08 \x01(\x03\x12\x14\n\x0cinterest_fen\x18\t \x01(\x03\x12\x10\n\x08rate_ppm\x18\n \x01(\x03\x12\'\n\x0c\x64isbursed_on\x18\x0b \x01(\x0b\x32\x11.google.type.Date\x12%\n\nmatures_on\x18\x0c \x01(\x0b\x32\x11.google.type.Date\x12&\n\x0bnext_due_on\x18\r \x01(\x0b\x32\x11.google.type.Date\x12\x14\n\x0coverdue_days\x18\x0e \x01(\x05\"n\n\tMySubsidy\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07loan_id\x18\x02 \x01(\t\x12\r\n\x05payer\x18\x03 \x01(\t\x12\x12\n\namount_fen\x18\x04 \x01(\x03\x12\x10\n\x08paid_fen\x18\x05 \x01(\x03\x12\r\n\x05state\x18\x06 \x01(\t\"\xe7\x01\n\x08MyPolicy\x12\x11\n\tpolicy_id\x18\x01 \x01(\t\x12\x12\n\ninsurer_id\x18\x02 \x01(\t\x12\x10\n\x08title_zh\x18\x03 \x01(\t\x12\x17\n\x0fsum_insured_fen\x18\x04 \x01(\x03\x12$\n\tfrom_date\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12%\n\nuntil_date\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12\x13\n\x0bpremium_fen\x18\x07 \x01(\x03\x12\x14\n\x0cpayees_first\x18\x08 \x03(\t\x12\x11\n\tprogramme\x18\t \x01(\t\"\xc0\x01\n\x07MyClaim\x12\x10\n\x08\x63laim_id\x18\x01 \x01(\t\x12\x12\n\ninsurer_id\x18\x02 \x01(\t\x12$\n\tloss_date\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12\r\n\x05\x63\x61use\x18\x04 \x01(\t\x12\x13\n\x0b\x63laimed_fen\x18\x05 \x01(\x03\x12\x13\n\x0bpayable_fen\x18\x06 \x01(\x03\x12\r\n\x05state\x18\x07 \x01(\t\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x11\n\tprogramme\x18\t \x01(\t\"\x96\x01\n\tMyPayment\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\r\n\x05of_id\x18\x02 \x01(\t\x12\x12\n\namount_fen\x18\x03 \x01(\x03\x12\x13\n\x0blenders_fen\x18\x04 \x01(\x03\x12\x15\n\rhousehold_fen\x18\x05 \x01(\x03\x12\r\n\x05state\x18\x06 \x01(\t\x12\x1d\n\x02on\x18\x07 \x01(\x0b\x32\x11.google.type.Date\"]\n\x08Withheld\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x11\n\tprogramme\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x05\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x11\n\treason_zh\x18\x05 \x01(\t\"\xb5\x04\n\x11GetMyFileResponse\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x18\n\x10household_number\x18\x02 \x01(\t\x12\x11\n\tarea_code\x18\x03 \x01(\t\x12 \n\x05\x61s_of\x18\x04 \x01(\x0b\x32\x11.google.type.Date\x12-\n\x06\x63redit\x18\x05 \x01(\x0b\x32\x1d.liandong.gateway.v1.MyCredit\x12*\n\x05loans\x18\x06 \x03(\x0b\x32\x1b.liandong.gateway.v1.MyLoan\x12\x31\n\tsubsidies\x18\x07 \x03(\x0b\x32\x1e.liandong.gateway.v1.MySubsidy\x12/\n\x08policies\x18\x08 \x03(\x0b\x32\x1d.liandong.gateway.v1.MyPolicy\x12,\n\x06\x63laims\x18\t \x03(\x0b\x32\x1c.liandong.gateway.v1.MyClaim\x12\x30\n\x08payments\x18\n \x03(\x0b\x32\x1e.liandong.gateway.v1.MyPayment\x12+\n\x05\x66\x61\x63ts\x18\x0b \x03(\x0b\x32\x1c.liandong.households.v1.Fact\x12\x31\n\x08\x64isputes\x18\x0c \x03(\x0b\x32\x1f.liandong.households.v1.Dispute\x12/\n\x08withheld\x18\r \x03(\x0b\x32\x1d.liandong.gateway.v1.Withheld\x12\x0b\n\x03\x63ut\x18\x0e \x01(\x08\"\xed\x01\n\x13PrintMyPaperRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x32\n\nat_station\x18\x02 \x01(\x0b\x32\x1e.liandong.gateway.v1.AtStation\x12\x37\n\x05paper\x18\x03 \x01(\x0e\x32\x1c.liandong.gateway.v1.MyPaperB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x41\n\x08language\x18\x04 \x01(\x0e\x32%.liandong.gateway.v1.DocumentLanguageB\x08\xbaH\x05\x82\x01\x02\x10\x01\"G\n\x14PrintMyPaperResponse\x12/\n\x08\x64ocument\x18\x01 \x01(\x0b\x32\x1d.liandong.gateway.v1.Document\"\xc8\x02\n\x14\x46ileMyDisputeRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x32\n\nat_station\x18\x03 \x01(\x0b\x32\x1e.liandong.gateway.v1.AtStation\x12\x42\n\x07subject\x18\x04 \x01(\x0e\x32%.liandong.gateway.v1.MyDisputeSubjectB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1c\n\nsubject_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\tstatement\x18\x06 \x01(\tB\r\x80\x01\x01\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x32\n\x08\x65vidence\x18\x07 \x01(\x0b\x32 .liandong.households.v1.Evidence\"N\n\x15\x46ileMyDisputeResponse\x12\x12\n\ndispute_id\x18\x01 \x01(\t\x12!\n\x06\x64ue_on\x18\x02 \x01(\x0b\x32\x11.google.type.Date\"\xb0\x01\n\x15ListMyAccessesRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x32\n\nat_station\x18\x02 \x01(\x0b\x32\x1e.liandong.gateway.v1.AtStation\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"\xed\x01\n\x08MyAccess\x12/\n\x0b\x63\x61lled_time\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0einstitution_id\x18\x02 \x01(\t\x12\x16\n\x0einstitution_zh\x18\x03 \x01(\t\x12\x11\n\tperson_id\x18\x04 \x01(\t\x12\x0e\n\x06method\x18\x05 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x06 \x01(\x08\x12\x0f\n\x07purpose\x18\x07 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x08 \x01(\x08\x12\x0f\n\x07outcome\x18\t \x01(\t\x12\x19\n\x11\x63onsent_reference\x18\n \x01(\t\"b\n\x16ListMyAccessesResponse\x12/\n\x08\x61\x63\x63\x65sses\x18\x01 \x03(\x0b\x32\x1d.liandong.gateway.v1.MyAccess\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*M\n\x07MyPaper\x12\x18\n\x14MY_PAPER_UNSPECIFIED\x10\x00\x12\x11\n\rMY_PAPER_FILE\x10\x01\x12\x15\n\x11MY_PAPER_ACCESSES\x10\x02*\xf8\x01\n\x10MyDisputeSubject\x12\"\n\x1eMY_DISPUTE_SUBJECT_UNSPECIFIED\x10\x00\x12\x1b\n\x17MY_DISPUTE_SUBJECT_FACT\x10\x01\x12\x1d\n\x19MY_DISPUTE_SUBJECT_STATUS\x10\x02\x12!\n\x1dMY_DISPUTE_SUBJECT_MEMBERSHIP\x10\x03\x12$\n MY_DISPUTE_SUBJECT_PAYEE_ACCOUNT\x10\x04\x12\x1d\n\x19MY_DISPUTE_SUBJECT_RATING\x10\x05\x12\x1c\n\x18MY_DISPUTE_SUBJECT_CLAIM\x10\x06\x32\xec\x05\n\x14HouseholdSelfService\x12\x85\x01\n\nIdentifyMe\x12&.liandong.gateway.v1.IdentifyMeRequest\x1a\'.liandong.gateway.v1.IdentifyMeResponse\"&\xea\xe0\x18\"\n\thousehold\x12\x0bidentify_me\x1a\x06people \x05\x12\x85\x01\n\tGetMyFile\x12%.liandong.gateway.v1.GetMyFileRequest\x1a&.liandong.gateway.v1.GetMyFileResponse\")\xea\xe0\x18%\n\thousehold\x12\x04read\x1a\x06people\x1a\x08stations \x05\x12\x8e\x01\n\x0cPrintMyPaper\x12(.liandong.gateway.v1.PrintMyPaperRequest\x1a).liandong.gateway.v1.PrintMyPaperResponse\")\xea\xe0\x18%\n\thousehold\x12\x04read\x1a\x06people\x1a\x08stations \x05\x12\x9a\x01\n\rFileMyDispute\x12).liandong.gateway.v1.FileMyDisputeRequest\x1a*.liandong.gateway.v1.FileMyDisputeResponse\"2\xea\xe0\x18.\n\x07\x64ispute\x12\x0f\x66ile_my_dispute\x1a\x06people\x1a\x08stations \x05\x12\x95\x01\n\x0eListMyAccesses\x12*.liandong.gateway.v1.ListMyAccessesRequest\x1a+.liandong.gateway.v1.ListMyAccessesResponse\"*\xea\xe0\x18&\n\naccess_log\x12\x04read\x1a\x06people\x1a\x08stations \x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -69,48 +70,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMYACCESSESREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\364\003(\000'
   _globals['_LISTMYACCESSESREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTMYACCESSESREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\310\001'
-  _globals['_MYPAPER']._serialized_start=3766
-  _globals['_MYPAPER']._serialized_end=3843
-  _globals['_MYDISPUTESUBJECT']._serialized_start=3846
-  _globals['_MYDISPUTESUBJECT']._serialized_end=4094
-  _globals['_ATSTATION']._serialized_start=253
-  _globals['_ATSTATION']._serialized_end=362
-  _globals['_IDENTIFYMEREQUEST']._serialized_start=364
-  _globals['_IDENTIFYMEREQUEST']._serialized_end=462
-  _globals['_IDENTIFYMERESPONSE']._serialized_start=464
-  _globals['_IDENTIFYMERESPONSE']._serialized_end=503
-  _globals['_GETMYFILEREQUEST']._serialized_start=505
-  _globals['_GETMYFILEREQUEST']._serialized_end=615
-  _globals['_MYCREDIT']._serialized_start=618
-  _globals['_MYCREDIT']._serialized_end=814
-  _globals['_MYLOAN']._serialized_start=817
-  _globals['_MYLOAN']._serialized_end=1164
-  _globals['_MYSUBSIDY']._serialized_start=1166
-  _globals['_MYSUBSIDY']._serialized_end=1276
-  _globals['_MYPOLICY']._serialized_start=1279
-  _globals['_MYPOLICY']._serialized_end=1510
-  _globals['_MYCLAIM']._serialized_start=1513
-  _globals['_MYCLAIM']._serialized_end=1705
-  _globals['_MYPAYMENT']._serialized_start=1708
-  _globals['_MYPAYMENT']._serialized_end=1858
-  _globals['_WITHHELD']._serialized_start=1860
-  _globals['_WITHHELD']._serialized_end=1953
-  _globals['_GETMYFILERESPONSE']._serialized_start=1956
-  _globals['_GETMYFILERESPONSE']._serialized_end=2521
-  _globals['_PRINTMYPAPERREQUEST']._serialized_start=2524
-  _globals['_PRINTMYPAPERREQUEST']._serialized_end=2761
-  _globals['_PRINTMYPAPERRESPONSE']._serialized_start=2763
-  _globals['_PRINTMYPAPERRESPONSE']._serialized_end=2834
-  _globals['_FILEMYDISPUTEREQUEST']._serialized_start=2837
-  _globals['_FILEMYDISPUTEREQUEST']._serialized_end=3165
-  _globals['_FILEMYDISPUTERESPONSE']._serialized_start=3167
-  _globals['_FILEMYDISPUTERESPONSE']._serialized_end=3245
-  _globals['_LISTMYACCESSESREQUEST']._serialized_start=3248
-  _globals['_LISTMYACCESSESREQUEST']._serialized_end=3424
-  _globals['_MYACCESS']._serialized_start=3427
-  _globals['_MYACCESS']._serialized_end=3664
-  _globals['_LISTMYACCESSESRESPONSE']._serialized_start=3666
-  _globals['_LISTMYACCESSESRESPONSE']._serialized_end=3764
-  _globals['_HOUSEHOLDSELFSERVICE']._serialized_start=4097
-  _globals['_HOUSEHOLDSELFSERVICE']._serialized_end=4618
+  _globals['_HOUSEHOLDSELFSERVICE'].methods_by_name['IdentifyMe']._loaded_options = None
+  _globals['_HOUSEHOLDSELFSERVICE'].methods_by_name['IdentifyMe']._serialized_options = b'\352\340\030\"\n\thousehold\022\013identify_me\032\006people \005'
+  _globals['_HOUSEHOLDSELFSERVICE'].methods_by_name['GetMyFile']._loaded_options = None
+  _globals['_HOUSEHOLDSELFSERVICE'].methods_by_name['GetMyFile']._serialized_options = b'\352\340\030%\n\thousehold\022\004read\032\006people\032\010stations \005'
+  _globals['_HOUSEHOLDSELFSERVICE'].methods_by_name['PrintMyPaper']._loaded_options = None
+  _globals['_HOUSEHOLDSELFSERVICE'].methods_by_name['PrintMyPaper']._serialized_options = b'\352\340\030%\n\thousehold\022\004read\032\006people\032\010stations \005'
+  _globals['_HOUSEHOLDSELFSERVICE'].methods_by_name['FileMyDispute']._loaded_options = None
+  _globals['_HOUSEHOLDSELFSERVICE'].methods_by_name['FileMyDispute']._serialized_options = b'\352\340\030.\n\007dispute\022\017file_my_dispute\032\006people\032\010stations \005'
+  _globals['_HOUSEHOLDSELFSERVICE'].methods_by_name['ListMyAccesses']._loaded_options = None
+  _globals['_HOUSEHOLDSELFSERVICE'].methods_by_name['ListMyAccesses']._serialized_options = b'\352\340\030&\n\naccess_log\022\004read\032\006people\032\010stations \005'
+  _globals['_MYPAPER']._serialized_start=3799
+  _globals['_MYPAPER']._serialized_end=3876
+  _globals['_MYDISPUTESUBJECT']._serialized_start=3879
+  _globals['_MYDISPUTESUBJECT']._serialized_end=4127
+  _globals['_ATSTATION']._serialized_start=286
+  _globals['_ATSTATION']._serialized_end=395
+  _globals['_IDENTIFYMEREQUEST']._serialized_start=397
+  _globals['_IDENTIFYMEREQUEST']._serialized_end=495
+  _globals['_IDENTIFYMERESPONSE']._serialized_start=497
+  _globals['_IDENTIFYMERESPONSE']._serialized_end=536
+  _globals['_GETMYFILEREQUEST']._serialized_start=538
+  _globals['_GETMYFILEREQUEST']._serialized_end=648
+  _globals['_MYCREDIT']._serialized_start=651
+  _globals['_MYCREDIT']._serialized_end=847
+  _globals['_MYLOAN']._serialized_start=850
+  _globals['_MYLOAN']._serialized_end=1197
+  _globals['_MYSUBSIDY']._serialized_start=1199
+  _globals['_MYSUBSIDY']._serialized_end=1309
+  _globals['_MYPOLICY']._serialized_start=1312
+  _globals['_MYPOLICY']._serialized_end=1543
+  _globals['_MYCLAIM']._serialized_start=1546
+  _globals['_MYCLAIM']._serialized_end=1738
+  _globals['_MYPAYMENT']._serialized_start=1741
+  _globals['_MYPAYMENT']._serialized_end=1891
+  _globals['_WITHHELD']._serialized_start=1893
+  _globals['_WITHHELD']._serialized_end=1986
+  _globals['_GETMYFILERESPONSE']._serialized_start=1989
+  _globals['_GETMYFILERESPONSE']._serialized_end=2554
+  _globals['_PRINTMYPAPERREQUEST']._serialized_start=2557
+  _globals['_PRINTMYPAPERREQUEST']._serialized_end=2794
+  _globals['_PRINTMYPAPERRESPONSE']._serialized_start=2796
+  _globals['_PRINTMYPAPERRESPONSE']._serialized_end=2867
+  _globals['_FILEMYDISPUTEREQUEST']._serialized_start=2870
+  _globals['_FILEMYDISPUTEREQUEST']._serialized_end=3198
+  _globals['_FILEMYDISPUTERESPONSE']._serialized_start=3200
+  _globals['_FILEMYDISPUTERESPONSE']._serialized_end=3278
+  _globals['_LISTMYACCESSESREQUEST']._serialized_start=3281
+  _globals['_LISTMYACCESSESREQUEST']._serialized_end=3457
+  _globals['_MYACCESS']._serialized_start=3460
+  _globals['_MYACCESS']._serialized_end=3697
+  _globals['_LISTMYACCESSESRESPONSE']._serialized_start=3699
+  _globals['_LISTMYACCESSESRESPONSE']._serialized_end=3797
+  _globals['_HOUSEHOLDSELFSERVICE']._serialized_start=4130
+  _globals['_HOUSEHOLDSELFSERVICE']._serialized_end=4878
 # @@protoc_insertion_point(module_scope)

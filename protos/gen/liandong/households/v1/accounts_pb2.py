@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 from liandong.common.v1 import common_pb2 as liandong_dot_common_dot_v1_dot_common__pb2
 from liandong.households.v1 import evidence_pb2 as liandong_dot_households_dot_v1_dot_evidence__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%liandong/households/v1/accounts.proto\x12\x16liandong.households.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/common/v1/common.proto\x1a%liandong/households/v1/evidence.proto\"\xdb\x02\n\x0cPayeeAccount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\tholder_id\x18\x03 \x01(\t\x12\x0f\n\x07\x62\x61nk_id\x18\x04 \x01(\t\x12\x1b\n\x0e\x61\x63\x63ount_number\x18\x05 \x01(\tB\x03\x80\x01\x01\x12\x38\n\x05state\x18\x06 \x01(\x0e\x32).liandong.households.v1.PayeeAccountState\x12&\n\x0b\x65\x61rliest_on\x18\x07 \x01(\x0b\x32\x11.google.type.Date\x12\x36\n\nprovenance\x18\x08 \x01(\x0b\x32\".liandong.households.v1.Provenance\x12\x34\n\x08\x64\x65\x63ision\x18\t \x01(\x0b\x32\".liandong.households.v1.Provenance\x12\x10\n\x08\x64isputed\x18\n \x01(\x08\"\xe4\x02\n\x1bRegisterPayeeAccountRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1b\n\tholder_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x31\n\x07\x62\x61nk_id\x18\x05 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\x12/\n\x0e\x61\x63\x63ount_number\x18\x06 \x01(\tB\x17\x80\x01\x01\xbaH\x11r\x0f\x32\r^[0-9]{8,32}$\x12\"\n\x0c\x61\x63\x63ount_name\x18\x07 \x01(\tB\x0c\x80\x01\x01\xbaH\x06r\x04\x10\x01\x18<\x12:\n\x08\x65vidence\x18\x08 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"\x94\x01\n\x1cRegisterPayeeAccountResponse\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x38\n\x05state\x18\x02 \x01(\x0e\x32).liandong.households.v1.PayeeAccountState\x12&\n\x0b\x65\x61rliest_on\x18\x03 \x01(\x0b\x32\x11.google.type.Date\"\xbb\x01\n\x11\x46irstPayeeAccount\x12\x1e\n\x0chousehold_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x31\n\x07\x62\x61nk_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\x12/\n\x0e\x61\x63\x63ount_number\x18\x03 \x01(\tB\x17\x80\x01\x01\xbaH\x11r\x0f\x32\r^[0-9]{8,32}$\x12\"\n\x0c\x61\x63\x63ount_name\x18\x04 \x01(\tB\x0c\x80\x01\x01\xbaH\x06r\x04\x10\x01\x18<\"\xec\x01\n!BatchRegisterPayeeAccountsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x45\n\x05items\x18\x03 \x03(\x0b\x32).liandong.households.v1.FirstPayeeAccountB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12:\n\x08\x65vidence\x18\x04 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"S\n\"BatchRegisterPayeeAccountsResponse\x12-\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1b.liandong.common.v1.Verdict\"\xce\x01\n\x19\x44\x65\x63idePayeeAccountRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1c\n\naccount_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x11\n\tconfirmed\x18\x04 \x01(\x08\x12:\n\x08\x65vidence\x18\x05 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"V\n\x1a\x44\x65\x63idePayeeAccountResponse\x12\x38\n\x05state\x18\x01 \x01(\x0e\x32).liandong.households.v1.PayeeAccountState\"\x84\x01\n\x18ListPayeeAccountsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x11.google.type.Date\"S\n\x19ListPayeeAccountsResponse\x12\x36\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32$.liandong.households.v1.PayeeAccount*\xbf\x01\n\x11PayeeAccountState\x12#\n\x1fPAYEE_ACCOUNT_STATE_UNSPECIFIED\x10\x00\x12 \n\x1cPAYEE_ACCOUNT_STATE_PROPOSED\x10\x01\x12 \n\x1cPAYEE_ACCOUNT_STATE_IN_FORCE\x10\x02\x12 \n\x1cPAYEE_ACCOUNT_STATE_REPLACED\x10\x03\x12\x1f\n\x1bPAYEE_ACCOUNT_STATE_REFUSED\x10\x04\x32\xa2\x04\n\x0f\x41\x63\x63ountsService\x12\x81\x01\n\x14RegisterPayeeAccount\x12\x33.liandong.households.v1.RegisterPayeeAccountRequest\x1a\x34.liandong.households.v1.RegisterPayeeAccountResponse\x12\x93\x01\n\x1a\x42\x61tchRegisterPayeeAccounts\x12\x39.liandong.households.v1.BatchRegisterPayeeAccountsRequest\x1a:.liandong.households.v1.BatchRegisterPayeeAccountsResponse\x12{\n\x12\x44\x65\x63idePayeeAccount\x12\x31.liandong.households.v1.DecidePayeeAccountRequest\x1a\x32.liandong.households.v1.DecidePayeeAccountResponse\x12x\n\x11ListPayeeAccounts\x12\x30.liandong.households.v1.ListPayeeAccountsRequest\x1a\x31.liandong.households.v1.ListPayeeAccountsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%liandong/households/v1/accounts.proto\x12\x16liandong.households.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\x1a\x1fliandong/common/v1/common.proto\x1a%liandong/households/v1/evidence.proto\"\xdb\x02\n\x0cPayeeAccount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\tholder_id\x18\x03 \x01(\t\x12\x0f\n\x07\x62\x61nk_id\x18\x04 \x01(\t\x12\x1b\n\x0e\x61\x63\x63ount_number\x18\x05 \x01(\tB\x03\x80\x01\x01\x12\x38\n\x05state\x18\x06 \x01(\x0e\x32).liandong.households.v1.PayeeAccountState\x12&\n\x0b\x65\x61rliest_on\x18\x07 \x01(\x0b\x32\x11.google.type.Date\x12\x36\n\nprovenance\x18\x08 \x01(\x0b\x32\".liandong.households.v1.Provenance\x12\x34\n\x08\x64\x65\x63ision\x18\t \x01(\x0b\x32\".liandong.households.v1.Provenance\x12\x10\n\x08\x64isputed\x18\n \x01(\x08\"\xe4\x02\n\x1bRegisterPayeeAccountRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1b\n\tholder_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x31\n\x07\x62\x61nk_id\x18\x05 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\x12/\n\x0e\x61\x63\x63ount_number\x18\x06 \x01(\tB\x17\x80\x01\x01\xbaH\x11r\x0f\x32\r^[0-9]{8,32}$\x12\"\n\x0c\x61\x63\x63ount_name\x18\x07 \x01(\tB\x0c\x80\x01\x01\xbaH\x06r\x04\x10\x01\x18<\x12:\n\x08\x65vidence\x18\x08 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"\x94\x01\n\x1cRegisterPayeeAccountResponse\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x38\n\x05state\x18\x02 \x01(\x0e\x32).liandong.households.v1.PayeeAccountState\x12&\n\x0b\x65\x61rliest_on\x18\x03 \x01(\x0b\x32\x11.google.type.Date\"\xbb\x01\n\x11\x46irstPayeeAccount\x12\x1e\n\x0chousehold_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x31\n\x07\x62\x61nk_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\x12/\n\x0e\x61\x63\x63ount_number\x18\x03 \x01(\tB\x17\x80\x01\x01\xbaH\x11r\x0f\x32\r^[0-9]{8,32}$\x12\"\n\x0c\x61\x63\x63ount_name\x18\x04 \x01(\tB\x0c\x80\x01\x01\xbaH\x06r\x04\x10\x01\x18<\"\xec\x01\n!BatchRegisterPayeeAccountsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x45\n\x05items\x18\x03 \x03(\x0b\x32).liandong.households.v1.FirstPayeeAccountB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\x12:\n\x08\x65vidence\x18\x04 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"S\n\"BatchRegisterPayeeAccountsResponse\x12-\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1b.liandong.common.v1.Verdict\"\xce\x01\n\x19\x44\x65\x63idePayeeAccountRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1c\n\naccount_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x11\n\tconfirmed\x18\x04 \x01(\x08\x12:\n\x08\x65vidence\x18\x05 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"V\n\x1a\x44\x65\x63idePayeeAccountResponse\x12\x38\n\x05state\x18\x01 \x01(\x0e\x32).liandong.households.v1.PayeeAccountState\"\x84\x01\n\x18ListPayeeAccountsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x11.google.type.Date\"S\n\x19ListPayeeAccountsResponse\x12\x36\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32$.liandong.households.v1.PayeeAccount*\xbf\x01\n\x11PayeeAccountState\x12#\n\x1fPAYEE_ACCOUNT_STATE_UNSPECIFIED\x10\x00\x12 \n\x1cPAYEE_ACCOUNT_STATE_PROPOSED\x10\x01\x12 \n\x1cPAYEE_ACCOUNT_STATE_IN_FORCE\x10\x02\x12 \n\x1cPAYEE_ACCOUNT_STATE_REPLACED\x10\x03\x12\x1f\n\x1bPAYEE_ACCOUNT_STATE_REFUSED\x10\x04\x32\x8e\x06\n\x0f\x41\x63\x63ountsService\x12\xbf\x01\n\x14RegisterPayeeAccount\x12\x33.liandong.households.v1.RegisterPayeeAccountRequest\x1a\x34.liandong.households.v1.RegisterPayeeAccountResponse\"<\xea\xe0\x18\x38\n\rpayee_account\x12\x16register_payee_account\x1a\rcounty_organs \x02\x12\xd8\x01\n\x1a\x42\x61tchRegisterPayeeAccounts\x12\x39.liandong.households.v1.BatchRegisterPayeeAccountsRequest\x1a:.liandong.households.v1.BatchRegisterPayeeAccountsResponse\"C\xea\xe0\x18?\n\rpayee_account\x12\x1d\x62\x61tch_register_payee_accounts\x1a\rcounty_organs \x02\x12\xb7\x01\n\x12\x44\x65\x63idePayeeAccount\x12\x31.liandong.households.v1.DecidePayeeAccountRequest\x1a\x32.liandong.households.v1.DecidePayeeAccountResponse\":\xea\xe0\x18\x36\n\rpayee_account\x12\x14\x64\x65\x63ide_payee_account\x1a\rcounty_organs \x02\x12\xa3\x01\n\x11ListPayeeAccounts\x12\x30.liandong.households.v1.ListPayeeAccountsRequest\x1a\x31.liandong.households.v1.ListPayeeAccountsResponse\")\xea\xe0\x18%\n\rpayee_account\x12\x04read\x1a\x0cloan_readers \x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -81,28 +82,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTPAYEEACCOUNTSREQUEST'].fields_by_name['county_code']._serialized_options = b'\272H\016r\0142\n^[0-9]{6}$'
   _globals['_LISTPAYEEACCOUNTSREQUEST'].fields_by_name['household_id']._loaded_options = None
   _globals['_LISTPAYEEACCOUNTSREQUEST'].fields_by_name['household_id']._serialized_options = b'\272H\005r\003\260\001\001'
-  _globals['_PAYEEACCOUNTSTATE']._serialized_start=2082
-  _globals['_PAYEEACCOUNTSTATE']._serialized_end=2273
-  _globals['_PAYEEACCOUNT']._serialized_start=191
-  _globals['_PAYEEACCOUNT']._serialized_end=538
-  _globals['_REGISTERPAYEEACCOUNTREQUEST']._serialized_start=541
-  _globals['_REGISTERPAYEEACCOUNTREQUEST']._serialized_end=897
-  _globals['_REGISTERPAYEEACCOUNTRESPONSE']._serialized_start=900
-  _globals['_REGISTERPAYEEACCOUNTRESPONSE']._serialized_end=1048
-  _globals['_FIRSTPAYEEACCOUNT']._serialized_start=1051
-  _globals['_FIRSTPAYEEACCOUNT']._serialized_end=1238
-  _globals['_BATCHREGISTERPAYEEACCOUNTSREQUEST']._serialized_start=1241
-  _globals['_BATCHREGISTERPAYEEACCOUNTSREQUEST']._serialized_end=1477
-  _globals['_BATCHREGISTERPAYEEACCOUNTSRESPONSE']._serialized_start=1479
-  _globals['_BATCHREGISTERPAYEEACCOUNTSRESPONSE']._serialized_end=1562
-  _globals['_DECIDEPAYEEACCOUNTREQUEST']._serialized_start=1565
-  _globals['_DECIDEPAYEEACCOUNTREQUEST']._serialized_end=1771
-  _globals['_DECIDEPAYEEACCOUNTRESPONSE']._serialized_start=1773
-  _globals['_DECIDEPAYEEACCOUNTRESPONSE']._serialized_end=1859
-  _globals['_LISTPAYEEACCOUNTSREQUEST']._serialized_start=1862
-  _globals['_LISTPAYEEACCOUNTSREQUEST']._serialized_end=1994
-  _globals['_LISTPAYEEACCOUNTSRESPONSE']._serialized_start=1996
-  _globals['_LISTPAYEEACCOUNTSRESPONSE']._serialized_end=2079
-  _globals['_ACCOUNTSSERVICE']._serialized_start=2276
-  _globals['_ACCOUNTSSERVICE']._serialized_end=2822
+  _globals['_ACCOUNTSSERVICE'].methods_by_name['RegisterPayeeAccount']._loaded_options = None
+  _globals['_ACCOUNTSSERVICE'].methods_by_name['RegisterPayeeAccount']._serialized_options = b'\352\340\0308\n\rpayee_account\022\026register_payee_account\032\rcounty_organs \002'
+  _globals['_ACCOUNTSSERVICE'].methods_by_name['BatchRegisterPayeeAccounts']._loaded_options = None
+  _globals['_ACCOUNTSSERVICE'].methods_by_name['BatchRegisterPayeeAccounts']._serialized_options = b'\352\340\030?\n\rpayee_account\022\035batch_register_payee_accounts\032\rcounty_organs \002'
+  _globals['_ACCOUNTSSERVICE'].methods_by_name['DecidePayeeAccount']._loaded_options = None
+  _globals['_ACCOUNTSSERVICE'].methods_by_name['DecidePayeeAccount']._serialized_options = b'\352\340\0306\n\rpayee_account\022\024decide_payee_account\032\rcounty_organs \002'
+  _globals['_ACCOUNTSSERVICE'].methods_by_name['ListPayeeAccounts']._loaded_options = None
+  _globals['_ACCOUNTSSERVICE'].methods_by_name['ListPayeeAccounts']._serialized_options = b'\352\340\030%\n\rpayee_account\022\004read\032\014loan_readers \004'
+  _globals['_PAYEEACCOUNTSTATE']._serialized_start=2115
+  _globals['_PAYEEACCOUNTSTATE']._serialized_end=2306
+  _globals['_PAYEEACCOUNT']._serialized_start=224
+  _globals['_PAYEEACCOUNT']._serialized_end=571
+  _globals['_REGISTERPAYEEACCOUNTREQUEST']._serialized_start=574
+  _globals['_REGISTERPAYEEACCOUNTREQUEST']._serialized_end=930
+  _globals['_REGISTERPAYEEACCOUNTRESPONSE']._serialized_start=933
+  _globals['_REGISTERPAYEEACCOUNTRESPONSE']._serialized_end=1081
+  _globals['_FIRSTPAYEEACCOUNT']._serialized_start=1084
+  _globals['_FIRSTPAYEEACCOUNT']._serialized_end=1271
+  _globals['_BATCHREGISTERPAYEEACCOUNTSREQUEST']._serialized_start=1274
+  _globals['_BATCHREGISTERPAYEEACCOUNTSREQUEST']._serialized_end=1510
+  _globals['_BATCHREGISTERPAYEEACCOUNTSRESPONSE']._serialized_start=1512
+  _globals['_BATCHREGISTERPAYEEACCOUNTSRESPONSE']._serialized_end=1595
+  _globals['_DECIDEPAYEEACCOUNTREQUEST']._serialized_start=1598
+  _globals['_DECIDEPAYEEACCOUNTREQUEST']._serialized_end=1804
+  _globals['_DECIDEPAYEEACCOUNTRESPONSE']._serialized_start=1806
+  _globals['_DECIDEPAYEEACCOUNTRESPONSE']._serialized_end=1892
+  _globals['_LISTPAYEEACCOUNTSREQUEST']._serialized_start=1895
+  _globals['_LISTPAYEEACCOUNTSREQUEST']._serialized_end=2027
+  _globals['_LISTPAYEEACCOUNTSRESPONSE']._serialized_start=2029
+  _globals['_LISTPAYEEACCOUNTSRESPONSE']._serialized_end=2112
+  _globals['_ACCOUNTSSERVICE']._serialized_start=2309
+  _globals['_ACCOUNTSSERVICE']._serialized_end=3091
 # @@protoc_insertion_point(module_scope)

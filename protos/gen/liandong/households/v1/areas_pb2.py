@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 from liandong.households.v1 import evidence_pb2 as liandong_dot_households_dot_v1_dot_evidence__pb2
 from liandong.households.v1 import households_pb2 as liandong_dot_households_dot_v1_dot_households__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"liandong/households/v1/areas.proto\x12\x16liandong.households.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a%liandong/households/v1/evidence.proto\x1a\'liandong/households/v1/households.proto\"\xbc\x01\n\x0eLiaisonOfficer\x12=\n\x04side\x18\x01 \x01(\x0e\x32#.liandong.households.v1.LiaisonSideB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x38\n\x0einstitution_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\x12\x31\n\x07post_id\x18\x03 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\"\xc1\x01\n\x0cServicePoint\x12#\n\x10service_point_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(\x12\x17\n\x04name\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12\x38\n\x0einstitution_id\x18\x03 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\x12\x39\n\x08post_ids\x18\x04 \x03(\tB\'\xbaH$\x92\x01!\x10\x14\"\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\"\xcb\x02\n\x0eVillageService\x12<\n\x12\x63ontracted_bank_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\x12L\n\x10liaison_officers\x18\x02 \x03(\x0b\x32&.liandong.households.v1.LiaisonOfficerB\n\xbaH\x07\x92\x01\x04\x08\x02\x10\x02\x12\x46\n\x0eservice_points\x18\x03 \x03(\x0b\x32$.liandong.households.v1.ServicePointB\x08\xbaH\x05\x92\x01\x02\x10\n\x12-\n\nvalid_from\x18\x04 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\nprovenance\x18\x05 \x01(\x0b\x32\".liandong.households.v1.Provenance\"\x84\x01\n\x08\x41reaFlag\x12\x0c\n\x04\x66lag\x18\x01 \x01(\t\x12\x0b\n\x03set\x18\x02 \x01(\x08\x12%\n\nvalid_from\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12\x36\n\nprovenance\x18\x04 \x01(\x0b\x32\".liandong.households.v1.Provenance\"\xc3\x02\n\x12SetAreaFlagRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x45\n\tarea_code\x18\x03 \x01(\tB2\xbaH/r-2+^[0-9]{6}([0-9]{3}([0-9]{3}([0-9]{2})?)?)?$\x12(\n\x04\x66lag\x18\x04 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^[a-z][a-z_]{1,39}$\x12\x0b\n\x03set\x18\x05 \x01(\x08\x12-\n\nvalid_from\x18\x06 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x08\x65vidence\x18\x07 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"&\n\x13SetAreaFlagResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\"\x87\x02\n\x18SetVillageServiceRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12(\n\x0cvillage_code\x18\x03 \x01(\tB\x12\xbaH\x0fr\r2\x0b^[0-9]{12}$\x12?\n\x07service\x18\x04 \x01(\x0b\x32&.liandong.households.v1.VillageServiceB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x08\x65vidence\x18\x05 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\",\n\x19SetVillageServiceResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\"\xa1\x01\n\x0eGetAreaRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x45\n\tarea_code\x18\x02 \x01(\tB2\xbaH/r-2+^[0-9]{6}([0-9]{3}([0-9]{3}([0-9]{2})?)?)?$\x12 \n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x11.google.type.Date\"\xa7\x01\n\x0fGetAreaResponse\x12*\n\x04\x61rea\x18\x01 \x01(\x0b\x32\x1c.liandong.households.v1.Area\x12/\n\x05\x66lags\x18\x02 \x03(\x0b\x32 .liandong.households.v1.AreaFlag\x12\x37\n\x07service\x18\x03 \x01(\x0b\x32&.liandong.households.v1.VillageService*\\\n\x0bLiaisonSide\x12\x1c\n\x18LIAISON_SIDE_UNSPECIFIED\x10\x00\x12\x18\n\x14LIAISON_SIDE_VILLAGE\x10\x01\x12\x15\n\x11LIAISON_SIDE_BANK\x10\x02\x32\xcc\x02\n\x0c\x41reasService\x12\x66\n\x0bSetAreaFlag\x12*.liandong.households.v1.SetAreaFlagRequest\x1a+.liandong.households.v1.SetAreaFlagResponse\x12x\n\x11SetVillageService\x12\x30.liandong.households.v1.SetVillageServiceRequest\x1a\x31.liandong.households.v1.SetVillageServiceResponse\x12Z\n\x07GetArea\x12&.liandong.households.v1.GetAreaRequest\x1a\'.liandong.households.v1.GetAreaResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"liandong/households/v1/areas.proto\x12\x16liandong.households.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\x1a%liandong/households/v1/evidence.proto\x1a\'liandong/households/v1/households.proto\"\xbc\x01\n\x0eLiaisonOfficer\x12=\n\x04side\x18\x01 \x01(\x0e\x32#.liandong.households.v1.LiaisonSideB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x38\n\x0einstitution_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\x12\x31\n\x07post_id\x18\x03 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\"\xc1\x01\n\x0cServicePoint\x12#\n\x10service_point_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(\x12\x17\n\x04name\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12\x38\n\x0einstitution_id\x18\x03 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\x12\x39\n\x08post_ids\x18\x04 \x03(\tB\'\xbaH$\x92\x01!\x10\x14\"\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\"\xcb\x02\n\x0eVillageService\x12<\n\x12\x63ontracted_bank_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\x12L\n\x10liaison_officers\x18\x02 \x03(\x0b\x32&.liandong.households.v1.LiaisonOfficerB\n\xbaH\x07\x92\x01\x04\x08\x02\x10\x02\x12\x46\n\x0eservice_points\x18\x03 \x03(\x0b\x32$.liandong.households.v1.ServicePointB\x08\xbaH\x05\x92\x01\x02\x10\n\x12-\n\nvalid_from\x18\x04 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12\x36\n\nprovenance\x18\x05 \x01(\x0b\x32\".liandong.households.v1.Provenance\"\x84\x01\n\x08\x41reaFlag\x12\x0c\n\x04\x66lag\x18\x01 \x01(\t\x12\x0b\n\x03set\x18\x02 \x01(\x08\x12%\n\nvalid_from\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12\x36\n\nprovenance\x18\x04 \x01(\x0b\x32\".liandong.households.v1.Provenance\"\xc3\x02\n\x12SetAreaFlagRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x45\n\tarea_code\x18\x03 \x01(\tB2\xbaH/r-2+^[0-9]{6}([0-9]{3}([0-9]{3}([0-9]{2})?)?)?$\x12(\n\x04\x66lag\x18\x04 \x01(\tB\x1a\xbaH\x17r\x15\x32\x13^[a-z][a-z_]{1,39}$\x12\x0b\n\x03set\x18\x05 \x01(\x08\x12-\n\nvalid_from\x18\x06 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x08\x65vidence\x18\x07 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"&\n\x13SetAreaFlagResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\"\x87\x02\n\x18SetVillageServiceRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12(\n\x0cvillage_code\x18\x03 \x01(\tB\x12\xbaH\x0fr\r2\x0b^[0-9]{12}$\x12?\n\x07service\x18\x04 \x01(\x0b\x32&.liandong.households.v1.VillageServiceB\x06\xbaH\x03\xc8\x01\x01\x12:\n\x08\x65vidence\x18\x05 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\",\n\x19SetVillageServiceResponse\x12\x0f\n\x07version\x18\x01 \x01(\x03\"\xa1\x01\n\x0eGetAreaRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x45\n\tarea_code\x18\x02 \x01(\tB2\xbaH/r-2+^[0-9]{6}([0-9]{3}([0-9]{3}([0-9]{2})?)?)?$\x12 \n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x11.google.type.Date\"\xa7\x01\n\x0fGetAreaResponse\x12*\n\x04\x61rea\x18\x01 \x01(\x0b\x32\x1c.liandong.households.v1.Area\x12/\n\x05\x66lags\x18\x02 \x03(\x0b\x32 .liandong.households.v1.AreaFlag\x12\x37\n\x07service\x18\x03 \x01(\x0b\x32&.liandong.households.v1.VillageService*\\\n\x0bLiaisonSide\x12\x1c\n\x18LIAISON_SIDE_UNSPECIFIED\x10\x00\x12\x18\n\x14LIAISON_SIDE_VILLAGE\x10\x01\x12\x15\n\x11LIAISON_SIDE_BANK\x10\x02\x32\xc4\x03\n\x0c\x41reasService\x12\x8f\x01\n\x0bSetAreaFlag\x12*.liandong.households.v1.SetAreaFlagRequest\x1a+.liandong.households.v1.SetAreaFlagResponse\"\'\xea\xe0\x18#\n\x04\x61rea\x12\rset_area_flag\x1a\nregistrars \x02\x12\xa7\x01\n\x11SetVillageService\x12\x30.liandong.households.v1.SetVillageServiceRequest\x1a\x31.liandong.households.v1.SetVillageServiceResponse\"-\xea\xe0\x18)\n\x04\x61rea\x12\x13set_village_service\x1a\nregistrars \x02\x12x\n\x07GetArea\x12&.liandong.households.v1.GetAreaRequest\x1a\'.liandong.households.v1.GetAreaResponse\"\x1c\xea\xe0\x18\x18\n\x04\x61rea\x12\x04read\x1a\x08\x65veryone \x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -83,28 +84,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETAREAREQUEST'].fields_by_name['county_code']._serialized_options = b'\272H\016r\0142\n^[0-9]{6}$'
   _globals['_GETAREAREQUEST'].fields_by_name['area_code']._loaded_options = None
   _globals['_GETAREAREQUEST'].fields_by_name['area_code']._serialized_options = b'\272H/r-2+^[0-9]{6}([0-9]{3}([0-9]{3}([0-9]{2})?)?)?$'
-  _globals['_LIAISONSIDE']._serialized_start=2063
-  _globals['_LIAISONSIDE']._serialized_end=2155
-  _globals['_LIAISONOFFICER']._serialized_start=196
-  _globals['_LIAISONOFFICER']._serialized_end=384
-  _globals['_SERVICEPOINT']._serialized_start=387
-  _globals['_SERVICEPOINT']._serialized_end=580
-  _globals['_VILLAGESERVICE']._serialized_start=583
-  _globals['_VILLAGESERVICE']._serialized_end=914
-  _globals['_AREAFLAG']._serialized_start=917
-  _globals['_AREAFLAG']._serialized_end=1049
-  _globals['_SETAREAFLAGREQUEST']._serialized_start=1052
-  _globals['_SETAREAFLAGREQUEST']._serialized_end=1375
-  _globals['_SETAREAFLAGRESPONSE']._serialized_start=1377
-  _globals['_SETAREAFLAGRESPONSE']._serialized_end=1415
-  _globals['_SETVILLAGESERVICEREQUEST']._serialized_start=1418
-  _globals['_SETVILLAGESERVICEREQUEST']._serialized_end=1681
-  _globals['_SETVILLAGESERVICERESPONSE']._serialized_start=1683
-  _globals['_SETVILLAGESERVICERESPONSE']._serialized_end=1727
-  _globals['_GETAREAREQUEST']._serialized_start=1730
-  _globals['_GETAREAREQUEST']._serialized_end=1891
-  _globals['_GETAREARESPONSE']._serialized_start=1894
-  _globals['_GETAREARESPONSE']._serialized_end=2061
-  _globals['_AREASSERVICE']._serialized_start=2158
-  _globals['_AREASSERVICE']._serialized_end=2490
+  _globals['_AREASSERVICE'].methods_by_name['SetAreaFlag']._loaded_options = None
+  _globals['_AREASSERVICE'].methods_by_name['SetAreaFlag']._serialized_options = b'\352\340\030#\n\004area\022\rset_area_flag\032\nregistrars \002'
+  _globals['_AREASSERVICE'].methods_by_name['SetVillageService']._loaded_options = None
+  _globals['_AREASSERVICE'].methods_by_name['SetVillageService']._serialized_options = b'\352\340\030)\n\004area\022\023set_village_service\032\nregistrars \002'
+  _globals['_AREASSERVICE'].methods_by_name['GetArea']._loaded_options = None
+  _globals['_AREASSERVICE'].methods_by_name['GetArea']._serialized_options = b'\352\340\030\030\n\004area\022\004read\032\010everyone \001'
+  _globals['_LIAISONSIDE']._serialized_start=2096
+  _globals['_LIAISONSIDE']._serialized_end=2188
+  _globals['_LIAISONOFFICER']._serialized_start=229
+  _globals['_LIAISONOFFICER']._serialized_end=417
+  _globals['_SERVICEPOINT']._serialized_start=420
+  _globals['_SERVICEPOINT']._serialized_end=613
+  _globals['_VILLAGESERVICE']._serialized_start=616
+  _globals['_VILLAGESERVICE']._serialized_end=947
+  _globals['_AREAFLAG']._serialized_start=950
+  _globals['_AREAFLAG']._serialized_end=1082
+  _globals['_SETAREAFLAGREQUEST']._serialized_start=1085
+  _globals['_SETAREAFLAGREQUEST']._serialized_end=1408
+  _globals['_SETAREAFLAGRESPONSE']._serialized_start=1410
+  _globals['_SETAREAFLAGRESPONSE']._serialized_end=1448
+  _globals['_SETVILLAGESERVICEREQUEST']._serialized_start=1451
+  _globals['_SETVILLAGESERVICEREQUEST']._serialized_end=1714
+  _globals['_SETVILLAGESERVICERESPONSE']._serialized_start=1716
+  _globals['_SETVILLAGESERVICERESPONSE']._serialized_end=1760
+  _globals['_GETAREAREQUEST']._serialized_start=1763
+  _globals['_GETAREAREQUEST']._serialized_end=1924
+  _globals['_GETAREARESPONSE']._serialized_start=1927
+  _globals['_GETAREARESPONSE']._serialized_end=2094
+  _globals['_AREASSERVICE']._serialized_start=2191
+  _globals['_AREASSERVICE']._serialized_end=2643
 # @@protoc_insertion_point(module_scope)

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 from liandong.households.v1 import evidence_pb2 as liandong_dot_households_dot_v1_dot_evidence__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%liandong/households/v1/consents.proto\x12\x16liandong.households.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a%liandong/households/v1/evidence.proto\"\xc0\x03\n\x07\x43onsent\x12\x12\n\nconsent_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x13\n\x0breceiver_id\x18\x04 \x01(\t\x12\x0f\n\x07purpose\x18\x05 \x01(\t\x12\x38\n\ncategories\x18\x06 \x03(\x0e\x32$.liandong.households.v1.DataCategory\x12%\n\nvalid_from\x18\x07 \x01(\x0b\x32\x11.google.type.Date\x12#\n\x08valid_to\x18\x08 \x01(\x0b\x32\x11.google.type.Date\x12\x17\n\x0fwording_version\x18\t \x01(\t\x12\x35\n\x06medium\x18\n \x01(\x0e\x32%.liandong.households.v1.ConsentMedium\x12\x36\n\nprovenance\x18\x0b \x01(\x0b\x32\".liandong.households.v1.Provenance\x12\x0c\n\x04live\x18\x0c \x01(\x08\x12\x36\n\nwithdrawal\x18\r \x01(\x0b\x32\".liandong.households.v1.Provenance\"\xd3\x04\n\x12GiveConsentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1b\n\tperson_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x35\n\x0breceiver_id\x18\x05 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\x12\x33\n\x07purpose\x18\x06 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,59}$\x12O\n\ncategories\x18\x07 \x03(\x0e\x32$.liandong.households.v1.DataCategoryB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\n\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12-\n\nvalid_from\x18\x08 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12+\n\x08valid_to\x18\t \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12\"\n\x0fwording_version\x18\n \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(\x12\x41\n\x06medium\x18\x0b \x01(\x0e\x32%.liandong.households.v1.ConsentMediumB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12:\n\x08\x65vidence\x18\x0c \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\")\n\x13GiveConsentResponse\x12\x12\n\nconsent_id\x18\x01 \x01(\t\"\xfb\x01\n\x16WithdrawConsentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1c\n\nconsent_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x41\n\x06medium\x18\x04 \x01(\x0e\x32%.liandong.households.v1.ConsentMediumB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12:\n\x08\x65vidence\x18\x05 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"\x19\n\x17WithdrawConsentResponse\"\xbc\x01\n\x13ListConsentsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"b\n\x14ListConsentsResponse\x12\x31\n\x08\x63onsents\x18\x01 \x03(\x0b\x32\x1f.liandong.households.v1.Consent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x98\x01\n\rConsentMedium\x12\x1e\n\x1a\x43ONSENT_MEDIUM_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONSENT_MEDIUM_ONLINE\x10\x01\x12$\n CONSENT_MEDIUM_STATION_SIGNATURE\x10\x02\x12&\n\"CONSENT_MEDIUM_STATION_THUMB_PRINT\x10\x03\x32\xd8\x02\n\x0f\x43onsentsService\x12\x66\n\x0bGiveConsent\x12*.liandong.households.v1.GiveConsentRequest\x1a+.liandong.households.v1.GiveConsentResponse\x12r\n\x0fWithdrawConsent\x12..liandong.households.v1.WithdrawConsentRequest\x1a/.liandong.households.v1.WithdrawConsentResponse\x12i\n\x0cListConsents\x12+.liandong.households.v1.ListConsentsRequest\x1a,.liandong.households.v1.ListConsentsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%liandong/households/v1/consents.proto\x12\x16liandong.households.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\x1a%liandong/households/v1/evidence.proto\"\xc0\x03\n\x07\x43onsent\x12\x12\n\nconsent_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\tperson_id\x18\x03 \x01(\t\x12\x13\n\x0breceiver_id\x18\x04 \x01(\t\x12\x0f\n\x07purpose\x18\x05 \x01(\t\x12\x38\n\ncategories\x18\x06 \x03(\x0e\x32$.liandong.households.v1.DataCategory\x12%\n\nvalid_from\x18\x07 \x01(\x0b\x32\x11.google.type.Date\x12#\n\x08valid_to\x18\x08 \x01(\x0b\x32\x11.google.type.Date\x12\x17\n\x0fwording_version\x18\t \x01(\t\x12\x35\n\x06medium\x18\n \x01(\x0e\x32%.liandong.households.v1.ConsentMedium\x12\x36\n\nprovenance\x18\x0b \x01(\x0b\x32\".liandong.households.v1.Provenance\x12\x0c\n\x04live\x18\x0c \x01(\x08\x12\x36\n\nwithdrawal\x18\r \x01(\x0b\x32\".liandong.households.v1.Provenance\"\xd3\x04\n\x12GiveConsentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1b\n\tperson_id\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x35\n\x0breceiver_id\x18\x05 \x01(\tB \xbaH\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\x12\x33\n\x07purpose\x18\x06 \x01(\tB\"\xbaH\x1fr\x1d\x32\x1b^[a-z0-9][a-z0-9_.-]{0,59}$\x12O\n\ncategories\x18\x07 \x03(\x0e\x32$.liandong.households.v1.DataCategoryB\x15\xbaH\x12\x92\x01\x0f\x08\x01\x10\n\x18\x01\"\x07\x82\x01\x04\x10\x01 \x00\x12-\n\nvalid_from\x18\x08 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12+\n\x08valid_to\x18\t \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12\"\n\x0fwording_version\x18\n \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(\x12\x41\n\x06medium\x18\x0b \x01(\x0e\x32%.liandong.households.v1.ConsentMediumB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12:\n\x08\x65vidence\x18\x0c \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\")\n\x13GiveConsentResponse\x12\x12\n\nconsent_id\x18\x01 \x01(\t\"\xfb\x01\n\x16WithdrawConsentRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1c\n\nconsent_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x41\n\x06medium\x18\x04 \x01(\x0e\x32%.liandong.households.v1.ConsentMediumB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12:\n\x08\x65vidence\x18\x05 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"\x19\n\x17WithdrawConsentResponse\"\xbc\x01\n\x13ListConsentsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12\x1d\n\tpage_size\x18\x04 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"b\n\x14ListConsentsResponse\x12\x31\n\x08\x63onsents\x18\x01 \x03(\x0b\x32\x1f.liandong.households.v1.Consent\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x98\x01\n\rConsentMedium\x12\x1e\n\x1a\x43ONSENT_MEDIUM_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43ONSENT_MEDIUM_ONLINE\x10\x01\x12$\n CONSENT_MEDIUM_STATION_SIGNATURE\x10\x02\x12&\n\"CONSENT_MEDIUM_STATION_THUMB_PRINT\x10\x03\x32\xe4\x03\n\x0f\x43onsentsService\x12\x94\x01\n\x0bGiveConsent\x12*.liandong.households.v1.GiveConsentRequest\x1a+.liandong.households.v1.GiveConsentResponse\",\xea\xe0\x18(\n\x07\x63onsent\x12\x0cgive_consent\x1a\rcounty_organs \x02\x12\xa4\x01\n\x0fWithdrawConsent\x12..liandong.households.v1.WithdrawConsentRequest\x1a/.liandong.households.v1.WithdrawConsentResponse\"0\xea\xe0\x18,\n\x07\x63onsent\x12\x10withdraw_consent\x1a\rcounty_organs \x02\x12\x92\x01\n\x0cListConsents\x12+.liandong.households.v1.ListConsentsRequest\x1a,.liandong.households.v1.ListConsentsResponse\"\'\xea\xe0\x18#\n\x07\x63onsent\x12\x04read\x1a\x10registry_readers \x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -76,22 +77,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTCONSENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\364\003(\000'
   _globals['_LISTCONSENTSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTCONSENTSREQUEST'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\310\001'
-  _globals['_CONSENTMEDIUM']._serialized_start=1822
-  _globals['_CONSENTMEDIUM']._serialized_end=1974
-  _globals['_CONSENT']._serialized_start=158
-  _globals['_CONSENT']._serialized_end=606
-  _globals['_GIVECONSENTREQUEST']._serialized_start=609
-  _globals['_GIVECONSENTREQUEST']._serialized_end=1204
-  _globals['_GIVECONSENTRESPONSE']._serialized_start=1206
-  _globals['_GIVECONSENTRESPONSE']._serialized_end=1247
-  _globals['_WITHDRAWCONSENTREQUEST']._serialized_start=1250
-  _globals['_WITHDRAWCONSENTREQUEST']._serialized_end=1501
-  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_start=1503
-  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_end=1528
-  _globals['_LISTCONSENTSREQUEST']._serialized_start=1531
-  _globals['_LISTCONSENTSREQUEST']._serialized_end=1719
-  _globals['_LISTCONSENTSRESPONSE']._serialized_start=1721
-  _globals['_LISTCONSENTSRESPONSE']._serialized_end=1819
-  _globals['_CONSENTSSERVICE']._serialized_start=1977
-  _globals['_CONSENTSSERVICE']._serialized_end=2321
+  _globals['_CONSENTSSERVICE'].methods_by_name['GiveConsent']._loaded_options = None
+  _globals['_CONSENTSSERVICE'].methods_by_name['GiveConsent']._serialized_options = b'\352\340\030(\n\007consent\022\014give_consent\032\rcounty_organs \002'
+  _globals['_CONSENTSSERVICE'].methods_by_name['WithdrawConsent']._loaded_options = None
+  _globals['_CONSENTSSERVICE'].methods_by_name['WithdrawConsent']._serialized_options = b'\352\340\030,\n\007consent\022\020withdraw_consent\032\rcounty_organs \002'
+  _globals['_CONSENTSSERVICE'].methods_by_name['ListConsents']._loaded_options = None
+  _globals['_CONSENTSSERVICE'].methods_by_name['ListConsents']._serialized_options = b'\352\340\030#\n\007consent\022\004read\032\020registry_readers \003'
+  _globals['_CONSENTMEDIUM']._serialized_start=1855
+  _globals['_CONSENTMEDIUM']._serialized_end=2007
+  _globals['_CONSENT']._serialized_start=191
+  _globals['_CONSENT']._serialized_end=639
+  _globals['_GIVECONSENTREQUEST']._serialized_start=642
+  _globals['_GIVECONSENTREQUEST']._serialized_end=1237
+  _globals['_GIVECONSENTRESPONSE']._serialized_start=1239
+  _globals['_GIVECONSENTRESPONSE']._serialized_end=1280
+  _globals['_WITHDRAWCONSENTREQUEST']._serialized_start=1283
+  _globals['_WITHDRAWCONSENTREQUEST']._serialized_end=1534
+  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_start=1536
+  _globals['_WITHDRAWCONSENTRESPONSE']._serialized_end=1561
+  _globals['_LISTCONSENTSREQUEST']._serialized_start=1564
+  _globals['_LISTCONSENTSREQUEST']._serialized_end=1752
+  _globals['_LISTCONSENTSRESPONSE']._serialized_start=1754
+  _globals['_LISTCONSENTSRESPONSE']._serialized_end=1852
+  _globals['_CONSENTSSERVICE']._serialized_start=2010
+  _globals['_CONSENTSSERVICE']._serialized_end=2494
 # @@protoc_insertion_point(module_scope)

@@ -23,43 +23,74 @@ _sym_db = _symbol_database.Default()
 
 
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#liandong/households/v1/events.proto\x12\x16liandong.households.v1\x1a\x16google/type/date.proto\"\x8e\x01\n\x13HouseholdRegistered\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x18\n\x10household_number\x18\x02 \x01(\t\x12\x11\n\tarea_code\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x14\n\x0cmember_count\x18\x05 \x01(\x05\x12\x0e\n\x06honour\x18\x06 \x01(\t\"q\n\x10HouseholdChanged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x11\n\tarea_code\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x14\n\x0cmember_count\x18\x04 \x01(\x05\x12\x0e\n\x06honour\x18\x05 \x01(\t\"9\n\x11HouseholdDelisted\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"<\n\x0fHouseholdMerged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x13\n\x0bsurvivor_id\x18\x02 \x01(\t\">\n\x11HouseholdUnmerged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x13\n\x0bsurvivor_id\x18\x02 \x01(\t\"f\n\x0f\x41reaFlagChanged\x12\x11\n\tarea_code\x18\x01 \x01(\t\x12\x0c\n\x04\x66lag\x18\x02 \x01(\t\x12\x0b\n\x03set\x18\x03 \x01(\x08\x12%\n\nvalid_from\x18\x04 \x01(\x0b\x32\x11.google.type.Date\"N\n\x14\x45nterpriseRegistered\x12\x15\n\renterprise_id\x18\x01 \x01(\t\x12\x11\n\tarea_code\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\"r\n\x0c\x43onsentGiven\x12\x12\n\nconsent_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x13\n\x0breceiver_id\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\x12\n\ncategories\x18\x05 \x03(\t\"<\n\x10\x43onsentWithdrawn\x12\x12\n\nconsent_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\"\xb5\x01\n\x15LinkageContractSigned\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x15\n\renterprise_id\x18\x02 \x01(\t\x12\x15\n\rhousehold_ids\x18\x03 \x03(\t\x12\r\n\x05modes\x18\x04 \x03(\t\x12%\n\nvalid_from\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12#\n\x08valid_to\x18\x06 \x01(\x0b\x32\x11.google.type.Date\"P\n\x14LinkageContractEnded\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12#\n\x08\x65nded_on\x18\x02 \x01(\x0b\x32\x11.google.type.Date\"P\n\x13PayeeAccountChanged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x0f\n\x07\x62\x61nk_id\x18\x03 \x01(\t\"k\n\x0c\x46\x61\x63tRecorded\x12\x0f\n\x07\x66\x61\x63t_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x13\n\x0breplaces_id\x18\x04 \x01(\t\x12\x11\n\tsource_id\x18\x05 \x01(\t\"\x81\x01\n\rDisputeOpened\x12\x12\n\ndispute_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x12\n\nsubject_id\x18\x04 \x01(\t\x12!\n\x06\x64ue_on\x18\x05 \x01(\x0b\x32\x11.google.type.Date\"6\n\x0f\x44isputeAnswered\x12\x12\n\ndispute_id\x18\x01 \x01(\t\x12\x0f\n\x07outcome\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#liandong/households/v1/events.proto\x12\x16liandong.households.v1\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\"\xd8\x01\n\x13HouseholdRegistered\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x18\n\x10household_number\x18\x02 \x01(\t\x12\x11\n\tarea_code\x18\x03 \x01(\t\x12\x0e\n\x06status\x18\x04 \x01(\t\x12\x14\n\x0cmember_count\x18\x05 \x01(\x05\x12\x0e\n\x06honour\x18\x06 \x01(\t:H\xea\xe0\x18\x44\n\thousehold\x12\rcounty_organs\x12\x07lenders\x12\x08insurers\x12\tguarantor\x12\x08\x61uditors\x18\x04\"\xbb\x01\n\x10HouseholdChanged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x11\n\tarea_code\x18\x02 \x01(\t\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x14\n\x0cmember_count\x18\x04 \x01(\x05\x12\x0e\n\x06honour\x18\x05 \x01(\t:H\xea\xe0\x18\x44\n\thousehold\x12\rcounty_organs\x12\x07lenders\x12\x08insurers\x12\tguarantor\x12\x08\x61uditors\x18\x04\"\x83\x01\n\x11HouseholdDelisted\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t:H\xea\xe0\x18\x44\n\thousehold\x12\rcounty_organs\x12\x07lenders\x12\x08insurers\x12\tguarantor\x12\x08\x61uditors\x18\x04\"\x86\x01\n\x0fHouseholdMerged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x13\n\x0bsurvivor_id\x18\x02 \x01(\t:H\xea\xe0\x18\x44\n\thousehold\x12\rcounty_organs\x12\x07lenders\x12\x08insurers\x12\tguarantor\x12\x08\x61uditors\x18\x04\"\x88\x01\n\x11HouseholdUnmerged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x13\n\x0bsurvivor_id\x18\x02 \x01(\t:H\xea\xe0\x18\x44\n\thousehold\x12\rcounty_organs\x12\x07lenders\x12\x08insurers\x12\tguarantor\x12\x08\x61uditors\x18\x04\"~\n\x0f\x41reaFlagChanged\x12\x11\n\tarea_code\x18\x01 \x01(\t\x12\x0c\n\x04\x66lag\x18\x02 \x01(\t\x12\x0b\n\x03set\x18\x03 \x01(\x08\x12%\n\nvalid_from\x18\x04 \x01(\x0b\x32\x11.google.type.Date:\x16\xea\xe0\x18\x12\n\x04\x61rea\x12\x08\x65veryone\x18\x01\"l\n\x14\x45nterpriseRegistered\x12\x15\n\renterprise_id\x18\x01 \x01(\t\x12\x11\n\tarea_code\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t:\x1c\xea\xe0\x18\x18\n\nenterprise\x12\x08\x65veryone\x18\x01\"\xe2\x01\n\x0c\x43onsentGiven\x12\x12\n\nconsent_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x13\n\x0breceiver_id\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\x12\n\ncategories\x18\x05 \x03(\t\x12%\n\nvalid_from\x18\x06 \x01(\x0b\x32\x11.google.type.Date\x12#\n\x08valid_to\x18\x07 \x01(\x0b\x32\x11.google.type.Date:\"\xea\xe0\x18\x1e\n\x07\x63onsent\x12\x07parties\x12\x08\x61uditors\x18\x03\"`\n\x10\x43onsentWithdrawn\x12\x12\n\nconsent_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t:\"\xea\xe0\x18\x1e\n\x07\x63onsent\x12\x07parties\x12\x08\x61uditors\x18\x03\"\xfd\x01\n\x15LinkageContractSigned\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12\x15\n\renterprise_id\x18\x02 \x01(\t\x12\x15\n\rhousehold_ids\x18\x03 \x03(\t\x12\r\n\x05modes\x18\x04 \x03(\t\x12%\n\nvalid_from\x18\x05 \x01(\x0b\x32\x11.google.type.Date\x12#\n\x08valid_to\x18\x06 \x01(\x0b\x32\x11.google.type.Date:F\xea\xe0\x18\x42\n\x07linkage\x12\rcounty_organs\x12\x07lenders\x12\x08insurers\x12\tguarantor\x12\x08\x61uditors\x18\x03\"\x98\x01\n\x14LinkageContractEnded\x12\x13\n\x0b\x63ontract_id\x18\x01 \x01(\t\x12#\n\x08\x65nded_on\x18\x02 \x01(\x0b\x32\x11.google.type.Date:F\xea\xe0\x18\x42\n\x07linkage\x12\rcounty_organs\x12\x07lenders\x12\x08insurers\x12\tguarantor\x12\x08\x61uditors\x18\x03\"\x9e\x01\n\x13PayeeAccountChanged\x12\x14\n\x0chousehold_id\x18\x01 \x01(\t\x12\x12\n\naccount_id\x18\x02 \x01(\t\x12\x0f\n\x07\x62\x61nk_id\x18\x03 \x01(\t:L\xea\xe0\x18H\n\rpayee_account\x12\rcounty_organs\x12\x07lenders\x12\x08insurers\x12\tguarantor\x12\x08\x61uditors\x18\x03\"\x8b\x01\n\x0c\x46\x61\x63tRecorded\x12\x0f\n\x07\x66\x61\x63t_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x13\n\x0breplaces_id\x18\x04 \x01(\t\x12\x11\n\tsource_id\x18\x05 \x01(\t:\x1e\xea\xe0\x18\x1a\n\x04\x66\x61\x63t\x12\x10registry_readers\x18\x03\"\xa4\x01\n\rDisputeOpened\x12\x12\n\ndispute_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x12\n\nsubject_id\x18\x04 \x01(\t\x12!\n\x06\x64ue_on\x18\x05 \x01(\x0b\x32\x11.google.type.Date:!\xea\xe0\x18\x1d\n\x07\x64ispute\x12\x10registry_readers\x18\x03\"Y\n\x0f\x44isputeAnswered\x12\x12\n\ndispute_id\x18\x01 \x01(\t\x12\x0f\n\x07outcome\x18\x02 \x01(\t:!\xea\xe0\x18\x1d\n\x07\x64ispute\x12\x10registry_readers\x18\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'liandong.households.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_HOUSEHOLDREGISTERED']._serialized_start=88
-  _globals['_HOUSEHOLDREGISTERED']._serialized_end=230
-  _globals['_HOUSEHOLDCHANGED']._serialized_start=232
-  _globals['_HOUSEHOLDCHANGED']._serialized_end=345
-  _globals['_HOUSEHOLDDELISTED']._serialized_start=347
-  _globals['_HOUSEHOLDDELISTED']._serialized_end=404
-  _globals['_HOUSEHOLDMERGED']._serialized_start=406
-  _globals['_HOUSEHOLDMERGED']._serialized_end=466
-  _globals['_HOUSEHOLDUNMERGED']._serialized_start=468
-  _globals['_HOUSEHOLDUNMERGED']._serialized_end=530
-  _globals['_AREAFLAGCHANGED']._serialized_start=532
-  _globals['_AREAFLAGCHANGED']._serialized_end=634
-  _globals['_ENTERPRISEREGISTERED']._serialized_start=636
-  _globals['_ENTERPRISEREGISTERED']._serialized_end=714
-  _globals['_CONSENTGIVEN']._serialized_start=716
-  _globals['_CONSENTGIVEN']._serialized_end=830
-  _globals['_CONSENTWITHDRAWN']._serialized_start=832
-  _globals['_CONSENTWITHDRAWN']._serialized_end=892
-  _globals['_LINKAGECONTRACTSIGNED']._serialized_start=895
-  _globals['_LINKAGECONTRACTSIGNED']._serialized_end=1076
-  _globals['_LINKAGECONTRACTENDED']._serialized_start=1078
-  _globals['_LINKAGECONTRACTENDED']._serialized_end=1158
-  _globals['_PAYEEACCOUNTCHANGED']._serialized_start=1160
-  _globals['_PAYEEACCOUNTCHANGED']._serialized_end=1240
-  _globals['_FACTRECORDED']._serialized_start=1242
-  _globals['_FACTRECORDED']._serialized_end=1349
-  _globals['_DISPUTEOPENED']._serialized_start=1352
-  _globals['_DISPUTEOPENED']._serialized_end=1481
-  _globals['_DISPUTEANSWERED']._serialized_start=1483
-  _globals['_DISPUTEANSWERED']._serialized_end=1537
+  _globals['_HOUSEHOLDREGISTERED']._loaded_options = None
+  _globals['_HOUSEHOLDREGISTERED']._serialized_options = b'\352\340\030D\n\thousehold\022\rcounty_organs\022\007lenders\022\010insurers\022\tguarantor\022\010auditors\030\004'
+  _globals['_HOUSEHOLDCHANGED']._loaded_options = None
+  _globals['_HOUSEHOLDCHANGED']._serialized_options = b'\352\340\030D\n\thousehold\022\rcounty_organs\022\007lenders\022\010insurers\022\tguarantor\022\010auditors\030\004'
+  _globals['_HOUSEHOLDDELISTED']._loaded_options = None
+  _globals['_HOUSEHOLDDELISTED']._serialized_options = b'\352\340\030D\n\thousehold\022\rcounty_organs\022\007lenders\022\010insurers\022\tguarantor\022\010auditors\030\004'
+  _globals['_HOUSEHOLDMERGED']._loaded_options = None
+  _globals['_HOUSEHOLDMERGED']._serialized_options = b'\352\340\030D\n\thousehold\022\rcounty_organs\022\007lenders\022\010insurers\022\tguarantor\022\010auditors\030\004'
+  _globals['_HOUSEHOLDUNMERGED']._loaded_options = None
+  _globals['_HOUSEHOLDUNMERGED']._serialized_options = b'\352\340\030D\n\thousehold\022\rcounty_organs\022\007lenders\022\010insurers\022\tguarantor\022\010auditors\030\004'
+  _globals['_AREAFLAGCHANGED']._loaded_options = None
+  _globals['_AREAFLAGCHANGED']._serialized_options = b'\352\340\030\022\n\004area\022\010everyone\030\001'
+  _globals['_ENTERPRISEREGISTERED']._loaded_options = None
+  _globals['_ENTERPRISEREGISTERED']._serialized_options = b'\352\340\030\030\n\nenterprise\022\010everyone\030\001'
+  _globals['_CONSENTGIVEN']._loaded_options = None
+  _globals['_CONSENTGIVEN']._serialized_options = b'\352\340\030\036\n\007consent\022\007parties\022\010auditors\030\003'
+  _globals['_CONSENTWITHDRAWN']._loaded_options = None
+  _globals['_CONSENTWITHDRAWN']._serialized_options = b'\352\340\030\036\n\007consent\022\007parties\022\010auditors\030\003'
+  _globals['_LINKAGECONTRACTSIGNED']._loaded_options = None
+  _globals['_LINKAGECONTRACTSIGNED']._serialized_options = b'\352\340\030B\n\007linkage\022\rcounty_organs\022\007lenders\022\010insurers\022\tguarantor\022\010auditors\030\003'
+  _globals['_LINKAGECONTRACTENDED']._loaded_options = None
+  _globals['_LINKAGECONTRACTENDED']._serialized_options = b'\352\340\030B\n\007linkage\022\rcounty_organs\022\007lenders\022\010insurers\022\tguarantor\022\010auditors\030\003'
+  _globals['_PAYEEACCOUNTCHANGED']._loaded_options = None
+  _globals['_PAYEEACCOUNTCHANGED']._serialized_options = b'\352\340\030H\n\rpayee_account\022\rcounty_organs\022\007lenders\022\010insurers\022\tguarantor\022\010auditors\030\003'
+  _globals['_FACTRECORDED']._loaded_options = None
+  _globals['_FACTRECORDED']._serialized_options = b'\352\340\030\032\n\004fact\022\020registry_readers\030\003'
+  _globals['_DISPUTEOPENED']._loaded_options = None
+  _globals['_DISPUTEOPENED']._serialized_options = b'\352\340\030\035\n\007dispute\022\020registry_readers\030\003'
+  _globals['_DISPUTEANSWERED']._loaded_options = None
+  _globals['_DISPUTEANSWERED']._serialized_options = b'\352\340\030\035\n\007dispute\022\020registry_readers\030\003'
+  _globals['_HOUSEHOLDREGISTERED']._serialized_start=121
+  _globals['_HOUSEHOLDREGISTERED']._serialized_end=337
+  _globals['_HOUSEHOLDCHANGED']._serialized_start=340
+  _globals['_HOUSEHOLDCHANGED']._serialized_end=527
+  _globals['_HOUSEHOLDDELISTED']._serialized_start=530
+  _globals['_HOUSEHOLDDELISTED']._serialized_end=661
+  _globals['_HOUSEHOLDMERGED']._serialized_start=664
+  _globals['_HOUSEHOLDMERGED']._serialized_end=798
+  _globals['_HOUSEHOLDUNMERGED']._serialized_start=801
+  _globals['_HOUSEHOLDUNMERGED']._serialized_end=937
+  _globals['_AREAFLAGCHANGED']._serialized_start=939
+  _globals['_AREAFLAGCHANGED']._serialized_end=1065
+  _globals['_ENTERPRISEREGISTERED']._serialized_start=1067
+  _globals['_ENTERPRISEREGISTERED']._serialized_end=1175
+  _globals['_CONSENTGIVEN']._serialized_start=1178
+  _globals['_CONSENTGIVEN']._serialized_end=1404
+  _globals['_CONSENTWITHDRAWN']._serialized_start=1406
+  _globals['_CONSENTWITHDRAWN']._serialized_end=1502
+  _globals['_LINKAGECONTRACTSIGNED']._serialized_start=1505
+  _globals['_LINKAGECONTRACTSIGNED']._serialized_end=1758
+  _globals['_LINKAGECONTRACTENDED']._serialized_start=1761
+  _globals['_LINKAGECONTRACTENDED']._serialized_end=1913
+  _globals['_PAYEEACCOUNTCHANGED']._serialized_start=1916
+  _globals['_PAYEEACCOUNTCHANGED']._serialized_end=2074
+  _globals['_FACTRECORDED']._serialized_start=2077
+  _globals['_FACTRECORDED']._serialized_end=2216
+  _globals['_DISPUTEOPENED']._serialized_start=2219
+  _globals['_DISPUTEOPENED']._serialized_end=2383
+  _globals['_DISPUTEANSWERED']._serialized_start=2385
+  _globals['_DISPUTEANSWERED']._serialized_end=2474
 # @@protoc_insertion_point(module_scope)

@@ -254,6 +254,8 @@ class ConsentGiven(_message.Message):
     RECEIVER_ID_FIELD_NUMBER: _builtins.int
     PURPOSE_FIELD_NUMBER: _builtins.int
     CATEGORIES_FIELD_NUMBER: _builtins.int
+    VALID_FROM_FIELD_NUMBER: _builtins.int
+    VALID_TO_FIELD_NUMBER: _builtins.int
     consent_id: _builtins.str
     """The consent (UUIDv7)."""
     household_id: _builtins.str
@@ -266,6 +268,14 @@ class ConsentGiven(_message.Message):
     def categories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Data categories covered."""
 
+    @_builtins.property
+    def valid_from(self) -> _date_pb2.Date:
+        """First day."""
+
+    @_builtins.property
+    def valid_to(self) -> _date_pb2.Date:
+        """Last day."""
+
     def __init__(
         self,
         *,
@@ -274,10 +284,12 @@ class ConsentGiven(_message.Message):
         receiver_id: _builtins.str = ...,
         purpose: _builtins.str = ...,
         categories: _abc.Iterable[_builtins.str] | None = ...,
+        valid_from: _date_pb2.Date | None = ...,
+        valid_to: _date_pb2.Date | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["valid_from", b"valid_from", "valid_to", b"valid_to"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "consent_id", b"consent_id", "household_id", b"household_id", "purpose", b"purpose", "receiver_id", b"receiver_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["categories", b"categories", "consent_id", b"consent_id", "household_id", b"household_id", "purpose", b"purpose", "receiver_id", b"receiver_id", "valid_from", b"valid_from", "valid_to", b"valid_to"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

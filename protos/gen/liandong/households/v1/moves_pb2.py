@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 from liandong.households.v1 import evidence_pb2 as liandong_dot_households_dot_v1_dot_evidence__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"liandong/households/v1/moves.proto\x12\x16liandong.households.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a%liandong/households/v1/evidence.proto\"\xbd\x02\n\x14MoveHouseholdRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\'\n\tarea_code\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[0-9]{6,14}$\x12+\n\x08moved_on\x18\x05 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x06reason\x18\x06 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{1,59}$\x12:\n\x08\x65vidence\x18\x07 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"9\n\x15MoveHouseholdResponse\x12\x0f\n\x07move_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\xb2\x01\n\x04Move\x12\x0f\n\x07move_id\x18\x01 \x01(\t\x12\x16\n\x0e\x66rom_area_code\x18\x02 \x01(\t\x12\x14\n\x0cto_area_code\x18\x03 \x01(\t\x12#\n\x08moved_on\x18\x04 \x01(\x0b\x32\x11.google.type.Date\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x36\n\nprovenance\x18\x06 \x01(\x0b\x32\".liandong.households.v1.Provenance\"|\n\x10ListMovesRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x11.google.type.Date\"@\n\x11ListMovesResponse\x12+\n\x05moves\x18\x01 \x03(\x0b\x32\x1c.liandong.households.v1.Move2\xde\x01\n\x0cMovesService\x12l\n\rMoveHousehold\x12,.liandong.households.v1.MoveHouseholdRequest\x1a-.liandong.households.v1.MoveHouseholdResponse\x12`\n\tListMoves\x12(.liandong.households.v1.ListMovesRequest\x1a).liandong.households.v1.ListMovesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"liandong/households/v1/moves.proto\x12\x16liandong.households.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\x1a%liandong/households/v1/evidence.proto\"\xbd\x02\n\x14MoveHouseholdRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\'\n\tarea_code\x18\x04 \x01(\tB\x14\xbaH\x11r\x0f\x32\r^[0-9]{6,14}$\x12+\n\x08moved_on\x18\x05 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x06reason\x18\x06 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{1,59}$\x12:\n\x08\x65vidence\x18\x07 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"9\n\x15MoveHouseholdResponse\x12\x0f\n\x07move_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\xb2\x01\n\x04Move\x12\x0f\n\x07move_id\x18\x01 \x01(\t\x12\x16\n\x0e\x66rom_area_code\x18\x02 \x01(\t\x12\x14\n\x0cto_area_code\x18\x03 \x01(\t\x12#\n\x08moved_on\x18\x04 \x01(\x0b\x32\x11.google.type.Date\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x36\n\nprovenance\x18\x06 \x01(\x0b\x32\".liandong.households.v1.Provenance\"|\n\x10ListMovesRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x11.google.type.Date\"@\n\x11ListMovesResponse\x12+\n\x05moves\x18\x01 \x03(\x0b\x32\x1c.liandong.households.v1.Move2\xba\x02\n\x0cMovesService\x12\x9f\x01\n\rMoveHousehold\x12,.liandong.households.v1.MoveHouseholdRequest\x1a-.liandong.households.v1.MoveHouseholdResponse\"1\xea\xe0\x18-\n\thousehold\x12\x0emove_household\x1a\x0epoverty_office \x02\x12\x87\x01\n\tListMoves\x12(.liandong.households.v1.ListMovesRequest\x1a).liandong.households.v1.ListMovesResponse\"%\xea\xe0\x18!\n\thousehold\x12\x04read\x1a\x0cloan_readers \x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -52,16 +53,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMOVESREQUEST'].fields_by_name['county_code']._serialized_options = b'\272H\016r\0142\n^[0-9]{6}$'
   _globals['_LISTMOVESREQUEST'].fields_by_name['household_id']._loaded_options = None
   _globals['_LISTMOVESREQUEST'].fields_by_name['household_id']._serialized_options = b'\272H\005r\003\260\001\001'
-  _globals['_MOVEHOUSEHOLDREQUEST']._serialized_start=155
-  _globals['_MOVEHOUSEHOLDREQUEST']._serialized_end=472
-  _globals['_MOVEHOUSEHOLDRESPONSE']._serialized_start=474
-  _globals['_MOVEHOUSEHOLDRESPONSE']._serialized_end=531
-  _globals['_MOVE']._serialized_start=534
-  _globals['_MOVE']._serialized_end=712
-  _globals['_LISTMOVESREQUEST']._serialized_start=714
-  _globals['_LISTMOVESREQUEST']._serialized_end=838
-  _globals['_LISTMOVESRESPONSE']._serialized_start=840
-  _globals['_LISTMOVESRESPONSE']._serialized_end=904
-  _globals['_MOVESSERVICE']._serialized_start=907
-  _globals['_MOVESSERVICE']._serialized_end=1129
+  _globals['_MOVESSERVICE'].methods_by_name['MoveHousehold']._loaded_options = None
+  _globals['_MOVESSERVICE'].methods_by_name['MoveHousehold']._serialized_options = b'\352\340\030-\n\thousehold\022\016move_household\032\016poverty_office \002'
+  _globals['_MOVESSERVICE'].methods_by_name['ListMoves']._loaded_options = None
+  _globals['_MOVESSERVICE'].methods_by_name['ListMoves']._serialized_options = b'\352\340\030!\n\thousehold\022\004read\032\014loan_readers \004'
+  _globals['_MOVEHOUSEHOLDREQUEST']._serialized_start=188
+  _globals['_MOVEHOUSEHOLDREQUEST']._serialized_end=505
+  _globals['_MOVEHOUSEHOLDRESPONSE']._serialized_start=507
+  _globals['_MOVEHOUSEHOLDRESPONSE']._serialized_end=564
+  _globals['_MOVE']._serialized_start=567
+  _globals['_MOVE']._serialized_end=745
+  _globals['_LISTMOVESREQUEST']._serialized_start=747
+  _globals['_LISTMOVESREQUEST']._serialized_end=871
+  _globals['_LISTMOVESRESPONSE']._serialized_start=873
+  _globals['_LISTMOVESRESPONSE']._serialized_end=937
+  _globals['_MOVESSERVICE']._serialized_start=940
+  _globals['_MOVESSERVICE']._serialized_end=1254
 # @@protoc_insertion_point(module_scope)

@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 from liandong.common.v1 import common_pb2 as liandong_dot_common_dot_v1_dot_common__pb2
 from liandong.common.v1 import statements_pb2 as liandong_dot_common_dot_v1_dot_statements__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$liandong/households/v1/records.proto\x12\x16liandong.households.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/common/v1/common.proto\x1a#liandong/common/v1/statements.proto\"\x82\x01\n#StartHouseholdReconciliationRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12=\n\x07heading\x18\x02 \x01(\x0b\x32$.liandong.common.v1.StatementHeadingB\x06\xbaH\x03\xc8\x01\x01\"A\n$StartHouseholdReconciliationResponse\x12\x19\n\x11reconciliation_id\x18\x01 \x01(\t\"\xdb\x02\n\x0fListedHousehold\x12 \n\x0bline_number\x18\x01 \x01(\x03\x42\x0b\xbaH\x08\"\x06\x18\xd0\x86\x03(\x01\x12#\n\x10household_number\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12(\n\x14head_identity_number\x18\x03 \x01(\tB\n\x80\x01\x01\xbaH\x04r\x02\x18\x12\x12\x34\n\x17member_identity_numbers\x18\x04 \x03(\tB\x13\x80\x01\x01\xbaH\r\x92\x01\n\x10\x1e\"\x06r\x04\x10\x01\x18\x12\x12*\n\tarea_code\x18\x05 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^$|^[0-9]{6,14}$\x12\x17\n\x06status\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x19\n\x06people\x18\x07 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x32(\x00\x12(\n\rregistered_on\x18\x08 \x01(\x0b\x32\x11.google.type.Date\x12\x17\n\x06honour\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18(\"\x98\x02\n\x19PostHouseholdLinesRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12#\n\x11reconciliation_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12!\n\x0einstitution_id\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(\x12(\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12\x43\n\x05items\x18\x06 \x03(\x0b\x32\'.liandong.households.v1.ListedHouseholdB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"_\n\x1aPostHouseholdLinesResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12-\n\x08verdicts\x18\x02 \x03(\x0b\x32\x1b.liandong.common.v1.Verdict\"\x9e\x01\n CompareHouseholdStatementRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12#\n\x11reconciliation_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\"`\n!CompareHouseholdStatementResponse\x12;\n\ncomparison\x18\x01 \x01(\x0b\x32\'.liandong.common.v1.StatementComparison\"\xab\x01\n#ListHouseholdReconciliationsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1f\n\x0einstitution_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"r\n$ListHouseholdReconciliationsResponse\x12\x31\n\nstatements\x18\x01 \x03(\x0b\x32\x1d.liandong.common.v1.Statement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"_\n\x1fListHouseholdDifferencesRequest\x12<\n\x06\x66ilter\x18\x01 \x01(\x0b\x32$.liandong.common.v1.DifferenceFilterB\x06\xbaH\x03\xc8\x01\x01\"y\n ListHouseholdDifferencesResponse\x12<\n\x0b\x64ifferences\x18\x01 \x03(\x0b\x32\'.liandong.common.v1.StatementDifference\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"{\n!ResolveHouseholdDifferenceRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x38\n\x04word\x18\x02 \x01(\x0b\x32\".liandong.common.v1.DifferenceWordB\x06\xbaH\x03\xc8\x01\x01\"a\n\"ResolveHouseholdDifferenceResponse\x12;\n\ndifference\x18\x01 \x01(\x0b\x32\'.liandong.common.v1.StatementDifference2\x8b\x07\n\x17HouseholdRecordsService\x12\x99\x01\n\x1cStartHouseholdReconciliation\x12;.liandong.households.v1.StartHouseholdReconciliationRequest\x1a<.liandong.households.v1.StartHouseholdReconciliationResponse\x12\x7f\n\x12PostHouseholdLines\x12\x31.liandong.households.v1.PostHouseholdLinesRequest\x1a\x32.liandong.households.v1.PostHouseholdLinesResponse(\x01\x30\x01\x12\x90\x01\n\x19\x43ompareHouseholdStatement\x12\x38.liandong.households.v1.CompareHouseholdStatementRequest\x1a\x39.liandong.households.v1.CompareHouseholdStatementResponse\x12\x99\x01\n\x1cListHouseholdReconciliations\x12;.liandong.households.v1.ListHouseholdReconciliationsRequest\x1a<.liandong.households.v1.ListHouseholdReconciliationsResponse\x12\x8d\x01\n\x18ListHouseholdDifferences\x12\x37.liandong.households.v1.ListHouseholdDifferencesRequest\x1a\x38.liandong.households.v1.ListHouseholdDifferencesResponse\x12\x93\x01\n\x1aResolveHouseholdDifference\x12\x39.liandong.households.v1.ResolveHouseholdDifferenceRequest\x1a:.liandong.households.v1.ResolveHouseholdDifferenceResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$liandong/households/v1/records.proto\x12\x16liandong.households.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\x1a\x1fliandong/common/v1/common.proto\x1a#liandong/common/v1/statements.proto\"\x82\x01\n#StartHouseholdReconciliationRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12=\n\x07heading\x18\x02 \x01(\x0b\x32$.liandong.common.v1.StatementHeadingB\x06\xbaH\x03\xc8\x01\x01\"A\n$StartHouseholdReconciliationResponse\x12\x19\n\x11reconciliation_id\x18\x01 \x01(\t\"\xdb\x02\n\x0fListedHousehold\x12 \n\x0bline_number\x18\x01 \x01(\x03\x42\x0b\xbaH\x08\"\x06\x18\xd0\x86\x03(\x01\x12#\n\x10household_number\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12(\n\x14head_identity_number\x18\x03 \x01(\tB\n\x80\x01\x01\xbaH\x04r\x02\x18\x12\x12\x34\n\x17member_identity_numbers\x18\x04 \x03(\tB\x13\x80\x01\x01\xbaH\r\x92\x01\n\x10\x1e\"\x06r\x04\x10\x01\x18\x12\x12*\n\tarea_code\x18\x05 \x01(\tB\x17\xbaH\x14r\x12\x32\x10^$|^[0-9]{6,14}$\x12\x17\n\x06status\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x19\n\x06people\x18\x07 \x01(\x05\x42\t\xbaH\x06\x1a\x04\x18\x32(\x00\x12(\n\rregistered_on\x18\x08 \x01(\x0b\x32\x11.google.type.Date\x12\x17\n\x06honour\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18(\"\x98\x02\n\x19PostHouseholdLinesRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12#\n\x11reconciliation_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12!\n\x0einstitution_id\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(\x12(\n\x05\x61s_of\x18\x05 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12\x43\n\x05items\x18\x06 \x03(\x0b\x32\'.liandong.households.v1.ListedHouseholdB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"_\n\x1aPostHouseholdLinesResponse\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12-\n\x08verdicts\x18\x02 \x03(\x0b\x32\x1b.liandong.common.v1.Verdict\"\x9e\x01\n CompareHouseholdStatementRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12#\n\x11reconciliation_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\"`\n!CompareHouseholdStatementResponse\x12;\n\ncomparison\x18\x01 \x01(\x0b\x32\'.liandong.common.v1.StatementComparison\"\xab\x01\n#ListHouseholdReconciliationsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1f\n\x0einstitution_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"r\n$ListHouseholdReconciliationsResponse\x12\x31\n\nstatements\x18\x01 \x03(\x0b\x32\x1d.liandong.common.v1.Statement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"_\n\x1fListHouseholdDifferencesRequest\x12<\n\x06\x66ilter\x18\x01 \x01(\x0b\x32$.liandong.common.v1.DifferenceFilterB\x06\xbaH\x03\xc8\x01\x01\"y\n ListHouseholdDifferencesResponse\x12<\n\x0b\x64ifferences\x18\x01 \x03(\x0b\x32\'.liandong.common.v1.StatementDifference\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"{\n!ResolveHouseholdDifferenceRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x38\n\x04word\x18\x02 \x01(\x0b\x32\".liandong.common.v1.DifferenceWordB\x06\xbaH\x03\xc8\x01\x01\"a\n\"ResolveHouseholdDifferenceResponse\x12;\n\ndifference\x18\x01 \x01(\x0b\x32\'.liandong.common.v1.StatementDifference2\xf5\t\n\x17HouseholdRecordsService\x12\xdd\x01\n\x1cStartHouseholdReconciliation\x12;.liandong.households.v1.StartHouseholdReconciliationRequest\x1a<.liandong.households.v1.StartHouseholdReconciliationResponse\"B\xea\xe0\x18>\n\x0ereconciliation\x12\x1estart_household_reconciliation\x1a\nregistrars \x02\x12\xb9\x01\n\x12PostHouseholdLines\x12\x31.liandong.households.v1.PostHouseholdLinesRequest\x1a\x32.liandong.households.v1.PostHouseholdLinesResponse\"8\xea\xe0\x18\x34\n\x0ereconciliation\x12\x14post_household_lines\x1a\nregistrars \x02(\x01\x30\x01\x12\xd1\x01\n\x19\x43ompareHouseholdStatement\x12\x38.liandong.households.v1.CompareHouseholdStatementRequest\x1a\x39.liandong.households.v1.CompareHouseholdStatementResponse\"?\xea\xe0\x18;\n\x0ereconciliation\x12\x1b\x63ompare_household_statement\x1a\nregistrars \x02\x12\xcd\x01\n\x1cListHouseholdReconciliations\x12;.liandong.households.v1.ListHouseholdReconciliationsRequest\x1a<.liandong.households.v1.ListHouseholdReconciliationsResponse\"2\xea\xe0\x18.\n\x0ereconciliation\x12\x04read\x1a\nregistrars\x1a\x08\x61uditors \x02\x12\xc1\x01\n\x18ListHouseholdDifferences\x12\x37.liandong.households.v1.ListHouseholdDifferencesRequest\x1a\x38.liandong.households.v1.ListHouseholdDifferencesResponse\"2\xea\xe0\x18.\n\x0ereconciliation\x12\x04read\x1a\nregistrars\x1a\x08\x61uditors \x02\x12\xd5\x01\n\x1aResolveHouseholdDifference\x12\x39.liandong.households.v1.ResolveHouseholdDifferenceRequest\x1a:.liandong.households.v1.ResolveHouseholdDifferenceResponse\"@\xea\xe0\x18<\n\x0ereconciliation\x12\x1cresolve_household_difference\x1a\nregistrars \x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -87,32 +88,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESOLVEHOUSEHOLDDIFFERENCEREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\005r\003\260\001\001'
   _globals['_RESOLVEHOUSEHOLDDIFFERENCEREQUEST'].fields_by_name['word']._loaded_options = None
   _globals['_RESOLVEHOUSEHOLDDIFFERENCEREQUEST'].fields_by_name['word']._serialized_options = b'\272H\003\310\001\001'
-  _globals['_STARTHOUSEHOLDRECONCILIATIONREQUEST']._serialized_start=188
-  _globals['_STARTHOUSEHOLDRECONCILIATIONREQUEST']._serialized_end=318
-  _globals['_STARTHOUSEHOLDRECONCILIATIONRESPONSE']._serialized_start=320
-  _globals['_STARTHOUSEHOLDRECONCILIATIONRESPONSE']._serialized_end=385
-  _globals['_LISTEDHOUSEHOLD']._serialized_start=388
-  _globals['_LISTEDHOUSEHOLD']._serialized_end=735
-  _globals['_POSTHOUSEHOLDLINESREQUEST']._serialized_start=738
-  _globals['_POSTHOUSEHOLDLINESREQUEST']._serialized_end=1018
-  _globals['_POSTHOUSEHOLDLINESRESPONSE']._serialized_start=1020
-  _globals['_POSTHOUSEHOLDLINESRESPONSE']._serialized_end=1115
-  _globals['_COMPAREHOUSEHOLDSTATEMENTREQUEST']._serialized_start=1118
-  _globals['_COMPAREHOUSEHOLDSTATEMENTREQUEST']._serialized_end=1276
-  _globals['_COMPAREHOUSEHOLDSTATEMENTRESPONSE']._serialized_start=1278
-  _globals['_COMPAREHOUSEHOLDSTATEMENTRESPONSE']._serialized_end=1374
-  _globals['_LISTHOUSEHOLDRECONCILIATIONSREQUEST']._serialized_start=1377
-  _globals['_LISTHOUSEHOLDRECONCILIATIONSREQUEST']._serialized_end=1548
-  _globals['_LISTHOUSEHOLDRECONCILIATIONSRESPONSE']._serialized_start=1550
-  _globals['_LISTHOUSEHOLDRECONCILIATIONSRESPONSE']._serialized_end=1664
-  _globals['_LISTHOUSEHOLDDIFFERENCESREQUEST']._serialized_start=1666
-  _globals['_LISTHOUSEHOLDDIFFERENCESREQUEST']._serialized_end=1761
-  _globals['_LISTHOUSEHOLDDIFFERENCESRESPONSE']._serialized_start=1763
-  _globals['_LISTHOUSEHOLDDIFFERENCESRESPONSE']._serialized_end=1884
-  _globals['_RESOLVEHOUSEHOLDDIFFERENCEREQUEST']._serialized_start=1886
-  _globals['_RESOLVEHOUSEHOLDDIFFERENCEREQUEST']._serialized_end=2009
-  _globals['_RESOLVEHOUSEHOLDDIFFERENCERESPONSE']._serialized_start=2011
-  _globals['_RESOLVEHOUSEHOLDDIFFERENCERESPONSE']._serialized_end=2108
-  _globals['_HOUSEHOLDRECORDSSERVICE']._serialized_start=2111
-  _globals['_HOUSEHOLDRECORDSSERVICE']._serialized_end=3018
+  _globals['_HOUSEHOLDRECORDSSERVICE'].methods_by_name['StartHouseholdReconciliation']._loaded_options = None
+  _globals['_HOUSEHOLDRECORDSSERVICE'].methods_by_name['StartHouseholdReconciliation']._serialized_options = b'\352\340\030>\n\016reconciliation\022\036start_household_reconciliation\032\nregistrars \002'
+  _globals['_HOUSEHOLDRECORDSSERVICE'].methods_by_name['PostHouseholdLines']._loaded_options = None
+  _globals['_HOUSEHOLDRECORDSSERVICE'].methods_by_name['PostHouseholdLines']._serialized_options = b'\352\340\0304\n\016reconciliation\022\024post_household_lines\032\nregistrars \002'
+  _globals['_HOUSEHOLDRECORDSSERVICE'].methods_by_name['CompareHouseholdStatement']._loaded_options = None
+  _globals['_HOUSEHOLDRECORDSSERVICE'].methods_by_name['CompareHouseholdStatement']._serialized_options = b'\352\340\030;\n\016reconciliation\022\033compare_household_statement\032\nregistrars \002'
+  _globals['_HOUSEHOLDRECORDSSERVICE'].methods_by_name['ListHouseholdReconciliations']._loaded_options = None
+  _globals['_HOUSEHOLDRECORDSSERVICE'].methods_by_name['ListHouseholdReconciliations']._serialized_options = b'\352\340\030.\n\016reconciliation\022\004read\032\nregistrars\032\010auditors \002'
+  _globals['_HOUSEHOLDRECORDSSERVICE'].methods_by_name['ListHouseholdDifferences']._loaded_options = None
+  _globals['_HOUSEHOLDRECORDSSERVICE'].methods_by_name['ListHouseholdDifferences']._serialized_options = b'\352\340\030.\n\016reconciliation\022\004read\032\nregistrars\032\010auditors \002'
+  _globals['_HOUSEHOLDRECORDSSERVICE'].methods_by_name['ResolveHouseholdDifference']._loaded_options = None
+  _globals['_HOUSEHOLDRECORDSSERVICE'].methods_by_name['ResolveHouseholdDifference']._serialized_options = b'\352\340\030<\n\016reconciliation\022\034resolve_household_difference\032\nregistrars \002'
+  _globals['_STARTHOUSEHOLDRECONCILIATIONREQUEST']._serialized_start=221
+  _globals['_STARTHOUSEHOLDRECONCILIATIONREQUEST']._serialized_end=351
+  _globals['_STARTHOUSEHOLDRECONCILIATIONRESPONSE']._serialized_start=353
+  _globals['_STARTHOUSEHOLDRECONCILIATIONRESPONSE']._serialized_end=418
+  _globals['_LISTEDHOUSEHOLD']._serialized_start=421
+  _globals['_LISTEDHOUSEHOLD']._serialized_end=768
+  _globals['_POSTHOUSEHOLDLINESREQUEST']._serialized_start=771
+  _globals['_POSTHOUSEHOLDLINESREQUEST']._serialized_end=1051
+  _globals['_POSTHOUSEHOLDLINESRESPONSE']._serialized_start=1053
+  _globals['_POSTHOUSEHOLDLINESRESPONSE']._serialized_end=1148
+  _globals['_COMPAREHOUSEHOLDSTATEMENTREQUEST']._serialized_start=1151
+  _globals['_COMPAREHOUSEHOLDSTATEMENTREQUEST']._serialized_end=1309
+  _globals['_COMPAREHOUSEHOLDSTATEMENTRESPONSE']._serialized_start=1311
+  _globals['_COMPAREHOUSEHOLDSTATEMENTRESPONSE']._serialized_end=1407
+  _globals['_LISTHOUSEHOLDRECONCILIATIONSREQUEST']._serialized_start=1410
+  _globals['_LISTHOUSEHOLDRECONCILIATIONSREQUEST']._serialized_end=1581
+  _globals['_LISTHOUSEHOLDRECONCILIATIONSRESPONSE']._serialized_start=1583
+  _globals['_LISTHOUSEHOLDRECONCILIATIONSRESPONSE']._serialized_end=1697
+  _globals['_LISTHOUSEHOLDDIFFERENCESREQUEST']._serialized_start=1699
+  _globals['_LISTHOUSEHOLDDIFFERENCESREQUEST']._serialized_end=1794
+  _globals['_LISTHOUSEHOLDDIFFERENCESRESPONSE']._serialized_start=1796
+  _globals['_LISTHOUSEHOLDDIFFERENCESRESPONSE']._serialized_end=1917
+  _globals['_RESOLVEHOUSEHOLDDIFFERENCEREQUEST']._serialized_start=1919
+  _globals['_RESOLVEHOUSEHOLDDIFFERENCEREQUEST']._serialized_end=2042
+  _globals['_RESOLVEHOUSEHOLDDIFFERENCERESPONSE']._serialized_start=2044
+  _globals['_RESOLVEHOUSEHOLDDIFFERENCERESPONSE']._serialized_end=2141
+  _globals['_HOUSEHOLDRECORDSSERVICE']._serialized_start=2144
+  _globals['_HOUSEHOLDRECORDSSERVICE']._serialized_end=3413
 # @@protoc_insertion_point(module_scope)

@@ -24,11 +24,12 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 from liandong.households.v1 import evidence_pb2 as liandong_dot_households_dot_v1_dot_evidence__pb2
 from liandong.households.v1 import households_pb2 as liandong_dot_households_dot_v1_dot_households__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%liandong/households/v1/standing.proto\x12\x16liandong.households.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a%liandong/households/v1/evidence.proto\x1a\'liandong/households/v1/households.proto\"\xdf\x02\n\x13\x43hangeStatusRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x46\n\x06status\x18\x04 \x01(\x0e\x32*.liandong.households.v1.RegistrationStatusB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12/\n\x0c\x65\x66\x66\x65\x63tive_on\x18\x05 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x06reason\x18\x06 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{1,59}$\x12:\n\x08\x65vidence\x18\x07 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\":\n\x14\x43hangeStatusResponse\x12\x11\n\tchange_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\xe0\x01\n\x0cStatusChange\x12\x11\n\tchange_id\x18\x01 \x01(\t\x12:\n\x06status\x18\x02 \x01(\x0e\x32*.liandong.households.v1.RegistrationStatus\x12\'\n\x0c\x65\x66\x66\x65\x63tive_on\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x36\n\nprovenance\x18\x05 \x01(\x0b\x32\".liandong.households.v1.Provenance\x12\x10\n\x08\x64isputed\x18\x06 \x01(\x08\"\x84\x01\n\x18ListStatusHistoryRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x11.google.type.Date\"R\n\x19ListStatusHistoryResponse\x12\x35\n\x07\x63hanges\x18\x01 \x03(\x0b\x32$.liandong.households.v1.StatusChange\"T\n\x0c\x44\x65listedLoan\x12\x19\n\x07loan_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12)\n\x0foutstanding_fen\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\"\xc2\x02\n\x19StateDelistedLoansRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12=\n\x05loans\x18\x04 \x03(\x0b\x32$.liandong.households.v1.DelistedLoanB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x44\n\x0f\x61rchive_holders\x18\x05 \x03(\tB+\xbaH(\x92\x01%\x08\x02\x10\n\x18\x01\"\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\x12:\n\x08\x65vidence\x18\x06 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"O\n\x1aStateDelistedLoansResponse\x12\x19\n\x11reconciliation_id\x18\x01 \x01(\t\x12\x16\n\x0estatement_hash\x18\x02 \x01(\x0c\"\xe3\x01\n\x19SignReconciliationRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12#\n\x11reconciliation_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\x0estatement_hash\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02h \x12:\n\x08\x65vidence\x18\x05 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"\x1c\n\x1aSignReconciliationResponse\"_\n\x17ReconciliationSignature\x12\x0c\n\x04side\x18\x01 \x01(\t\x12\x36\n\nprovenance\x18\x02 \x01(\x0b\x32\".liandong.households.v1.Provenance\"\xff\x01\n\x0eReconciliation\x12\x19\n\x11reconciliation_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\tlender_id\x18\x03 \x01(\t\x12\x33\n\x05loans\x18\x04 \x03(\x0b\x32$.liandong.households.v1.DelistedLoan\x12\x16\n\x0estatement_hash\x18\x05 \x01(\x0c\x12\x17\n\x0f\x61rchive_holders\x18\x06 \x03(\t\x12\x43\n\nsignatures\x18\x07 \x03(\x0b\x32/.liandong.households.v1.ReconciliationSignature\"d\n\x1aListReconciliationsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"^\n\x1bListReconciliationsResponse\x12?\n\x0freconciliations\x18\x01 \x03(\x0b\x32&.liandong.households.v1.Reconciliation2\xf0\x04\n\x0fStandingService\x12i\n\x0c\x43hangeStatus\x12+.liandong.households.v1.ChangeStatusRequest\x1a,.liandong.households.v1.ChangeStatusResponse\x12x\n\x11ListStatusHistory\x12\x30.liandong.households.v1.ListStatusHistoryRequest\x1a\x31.liandong.households.v1.ListStatusHistoryResponse\x12{\n\x12StateDelistedLoans\x12\x31.liandong.households.v1.StateDelistedLoansRequest\x1a\x32.liandong.households.v1.StateDelistedLoansResponse\x12{\n\x12SignReconciliation\x12\x31.liandong.households.v1.SignReconciliationRequest\x1a\x32.liandong.households.v1.SignReconciliationResponse\x12~\n\x13ListReconciliations\x12\x32.liandong.households.v1.ListReconciliationsRequest\x1a\x33.liandong.households.v1.ListReconciliationsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%liandong/households/v1/standing.proto\x12\x16liandong.households.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\x1a%liandong/households/v1/evidence.proto\x1a\'liandong/households/v1/households.proto\"\xdf\x02\n\x13\x43hangeStatusRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x46\n\x06status\x18\x04 \x01(\x0e\x32*.liandong.households.v1.RegistrationStatusB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12/\n\x0c\x65\x66\x66\x65\x63tive_on\x18\x05 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\x12-\n\x06reason\x18\x06 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{1,59}$\x12:\n\x08\x65vidence\x18\x07 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\":\n\x14\x43hangeStatusResponse\x12\x11\n\tchange_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\"\xe0\x01\n\x0cStatusChange\x12\x11\n\tchange_id\x18\x01 \x01(\t\x12:\n\x06status\x18\x02 \x01(\x0e\x32*.liandong.households.v1.RegistrationStatus\x12\'\n\x0c\x65\x66\x66\x65\x63tive_on\x18\x03 \x01(\x0b\x32\x11.google.type.Date\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x36\n\nprovenance\x18\x05 \x01(\x0b\x32\".liandong.households.v1.Provenance\x12\x10\n\x08\x64isputed\x18\x06 \x01(\x08\"\x84\x01\n\x18ListStatusHistoryRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x05\x61s_of\x18\x03 \x01(\x0b\x32\x11.google.type.Date\"R\n\x19ListStatusHistoryResponse\x12\x35\n\x07\x63hanges\x18\x01 \x03(\x0b\x32$.liandong.households.v1.StatusChange\"T\n\x0c\x44\x65listedLoan\x12\x19\n\x07loan_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12)\n\x0foutstanding_fen\x18\x02 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\"\xc2\x02\n\x19StateDelistedLoansRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12=\n\x05loans\x18\x04 \x03(\x0b\x32$.liandong.households.v1.DelistedLoanB\x08\xbaH\x05\x92\x01\x02\x10\x64\x12\x44\n\x0f\x61rchive_holders\x18\x05 \x03(\tB+\xbaH(\x92\x01%\x08\x02\x10\n\x18\x01\"\x1dr\x1b\x32\x19^[a-z0-9][a-z0-9-]{1,39}$\x12:\n\x08\x65vidence\x18\x06 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"O\n\x1aStateDelistedLoansResponse\x12\x19\n\x11reconciliation_id\x18\x01 \x01(\t\x12\x16\n\x0estatement_hash\x18\x02 \x01(\x0c\"\xe3\x01\n\x19SignReconciliationRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12#\n\x11reconciliation_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1f\n\x0estatement_hash\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02h \x12:\n\x08\x65vidence\x18\x05 \x01(\x0b\x32 .liandong.households.v1.EvidenceB\x06\xbaH\x03\xc8\x01\x01\"\x1c\n\x1aSignReconciliationResponse\"_\n\x17ReconciliationSignature\x12\x0c\n\x04side\x18\x01 \x01(\t\x12\x36\n\nprovenance\x18\x02 \x01(\x0b\x32\".liandong.households.v1.Provenance\"\xff\x01\n\x0eReconciliation\x12\x19\n\x11reconciliation_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x11\n\tlender_id\x18\x03 \x01(\t\x12\x33\n\x05loans\x18\x04 \x03(\x0b\x32$.liandong.households.v1.DelistedLoan\x12\x16\n\x0estatement_hash\x18\x05 \x01(\x0c\x12\x17\n\x0f\x61rchive_holders\x18\x06 \x03(\t\x12\x43\n\nsignatures\x18\x07 \x03(\x0b\x32/.liandong.households.v1.ReconciliationSignature\"d\n\x1aListReconciliationsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1e\n\x0chousehold_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"^\n\x1bListReconciliationsResponse\x12?\n\x0freconciliations\x18\x01 \x03(\x0b\x32&.liandong.households.v1.Reconciliation2\xf3\x06\n\x0fStandingService\x12\x9b\x01\n\x0c\x43hangeStatus\x12+.liandong.households.v1.ChangeStatusRequest\x1a,.liandong.households.v1.ChangeStatusResponse\"0\xea\xe0\x18,\n\thousehold\x12\rchange_status\x1a\x0epoverty_office \x02\x12\x9f\x01\n\x11ListStatusHistory\x12\x30.liandong.households.v1.ListStatusHistoryRequest\x1a\x31.liandong.households.v1.ListStatusHistoryResponse\"%\xea\xe0\x18!\n\thousehold\x12\x04read\x1a\x0cloan_readers \x04\x12\xad\x01\n\x12StateDelistedLoans\x12\x31.liandong.households.v1.StateDelistedLoansRequest\x1a\x32.liandong.households.v1.StateDelistedLoansResponse\"0\xea\xe0\x18,\n\thousehold\x12\x14state_delisted_loans\x1a\x07lenders \x03\x12\xb3\x01\n\x12SignReconciliation\x12\x31.liandong.households.v1.SignReconciliationRequest\x1a\x32.liandong.households.v1.SignReconciliationResponse\"6\xea\xe0\x18\x32\n\thousehold\x12\x13sign_reconciliation\x1a\x0epoverty_office \x02\x12\xb9\x01\n\x13ListReconciliations\x12\x32.liandong.households.v1.ListReconciliationsRequest\x1a\x33.liandong.households.v1.ListReconciliationsResponse\"9\xea\xe0\x18\x35\n\thousehold\x12\x04read\x1a\rcounty_organs\x1a\x07lenders\x1a\x08\x61uditors \x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -83,34 +84,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTRECONCILIATIONSREQUEST'].fields_by_name['county_code']._serialized_options = b'\272H\016r\0142\n^[0-9]{6}$'
   _globals['_LISTRECONCILIATIONSREQUEST'].fields_by_name['household_id']._loaded_options = None
   _globals['_LISTRECONCILIATIONSREQUEST'].fields_by_name['household_id']._serialized_options = b'\272H\005r\003\260\001\001'
-  _globals['_CHANGESTATUSREQUEST']._serialized_start=199
-  _globals['_CHANGESTATUSREQUEST']._serialized_end=550
-  _globals['_CHANGESTATUSRESPONSE']._serialized_start=552
-  _globals['_CHANGESTATUSRESPONSE']._serialized_end=610
-  _globals['_STATUSCHANGE']._serialized_start=613
-  _globals['_STATUSCHANGE']._serialized_end=837
-  _globals['_LISTSTATUSHISTORYREQUEST']._serialized_start=840
-  _globals['_LISTSTATUSHISTORYREQUEST']._serialized_end=972
-  _globals['_LISTSTATUSHISTORYRESPONSE']._serialized_start=974
-  _globals['_LISTSTATUSHISTORYRESPONSE']._serialized_end=1056
-  _globals['_DELISTEDLOAN']._serialized_start=1058
-  _globals['_DELISTEDLOAN']._serialized_end=1142
-  _globals['_STATEDELISTEDLOANSREQUEST']._serialized_start=1145
-  _globals['_STATEDELISTEDLOANSREQUEST']._serialized_end=1467
-  _globals['_STATEDELISTEDLOANSRESPONSE']._serialized_start=1469
-  _globals['_STATEDELISTEDLOANSRESPONSE']._serialized_end=1548
-  _globals['_SIGNRECONCILIATIONREQUEST']._serialized_start=1551
-  _globals['_SIGNRECONCILIATIONREQUEST']._serialized_end=1778
-  _globals['_SIGNRECONCILIATIONRESPONSE']._serialized_start=1780
-  _globals['_SIGNRECONCILIATIONRESPONSE']._serialized_end=1808
-  _globals['_RECONCILIATIONSIGNATURE']._serialized_start=1810
-  _globals['_RECONCILIATIONSIGNATURE']._serialized_end=1905
-  _globals['_RECONCILIATION']._serialized_start=1908
-  _globals['_RECONCILIATION']._serialized_end=2163
-  _globals['_LISTRECONCILIATIONSREQUEST']._serialized_start=2165
-  _globals['_LISTRECONCILIATIONSREQUEST']._serialized_end=2265
-  _globals['_LISTRECONCILIATIONSRESPONSE']._serialized_start=2267
-  _globals['_LISTRECONCILIATIONSRESPONSE']._serialized_end=2361
-  _globals['_STANDINGSERVICE']._serialized_start=2364
-  _globals['_STANDINGSERVICE']._serialized_end=2988
+  _globals['_STANDINGSERVICE'].methods_by_name['ChangeStatus']._loaded_options = None
+  _globals['_STANDINGSERVICE'].methods_by_name['ChangeStatus']._serialized_options = b'\352\340\030,\n\thousehold\022\rchange_status\032\016poverty_office \002'
+  _globals['_STANDINGSERVICE'].methods_by_name['ListStatusHistory']._loaded_options = None
+  _globals['_STANDINGSERVICE'].methods_by_name['ListStatusHistory']._serialized_options = b'\352\340\030!\n\thousehold\022\004read\032\014loan_readers \004'
+  _globals['_STANDINGSERVICE'].methods_by_name['StateDelistedLoans']._loaded_options = None
+  _globals['_STANDINGSERVICE'].methods_by_name['StateDelistedLoans']._serialized_options = b'\352\340\030,\n\thousehold\022\024state_delisted_loans\032\007lenders \003'
+  _globals['_STANDINGSERVICE'].methods_by_name['SignReconciliation']._loaded_options = None
+  _globals['_STANDINGSERVICE'].methods_by_name['SignReconciliation']._serialized_options = b'\352\340\0302\n\thousehold\022\023sign_reconciliation\032\016poverty_office \002'
+  _globals['_STANDINGSERVICE'].methods_by_name['ListReconciliations']._loaded_options = None
+  _globals['_STANDINGSERVICE'].methods_by_name['ListReconciliations']._serialized_options = b'\352\340\0305\n\thousehold\022\004read\032\rcounty_organs\032\007lenders\032\010auditors \003'
+  _globals['_CHANGESTATUSREQUEST']._serialized_start=232
+  _globals['_CHANGESTATUSREQUEST']._serialized_end=583
+  _globals['_CHANGESTATUSRESPONSE']._serialized_start=585
+  _globals['_CHANGESTATUSRESPONSE']._serialized_end=643
+  _globals['_STATUSCHANGE']._serialized_start=646
+  _globals['_STATUSCHANGE']._serialized_end=870
+  _globals['_LISTSTATUSHISTORYREQUEST']._serialized_start=873
+  _globals['_LISTSTATUSHISTORYREQUEST']._serialized_end=1005
+  _globals['_LISTSTATUSHISTORYRESPONSE']._serialized_start=1007
+  _globals['_LISTSTATUSHISTORYRESPONSE']._serialized_end=1089
+  _globals['_DELISTEDLOAN']._serialized_start=1091
+  _globals['_DELISTEDLOAN']._serialized_end=1175
+  _globals['_STATEDELISTEDLOANSREQUEST']._serialized_start=1178
+  _globals['_STATEDELISTEDLOANSREQUEST']._serialized_end=1500
+  _globals['_STATEDELISTEDLOANSRESPONSE']._serialized_start=1502
+  _globals['_STATEDELISTEDLOANSRESPONSE']._serialized_end=1581
+  _globals['_SIGNRECONCILIATIONREQUEST']._serialized_start=1584
+  _globals['_SIGNRECONCILIATIONREQUEST']._serialized_end=1811
+  _globals['_SIGNRECONCILIATIONRESPONSE']._serialized_start=1813
+  _globals['_SIGNRECONCILIATIONRESPONSE']._serialized_end=1841
+  _globals['_RECONCILIATIONSIGNATURE']._serialized_start=1843
+  _globals['_RECONCILIATIONSIGNATURE']._serialized_end=1938
+  _globals['_RECONCILIATION']._serialized_start=1941
+  _globals['_RECONCILIATION']._serialized_end=2196
+  _globals['_LISTRECONCILIATIONSREQUEST']._serialized_start=2198
+  _globals['_LISTRECONCILIATIONSREQUEST']._serialized_end=2298
+  _globals['_LISTRECONCILIATIONSRESPONSE']._serialized_start=2300
+  _globals['_LISTRECONCILIATIONSRESPONSE']._serialized_end=2394
+  _globals['_STANDINGSERVICE']._serialized_start=2397
+  _globals['_STANDINGSERVICE']._serialized_end=3280
 # @@protoc_insertion_point(module_scope)

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
+from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 from liandong.common.v1 import common_pb2 as liandong_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$liandong/loans/v1/entitlements.proto\x12\x11liandong.loans.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/common/v1/common.proto\"\x9f\x03\n\x0b\x45ntitlement\x12\x16\n\x0e\x65ntitlement_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x0f\n\x07loan_id\x18\x03 \x01(\t\x12\x14\n\x0crule_version\x18\x04 \x01(\t\x12\x0f\n\x07rule_id\x18\x05 \x01(\t\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\r\n\x05payer\x18\x07 \x01(\t\x12\x12\n\namount_fen\x18\x08 \x01(\x03\x12\x0f\n\x07\x65\x66\x66\x65\x63ts\x18\t \x03(\t\x12\x0f\n\x07working\x18\n \x01(\t\x12\x32\n\x05state\x18\x0b \x01(\x0e\x32#.liandong.loans.v1.EntitlementState\x12!\n\x06\x64ue_on\x18\x0c \x01(\x0b\x32\x11.google.type.Date\x12&\n\x0b\x61pproved_on\x18\r \x01(\x0b\x32\x11.google.type.Date\x12\"\n\x07paid_on\x18\x0e \x01(\x0b\x32\x11.google.type.Date\x12\x11\n\treference\x18\x0f \x01(\t\x12\x11\n\tarea_code\x18\x10 \x01(\t\x12\x0e\n\x06reason\x18\x11 \x01(\t\"w\n\x0f\x45ntitlementStep\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x1d\n\x02on\x18\x02 \x01(\x0b\x32\x11.google.type.Date\x12\x16\n\x0einstitution_id\x18\x03 \x01(\t\x12\x11\n\tperson_id\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\"\x9d\x02\n\x11\x45ntitlementWanted\x12\x1e\n\x0chousehold_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x18\n\x07loan_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18$\x12.\n\x07rule_id\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,63}$\x12\x31\n\x03met\x18\x04 \x03(\tB$\xbaH!\x92\x01\x1e\x10\x32\"\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,63}$\x12\x1c\n\x08\x65vidence\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\"\n\x08\x63ost_fen\x18\x06 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12)\n\x06\x64ue_on\x18\x07 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\"\xc4\x01\n\x19RecordEntitlementsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1f\n\x0cprogramme_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12@\n\x05items\x18\x04 \x03(\x0b\x32$.liandong.loans.v1.EntitlementWantedB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"K\n\x1aRecordEntitlementsResponse\x12-\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1b.liandong.common.v1.Verdict\"\x8f\x01\n\x1a\x41pproveEntitlementsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12+\n\x0f\x65ntitlement_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x08\x01\x10\xf4\x03\"\x05r\x03\xb0\x01\x01\"L\n\x1b\x41pproveEntitlementsResponse\x12-\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1b.liandong.common.v1.Verdict\"\x80\x01\n\x12\x45ntitlementPayment\x12 \n\x0e\x65ntitlement_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\treference\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12*\n\x07paid_on\x18\x03 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\"\xa1\x01\n\x16PayEntitlementsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x41\n\x05items\x18\x03 \x03(\x0b\x32%.liandong.loans.v1.EntitlementPaymentB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"H\n\x17PayEntitlementsResponse\x12-\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1b.liandong.common.v1.Verdict\"\xa0\x01\n\x1aWithdrawEntitlementRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12 \n\x0e\x65ntitlement_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x06reason\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\"R\n\x1bWithdrawEntitlementResponse\x12\x33\n\x0b\x65ntitlement\x18\x01 \x01(\x0b\x32\x1e.liandong.loans.v1.Entitlement\"\xf3\x01\n\x17ListEntitlementsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12<\n\x05state\x18\x02 \x01(\x0e\x32#.liandong.loans.v1.EntitlementStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1d\n\x0chousehold_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18$\x12\x16\n\x05payer\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x1d\n\tpage_size\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"i\n\x18ListEntitlementsResponse\x12\x34\n\x0c\x65ntitlements\x18\x01 \x03(\x0b\x32\x1e.liandong.loans.v1.Entitlement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"a\n\x15GetEntitlementRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12 \n\x0e\x65ntitlement_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x80\x01\n\x16GetEntitlementResponse\x12\x33\n\x0b\x65ntitlement\x18\x01 \x01(\x0b\x32\x1e.liandong.loans.v1.Entitlement\x12\x31\n\x05steps\x18\x02 \x03(\x0b\x32\".liandong.loans.v1.EntitlementStep*\xad\x01\n\x10\x45ntitlementState\x12!\n\x1d\x45NTITLEMENT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NTITLEMENT_STATE_DUE\x10\x01\x12\x1e\n\x1a\x45NTITLEMENT_STATE_APPROVED\x10\x02\x12\x1a\n\x16\x45NTITLEMENT_STATE_PAID\x10\x03\x12\x1f\n\x1b\x45NTITLEMENT_STATE_WITHDRAWN\x10\x04\x32\xb2\x05\n\x13\x45ntitlementsService\x12q\n\x12RecordEntitlements\x12,.liandong.loans.v1.RecordEntitlementsRequest\x1a-.liandong.loans.v1.RecordEntitlementsResponse\x12t\n\x13\x41pproveEntitlements\x12-.liandong.loans.v1.ApproveEntitlementsRequest\x1a..liandong.loans.v1.ApproveEntitlementsResponse\x12h\n\x0fPayEntitlements\x12).liandong.loans.v1.PayEntitlementsRequest\x1a*.liandong.loans.v1.PayEntitlementsResponse\x12t\n\x13WithdrawEntitlement\x12-.liandong.loans.v1.WithdrawEntitlementRequest\x1a..liandong.loans.v1.WithdrawEntitlementResponse\x12k\n\x10ListEntitlements\x12*.liandong.loans.v1.ListEntitlementsRequest\x1a+.liandong.loans.v1.ListEntitlementsResponse\x12\x65\n\x0eGetEntitlement\x12(.liandong.loans.v1.GetEntitlementRequest\x1a).liandong.loans.v1.GetEntitlementResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$liandong/loans/v1/entitlements.proto\x12\x11liandong.loans.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\x1a\x1fliandong/common/v1/common.proto\"\x9f\x03\n\x0b\x45ntitlement\x12\x16\n\x0e\x65ntitlement_id\x18\x01 \x01(\t\x12\x14\n\x0chousehold_id\x18\x02 \x01(\t\x12\x0f\n\x07loan_id\x18\x03 \x01(\t\x12\x14\n\x0crule_version\x18\x04 \x01(\t\x12\x0f\n\x07rule_id\x18\x05 \x01(\t\x12\x0c\n\x04kind\x18\x06 \x01(\t\x12\r\n\x05payer\x18\x07 \x01(\t\x12\x12\n\namount_fen\x18\x08 \x01(\x03\x12\x0f\n\x07\x65\x66\x66\x65\x63ts\x18\t \x03(\t\x12\x0f\n\x07working\x18\n \x01(\t\x12\x32\n\x05state\x18\x0b \x01(\x0e\x32#.liandong.loans.v1.EntitlementState\x12!\n\x06\x64ue_on\x18\x0c \x01(\x0b\x32\x11.google.type.Date\x12&\n\x0b\x61pproved_on\x18\r \x01(\x0b\x32\x11.google.type.Date\x12\"\n\x07paid_on\x18\x0e \x01(\x0b\x32\x11.google.type.Date\x12\x11\n\treference\x18\x0f \x01(\t\x12\x11\n\tarea_code\x18\x10 \x01(\t\x12\x0e\n\x06reason\x18\x11 \x01(\t\"w\n\x0f\x45ntitlementStep\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x1d\n\x02on\x18\x02 \x01(\x0b\x32\x11.google.type.Date\x12\x16\n\x0einstitution_id\x18\x03 \x01(\t\x12\x11\n\tperson_id\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\"\x9d\x02\n\x11\x45ntitlementWanted\x12\x1e\n\x0chousehold_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x18\n\x07loan_id\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18$\x12.\n\x07rule_id\x18\x03 \x01(\tB\x1d\xbaH\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,63}$\x12\x31\n\x03met\x18\x04 \x03(\tB$\xbaH!\x92\x01\x1e\x10\x32\"\x1ar\x18\x32\x16^[a-z][a-z0-9_]{0,63}$\x12\x1c\n\x08\x65vidence\x18\x05 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\"\n\x08\x63ost_fen\x18\x06 \x01(\x03\x42\x10\xbaH\r\"\x0b\x18\x80\x80\x9a\xa6\xea\xaf\xe3\x01(\x00\x12)\n\x06\x64ue_on\x18\x07 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\"\xc4\x01\n\x19RecordEntitlementsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1f\n\x0cprogramme_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18<\x12@\n\x05items\x18\x04 \x03(\x0b\x32$.liandong.loans.v1.EntitlementWantedB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"K\n\x1aRecordEntitlementsResponse\x12-\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1b.liandong.common.v1.Verdict\"\x8f\x01\n\x1a\x41pproveEntitlementsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12+\n\x0f\x65ntitlement_ids\x18\x03 \x03(\tB\x12\xbaH\x0f\x92\x01\x0c\x08\x01\x10\xf4\x03\"\x05r\x03\xb0\x01\x01\"L\n\x1b\x41pproveEntitlementsResponse\x12-\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1b.liandong.common.v1.Verdict\"\x80\x01\n\x12\x45ntitlementPayment\x12 \n\x0e\x65ntitlement_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1c\n\treference\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x64\x12*\n\x07paid_on\x18\x03 \x01(\x0b\x32\x11.google.type.DateB\x06\xbaH\x03\xc8\x01\x01\"\xa1\x01\n\x16PayEntitlementsRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x41\n\x05items\x18\x03 \x03(\x0b\x32%.liandong.loans.v1.EntitlementPaymentB\x0b\xbaH\x08\x92\x01\x05\x08\x01\x10\xf4\x03\"H\n\x17PayEntitlementsResponse\x12-\n\x08verdicts\x18\x01 \x03(\x0b\x32\x1b.liandong.common.v1.Verdict\"\xa0\x01\n\x1aWithdrawEntitlementRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12&\n\x0b\x63ounty_code\x18\x02 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12 \n\x0e\x65ntitlement_id\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1a\n\x06reason\x18\x04 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\"R\n\x1bWithdrawEntitlementResponse\x12\x33\n\x0b\x65ntitlement\x18\x01 \x01(\x0b\x32\x1e.liandong.loans.v1.Entitlement\"\xf3\x01\n\x17ListEntitlementsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12<\n\x05state\x18\x02 \x01(\x0e\x32#.liandong.loans.v1.EntitlementStateB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x1d\n\x0chousehold_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18$\x12\x16\n\x05payer\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18(\x12\x1d\n\tpage_size\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x06 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"i\n\x18ListEntitlementsResponse\x12\x34\n\x0c\x65ntitlements\x18\x01 \x03(\x0b\x32\x1e.liandong.loans.v1.Entitlement\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"a\n\x15GetEntitlementRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12 \n\x0e\x65ntitlement_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x80\x01\n\x16GetEntitlementResponse\x12\x33\n\x0b\x65ntitlement\x18\x01 \x01(\x0b\x32\x1e.liandong.loans.v1.Entitlement\x12\x31\n\x05steps\x18\x02 \x03(\x0b\x32\".liandong.loans.v1.EntitlementStep*\xad\x01\n\x10\x45ntitlementState\x12!\n\x1d\x45NTITLEMENT_STATE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x45NTITLEMENT_STATE_DUE\x10\x01\x12\x1e\n\x1a\x45NTITLEMENT_STATE_APPROVED\x10\x02\x12\x1a\n\x16\x45NTITLEMENT_STATE_PAID\x10\x03\x12\x1f\n\x1b\x45NTITLEMENT_STATE_WITHDRAWN\x10\x04\x32\x87\x08\n\x13\x45ntitlementsService\x12\xb3\x01\n\x12RecordEntitlements\x12,.liandong.loans.v1.RecordEntitlementsRequest\x1a-.liandong.loans.v1.RecordEntitlementsResponse\"@\xea\xe0\x18<\n\x0b\x65ntitlement\x12\x13record_entitlements\x1a\rcounty_organs\x1a\x07lenders \x03\x12\xa7\x01\n\x13\x41pproveEntitlements\x12-.liandong.loans.v1.ApproveEntitlementsRequest\x1a..liandong.loans.v1.ApproveEntitlementsResponse\"1\xea\xe0\x18-\n\x0b\x65ntitlement\x12\x14\x61pprove_entitlements\x1a\x06payers \x03\x12\x97\x01\n\x0fPayEntitlements\x12).liandong.loans.v1.PayEntitlementsRequest\x1a*.liandong.loans.v1.PayEntitlementsResponse\"-\xea\xe0\x18)\n\x0b\x65ntitlement\x12\x10pay_entitlements\x1a\x06payers \x03\x12\xa7\x01\n\x13WithdrawEntitlement\x12-.liandong.loans.v1.WithdrawEntitlementRequest\x1a..liandong.loans.v1.WithdrawEntitlementResponse\"1\xea\xe0\x18-\n\x0b\x65ntitlement\x12\x14withdraw_entitlement\x1a\x06payers \x03\x12\xa7\x01\n\x10ListEntitlements\x12*.liandong.loans.v1.ListEntitlementsRequest\x1a+.liandong.loans.v1.ListEntitlementsResponse\":\xea\xe0\x18\x36\n\x0b\x65ntitlement\x12\x04read\x1a\rcounty_organs\x1a\x06payers\x1a\x08\x61uditors \x03\x12\xa1\x01\n\x0eGetEntitlement\x12(.liandong.loans.v1.GetEntitlementRequest\x1a).liandong.loans.v1.GetEntitlementResponse\":\xea\xe0\x18\x36\n\x0b\x65ntitlement\x12\x04read\x1a\rcounty_organs\x1a\x06payers\x1a\x08\x61uditors \x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -98,40 +99,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETENTITLEMENTREQUEST'].fields_by_name['county_code']._serialized_options = b'\272H\016r\0142\n^[0-9]{6}$'
   _globals['_GETENTITLEMENTREQUEST'].fields_by_name['entitlement_id']._loaded_options = None
   _globals['_GETENTITLEMENTREQUEST'].fields_by_name['entitlement_id']._serialized_options = b'\272H\005r\003\260\001\001'
-  _globals['_ENTITLEMENTSTATE']._serialized_start=2672
-  _globals['_ENTITLEMENTSTATE']._serialized_end=2845
-  _globals['_ENTITLEMENT']._serialized_start=146
-  _globals['_ENTITLEMENT']._serialized_end=561
-  _globals['_ENTITLEMENTSTEP']._serialized_start=563
-  _globals['_ENTITLEMENTSTEP']._serialized_end=682
-  _globals['_ENTITLEMENTWANTED']._serialized_start=685
-  _globals['_ENTITLEMENTWANTED']._serialized_end=970
-  _globals['_RECORDENTITLEMENTSREQUEST']._serialized_start=973
-  _globals['_RECORDENTITLEMENTSREQUEST']._serialized_end=1169
-  _globals['_RECORDENTITLEMENTSRESPONSE']._serialized_start=1171
-  _globals['_RECORDENTITLEMENTSRESPONSE']._serialized_end=1246
-  _globals['_APPROVEENTITLEMENTSREQUEST']._serialized_start=1249
-  _globals['_APPROVEENTITLEMENTSREQUEST']._serialized_end=1392
-  _globals['_APPROVEENTITLEMENTSRESPONSE']._serialized_start=1394
-  _globals['_APPROVEENTITLEMENTSRESPONSE']._serialized_end=1470
-  _globals['_ENTITLEMENTPAYMENT']._serialized_start=1473
-  _globals['_ENTITLEMENTPAYMENT']._serialized_end=1601
-  _globals['_PAYENTITLEMENTSREQUEST']._serialized_start=1604
-  _globals['_PAYENTITLEMENTSREQUEST']._serialized_end=1765
-  _globals['_PAYENTITLEMENTSRESPONSE']._serialized_start=1767
-  _globals['_PAYENTITLEMENTSRESPONSE']._serialized_end=1839
-  _globals['_WITHDRAWENTITLEMENTREQUEST']._serialized_start=1842
-  _globals['_WITHDRAWENTITLEMENTREQUEST']._serialized_end=2002
-  _globals['_WITHDRAWENTITLEMENTRESPONSE']._serialized_start=2004
-  _globals['_WITHDRAWENTITLEMENTRESPONSE']._serialized_end=2086
-  _globals['_LISTENTITLEMENTSREQUEST']._serialized_start=2089
-  _globals['_LISTENTITLEMENTSREQUEST']._serialized_end=2332
-  _globals['_LISTENTITLEMENTSRESPONSE']._serialized_start=2334
-  _globals['_LISTENTITLEMENTSRESPONSE']._serialized_end=2439
-  _globals['_GETENTITLEMENTREQUEST']._serialized_start=2441
-  _globals['_GETENTITLEMENTREQUEST']._serialized_end=2538
-  _globals['_GETENTITLEMENTRESPONSE']._serialized_start=2541
-  _globals['_GETENTITLEMENTRESPONSE']._serialized_end=2669
-  _globals['_ENTITLEMENTSSERVICE']._serialized_start=2848
-  _globals['_ENTITLEMENTSSERVICE']._serialized_end=3538
+  _globals['_ENTITLEMENTSSERVICE'].methods_by_name['RecordEntitlements']._loaded_options = None
+  _globals['_ENTITLEMENTSSERVICE'].methods_by_name['RecordEntitlements']._serialized_options = b'\352\340\030<\n\013entitlement\022\023record_entitlements\032\rcounty_organs\032\007lenders \003'
+  _globals['_ENTITLEMENTSSERVICE'].methods_by_name['ApproveEntitlements']._loaded_options = None
+  _globals['_ENTITLEMENTSSERVICE'].methods_by_name['ApproveEntitlements']._serialized_options = b'\352\340\030-\n\013entitlement\022\024approve_entitlements\032\006payers \003'
+  _globals['_ENTITLEMENTSSERVICE'].methods_by_name['PayEntitlements']._loaded_options = None
+  _globals['_ENTITLEMENTSSERVICE'].methods_by_name['PayEntitlements']._serialized_options = b'\352\340\030)\n\013entitlement\022\020pay_entitlements\032\006payers \003'
+  _globals['_ENTITLEMENTSSERVICE'].methods_by_name['WithdrawEntitlement']._loaded_options = None
+  _globals['_ENTITLEMENTSSERVICE'].methods_by_name['WithdrawEntitlement']._serialized_options = b'\352\340\030-\n\013entitlement\022\024withdraw_entitlement\032\006payers \003'
+  _globals['_ENTITLEMENTSSERVICE'].methods_by_name['ListEntitlements']._loaded_options = None
+  _globals['_ENTITLEMENTSSERVICE'].methods_by_name['ListEntitlements']._serialized_options = b'\352\340\0306\n\013entitlement\022\004read\032\rcounty_organs\032\006payers\032\010auditors \003'
+  _globals['_ENTITLEMENTSSERVICE'].methods_by_name['GetEntitlement']._loaded_options = None
+  _globals['_ENTITLEMENTSSERVICE'].methods_by_name['GetEntitlement']._serialized_options = b'\352\340\0306\n\013entitlement\022\004read\032\rcounty_organs\032\006payers\032\010auditors \003'
+  _globals['_ENTITLEMENTSTATE']._serialized_start=2705
+  _globals['_ENTITLEMENTSTATE']._serialized_end=2878
+  _globals['_ENTITLEMENT']._serialized_start=179
+  _globals['_ENTITLEMENT']._serialized_end=594
+  _globals['_ENTITLEMENTSTEP']._serialized_start=596
+  _globals['_ENTITLEMENTSTEP']._serialized_end=715
+  _globals['_ENTITLEMENTWANTED']._serialized_start=718
+  _globals['_ENTITLEMENTWANTED']._serialized_end=1003
+  _globals['_RECORDENTITLEMENTSREQUEST']._serialized_start=1006
+  _globals['_RECORDENTITLEMENTSREQUEST']._serialized_end=1202
+  _globals['_RECORDENTITLEMENTSRESPONSE']._serialized_start=1204
+  _globals['_RECORDENTITLEMENTSRESPONSE']._serialized_end=1279
+  _globals['_APPROVEENTITLEMENTSREQUEST']._serialized_start=1282
+  _globals['_APPROVEENTITLEMENTSREQUEST']._serialized_end=1425
+  _globals['_APPROVEENTITLEMENTSRESPONSE']._serialized_start=1427
+  _globals['_APPROVEENTITLEMENTSRESPONSE']._serialized_end=1503
+  _globals['_ENTITLEMENTPAYMENT']._serialized_start=1506
+  _globals['_ENTITLEMENTPAYMENT']._serialized_end=1634
+  _globals['_PAYENTITLEMENTSREQUEST']._serialized_start=1637
+  _globals['_PAYENTITLEMENTSREQUEST']._serialized_end=1798
+  _globals['_PAYENTITLEMENTSRESPONSE']._serialized_start=1800
+  _globals['_PAYENTITLEMENTSRESPONSE']._serialized_end=1872
+  _globals['_WITHDRAWENTITLEMENTREQUEST']._serialized_start=1875
+  _globals['_WITHDRAWENTITLEMENTREQUEST']._serialized_end=2035
+  _globals['_WITHDRAWENTITLEMENTRESPONSE']._serialized_start=2037
+  _globals['_WITHDRAWENTITLEMENTRESPONSE']._serialized_end=2119
+  _globals['_LISTENTITLEMENTSREQUEST']._serialized_start=2122
+  _globals['_LISTENTITLEMENTSREQUEST']._serialized_end=2365
+  _globals['_LISTENTITLEMENTSRESPONSE']._serialized_start=2367
+  _globals['_LISTENTITLEMENTSRESPONSE']._serialized_end=2472
+  _globals['_GETENTITLEMENTREQUEST']._serialized_start=2474
+  _globals['_GETENTITLEMENTREQUEST']._serialized_end=2571
+  _globals['_GETENTITLEMENTRESPONSE']._serialized_start=2574
+  _globals['_GETENTITLEMENTRESPONSE']._serialized_end=2702
+  _globals['_ENTITLEMENTSSERVICE']._serialized_start=2881
+  _globals['_ENTITLEMENTSSERVICE']._serialized_end=3912
 # @@protoc_insertion_point(module_scope)

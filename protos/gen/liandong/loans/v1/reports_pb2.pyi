@@ -1165,6 +1165,7 @@ class GetBulletinResponse(_message.Message):
     SECTIONS_FIELD_NUMBER: _builtins.int
     INDICATORS_FIELD_NUMBER: _builtins.int
     MISSING_COUNTS_FIELD_NUMBER: _builtins.int
+    DIFFERING_COUNTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def report(self) -> Global___ProgrammeReport:
         """The report, with the period of this issue."""
@@ -1187,7 +1188,11 @@ class GetBulletinResponse(_message.Message):
 
     @_builtins.property
     def missing_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Counts that an indicator lacks."""
+        """Counts that an indicator lacks, or a stated count that follows from them."""
+
+    @_builtins.property
+    def differing_counts(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReportCount]:
+        """Counts of the programme that were stated otherwise than they follow or than we count them."""
 
     def __init__(
         self,
@@ -1198,10 +1203,11 @@ class GetBulletinResponse(_message.Message):
         sections: _abc.Iterable[Global___BulletinSection] | None = ...,
         indicators: _abc.Iterable[Global___ReportRatio] | None = ...,
         missing_counts: _abc.Iterable[_builtins.str] | None = ...,
+        differing_counts: _abc.Iterable[Global___ReportCount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "report", b"report", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "indicators", b"indicators", "missing_counts", b"missing_counts", "report", b"report", "sections", b"sections", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "differing_counts", b"differing_counts", "indicators", b"indicators", "missing_counts", b"missing_counts", "report", b"report", "sections", b"sections", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1257,18 +1263,30 @@ class ReportCount(_message.Message):
     STATED_FIELD_NUMBER: _builtins.int
     OURS_FIELD_NUMBER: _builtins.int
     STATED_BY_FIELD_NUMBER: _builtins.int
+    STATED_VALUE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    WORKING_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Its id in the programme."""
     unit: _builtins.str
     """What it counts: `households`, `fen` and others (C09)."""
     value: _builtins.int
-    """Its value."""
+    """Its value: as stated, or else ours; that of a count which follows from others always follows."""
     stated: _builtins.bool
-    """Whether somebody stated it for the day; a stated one stands before ours."""
+    """Whether somebody stated it for the day."""
     ours: _builtins.int
-    """What the platform counts; unset for what it does not count itself."""
+    """What the platform counts; unset for what it does not count itself and for what follows."""
     stated_by: _builtins.str
     """Who stated it."""
+    stated_value: _builtins.int
+    """What was stated; never the value of a count that follows from others (C08)."""
+    difference: _builtins.int
+    """What was stated less what it is held against: what follows from the others, or ours; 0 where
+    they agree. Unset where nothing was stated or there is nothing to hold it against, and for
+    callers who see a part of the county only: what is stated is of the whole.
+    """
+    working: _builtins.str
+    """How a count follows from others, with their values; empty for others."""
     def __init__(
         self,
         *,
@@ -1278,14 +1296,26 @@ class ReportCount(_message.Message):
         stated: _builtins.bool = ...,
         ours: _builtins.int | None = ...,
         stated_by: _builtins.str = ...,
+        stated_value: _builtins.int | None = ...,
+        difference: _builtins.int | None = ...,
+        working: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_ours", b"_ours", "ours", b"ours"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_difference", b"_difference", "_ours", b"_ours", "_stated_value", b"_stated_value", "difference", b"difference", "ours", b"ours", "stated_value", b"stated_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_ours", b"_ours", "id", b"id", "ours", b"ours", "stated", b"stated", "stated_by", b"stated_by", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_difference", b"_difference", "_ours", b"_ours", "_stated_value", b"_stated_value", "difference", b"difference", "id", b"id", "ours", b"ours", "stated", b"stated", "stated_by", b"stated_by", "stated_value", b"stated_value", "unit", b"unit", "value", b"value", "working", b"working"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__difference: _TypeAlias = _typing.Literal["difference"]  # noqa: Y015
+    _WhichOneofArgType__difference: _TypeAlias = _typing.Literal["_difference", b"_difference"]  # noqa: Y015
     _WhichOneofReturnType__ours: _TypeAlias = _typing.Literal["ours"]  # noqa: Y015
     _WhichOneofArgType__ours: _TypeAlias = _typing.Literal["_ours", b"_ours"]  # noqa: Y015
+    _WhichOneofReturnType__stated_value: _TypeAlias = _typing.Literal["stated_value"]  # noqa: Y015
+    _WhichOneofArgType__stated_value: _TypeAlias = _typing.Literal["_stated_value", b"_stated_value"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__difference) -> _WhichOneofReturnType__difference | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__ours) -> _WhichOneofReturnType__ours | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stated_value) -> _WhichOneofReturnType__stated_value | None: ...
 
 Global___ReportCount: _TypeAlias = ReportCount  # noqa: Y015
 
@@ -1309,7 +1339,7 @@ class GetIndicatorsResponse(_message.Message):
 
     @_builtins.property
     def missing_counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Counts that an indicator lacks: state them."""
+        """Counts that an indicator lacks, or a stated count that follows from them: state them."""
 
     @_builtins.property
     def as_of(self) -> _date_pb2.Date:
@@ -1388,7 +1418,7 @@ class StateCountResponse(_message.Message):
     COUNT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def count(self) -> Global___ReportCount:
-        """As it was stated."""
+        """As it was stated; nothing was held against it yet."""
 
     def __init__(
         self,

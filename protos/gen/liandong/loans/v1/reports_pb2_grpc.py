@@ -179,7 +179,8 @@ class ReportsServiceServicer:
 
     def StateCount(self, request, context):
         """State a count of a programme for a day that the platform does not count itself, or of which
-        others know more; a ratio is never stated. INVALID_ARGUMENT COUNT_IS_MADE, DAY_IN_FUTURE;
+        others know more; a ratio is never stated. What is stated of a count that follows from others is
+        only held against them: GetIndicators says the difference. INVALID_ARGUMENT DAY_IN_FUTURE;
         NOT_FOUND COUNT_UNKNOWN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

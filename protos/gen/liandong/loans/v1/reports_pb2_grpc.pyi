@@ -72,7 +72,8 @@ class ReportsServiceStub:
     """A programme's counts, ours and stated ones, and its indicators worked out from them (C08)."""
     StateCount: _grpc.UnaryUnaryMultiCallable[_reports_pb2.StateCountRequest, _reports_pb2.StateCountResponse]
     """State a count of a programme for a day that the platform does not count itself, or of which
-    others know more; a ratio is never stated. INVALID_ARGUMENT COUNT_IS_MADE, DAY_IN_FUTURE;
+    others know more; a ratio is never stated. What is stated of a count that follows from others is
+    only held against them: GetIndicators says the difference. INVALID_ARGUMENT DAY_IN_FUTURE;
     NOT_FOUND COUNT_UNKNOWN.
     """
     StateLenderRatio: _grpc.UnaryUnaryMultiCallable[_reports_pb2.StateLenderRatioRequest, _reports_pb2.StateLenderRatioResponse]
@@ -135,7 +136,8 @@ class ReportsServiceAsyncStub(ReportsServiceStub):
     """A programme's counts, ours and stated ones, and its indicators worked out from them (C08)."""
     StateCount: _aio.UnaryUnaryMultiCallable[_reports_pb2.StateCountRequest, _reports_pb2.StateCountResponse]  # type: ignore[assignment]
     """State a count of a programme for a day that the platform does not count itself, or of which
-    others know more; a ratio is never stated. INVALID_ARGUMENT COUNT_IS_MADE, DAY_IN_FUTURE;
+    others know more; a ratio is never stated. What is stated of a count that follows from others is
+    only held against them: GetIndicators says the difference. INVALID_ARGUMENT DAY_IN_FUTURE;
     NOT_FOUND COUNT_UNKNOWN.
     """
     StateLenderRatio: _aio.UnaryUnaryMultiCallable[_reports_pb2.StateLenderRatioRequest, _reports_pb2.StateLenderRatioResponse]  # type: ignore[assignment]
@@ -243,7 +245,8 @@ class ReportsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_reports_pb2.StateCountResponse, _abc.Awaitable[_reports_pb2.StateCountResponse]]:
         """State a count of a programme for a day that the platform does not count itself, or of which
-        others know more; a ratio is never stated. INVALID_ARGUMENT COUNT_IS_MADE, DAY_IN_FUTURE;
+        others know more; a ratio is never stated. What is stated of a count that follows from others is
+        only held against them: GetIndicators says the difference. INVALID_ARGUMENT DAY_IN_FUTURE;
         NOT_FOUND COUNT_UNKNOWN.
         """
 
