@@ -67,7 +67,7 @@ class World:
         return self_pb2_grpc.HouseholdSelfServiceStub(self.at(PORTAL))
 
     def as_me(self) -> list[tuple[str, str]]:
-        return [("liandong-person", self.person_id), ("liandong-purpose", "self_service")]
+        return [("liandong-person", self.person_id), ("liandong-purpose", "household_request")]
 
     async def begin(self) -> None:
         """Open the books, register areas, a household and a fact about it."""

@@ -222,19 +222,19 @@ async def test_a_credit_report_shows_what_the_caller_was_answered_and_nothing_el
     house: House, script: Script
 ) -> None:
     with saying(script, GetCreditReport=a_credit_report(), GetHousehold=a_household()):
-        answer = await papers_of(house, "bank-1").RenderCreditReport(
+        answer = await papers_of(house, "centre-1").RenderCreditReport(
             pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD),
-            metadata=[("liandong-purpose", "loan_application"), ("liandong-person", "bank-1-p1")],
+            metadata=[("liandong-purpose", "lending"), ("liandong-person", "centre-1-p1")],
         )
 
     callers = [caller for _, _, caller in script.asked]
-    assert {(each.institution_id, each.role) for each in callers} == {("bank-1", "bank")}
+    assert {(each.institution_id, each.role) for each in callers} == {("centre-1", "county_centre")}
     document = answer.document
     assert (document.media_type, document.pages, document.as_of) == ("application/pdf", 1, TODAY)
     assert document.sha256 == hashlib.sha256(document.content).hexdigest()
     text = read(document.content)
     for shown in (
-        *("农户信用报告", "甲银行 (bank-1)", "bank-1-p1", "loan_application", "2026-01-10"),
+        *("农户信用报告", "服务中心 (centre-1)", "centre-1-p1", "lending", "2026-01-10"),
         *("张*", "0042", "AA", "98.50", "60,000.00", "有一技之长", "第 1 页，共 1 页"),
     ):
         assert shown in text
@@ -266,11 +266,29 @@ async def test_a_paper_speaks_english_when_asked_to(house: House, script: Script
 async def test_what_a_service_refuses_is_no_paper(house: House, script: Script) -> None:
     missing = NotFound("HOUSEHOLD_NOT_FOUND", "no such household")
     with saying(script, GetCreditReport=missing), pytest.raises(grpc.aio.AioRpcError) as refused:
-        await papers_of(house, "bank-1").RenderCreditReport(
+        await papers_of(house, "centre-1").RenderCreditReport(
             pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD)
         )
 
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+    assert status.reason_of(refused.value) == "HOUSEHOLD_NOT_FOUND"
+
+
+@pytest.mark.postgres
+@pytest.mark.nats
+async def test_a_bank_without_a_ground_gets_no_paper(house: House, script: Script) -> None:
+    """What the judge hides from a call of its own, it hides from a paper too."""
+
+    def known(request: limits_pb2.GetCreditReportRequest, _caller: Any) -> Any:
+        if request.household_id != HOUSEHOLD:
+            return NotFound("HOUSEHOLD_NOT_FOUND", f"no household {request.household_id}")
+        return a_credit_report()
+
+    with saying(script, GetCreditReport=known), pytest.raises(grpc.aio.AioRpcError) as refused:
+        await papers_of(house, "bank-1").RenderCreditReport(
+            pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD)
+        )
+
     assert status.reason_of(refused.value) == "HOUSEHOLD_NOT_FOUND"
 
 
@@ -323,7 +341,7 @@ async def test_a_certificate_and_both_statements_are_rendered(house: House, scri
             loan_id=LOAN, household_id=HOUSEHOLD, lender_id="bank-1", rate_ppm=43_500
         )
     )
-    bank = papers_of(house, "bank-1")
+    bank = papers_of(house, "centre-1")
     with saying(
         script,
         GetCertificate=certificate,
@@ -358,16 +376,16 @@ async def test_a_certificate_and_both_statements_are_rendered(house: House, scri
 @pytest.mark.nats
 async def test_an_access_report_tells_who_read(house: House, script: Script) -> None:
     with saying(script, GetHousehold=a_household(), GetCreditReport=a_credit_report()):
-        await papers_of(house, "bank-1").RenderCreditReport(
+        await papers_of(house, "centre-1").RenderCreditReport(
             pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD),
-            metadata=[("liandong-purpose", "renewal")],
+            metadata=[("liandong-purpose", "review")],
         )
         answer = await papers_of(house, "centre-1").RenderAccessReport(
             pb.RenderAccessReportRequest(county_code=COUNTY, household_id=HOUSEHOLD)
         )
 
     text = read(answer.document.content)
-    for shown in ("信息查询记录", "甲银行", "renewal", "GetCreditReport", "允许"):
+    for shown in ("信息查询记录", "服务中心", "review", "GetCreditReport", "允许"):
         assert shown in text
 
 
@@ -379,7 +397,7 @@ def rows_of(content: bytes) -> list[dict[str, str]]:
 @pytest.mark.nats
 async def test_a_table_goes_out_in_both_forms(house: House, script: Script) -> None:
     loans = [loans_pb2.Loan(loan_id=str(uuid.uuid4()), lender_id="=cmd()") for _ in range(3)]
-    bank = papers_of(house, "bank-1")
+    bank = papers_of(house, "centre-1")
     asked = pb.ExportTableRequest(
         county_code=COUNTY,
         format=pb.TABLE_FORMAT_CSV,
@@ -411,7 +429,7 @@ async def test_titles_are_chinese_unless_english_is_asked_for(house: House, scri
         loans=loans_pb2.ListLoansRequest(county_code=COUNTY),
     )
     with saying(script, ListLoans=loans_pb2.ListLoansResponse(loans=[loans_pb2.Loan()])):
-        answer = await papers_of(house, "bank-1").ExportTable(asked)
+        answer = await papers_of(house, "centre-1").ExportTable(asked)
 
     titles = answer.document.content.decode("utf-8-sig").splitlines()[0]
     assert "贷款编号" in titles
@@ -443,7 +461,7 @@ async def test_a_long_table_comes_in_parts_that_lose_no_row(house: House, script
     parts = 0
     with saying(script, ListLoans=page):
         while True:
-            answer = await papers_of(house, "bank-1").ExportTable(asked)
+            answer = await papers_of(house, "centre-1").ExportTable(asked)
             found += [row["loan_id"] for row in rows_of(answer.document.content)]
             parts += 1
             if not answer.next_part:
@@ -465,7 +483,7 @@ async def test_a_table_of_another_county_than_is_named_is_refused(
         loans=loans_pb2.ListLoansRequest(county_code="123457"),
     )
     with saying(script), pytest.raises(grpc.aio.AioRpcError) as refused:
-        await papers_of(house, "bank-1").ExportTable(asked)
+        await papers_of(house, "centre-1").ExportTable(asked)
 
     assert status.reason_of(refused.value) == "COUNTY_DIFFERS"
     assert script.asked == []

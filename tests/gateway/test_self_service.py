@@ -207,7 +207,7 @@ def people(house: House, who: str) -> "self_pb2_grpc.HouseholdSelfServiceAsyncSt
 
 
 def as_person(person_id: str, purpose: str = "") -> list[tuple[str, str]]:
-    return [("liandong-person", person_id), ("liandong-purpose", purpose or "self_service")]
+    return [("liandong-person", person_id), ("liandong-purpose", purpose or "household_request")]
 
 
 def a_card(reference: str = "consent-2026-17", number: str = NUMBER) -> pb.AtStation:
@@ -390,7 +390,7 @@ async def test_it_is_told_who_read_it_when_and_why(house: House) -> None:
         # Nothing is said of GetLoan here; that somebody asked is told all the same.
         await loans.GetLoan(
             loans_pb2.GetLoanRequest(county_code=COUNTY, loan_id=LOAN),
-            metadata=[("liandong-purpose", "yearly_review")],
+            metadata=[("liandong-purpose", "review")],
         )
     clerk = as_person(f"{STATION}-p1")
     card = a_card(reference="consent-2026-18")
@@ -403,7 +403,7 @@ async def test_it_is_told_who_read_it_when_and_why(house: House) -> None:
     assert (station.institution_id, station.method.rpartition("/")[2]) == (STATION, "GetMyFile")
     assert (station.consent_reference, station.allowed) == ("consent-2026-18", True)
     assert (bank.institution_zh, bank.purpose, bank.outcome) == (
-        *("甲银行", "yearly_review"),
+        *("甲银行", "review"),
         "NOT_FOUND",
     )
     assert answer.next_page_token
