@@ -225,7 +225,10 @@ async def test_papers_and_tables_come_from_the_real_services(world: World) -> No
     stub = documents_pb2_grpc.DocumentsServiceStub(world.at(CENTRE))
     own: Any = {"county_code": files.COUNTY, "household_id": world.household_id}
 
-    report = await stub.RenderCreditReport(documents_pb2.RenderCreditReportRequest(**own))
+    report = await stub.RenderCreditReport(
+        documents_pb2.RenderCreditReportRequest(**own),
+        metadata=[("liandong-purpose", "supervision")],
+    )
     certificate = await stub.RenderCertificate(documents_pb2.RenderCertificateRequest(**own))
     statement = await stub.RenderHouseholdStatement(
         documents_pb2.RenderHouseholdStatementRequest(**own)

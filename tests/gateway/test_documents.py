@@ -38,6 +38,7 @@ from tests.servers import NatsServer, PostgresServer
 
 HOUSEHOLD = str(uuid.uuid4())
 LOAN = str(uuid.uuid4())
+LENDING = [("liandong-purpose", "lending")]
 TODAY = Date(year=2026, month=1, day=10)
 HOW = Provenance(
     "甲银行 (bank-1)", "", "", datetime(2026, 1, 10, tzinfo=UTC), COUNTY, "", "ab" * 32
@@ -251,7 +252,8 @@ async def test_a_paper_speaks_english_when_asked_to(house: House, script: Script
                 county_code=COUNTY,
                 household_id=HOUSEHOLD,
                 language=pb.DOCUMENT_LANGUAGE_ENGLISH,
-            )
+            ),
+            metadata=LENDING,
         )
 
     text = read(answer.document.content)
@@ -267,7 +269,8 @@ async def test_what_a_service_refuses_is_no_paper(house: House, script: Script) 
     missing = NotFound("HOUSEHOLD_NOT_FOUND", "no such household")
     with saying(script, GetCreditReport=missing), pytest.raises(grpc.aio.AioRpcError) as refused:
         await papers_of(house, "centre-1").RenderCreditReport(
-            pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD)
+            pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD),
+            metadata=LENDING,
         )
 
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
@@ -286,7 +289,8 @@ async def test_a_bank_without_a_ground_gets_no_paper(house: House, script: Scrip
 
     with saying(script, GetCreditReport=known), pytest.raises(grpc.aio.AioRpcError) as refused:
         await papers_of(house, "bank-1").RenderCreditReport(
-            pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD)
+            pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD),
+            metadata=LENDING,
         )
 
     assert status.reason_of(refused.value) == "HOUSEHOLD_NOT_FOUND"
