@@ -18,7 +18,7 @@ endif
 SOURCES := services gateway deploy tests
 WORK := .liandong/make
 
-.PHONY: help venv lock protos protos-third-party fmt check test test-fast faults faults-long import-long loans-long reservations-long sagas-long cases cases-live rows programmes up down demo bench
+.PHONY: help venv lock protos protos-third-party proto-release proto-breaking errors guide fmt check test test-fast faults faults-long fuzz fuzz-long canaries access-matrix import-long loans-long reservations-long sagas-long cases cases-live rows programmes up down demo bench
 
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,6 +68,33 @@ protos-third-party: $(VENV) ## Copy the protos of others that ours import
 	for name in $$(grep -rhoE 'google/(type|rpc|api)/[a-z_/]+\.proto' protos/liandong | sort -u); do \
 		install -D -m 644 $(BIN)/../lib/python3*/site-packages/$$name protos/third_party/$$name; done
 
+# The contract as it was released: an image of our protos, without comments, so that it is small and the
+# same every time. What the protos of others change is not ours to promise.
+RELEASED := protos/releases/v1.binpb.gz
+BUILD_IMAGE = cd protos && ../$(BIN)/buf build . --path liandong --exclude-source-info -o
+
+define unbroken
+@mkdir -p $(WORK)
+@$(BUILD_IMAGE) ../$(WORK)/now.binpb.gz
+@test -e $(RELEASED) || echo "no contract was released yet: make proto-release"
+@test ! -e $(RELEASED) || { cd protos && ../$(BIN)/buf breaking ../$(WORK)/now.binpb.gz --against ../$(RELEASED) --exclude-imports; } || \
+	{ echo "this breaks the released contract: docs/guides/versions.md says what may change"; exit 1; }
+endef
+
+proto-release: $(VENV) ## Release the contract: from then on `make check` refuses what breaks it
+	$(call unbroken)
+	@mkdir -p $(dir $(RELEASED)) && mv $(WORK)/now.binpb.gz $(RELEASED)
+	@echo "released: commit $(RELEASED)"
+
+proto-breaking: $(VENV) ## Hold the protos against the contract that was released
+	$(call unbroken)
+
+errors: $(VENV) ## Write docs/reference/errors.md again: every reason of an error, with its remedy
+	@$(BIN)/python -m tests.contract.errors_page
+
+guide: $(VENV) ## Show the Node.js files of tests/interop in the guide for institutions as they are
+	@$(BIN)/python -m tests.interop.guide
+
 # --- checks: no servers -----------------------------------------------------------------------------
 
 fmt: $(VENV) ## Format the code and the protos
@@ -80,11 +107,12 @@ check: $(VENV) ## Everything static: format, lint, types, contracts, protos, tid
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/lint-imports --no-logo
 	cd protos && ../$(BIN)/buf lint && ../$(BIN)/buf format --diff --exit-code
+	$(call unbroken)
 	$(call generate,$(WORK)/gen)
 	diff -r $(WORK)/gen protos/gen --exclude=__pycache__ || { echo "protos/gen is stale: run make protos"; exit 1; }
 	$(BIN)/codespell
 	$(BIN)/mypy
-	$(BIN)/pytest --quiet tests/test_tidy.py
+	$(BIN)/pytest --quiet tests/test_tidy.py tests/contract/test_errors_page.py
 
 # --- tests: real servers, started by the fixtures -----------------------------------------------------
 
@@ -114,6 +142,20 @@ sagas-long: $(VENV) ## Ten thousand histories of the sagas, and a thousand seeds
 IMPORT_LINES ?= 200000
 import-long: $(VENV) ## Import 200,000 lines, the client and the platform killed on the way
 	LIANDONG_IMPORT_LINES=$(IMPORT_LINES) $(BIN)/pytest -m faults --log-cli-level=INFO tests/faults/test_import.py
+
+# --- attacks: another's ids, broken bodies, people who must be left nowhere ------------------------------
+
+access-matrix: $(VENV) ## Every role at every method about everybody's things; prints cells=... wrong=0
+	LIANDONG_MATRIX_WHOLE=1 $(BIN)/pytest -q -m "" --timeout=3600 --log-cli-level=INFO tests/attack/test_access_matrix.py
+
+fuzz: $(VENV) ## A minute of broken requests of every type through the gateway
+	LIANDONG_FUZZ_SECONDS=60 $(BIN)/pytest -q -m "" --timeout=5400 --log-cli-level=INFO tests/attack/test_fuzz.py
+
+fuzz-long: $(VENV) ## The same for an hour; LIANDONG_FUZZ_SEED and LIANDONG_FUZZ_CASE ask one case again
+	LIANDONG_FUZZ_SECONDS=3600 $(BIN)/pytest -q -m "" --timeout=5400 --log-cli-level=INFO tests/attack/test_fuzz.py
+
+canaries: $(VENV) ## All suites on platforms, then a search for everybody who was sent to them
+	$(BIN)/pytest -q -m "" -p tests.attack.canary_plugin --timeout=3600 --log-cli-level=INFO tests/attack tests/flows tests/live
 
 # --- programmes: packs, cases, and the rows they come from ---------------------------------------------
 

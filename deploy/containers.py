@@ -34,8 +34,8 @@ def certificates(
     *,
     env: str,
     institutions: Sequence[str] = (),
-    postgres: bool = False,
     feeds: Path = FEEDS,
+    postgres: bool = False,
 ) -> None:
     """
     Make what is missing or due, and give each receiver its own and nothing else.

@@ -9,15 +9,7 @@ from typing import Any
 
 import structlog
 
-from gateway import (
-    break_glass,
-    event_handlers,
-    operations,
-    own_operator,
-    public,
-    retention,
-    usage,
-)
+from gateway import break_glass, event_handlers, operations, own_operator, public, retention, usage
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
 from gateway.documents.servicer import DocumentsServicer
@@ -151,7 +143,6 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
             db, directory, glasses, limiter=limiter, catalogue=catalogue, settings=settings
         ),
         **feeds.servicer.methods(),
-        **own_operator.methods(db),
     }
     server = build_server(
         settings,
@@ -194,6 +185,20 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         await db.close()
 
 
+def way_of(settings: GatewaySettings, platform: PlatformSettings) -> Way | None:
+    """How feeds come on NATS; None where the gateway has no certificate for their account."""
+    if settings.feeds_cert_path is None or settings.feeds_key_path is None:
+        return None
+    return Way(
+        env=platform.env,
+        url=platform.nats_url,
+        ca_path=platform.ca_path,
+        cert_path=settings.feeds_cert_path,
+        key_path=settings.feeds_key_path,
+        users_path=settings.feeds_users_path,
+    )
+
+
 def own_methods(
     db: Database,
     directory: Directory,
@@ -212,21 +217,8 @@ def own_methods(
         **SelfServicer(
             db, directory, catalogue, calls_per_second=settings.self_service_calls_per_second
         ).methods(),
+        **own_operator.methods(db),
     }
-
-
-def way_of(settings: GatewaySettings, platform: PlatformSettings) -> Way | None:
-    """How feeds come on NATS; None where the gateway has no certificate for their account."""
-    if settings.feeds_cert_path is None or settings.feeds_key_path is None:
-        return None
-    return Way(
-        env=platform.env,
-        url=platform.nats_url,
-        ca_path=platform.ca_path,
-        cert_path=settings.feeds_cert_path,
-        key_path=settings.feeds_key_path,
-        users_path=settings.feeds_users_path,
-    )
 
 
 def public_doors(

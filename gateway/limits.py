@@ -122,7 +122,8 @@ ALWAYS = frozenset(
     route.method
     for route in ROUTES
     if route.noun == OWN
-    and not (route.command or route.tells)
+    and not route.command
+    and not route.tells
     and not route.method.startswith(_ASKS_SERVICES)
 )
 """The gateway's own questions: an institution out of quota may still ask why."""

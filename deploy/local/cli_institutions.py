@@ -20,6 +20,7 @@ from deploy.local import places
 from deploy.local.ca import LocalCA, institution_id
 from deploy.local.cli_run import run
 from deploy.local.client import Institution, credentials_in
+from deploy.local.places import write_file
 from deploy.local.remote import Remote
 from gateway.identity import Certificate
 from services.kernel import wire
@@ -93,12 +94,24 @@ def add(
 
 @institutions.command()
 def issue(
-    institution: Id, *, folder: Folder = "main", post: Post = 1, certificate: Own = None
+    institution: Id,
+    *,
+    folder: Folder = "main",
+    post: Post = 1,
+    certificate: Own = None,
+    to: Annotated[
+        Path | None,
+        typer.Option(help="A folder for what the institution needs to call: copies, and where."),
+    ] = None,
 ) -> None:
     """Sign a certificate with the local authority, or take one of your own, and register it."""
+    if certificate is not None and to is not None:
+        raise typer.BadParameter("only what is signed here can be handed over with --to")
 
     async def work() -> None:
         async with desk(folder, post) as operator:
+            if to is not None:
+                _hand_over(operator.remote, institution, to)
             path = certificate or _authority(operator.remote).institution(institution).cert
             answer = await operator.ask(
                 "RegisterCertificate",
@@ -375,6 +388,16 @@ def _authority(remote: Remote) -> LocalCA:
     if not (folder / "ca-key.pem").exists():
         raise LookupError("no local authority here: bring a certificate with --certificate")
     return LocalCA(folder, remote.env)
+
+
+def _hand_over(remote: Remote, institution: str, to: Path) -> None:
+    """Put the institution's certificate and key, the authority and the addresses into a folder."""
+    made = _authority(remote).institution(institution)
+    to.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name, path in (("cert.pem", made.cert), ("key.pem", made.key), ("ca.pem", made.ca)):
+        write_file(to / name, path.read_text(encoding="ascii"), mode=0o600)
+    write_file(to / "gateway", f"{remote.gateway}\n", mode=0o600)
+    write_file(to / "nats", f"{remote.nats_url}\n", mode=0o600)
 
 
 def _say_certificate(found: pb.ClientCertificate, path: Path) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import grpc
@@ -24,13 +24,15 @@ from liandong.households.v1 import households_pb2
 from liandong.loans.v1 import loans_pb2, reports_pb2
 
 from deploy.local.ca import LocalCA
+from gateway import tie_store
 from gateway.documents import pdf, sheets
 from gateway.documents.pdf import Paper, Provenance
 from gateway.documents.rows import TABLES
 from gateway.documents.servicer import PART_CHARACTERS_MAX
 from gateway.documents.words import CODES, LABELS, Language, per_cent, yuan
 from gateway.onward import BY_METHOD
-from services.kernel import status
+from gateway.tie_store import HeldConsent
+from services.kernel import ids, status
 from services.kernel.errors import NotFound, Refused
 from tests.gateway.answering import COUNTY, VILLAGE, Script, a_county, an_answering_house
 from tests.gateway.conftest import House
@@ -38,7 +40,6 @@ from tests.servers import NatsServer, PostgresServer
 
 HOUSEHOLD = str(uuid.uuid4())
 LOAN = str(uuid.uuid4())
-LENDING = [("liandong-purpose", "lending")]
 TODAY = Date(year=2026, month=1, day=10)
 HOW = Provenance(
     "甲银行 (bank-1)", "", "", datetime(2026, 1, 10, tzinfo=UTC), COUNTY, "", "ab" * 32
@@ -205,6 +206,18 @@ def a_household() -> households_pb2.GetHouseholdResponse:
     )
 
 
+async def consented(house: House, purpose: str) -> None:
+    """The household lets bank-1 see its credit file."""
+    day = date(2026, 1, 10)
+    held = HeldConsent(
+        *(ids.new_id(), COUNTY, uuid.UUID(HOUSEHOLD), "bank-1", purpose),
+        *(("identity", "credit_records"), day, day),
+    )
+    async with house.db.transaction() as session:
+        await tie_store.note_days(session, [(COUNTY, day)])
+        await tie_store.hold(session, [held])
+
+
 def a_credit_report() -> limits_pb2.GetCreditReportResponse:
     return limits_pb2.GetCreditReportResponse(
         household_id=HOUSEHOLD,
@@ -222,20 +235,21 @@ def a_credit_report() -> limits_pb2.GetCreditReportResponse:
 async def test_a_credit_report_shows_what_the_caller_was_answered_and_nothing_else(
     house: House, script: Script
 ) -> None:
+    await consented(house, "lending")
     with saying(script, GetCreditReport=a_credit_report(), GetHousehold=a_household()):
-        answer = await papers_of(house, "centre-1").RenderCreditReport(
+        answer = await papers_of(house, "bank-1").RenderCreditReport(
             pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD),
-            metadata=[("liandong-purpose", "lending"), ("liandong-person", "centre-1-p1")],
+            metadata=[("liandong-purpose", "lending"), ("liandong-person", "bank-1-p1")],
         )
 
     callers = [caller for _, _, caller in script.asked]
-    assert {(each.institution_id, each.role) for each in callers} == {("centre-1", "county_centre")}
+    assert {(each.institution_id, each.role) for each in callers} == {("bank-1", "bank")}
     document = answer.document
     assert (document.media_type, document.pages, document.as_of) == ("application/pdf", 1, TODAY)
     assert document.sha256 == hashlib.sha256(document.content).hexdigest()
     text = read(document.content)
     for shown in (
-        *("农户信用报告", "服务中心 (centre-1)", "centre-1-p1", "lending", "2026-01-10"),
+        *("农户信用报告", "甲银行 (bank-1)", "bank-1-p1", "lending", "2026-01-10"),
         *("张*", "0042", "AA", "98.50", "60,000.00", "有一技之长", "第 1 页，共 1 页"),
     ):
         assert shown in text
@@ -253,7 +267,7 @@ async def test_a_paper_speaks_english_when_asked_to(house: House, script: Script
                 household_id=HOUSEHOLD,
                 language=pb.DOCUMENT_LANGUAGE_ENGLISH,
             ),
-            metadata=LENDING,
+            metadata=[("liandong-purpose", "supervision")],
         )
 
     text = read(answer.document.content)
@@ -268,9 +282,9 @@ async def test_a_paper_speaks_english_when_asked_to(house: House, script: Script
 async def test_what_a_service_refuses_is_no_paper(house: House, script: Script) -> None:
     missing = NotFound("HOUSEHOLD_NOT_FOUND", "no such household")
     with saying(script, GetCreditReport=missing), pytest.raises(grpc.aio.AioRpcError) as refused:
-        await papers_of(house, "centre-1").RenderCreditReport(
+        await papers_of(house, "bank-1").RenderCreditReport(
             pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD),
-            metadata=LENDING,
+            metadata=[("liandong-purpose", "lending")],
         )
 
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
@@ -281,16 +295,17 @@ async def test_what_a_service_refuses_is_no_paper(house: House, script: Script) 
 @pytest.mark.nats
 async def test_a_bank_without_a_ground_gets_no_paper(house: House, script: Script) -> None:
     """What the judge hides from a call of its own, it hides from a paper too."""
+    other = str(uuid.uuid4())
 
     def known(request: limits_pb2.GetCreditReportRequest, _caller: Any) -> Any:
-        if request.household_id != HOUSEHOLD:
+        if request.household_id != other:
             return NotFound("HOUSEHOLD_NOT_FOUND", f"no household {request.household_id}")
         return a_credit_report()
 
     with saying(script, GetCreditReport=known), pytest.raises(grpc.aio.AioRpcError) as refused:
         await papers_of(house, "bank-1").RenderCreditReport(
-            pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD),
-            metadata=LENDING,
+            pb.RenderCreditReportRequest(county_code=COUNTY, household_id=other),
+            metadata=[("liandong-purpose", "lending")],
         )
 
     assert status.reason_of(refused.value) == "HOUSEHOLD_NOT_FOUND"
@@ -345,7 +360,7 @@ async def test_a_certificate_and_both_statements_are_rendered(house: House, scri
             loan_id=LOAN, household_id=HOUSEHOLD, lender_id="bank-1", rate_ppm=43_500
         )
     )
-    bank = papers_of(house, "centre-1")
+    bank = papers_of(house, "bank-1")
     with saying(
         script,
         GetCertificate=certificate,
@@ -379,17 +394,18 @@ async def test_a_certificate_and_both_statements_are_rendered(house: House, scri
 @pytest.mark.postgres
 @pytest.mark.nats
 async def test_an_access_report_tells_who_read(house: House, script: Script) -> None:
+    await consented(house, "monitoring")
     with saying(script, GetHousehold=a_household(), GetCreditReport=a_credit_report()):
-        await papers_of(house, "centre-1").RenderCreditReport(
+        await papers_of(house, "bank-1").RenderCreditReport(
             pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD),
-            metadata=[("liandong-purpose", "review")],
+            metadata=[("liandong-purpose", "monitoring")],
         )
         answer = await papers_of(house, "centre-1").RenderAccessReport(
             pb.RenderAccessReportRequest(county_code=COUNTY, household_id=HOUSEHOLD)
         )
 
     text = read(answer.document.content)
-    for shown in ("信息查询记录", "服务中心", "review", "GetCreditReport", "允许"):
+    for shown in ("信息查询记录", "甲银行", "monitoring", "GetCreditReport", "允许"):
         assert shown in text
 
 
@@ -401,7 +417,7 @@ def rows_of(content: bytes) -> list[dict[str, str]]:
 @pytest.mark.nats
 async def test_a_table_goes_out_in_both_forms(house: House, script: Script) -> None:
     loans = [loans_pb2.Loan(loan_id=str(uuid.uuid4()), lender_id="=cmd()") for _ in range(3)]
-    bank = papers_of(house, "centre-1")
+    bank = papers_of(house, "bank-1")
     asked = pb.ExportTableRequest(
         county_code=COUNTY,
         format=pb.TABLE_FORMAT_CSV,
@@ -433,7 +449,7 @@ async def test_titles_are_chinese_unless_english_is_asked_for(house: House, scri
         loans=loans_pb2.ListLoansRequest(county_code=COUNTY),
     )
     with saying(script, ListLoans=loans_pb2.ListLoansResponse(loans=[loans_pb2.Loan()])):
-        answer = await papers_of(house, "centre-1").ExportTable(asked)
+        answer = await papers_of(house, "bank-1").ExportTable(asked)
 
     titles = answer.document.content.decode("utf-8-sig").splitlines()[0]
     assert "贷款编号" in titles
@@ -465,7 +481,7 @@ async def test_a_long_table_comes_in_parts_that_lose_no_row(house: House, script
     parts = 0
     with saying(script, ListLoans=page):
         while True:
-            answer = await papers_of(house, "centre-1").ExportTable(asked)
+            answer = await papers_of(house, "bank-1").ExportTable(asked)
             found += [row["loan_id"] for row in rows_of(answer.document.content)]
             parts += 1
             if not answer.next_part:
@@ -487,7 +503,7 @@ async def test_a_table_of_another_county_than_is_named_is_refused(
         loans=loans_pb2.ListLoansRequest(county_code="123457"),
     )
     with saying(script), pytest.raises(grpc.aio.AioRpcError) as refused:
-        await papers_of(house, "centre-1").ExportTable(asked)
+        await papers_of(house, "bank-1").ExportTable(asked)
 
     assert status.reason_of(refused.value) == "COUNTY_DIFFERS"
     assert script.asked == []

@@ -8,6 +8,10 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from google.protobuf import descriptor_pool
+from liandong.claims.v1 import policies_pb2
+from liandong.credit.v1 import credit_pb2
+from liandong.funds.v1 import accounts_pb2, watch_pb2
+from liandong.loans.v1 import loans_pb2, notices_pb2, projects_pb2
 
 from services.kernel import database, walls
 from services.kernel.caller import Caller
@@ -25,6 +29,8 @@ STALLS = [
     (HERE, "c", "", ""),
     (THERE, "d", "bank-1", "ins-1"),
 ]
+PROTOS = (accounts_pb2, credit_pb2, loans_pb2, notices_pb2, policies_pb2, projects_pb2, watch_pb2)
+"""Loaded, their services are known by name."""
 OURS = "SELECT stall_id FROM stall ORDER BY stall_id"
 
 
@@ -96,6 +102,7 @@ async def test_a_read_that_sums_over_others_says_so_and_stays_in_its_county(
 
 
 def test_every_read_that_crosses_the_wall_is_a_method_and_says_why() -> None:
+    assert all(PROTOS)
     for method, why in walls.ACROSS.items():
         service, _, name = method.removeprefix("/").partition("/")
         found = descriptor_pool.Default().FindServiceByName(service)
