@@ -39,7 +39,7 @@ from services.programmes.schema.pack import Pack
 R = TypeVar("R", bound=Message)
 
 CALLER: Final = "public-read-model"
-PURPOSE: Final = "public_read_model"
+PURPOSE: Final = "statistics"
 FRESH_SECONDS: Final = 60.0
 STALE_SECONDS_MAX: Final = 24 * 3_600.0
 """How long what was read is shown while a service is away; every answer says when it was read."""

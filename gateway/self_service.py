@@ -9,7 +9,7 @@ promises at least and with which proof, and take nothing of the rest away (S47).
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Final
 from uuid import UUID
@@ -132,7 +132,7 @@ class SelfServicer:
         document: documents_pb2.Document = await printed(
             paper,
             institution,
-            claim,
+            replace(claim, purpose=claim.purpose or access.HOUSEHOLD_REQUEST),
             county_code=request.county_code,
             as_of=wire.date_to_proto(mine.today),
             data_sha256=mine.asked.digest(),

@@ -67,7 +67,7 @@ class World:
         return self_pb2_grpc.HouseholdSelfServiceStub(self.at(PORTAL))
 
     def as_me(self) -> list[tuple[str, str]]:
-        return [("liandong-person", self.person_id), ("liandong-purpose", "self_service")]
+        return [("liandong-person", self.person_id), ("liandong-purpose", "household_request")]
 
     async def begin(self) -> None:
         """Open the books, register areas, a household and a fact about it."""
@@ -225,7 +225,10 @@ async def test_papers_and_tables_come_from_the_real_services(world: World) -> No
     stub = documents_pb2_grpc.DocumentsServiceStub(world.at(CENTRE))
     own: Any = {"county_code": files.COUNTY, "household_id": world.household_id}
 
-    report = await stub.RenderCreditReport(documents_pb2.RenderCreditReportRequest(**own))
+    report = await stub.RenderCreditReport(
+        documents_pb2.RenderCreditReportRequest(**own),
+        metadata=[("liandong-purpose", "supervision")],
+    )
     certificate = await stub.RenderCertificate(documents_pb2.RenderCertificateRequest(**own))
     statement = await stub.RenderHouseholdStatement(
         documents_pb2.RenderHouseholdStatementRequest(**own)

@@ -293,6 +293,26 @@ async def test_what_a_service_refuses_is_no_paper(house: House, script: Script) 
 
 @pytest.mark.postgres
 @pytest.mark.nats
+async def test_a_bank_without_a_ground_gets_no_paper(house: House, script: Script) -> None:
+    """What the judge hides from a call of its own, it hides from a paper too."""
+    other = str(uuid.uuid4())
+
+    def known(request: limits_pb2.GetCreditReportRequest, _caller: Any) -> Any:
+        if request.household_id != other:
+            return NotFound("HOUSEHOLD_NOT_FOUND", f"no household {request.household_id}")
+        return a_credit_report()
+
+    with saying(script, GetCreditReport=known), pytest.raises(grpc.aio.AioRpcError) as refused:
+        await papers_of(house, "bank-1").RenderCreditReport(
+            pb.RenderCreditReportRequest(county_code=COUNTY, household_id=other),
+            metadata=[("liandong-purpose", "lending")],
+        )
+
+    assert status.reason_of(refused.value) == "HOUSEHOLD_NOT_FOUND"
+
+
+@pytest.mark.postgres
+@pytest.mark.nats
 async def test_a_role_that_may_not_read_gets_no_paper(house: House, script: Script) -> None:
     with saying(script), pytest.raises(grpc.aio.AioRpcError) as refused:
         await papers_of(house, "insurer-1").RenderCreditReport(
