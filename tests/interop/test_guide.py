@@ -11,6 +11,9 @@ from tests.interop.conftest import Desk
 
 EVENTS = 5
 
+# The first one waits for the platform.
+pytestmark = pytest.mark.timeout(600)
+
 
 def test_the_guide_shows_the_files_as_they_are() -> None:
     assert guide.GUIDE.read_text(encoding="utf-8") == guide.shown(), "stale: run make guide"
