@@ -21,6 +21,9 @@ ISSUED = Path("/issued")
 OWN = Path("/etc/liandong")
 """Where a receiver finds its folder."""
 
+FEEDS = Path("/feeds/users.json")
+"""Where the gateway writes who is in the feeds' account on NATS."""
+
 _PROBE_SECONDS = 4.0
 _KEY_BYTES = 32
 
@@ -31,6 +34,7 @@ def certificates(
     *,
     env: str,
     institutions: Sequence[str] = (),
+    feeds: Path = FEEDS,
     postgres: bool = False,
 ) -> None:
     """
@@ -40,8 +44,10 @@ def certificates(
     certificate where it is reached over TLS.
     """
     from deploy.local.ca import LocalCA
+    from deploy.local.nats import read_feeds
     from deploy.nats import topology
     from deploy.nats.users import OPERATOR, write_server_files
+    from gateway.feed_channel import WRITER, users
 
     ca = LocalCA(authority, env)
     keys = ca.caller_keys()
@@ -56,9 +62,13 @@ def certificates(
     _put(issued / "gateway" / "caller-private.pem", keys.private.read_bytes())
     log_keys = ca.log_keys()
     _put(issued / "gateway" / "log-private.pem", log_keys.private.read_bytes())
+    writer = ca.service(WRITER)
+    _put(issued / "gateway" / "feeds-cert.pem", writer.cert.read_bytes())
+    _put(issued / "gateway" / "feeds-key.pem", writer.key.read_bytes())
     for name in ("data.key", "lookup.key"):
         _put(issued / "households" / name, _kept_key(authority / name))
-    write_server_files(issued / "nats", topology.load(), env=env, mode=0o600)
+    told = read_feeds(feeds) or users(env, ())
+    write_server_files(issued / "nats", topology.load(), env=env, mode=0o600, feeds=told)
     _put(issued / "institutions" / "ca.pem", anchor)
     # Whoever keeps day roots holds them against this key, not against one that the log names.
     _put(issued / "institutions" / "log-public.pem", log_keys.public.read_bytes())

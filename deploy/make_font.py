@@ -1,4 +1,3 @@
-# mypy: ignore-errors
 """
 Make the font that documents carry: the part of WenQuanYi Micro Hei that Chinese papers need.
 
@@ -6,6 +5,9 @@ Run it by hand, with fonttools 4.63 or later in an environment of its own, after
 `python deploy/make_font.py PATH/TO/wqy-microhei.ttc`. The same font and version of
 fonttools make the same bytes. Nothing of the platform imports it.
 """
+
+# mypy: ignore-errors
+# fonttools is nobody's dependency here.
 
 import hashlib
 import sys

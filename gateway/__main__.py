@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from gateway import break_glass, event_handlers, operations, public, retention, usage
+from gateway import break_glass, event_handlers, operations, own_operator, public, retention, usage
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
 from gateway.documents.servicer import DocumentsServicer
@@ -71,6 +71,8 @@ class Feeds:
         judge: Judge,
         access_log: AccessLog,
         way: Way | None,
+        *,
+        streams_max: int,
     ) -> "Feeds":
         """Put them together."""
         tail, pages = Tail(db), Pages(db, judge)
@@ -79,7 +81,8 @@ class Feeds:
             publisher = Publisher(
                 db, way, directory=directory, pages=pages, tail=tail, access_log=access_log
             )
-        return cls(tail, FeedsServicer(db, directory, pages, tail), publisher)
+        servicer = FeedsServicer(db, directory, pages, tail, streams_max=streams_max)
+        return cls(tail, servicer, publisher)
 
     def publishing(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What publishes, if anything does."""
@@ -132,13 +135,13 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     catalogue = loader.load(platform.programme_folders())
     judge = Judge(db, catalogue)
     access_log = AccessLog(db)
-    feeds = Feeds.of(db, directory, judge, access_log, way_of(settings, platform))
-    log_servicer = AccessLogServicer(db, glasses)
+    way = way_of(settings, platform)
+    most = settings.concurrent_rpcs_max // 2
+    feeds = Feeds.of(db, directory, judge, access_log, way, streams_max=most)
     own = {
-        **GatewayServicer(db, directory, limiter).methods(),
-        **log_servicer.methods(),
-        **DocumentsServicer(directory, log_servicer).methods(),
-        **SelfServicer(db, directory, catalogue).methods(),
+        **own_methods(
+            db, directory, glasses, limiter=limiter, catalogue=catalogue, settings=settings
+        ),
         **feeds.servicer.methods(),
     }
     server = build_server(
@@ -194,6 +197,28 @@ def way_of(settings: GatewaySettings, platform: PlatformSettings) -> Way | None:
         key_path=settings.feeds_key_path,
         users_path=settings.feeds_users_path,
     )
+
+
+def own_methods(
+    db: Database,
+    directory: Directory,
+    glasses: Glasses,
+    *,
+    limiter: Limiter,
+    catalogue: Catalogue,
+    settings: GatewaySettings,
+) -> dict[str, OwnMethod]:
+    """What the gateway answers itself, by path."""
+    log_servicer = AccessLogServicer(db, glasses)
+    return {
+        **GatewayServicer(db, directory, limiter).methods(),
+        **log_servicer.methods(),
+        **DocumentsServicer(directory, log_servicer).methods(),
+        **SelfServicer(
+            db, directory, catalogue, calls_per_second=settings.self_service_calls_per_second
+        ).methods(),
+        **own_operator.methods(db),
+    }
 
 
 def public_doors(

@@ -22,6 +22,7 @@ from gateway.break_glass import Glasses
 from gateway.forward import Backends, Failure, digested, passed_on, reason_in, refusal
 from gateway.identity import (
     ABOVE_COUNTIES,
+    SERVICE_KEY,
     Claim,
     Directory,
     Institution,
@@ -40,7 +41,7 @@ from gateway.telling import OwnTelling, Watch
 from services.kernel import ids, telemetry
 from services.kernel.caller import STREAM_HASH, Signer, body_hash
 from services.kernel.clock import recorded_time
-from services.kernel.errors import Exhausted, LiandongError
+from services.kernel.errors import Exhausted, LiandongError, invalid_field
 from services.kernel.rpc import Context
 
 _COUNTY = re.compile("[0-9]{6}")
@@ -142,7 +143,8 @@ class Door(grpc.GenericRpcHandler):
     def _unary(self, route: Route) -> Any:
         county_of = _county_reader(route)
         named_in = resources.reader(route.descriptor.input_type)
-        own = self._own[route.path] if route.noun == OWN else None
+        # Also of what every service has, where a call names the gateway.
+        own = self._own.get(route.path)
 
         async def serve(body: bytes, context: Context) -> bytes:
             visit = _visit(route, context)
@@ -151,7 +153,10 @@ class Door(grpc.GenericRpcHandler):
                 if named_in is not None and len(body) <= self._settings.body_bytes_max:
                     visit.resources = named_in(body)
                 institution = self._admit(visit, county_of, body)
-                if own is not None:
+                if visit.service == OWN:
+                    if own is None:
+                        rule = f"must be another's: the gateway has no {route.method}"
+                        raise invalid_field("SERVICE_NOT_NAMED", SERVICE_KEY, OWN, rule)
                     onward = self._onward(institution, visit, context)
                     answer = await own(institution, visit.claim, body, onward)
                 else:

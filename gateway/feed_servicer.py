@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC
 from typing import Any
@@ -43,6 +44,7 @@ SERVICE = "/liandong.gateway.v1.FeedsService"
 MAIN = "main"
 NATS = "nats"
 READERS_MAX = 16
+FULL_RETRY_SECONDS = 5.0
 COUNTED_PAGES_MAX = 10
 """Pages that are counted for each reader: 1,000 events, or 50,000 positions."""
 _CURSOR = re.compile(r"feed:([0-9]{1,18})")
@@ -51,11 +53,15 @@ _CURSOR = re.compile(r"feed:([0-9]{1,18})")
 class FeedsServicer:
     """Tells every institution its own feed."""
 
-    def __init__(self, db: Database, directory: Directory, pages: Pages, tail: Tail) -> None:
+    def __init__(
+        self, db: Database, directory: Directory, pages: Pages, tail: Tail, *, streams_max: int
+    ) -> None:
         self._db = db
         self._directory = directory
         self._pages = pages
         self._tail = tail
+        self._streams_max = streams_max
+        self._streams = 0
 
     def methods(self) -> Mapping[str, OwnMethod]:
         """The methods with one answer."""
@@ -71,8 +77,23 @@ class FeedsServicer:
         return {f"{SERVICE}/Subscribe": self.subscribe}
 
     async def subscribe(self, watch: Watch, body: bytes) -> AsyncGenerator[bytes]:
-        """The caller's feed, message by message."""
-        request = _read(body)
+        """The caller's feed, message by message; followers leave room for calls."""
+        if self._streams >= self._streams_max:
+            raise Exhausted(
+                "TOO_MANY_STREAMS",
+                f"{self._streams_max} feeds are followed at this gateway already",
+                message_zh="订阅数量已达上限,请稍后重试",
+                retry_seconds=FULL_RETRY_SECONDS,
+            )
+        self._streams += 1
+        try:
+            async with aclosing(self._follow(watch, _read(body))) as answers:
+                async for answer in answers:
+                    yield answer
+        finally:
+            self._streams -= 1
+
+    async def _follow(self, watch: Watch, request: pb.SubscribeRequest) -> AsyncGenerator[bytes]:
         reader = watch.allowed()
         filters = replace(_filters(reader, request), purpose=watch.purpose)
         after = await self._start(reader, request)

@@ -118,8 +118,8 @@ class Backends:
         """Whose the call is; refused when the caller had to name a service and did not."""
         if route.noun != NAMED_BY_CALLER:
             return route.noun
-        if named not in self._channels:
-            rule = f"must be one of {', '.join(self._channels)}"
+        if named not in self._channels and named != OWN:
+            rule = f"must be one of {', '.join((*self._channels, OWN))}"
             raise invalid_field("SERVICE_NOT_NAMED", SERVICE_KEY, named[:60], rule)
         return named
 

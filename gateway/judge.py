@@ -96,10 +96,13 @@ class Sight:
     """What the service is asked."""
 
     def sees(self, household_id: str) -> bool:
-        """Whether some ground lets the caller know of a household."""
-        return access.decide(
-            self._subject(), self._action(), self._thing(household_id), self.conditions
-        ).allow
+        """Whether some ground lets the caller know of a household; of one that nobody has, any."""
+        return (
+            household_id in self.hidden.values()
+            or access.decide(
+                self._subject(), self._action(), self._thing(household_id), self.conditions
+            ).allow
+        )
 
     def sees_category(self, household_id: str, category: str) -> bool:
         """Whether a consent, or more, opens a category of a household's data."""
@@ -199,7 +202,8 @@ class Judge:
             )
             sight.standings |= more
         whose = sight.asked[0] if len(sight.asked) == 1 else ""
-        mask(message, shape, lru_cache(None)(sight.sees), sight.sees_category, whose)
+        if not mask(message, shape, lru_cache(None)(sight.sees), sight.sees_category, whose):
+            message.Clear()
         _rename(message, shape, {stand_in: own for own, stand_in in sight.hidden.items()})
         return message.SerializeToString()
 

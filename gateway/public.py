@@ -6,9 +6,7 @@ and a flood of strangers must not become one of the access log. What they cost i
 address and for all together. Behind a balancer its addresses are what is counted.
 """
 
-import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, TypeVar
@@ -21,19 +19,17 @@ from liandong.gateway.v1 import public_pb2 as pb
 from liandong.gateway.v1 import public_pb2_grpc
 
 from gateway import disclosures
-from gateway.limits import Gate, Limit
 from gateway.public_model import PublicModel, Published
 from gateway.server import Server
+from gateway.turnstile import Turnstile, per_second
 from services.kernel import rpc, status, telemetry
-from services.kernel.errors import Exhausted, LiandongError, Quota
+from services.kernel.errors import LiandongError
 from services.kernel.rpc import Context
 
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
 
 SERVICE_NAME: Final = "liandong.gateway.v1.PublicService"
-ADDRESSES_MAX: Final = 10_000
-"""Addresses that are counted apart; the one that has been silent longest is forgotten."""
 QUESTION_BYTES_MAX: Final = 1_024
 OPTIONS: Final = (
     ("grpc.max_receive_message_length", QUESTION_BYTES_MAX),
@@ -47,59 +43,7 @@ OPTIONS: Final = (
 log = structlog.get_logger(__name__)
 
 
-def per_second(calls: int) -> Limit:
-    """So many calls a second, twice as many at once."""
-    return Limit(
-        calls_per_second=calls,
-        burst=2 * calls,
-        calls_per_day=10**12,
-        running_max=min(2 * calls, 10_000),
-    )
-
-
-class Turnstile:
-    """Counts the calls of each address and of all together, without keeping who they were."""
-
-    def __init__(
-        self, everybody: Limit, one: Limit, *, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._one = one
-        self._clock = clock
-        self._all = Gate("everybody", everybody, clock())
-        self._addresses: OrderedDict[str, Gate] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._addresses)
-
-    def enter(self, peer: str) -> tuple[Gate, Gate]:
-        """Let a call in, or refuse it; give what `leave` takes back."""
-        now, address = self._clock(), _address(peer)
-        own = self._addresses.pop(address, None) or Gate(address, self._one, now)
-        self._addresses[address] = own
-        if len(self._addresses) > ADDRESSES_MAX:
-            self._addresses.popitem(last=False)
-        # One address that asks too often takes nothing from the others.
-        for gate in (own, self._all):
-            if (bar := gate.bar(now)) is not None:
-                subject = "one address" if gate is own else "everybody"
-                raise Exhausted(
-                    "RATE_LIMIT_REACHED",
-                    f"too many calls of {subject}",
-                    message_zh="访问过于频繁,请稍后再试",
-                    retry_seconds=bar.seconds,
-                    quota=Quota(subject, "calls", bar.most),
-                )
-        for gate in (own, self._all):
-            gate.take()
-        return own, self._all
-
-    def leave(self, gates: tuple[Gate, Gate]) -> None:
-        """Take note that a call has ended."""
-        for gate in gates:
-            gate.running -= 1
-
-
-def _address(peer: str) -> str:
+def address_of(peer: str) -> str:
     """The address of `ipv4:192.0.2.1:5000` without its port, of IPv6 its network of 64 bits."""
     kind, _, rest = peer.partition(":")
     host = rest.rpartition(":")[0]
@@ -192,7 +136,7 @@ class PublicServicer(public_pb2_grpc.PublicServiceServicer):
         """Within the rates, checked; what goes wrong leaves as a documented code."""
         method = request.DESCRIPTOR.name.removesuffix("Request")
         try:
-            gates = self._turnstile.enter(context.peer())
+            gates = self._turnstile.enter(address_of(context.peer()))
             try:
                 rpc.check(request)
                 answer = await work()
@@ -243,7 +187,9 @@ def server_of(
         concurrent_rpcs_max=4 * calls_per_second,
         options=OPTIONS,
     )
-    turnstile = Turnstile(per_second(calls_per_second), per_second(address_calls_per_second))
+    turnstile = Turnstile(
+        per_second(calls_per_second), per_second(address_calls_per_second), of="address"
+    )
     servicer = PublicServicer(model, turnstile)
     public_pb2_grpc.add_PublicServiceServicer_to_server(servicer, made.server)
     made.offer(SERVICE_NAME)

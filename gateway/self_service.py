@@ -24,16 +24,17 @@ from liandong.loans.v1 import reports_pb2
 from gateway import access, log_store, self_file, self_store
 from gateway.documents import papers
 from gateway.documents.pdf import ROWS_MAX
-from gateway.documents.servicer import Asked, names_of, printed
+from gateway.documents.servicer import Asked, names_of, printed, told
 from gateway.documents.words import label, language_of
 from gateway.groups import PEOPLE
 from gateway.identity import Claim, Directory, Institution
 from gateway.log_servicer import access_to_proto, before_of
-from gateway.onward import BY_METHOD, Onward
+from gateway.onward import Onward
 from gateway.resources import HOUSEHOLD_KINDS
 from gateway.self_disputes import file_dispute
 from gateway.self_store import StationVisit
 from gateway.servicer import OwnMethod, going_on
+from gateway.turnstile import Turnstile, per_second
 from services.kernel import ids, wire
 from services.kernel.database import Database
 from services.kernel.errors import Denied, Invalid, NotFound, invalid_field
@@ -45,6 +46,8 @@ _PEOPLE: Final = "liandong.households.v1.PeopleService"
 _STATEMENT: Final = "liandong.loans.v1.ReportsService/GetHouseholdStatement"
 _GET_HOUSEHOLD: Final = "liandong.households.v1.HouseholdsService/GetHousehold"
 VISIT: Final = "visit:"
+PEOPLE_PER_SECOND: Final = 100
+"""All together; a look asks nine things of services, and one more for each claim."""
 EVER: Final = Date(year=2000, month=1, day=1)
 
 
@@ -71,10 +74,22 @@ class Mine:
 class SelfServicer:
     """Finds out who asks, and answers about nobody else."""
 
-    def __init__(self, db: Database, directory: Directory, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        db: Database,
+        directory: Directory,
+        catalogue: Catalogue,
+        *,
+        calls_per_second: int,
+    ) -> None:
         self._db = db
         self._directory = directory
         self._catalogue = catalogue
+        self._turnstile = Turnstile(
+            per_second(max(PEOPLE_PER_SECOND, calls_per_second)),
+            per_second(calls_per_second),
+            of="person",
+        )
 
     async def IdentifyMe(
         self,
@@ -157,6 +172,9 @@ class SelfServicer:
         self, institution: Institution, claim: Claim, request: Any, onward: Onward, method: str
     ) -> Mine:
         """The household of who asks; refused where its programmes do not let people look."""
+        # Each counts for itself: a portal's person, a station's clerk.
+        who = f"{institution.institution_id} {claim.person_id}"
+        self._turnstile.leave(self._turnstile.enter(who))
         asked, county_code = Asked(onward, institution.role), request.county_code
         station = institution.role != Role.HOUSEHOLD
         visit_id = ids.new_id()
@@ -277,7 +295,15 @@ class SelfServicer:
             visits = {UUID(found): row["position"] for row in kept if (found := _visit_of(row))}
             consents = await self_store.references(session, UUID(mine.household_id), visits)
         by_position = {visits[visit]: reference for visit, reference in consents.items()}
-        return [(row["position"], self._told(row, by_position)) for row in kept]
+        return [
+            (
+                row["position"],
+                told(
+                    access_to_proto(row, ()), self._directory, by_position.get(row["position"], "")
+                ),
+            )
+            for row in kept
+        ]
 
     def _is_a_step(self, row: Any) -> bool:
         """Whether the gateway asked it on the way to a file: the file's own row tells of it."""
@@ -286,21 +312,8 @@ class SelfServicer:
         asker = self._directory.find(row["institution_id"])
         return bool(_visit_of(row)) or (asker is not None and asker.role in PEOPLE)
 
-    def _told(self, row: Any, consents: Mapping[int, str]) -> pb.MyAccess:
-        found, known = access_to_proto(row, ()), self._directory.find(row["institution_id"])
-        route = BY_METHOD.get(found.method)
-        return pb.MyAccess(
-            called_time=found.called_time,
-            institution_id=found.institution_id,
-            institution_zh=known.name_zh if known else "",
-            person_id=found.person_id,
-            method=found.method,
-            changed=route is not None and route.command,
-            purpose=found.purpose,
-            allowed=found.allowed,
-            outcome=found.outcome,
-            consent_reference=consents.get(row["position"], ""),
-        )
+    def _told(self, row: Any, consent_reference: str) -> pb.MyAccess:
+        return told(access_to_proto(row, ()), self._directory, consent_reference)
 
     def methods(self) -> Mapping[str, OwnMethod]:
         """The methods by path, as functions of bytes."""

@@ -60,6 +60,9 @@ class GatewaySettings(ServiceSettings):
     limits: LimitRules = LimitRules()
     """As JSON: `{"everybody": {"read": {...}}, "roles": {"bank": {...}}, "times": 1}`."""
 
+    self_service_calls_per_second: int = Field(default=5, ge=1, le=1_000)
+    """Of one person about the own household, or of one clerk for people."""
+
     # The public door: what everybody may read, without a certificate.
     public_address: str = ""
     """Where it listens; empty for nowhere."""

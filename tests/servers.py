@@ -174,6 +174,20 @@ async def _answers(server: PostgresServer) -> bool:
     return True
 
 
+def walls_switched(*, on: bool) -> str:
+    """A superuser's script for one database: row-level security of every table off, or on again."""
+    word = "ENABLE" if on else "DISABLE"
+    return f"""
+    DO $$
+    DECLARE found record;
+    BEGIN
+        FOR found IN SELECT DISTINCT schemaname, tablename FROM pg_policies LOOP
+            EXECUTE format('ALTER TABLE %I.%I {word} ROW LEVEL SECURITY',
+                           found.schemaname, found.tablename);
+        END LOOP;
+    END $$"""
+
+
 @dataclass(slots=True)
 class _Onlooker:
     """A superuser's connection that is kept: a login takes longer than most questions."""

@@ -17,6 +17,7 @@ from deploy.local import audit as audits
 from deploy.local import (
     cli_access_log,
     cli_events,
+    cli_feeds,
     cli_files,
     cli_institutions,
     cli_insurance,
@@ -37,6 +38,7 @@ STOP_SECONDS_MAX = 60.0
 app = typer.Typer(no_args_is_help=True, help="Liandong: registry, credit, loans, claims, funds.")
 app.add_typer(cli_events.events, name="events")
 app.add_typer(cli_events.parked, name="parked")
+app.add_typer(cli_feeds.feeds, name="feeds")
 app.add_typer(cli_institutions.institutions, name="institutions")
 app.add_typer(cli_access_log.access_log, name="access-log")
 app.add_typer(cli_access_log.retention, name="retention")

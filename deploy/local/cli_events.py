@@ -39,6 +39,8 @@ FILES = (
     gateway_events,
 )
 PAGE = 500
+HEARERS = (*SERVICES, "gateway")
+"""Where an event may wait for a person."""
 
 events = typer.Typer(no_args_is_help=True, help="The stream of events.")
 parked = typer.Typer(no_args_is_help=True, help="Events that wait for a person.")
@@ -148,7 +150,7 @@ def republish(
 async def _waiting(
     operator: Operator, service: str
 ) -> AsyncIterator[tuple[str, operator_pb2.ParkedEvent]]:
-    for noun in [service] if service else SERVICES:
+    for noun in [service] if service else HEARERS:
         request = operator_pb2.ListParkedEventsRequest(page_size=PAGE)
         while True:
             answer = await operator.ask(noun, "ListParkedEvents", request)
@@ -208,7 +210,7 @@ def replay(
 
     async def work() -> None:
         async with _operator(folder) as operator:
-            for noun in [service] if service else SERVICES:
+            for noun in [service] if service else HEARERS:
                 request = operator_pb2.ReplayParkedEventsRequest(
                     request_id=str(uuid.uuid4()), aggregate_id=aggregate
                 )

@@ -195,13 +195,12 @@ class DocumentsServicer:
     ) -> pb.RenderCertificateResponse:
         """Claims' certificate of a household, on paper."""
         asked, language = Asked(onward, institution.role), language_of(request.language)
-        given = request.HasField("on")
         answer = await asked.ask(
             "liandong.claims.v1.PoliciesService/GetCertificate",
             policies_pb2.GetCertificateRequest(
                 county_code=request.county_code,
                 household_id=request.household_id,
-                on=request.on if given else None,
+                on=request.on if request.HasField("on") else None,
             ),
             policies_pb2.GetCertificateResponse,
         )
@@ -211,7 +210,7 @@ class DocumentsServicer:
             institution,
             claim,
             county_code=request.county_code,
-            as_of=request.on if given else None,
+            as_of=answer.as_of,
             data_sha256=asked.digest(),
             name=f"certificate-{request.household_id}",
         )
@@ -282,7 +281,7 @@ class DocumentsServicer:
             institution,
             claim,
             county_code=request.county_code,
-            as_of=None,
+            as_of=answer.as_of,
             data_sha256=asked.digest(),
             name=f"loan-{request.loan_id}",
         )

@@ -71,7 +71,8 @@ OFFICES = (
 
 
 def _require_reader(caller: Caller, county_code: str) -> None:
-    require_role(caller, (*LENDERS, *OFFICES))
+    # For a person the gateway asks only about the own household.
+    require_role(caller, (*LENDERS, *OFFICES, "household"))
     require_county(caller, county_code)
 
 

@@ -244,7 +244,8 @@ def test_each_receiver_gets_its_own_and_nothing_else(issued: Issued) -> None:
         "loans": process,
         "claims": process,
         "funds": process,
-        "gateway": process | {"caller-private.pem", "log-private.pem"},
+        "gateway": process
+        | {"caller-private.pem", "log-private.pem", "feeds-cert.pem", "feeds-key.pem"},
         "nats": own | {"nats-server.conf", "users.conf", "feeds.conf"},
         "operator": own,
         "institutions": {

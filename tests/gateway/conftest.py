@@ -44,7 +44,26 @@ class House:
     settings: GatewaySettings
     seen: Seen
     targets: Mapping[str, Target]
+    platform: PlatformSettings
     channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
+    task: "asyncio.Task[None] | None" = None
+
+    async def start(self) -> None:
+        """Start the gateway and wait until it serves."""
+        self.task = task = asyncio.create_task(serve(self.settings, self.platform))
+        await eventually(lambda: _serves(self, task), seconds_max=30)
+
+    async def stop(self) -> None:
+        """Stop the gateway as a signal does; its clients may hold on."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+
+    async def hang_up(self) -> None:
+        """Let all clients go."""
+        for one in self.channels.values():
+            await one.close()
+        self.channels.clear()
 
     @property
     def db(self) -> Database:
@@ -134,16 +153,13 @@ async def a_house(
     try:
         async with targets(certificates, seen) as running:
             settings = _settings(certificates, schema.app_dsn, running, changes)
-            made = House(certificates, schema, settings, seen, running)
-            task = asyncio.create_task(serve(settings, platform))
+            made = House(certificates, schema, settings, seen, running, platform)
             try:
-                await eventually(lambda: _serves(made, task), seconds_max=30)
+                await made.start()
                 yield made
             finally:
-                for one in made.channels.values():
-                    await one.close()
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await made.hang_up()
+                await made.stop()
     finally:
         await schemas.close()
 

@@ -41,9 +41,14 @@ class County:
     said: list[str] = field(default_factory=list)
 
     async def say(
-        self, kind: str, name: str, *messages: Message, county_code: str = COUNTY
+        self,
+        kind: str,
+        name: str,
+        *messages: Message,
+        county_code: str = COUNTY,
+        payload: bytes | None = None,
     ) -> None:
-        """Let the owner of an aggregate say something of it."""
+        """Let the owner of an aggregate say something of it, or what is not even a message."""
         noun = kind.split(".", maxsplit=1)[0]
         if noun not in self.clients:
             self.clients[noun] = await self.nats.connect(noun)
@@ -66,7 +71,7 @@ class County:
                 .jetstream()
                 .publish(
                     f"{envelope.event_type}.{county_code}",
-                    message.SerializeToString(),
+                    message.SerializeToString() if payload is None else payload,
                     headers=cloudevents.headers(envelope, source=noun),
                 )
             )

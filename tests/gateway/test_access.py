@@ -113,12 +113,12 @@ def test_only_operators_change_anything_on_the_operators_surface() -> None:
             assert RULES[route.method].roles == {Role.OPERATOR}
 
 
-def test_auditors_change_nothing_but_say_that_they_took_a_day_root() -> None:
+def test_auditors_change_nothing_but_say_what_they_took() -> None:
     assert [
         route.method.rpartition("/")[2]
         for route in ROUTES
         if route.command and access.may_call("auditor", route.method)
-    ] == ["TakeDayRoot"]
+    ] == ["TakeDayRoot", "AcknowledgeFeed"]
 
 
 VILLAGE = "990101101001"

@@ -8,7 +8,7 @@ import subprocess
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import grpc
@@ -24,13 +24,15 @@ from liandong.households.v1 import households_pb2
 from liandong.loans.v1 import loans_pb2, reports_pb2
 
 from deploy.local.ca import LocalCA
+from gateway import tie_store
 from gateway.documents import pdf, sheets
 from gateway.documents.pdf import Paper, Provenance
 from gateway.documents.rows import TABLES
 from gateway.documents.servicer import PART_CHARACTERS_MAX
 from gateway.documents.words import CODES, LABELS, Language, per_cent, yuan
 from gateway.onward import BY_METHOD
-from services.kernel import status
+from gateway.tie_store import HeldConsent
+from services.kernel import ids, status
 from services.kernel.errors import NotFound, Refused
 from tests.gateway.answering import COUNTY, VILLAGE, Script, a_county, an_answering_house
 from tests.gateway.conftest import House
@@ -204,6 +206,18 @@ def a_household() -> households_pb2.GetHouseholdResponse:
     )
 
 
+async def consented(house: House, purpose: str) -> None:
+    """The household lets bank-1 see its credit file."""
+    day = date(2026, 1, 10)
+    held = HeldConsent(
+        *(ids.new_id(), COUNTY, uuid.UUID(HOUSEHOLD), "bank-1", purpose),
+        *(("identity", "credit_records"), day, day),
+    )
+    async with house.db.transaction() as session:
+        await tie_store.note_days(session, [(COUNTY, day)])
+        await tie_store.hold(session, [held])
+
+
 def a_credit_report() -> limits_pb2.GetCreditReportResponse:
     return limits_pb2.GetCreditReportResponse(
         household_id=HOUSEHOLD,
@@ -221,10 +235,11 @@ def a_credit_report() -> limits_pb2.GetCreditReportResponse:
 async def test_a_credit_report_shows_what_the_caller_was_answered_and_nothing_else(
     house: House, script: Script
 ) -> None:
+    await consented(house, "lending")
     with saying(script, GetCreditReport=a_credit_report(), GetHousehold=a_household()):
         answer = await papers_of(house, "bank-1").RenderCreditReport(
             pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD),
-            metadata=[("liandong-purpose", "loan_application"), ("liandong-person", "bank-1-p1")],
+            metadata=[("liandong-purpose", "lending"), ("liandong-person", "bank-1-p1")],
         )
 
     callers = [caller for _, _, caller in script.asked]
@@ -234,7 +249,7 @@ async def test_a_credit_report_shows_what_the_caller_was_answered_and_nothing_el
     assert document.sha256 == hashlib.sha256(document.content).hexdigest()
     text = read(document.content)
     for shown in (
-        *("农户信用报告", "甲银行 (bank-1)", "bank-1-p1", "loan_application", "2026-01-10"),
+        *("农户信用报告", "甲银行 (bank-1)", "bank-1-p1", "lending", "2026-01-10"),
         *("张*", "0042", "AA", "98.50", "60,000.00", "有一技之长", "第 1 页，共 1 页"),
     ):
         assert shown in text
@@ -251,7 +266,8 @@ async def test_a_paper_speaks_english_when_asked_to(house: House, script: Script
                 county_code=COUNTY,
                 household_id=HOUSEHOLD,
                 language=pb.DOCUMENT_LANGUAGE_ENGLISH,
-            )
+            ),
+            metadata=[("liandong-purpose", "supervision")],
         )
 
     text = read(answer.document.content)
@@ -267,7 +283,8 @@ async def test_what_a_service_refuses_is_no_paper(house: House, script: Script) 
     missing = NotFound("HOUSEHOLD_NOT_FOUND", "no such household")
     with saying(script, GetCreditReport=missing), pytest.raises(grpc.aio.AioRpcError) as refused:
         await papers_of(house, "bank-1").RenderCreditReport(
-            pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD)
+            pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD),
+            metadata=[("liandong-purpose", "lending")],
         )
 
     assert refused.value.code() is grpc.StatusCode.NOT_FOUND
@@ -291,6 +308,7 @@ async def test_a_role_that_may_not_read_gets_no_paper(house: House, script: Scri
 async def test_a_certificate_and_both_statements_are_rendered(house: House, script: Script) -> None:
     certificate = policies_pb2.GetCertificateResponse(
         household_id=HOUSEHOLD,
+        as_of=TODAY,
         lines=[
             policies_pb2.CertificateLine(
                 policy_id=LOAN,
@@ -314,7 +332,8 @@ async def test_a_certificate_and_both_statements_are_rendered(house: House, scri
         ],
     )
     postings = loans_pb2.GetLoanStatementResponse(
-        postings=[loans_pb2.Posting(number=1, kind=loans_pb2.POSTING_KIND_DISBURSEMENT)]
+        as_of=TODAY,
+        postings=[loans_pb2.Posting(number=1, kind=loans_pb2.POSTING_KIND_DISBURSEMENT)],
     )
     loan = loans_pb2.GetLoanResponse(
         loan=loans_pb2.Loan(
@@ -337,28 +356,36 @@ async def test_a_certificate_and_both_statements_are_rendered(house: House, scri
             pb.RenderLoanStatementRequest(county_code=COUNTY, loan_id=LOAN)
         )
 
-    for shown in ("保险凭证", "自然灾害险", "60,000.00", "保险公司 (insurer-1)", "甲银行 (bank-1)"):
+    for shown in (
+        "保险凭证",
+        "2026-01-10",
+        "自然灾害险",
+        "60,000.00",
+        "保险公司 (insurer-1)",
+        "甲银行 (bank-1)",
+    ):
         assert shown in read(insured.document.content)
     for shown in ("农户贷款对账单", "还款", "123.45", "2026-01-10"):
         assert shown in read(whole.document.content)
-    for shown in ("贷款对账单", "放款", "4.35%"):
+    for shown in ("贷款对账单", "放款", "4.35%", "2026-01-10"):
         assert shown in read(one.document.content)
 
 
 @pytest.mark.postgres
 @pytest.mark.nats
 async def test_an_access_report_tells_who_read(house: House, script: Script) -> None:
+    await consented(house, "monitoring")
     with saying(script, GetHousehold=a_household(), GetCreditReport=a_credit_report()):
         await papers_of(house, "bank-1").RenderCreditReport(
             pb.RenderCreditReportRequest(county_code=COUNTY, household_id=HOUSEHOLD),
-            metadata=[("liandong-purpose", "renewal")],
+            metadata=[("liandong-purpose", "monitoring")],
         )
         answer = await papers_of(house, "centre-1").RenderAccessReport(
             pb.RenderAccessReportRequest(county_code=COUNTY, household_id=HOUSEHOLD)
         )
 
     text = read(answer.document.content)
-    for shown in ("信息查询记录", "甲银行", "renewal", "GetCreditReport", "允许"):
+    for shown in ("信息查询记录", "甲银行", "monitoring", "GetCreditReport", "允许"):
         assert shown in text
 
 

@@ -355,9 +355,19 @@ async def test_the_operator_names_the_service_that_is_meant(house: House) -> Non
     for noun in ("loans", "households"):
         answer = await stub.GetTotals(request, metadata=(("liandong-service", noun),))
         assert [total.name for total in answer.totals] == [noun]
-    for metadata in ((), (("liandong-service", "treasure"),), (("liandong-service", "gateway"),)):
+    gateways = (("liandong-service", "gateway"),)
+    answer = await stub.GetTotals(request, metadata=gateways)
+    assert [total.name for total in answer.totals][:1] == ["feed_events_count"]
+    for metadata in ((), (("liandong-service", "treasure"),)):
         error = await refused(stub.GetTotals(request, metadata=metadata))
         assert status.reason_of(error) == "SERVICE_NOT_NAMED"
+    no_days = operator_pb2.AdvanceDayRequest(
+        request_id=str(uuid.uuid4()),
+        county_code="123456",
+        business_date=Date(year=2019, month=1, day=1),
+    )
+    error = await refused(stub.AdvanceDay(no_days, metadata=gateways))
+    assert status.reason_of(error) == "SERVICE_NOT_NAMED"
 
 
 async def test_the_gateway_says_who_one_is_and_who_else_there_is(house: House) -> None:

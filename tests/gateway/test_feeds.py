@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,14 +12,22 @@ import pytest
 import pytest_asyncio
 from google.protobuf.timestamp_pb2 import Timestamp
 from liandong.claims.v1 import events_pb2 as claims
+from liandong.common.v1 import operator_pb2, operator_pb2_grpc
 from liandong.credit.v1 import events_pb2 as credit
 from liandong.gateway.v1 import feeds_pb2 as pb
 from liandong.loans.v1 import events_pb2 as loans
 
 from deploy.local.ca import LocalCA
 from gateway import feed_pages, operations, retention
+from gateway.feed_pages import Pages
+from gateway.feed_servicer import FeedsServicer
+from gateway.feed_stream import Tail
+from gateway.identity import Admission, Directory
+from gateway.judge import Judge
 from gateway.log_chain import LogSigner
-from services.kernel import ids, status
+from services.kernel import bus, ids, status
+from services.kernel.errors import Exhausted
+from services.programmes import loader
 from tests.eventually import eventually
 from tests.gateway.conftest import a_house
 from tests.gateway.feeding import (
@@ -360,6 +369,80 @@ async def test_a_reader_that_does_not_read_holds_nobody_up(county: County) -> No
                 break
     slow.cancel()
     assert found == list(range(1, 202))
+
+
+async def test_what_cannot_be_read_waits_for_a_person_and_the_rest_is_told(
+    county: County, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bus, "RETRY_SECONDS", 0.02)
+    loan = await county.a_loan()
+    await county.say("loans.loan", loan, *repaid(loan, 1), payload=b"\x0a\xff")
+    await county.say("loans.loan", loan, *repaid(loan, 2))
+    other = await county.a_loan()
+    operator = operator_pb2_grpc.OperatorServiceStub(county.house.as_institution("operator-1"))
+
+    async def ask(method: str, request: Any, person: str = "p1") -> Any:
+        named = (("liandong-service", "gateway"), ("liandong-person", f"operator-1-{person}"))
+        return await getattr(operator, method)(request, metadata=named)
+
+    async def waiting() -> list[Any]:
+        return list((await ask("ListParkedEvents", operator_pb2.ListParkedEventsRequest())).events)
+
+    first, second = await eventually(waiting, lambda found: len(found) == 2, seconds_max=20)
+    assert (first.sequence, second.sequence) == (2, 3)
+    assert second.reason == "BEHIND_A_PARKED_EVENT"
+    assert {loan, other} <= set(subjects(await county.told("bank-1")))
+    for person in ("p1", "p2"):
+        drop = operator_pb2.DropParkedEventRequest(
+            request_id=request_id(), event_id=first.event_id, reason="unreadable"
+        )
+        await ask("DropParkedEvent", drop, person)
+    replay = operator_pb2.ReplayParkedEventsRequest(request_id=request_id())
+    assert (await ask("ReplayParkedEvents", replay)).applied == 1
+    told = await county.told("bank-1")
+    assert [place for _, name, place in told if name == loan] == [1, 3]
+    county.said.clear()
+
+
+async def test_those_who_follow_leave_room_for_calls(county: County) -> None:
+    directory = Directory(env="local", clock=time.monotonic, admission=Admission())
+    db = county.house.db
+    pages = Pages(db, Judge(db, loader.load([])))
+    full = FeedsServicer(db, directory, pages, Tail(db), streams_max=0)
+    watch: Any = None
+
+    with pytest.raises(Exhausted, match="TOO_MANY_STREAMS"):
+        await anext(full.subscribe(watch, b""))
+
+
+async def test_a_gateway_that_is_away_loses_and_repeats_nothing(
+    postgres: PostgresServer, certificates: LocalCA
+) -> None:
+    streams = small_topology()
+    async with nats_from_wheel(certificates, streams) as wheel:
+        server = as_server(wheel, certificates, streams)
+        house = a_house(postgres, server, certificates, institutions_path=INSTITUTIONS)
+        async with house as first:
+            county = County(first, server, {})
+            loan = await county.a_loan()
+            await county.kept()
+            async with following(county, "bank-1", beginning=True) as told:
+                read = await next_event(told)
+                await first.stop()
+                # Whoever follows is told to come back, and the stop waits for nobody.
+                error = await failure(told)
+                assert isinstance(error, grpc.aio.AioRpcError)
+                assert status.reason_of(error) == "GATEWAY_STOPS"
+            await county.say("loans.loan", loan, *repaid(loan, 1, 2))
+            await first.hang_up()
+            await first.start()
+            await county.kept()
+
+            assert await county.told("bank-1", cursor=read.cursor) == [
+                ("loan_repaid", loan, 2),
+                ("loan_repaid", loan, 3),
+            ]
+            await county.close()
 
 
 async def test_the_document_tells_every_event_of_a_role_with_its_schema(county: County) -> None:

@@ -55,7 +55,7 @@ class Connected:
         person = (("liandong-person", "operator-1-p1"),)
         return await self.county.feeds("operator-1").SetNatsFeed(asked, metadata=person)
 
-    async def as_institution(self, institution_id: str) -> Client:
+    async def eventually_in(self, institution_id: str) -> Client:
         """A government system's own connection, as soon as the server knows it."""
         async with asyncio.timeout(20):
             while True:
@@ -127,7 +127,7 @@ async def test_a_government_system_has_its_feed_in_order_and_once(connected: Con
     county = connected.county
     answer = await connected.set_feed(OWN)
     assert (answer.stream, answer.durable, answer.open) == (f"FEED-{OWN}", OWN, True)
-    client = await connected.as_institution(OWN)
+    client = await connected.eventually_in(OWN)
     loan = await county.a_loan()
     await county.a_household(area_code="123457001001", county_code="123457")
     await county.say("loans.loan", loan, *repaid(loan, 1, 2))
@@ -169,7 +169,7 @@ async def test_it_sees_and_does_nothing_else(connected: Connected) -> None:
     async def note(error: Exception) -> None:
         denied.append(str(error))
 
-    await (await connected.as_institution(OWN)).close()
+    await (await connected.eventually_in(OWN)).close()
     client = await nats.connect(
         connected.wheel.url,
         tls=connected.certificates.institution(OWN).client_context(),
@@ -204,8 +204,8 @@ async def test_who_is_suspended_is_cut_off_and_nobody_else_is(connected: Connect
     await connected.set_feed(OWN)
     await connected.set_feed("court-1")
     suspended, stays = (
-        await connected.as_institution("court-1"),
-        await connected.as_institution(OWN),
+        await connected.eventually_in("court-1"),
+        await connected.eventually_in(OWN),
     )
     service = await connected.county.nats.connect("loans")
     async with connected.county.house.db.transaction() as session:
@@ -223,7 +223,7 @@ async def test_who_is_suspended_is_cut_off_and_nobody_else_is(connected: Connect
     assert loan in {cloudevents.read(each.headers or {}).aggregate_id for each in messages}
     async with connected.county.house.db.transaction() as session:
         assert await operations.set_active(session, "court-1", active=True)
-    await (await connected.as_institution("court-1")).close()
+    await (await connected.eventually_in("court-1")).close()
     for client in (stays, service, suspended):
         await client.close()
 
@@ -233,7 +233,7 @@ async def test_a_stream_that_was_lost_is_filled_again_from_what_was_taken(
 ) -> None:
     county = connected.county
     await connected.set_feed(OWN)
-    client = await connected.as_institution(OWN)
+    client = await connected.eventually_in(OWN)
     await county.a_loan()
     await county.kept()
     await take(client, OWN, 1)

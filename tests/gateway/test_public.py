@@ -21,8 +21,9 @@ from deploy.local import places
 from deploy.local.ca import LocalCA
 from gateway import disclosures, public, public_model
 from gateway.plain_words import both
-from gateway.public import ADDRESSES_MAX, Turnstile, per_second
+from gateway.public import address_of
 from gateway.routes import SERVICE_NAMES
+from gateway.turnstile import KEPT_MAX, Turnstile, per_second
 from services.kernel import status
 from services.kernel.clock import recorded_time
 from services.kernel.errors import Exhausted, Unavailable
@@ -90,11 +91,11 @@ def test_it_is_not_at_the_institutions_address() -> None:
 
 
 def a_turnstile(now: list[float], everybody: int = 100, one: int = 2) -> Turnstile:
-    return Turnstile(per_second(everybody), per_second(one), clock=lambda: now[0])
+    return Turnstile(per_second(everybody), per_second(one), of="address", clock=lambda: now[0])
 
 
 def enter(turnstile: Turnstile, peer: str) -> None:
-    turnstile.leave(turnstile.enter(peer))
+    turnstile.leave(turnstile.enter(address_of(peer)))
 
 
 def test_one_address_that_asks_too_often_is_told_when_to_come_back() -> None:
@@ -104,7 +105,7 @@ def test_one_address_that_asks_too_often_is_told_when_to_come_back() -> None:
         enter(turnstile, f"ipv4:192.0.2.1:{port}")
 
     with pytest.raises(Exhausted) as refused:
-        turnstile.enter("ipv4:192.0.2.1:9")
+        turnstile.enter(address_of("ipv4:192.0.2.1:9"))
 
     assert refused.value.reason == "RATE_LIMIT_REACHED"
     assert refused.value.retry_seconds == pytest.approx(0.5)
@@ -119,7 +120,7 @@ def test_addresses_of_one_network_count_as_one() -> None:
         enter(turnstile, f"ipv6:%5B2001:db8:1:2::{host}%5D:4000")
 
     with pytest.raises(Exhausted):
-        turnstile.enter("ipv6:%5B2001:db8:1:2::77%5D:4000")
+        turnstile.enter(address_of("ipv6:%5B2001:db8:1:2::77%5D:4000"))
     enter(turnstile, "ipv6:%5B2001:db8:1:3::1%5D:4000")
 
 
@@ -128,14 +129,14 @@ def test_all_together_are_bounded_and_so_is_what_is_kept() -> None:
     for host in range(20):
         enter(turnstile, f"ipv4:10.0.0.{host}:1")
     with pytest.raises(Exhausted) as refused:
-        turnstile.enter("ipv4:10.0.1.1:1")
+        turnstile.enter(address_of("ipv4:10.0.1.1:1"))
     assert refused.value.quota is not None
     assert refused.value.quota.subject == "everybody"
 
     many = a_turnstile([0.0], everybody=400_000)
-    for host in range(ADDRESSES_MAX + 50):
+    for host in range(KEPT_MAX + 50):
         enter(many, f"ipv4:10.{host // 65_536}.{host // 256 % 256}.{host % 256}:1")
-    assert len(many) == ADDRESSES_MAX
+    assert len(many) == KEPT_MAX
 
 
 # --- at the door ----------------------------------------------------------------------------------

@@ -8,12 +8,16 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from google.protobuf import descriptor_pool
+from liandong.claims.v1 import policies_pb2
+from liandong.credit.v1 import credit_pb2
+from liandong.funds.v1 import accounts_pb2, watch_pb2
+from liandong.loans.v1 import loans_pb2, notices_pb2, projects_pb2
 
 from services.kernel import database, walls
 from services.kernel.caller import Caller
 from services.kernel.walls import EVERY_COUNTY, NOBODY, Scope
 from tests.conftest import MakeSchema
-from tests.servers import Schema
+from tests.servers import Schema, walls_switched
 
 pytestmark = pytest.mark.postgres
 
@@ -25,6 +29,8 @@ STALLS = [
     (HERE, "c", "", ""),
     (THERE, "d", "bank-1", "ins-1"),
 ]
+PROTOS = (accounts_pb2, credit_pb2, loans_pb2, notices_pb2, policies_pb2, projects_pb2, watch_pb2)
+"""Loaded, their services are known by name."""
 OURS = "SELECT stall_id FROM stall ORDER BY stall_id"
 
 
@@ -96,12 +102,23 @@ async def test_a_read_that_sums_over_others_says_so_and_stays_in_its_county(
 
 
 def test_every_read_that_crosses_the_wall_is_a_method_and_says_why() -> None:
+    assert all(PROTOS)
     for method, why in walls.ACROSS.items():
         service, _, name = method.removeprefix("/").partition("/")
         found = descriptor_pool.Default().FindServiceByName(service)
         assert name in found.methods_by_name, method
         assert "request_id" not in found.methods_by_name[name].input_type.fields_by_name
         assert why.strip(), method
+
+
+async def test_the_walls_may_be_switched_off_by_a_test_and_by_nobody_else(market: Schema) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await market.ask_as_app(walls_switched(on=False))
+
+    await market.ask(walls_switched(on=False))
+    assert await seen(market, NOBODY) == "abcd"
+    await market.ask(walls_switched(on=True))
+    assert await seen(market, NOBODY) == ""
 
 
 async def test_without_a_setting_nothing_is_there(market: Schema) -> None:
@@ -238,6 +255,11 @@ async def test_an_app_is_held_to_its_grants(schema: MakeSchema, noun: str) -> No
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await made.ask_as_app(statement)
+    # What a table is made of is nobody's to enter but through it.
+    parts = """SELECT count(*), bool_or(has_table_privilege($1, c.oid, 'SELECT'))
+               FROM pg_class c WHERE c.relispartition AND c.relkind = 'r'"""
+    count, entered = (await made.ask(parts, f"{noun}_app"))[0]
+    assert (count > 0, entered) == (True, False)
     # A session that turns row security off is refused its rows, not given all.
     app = await asyncpg.connect(made.app_dsn, server_settings={"search_path": noun})
     try:

@@ -1,5 +1,6 @@
 """A county whose programme tells, grants, publishes and relends; how its new methods are asked."""
 
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import Message
@@ -110,4 +111,7 @@ class Desk:
             values.setdefault("programme_id", PROGRAMME)
         request = request_type(county_code=COUNTY, **values)
         door = next(each for each in self._doors if hasattr(each, name))
+        services = request.DESCRIPTOR.file.services_by_name.values()
+        (service,) = (each.full_name for each in services if name in each.methods_by_name)
+        caller = replace(caller, method=f"/{service}/{name}")
         return await getattr(door, name)(request, calling(caller, request))

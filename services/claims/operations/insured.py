@@ -264,18 +264,17 @@ async def certificate(
     county_code: str,
     household_id: UUID,
     *,
-    on: date | None,
+    on: date,
 ) -> list[CertificateLine]:
     """What a household is insured for on a day, and whom payouts go to first."""
-    day = on or await business_day.today(session, county_code)
     households = await store.find_households(session, county_code, [household_id])
     if household_id in households:
         caller.require_area(households[household_id].area_code)
-    entries = await store.entries_of_household(session, county_code, household_id, day)
+    entries = await store.entries_of_household(session, county_code, household_id, on)
     policies = await policies_store.find_policies(
         session, county_code, [entry.policy_id for entry in entries]
     )
-    asked = [(household_id, entry.cover_id, day) for entry in entries]
+    asked = [(household_id, entry.cover_id, on) for entry in entries]
     assigned = await assignments_store.assignments_in_force(session, county_code, asked)
     lines = []
     for entry in entries:
@@ -285,7 +284,7 @@ async def certificate(
         terms = terms_of(catalogue, policy)
         cover = terms.cover(entry.cover_id)
         parts = rules.premium_of_entry(entry, policy, cover, terms, entry.sum_insured_fen)
-        lenders = assigned.get((household_id, entry.cover_id, day), ())
+        lenders = assigned.get((household_id, entry.cover_id, on), ())
         first = tuple(dict.fromkeys(loan.lender_id for loan in lenders))
         lines.append(CertificateLine(entry, policy, cover, parts, first))
     return lines

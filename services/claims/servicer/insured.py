@@ -17,7 +17,7 @@ from services.claims.servicer.shared import (
     optional_date,
     optional_id,
 )
-from services.kernel import wire
+from services.kernel import business_day, wire
 from services.kernel.database import Database
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
@@ -351,17 +351,20 @@ class InsuredDoor(policies_pb2_grpc.PoliciesServiceServicer):
         caller = admit(context, READERS, request.county_code)
         household_id = parse_id("household_id", request.household_id)
         async with self._database.transaction(caller) as session:
+            on = optional_date(request, "on")
+            on = on or await business_day.today(session, request.county_code)
             lines = await insured.certificate(
                 session,
                 self._catalogue,
                 caller,
                 request.county_code,
                 household_id,
-                on=optional_date(request, "on"),
+                on=on,
             )
         return policies_pb2.GetCertificateResponse(
             household_id=request.household_id,
             lines=[certificate_to_proto(line) for line in lines],
+            as_of=wire.date_to_proto(on),
         )
 
     async def CountCertificates(

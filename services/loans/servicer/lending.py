@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import wire
+from services.kernel import business_day, wire
 from services.kernel.caller import Caller
 from services.kernel.database import Database
 from services.kernel.errors import Denied, LiandongError, NotFound, Refused, invalid_field
@@ -475,12 +475,16 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
         self, request: loans_pb2.GetLoanStatementRequest, context: Context
     ) -> loans_pb2.GetLoanStatementResponse:
         """The book of a loan."""
-        loan, postings = await self._own_book(request, caller_of(context))
+        caller = caller_of(context)
+        loan, postings = await self._own_book(request, caller)
+        async with self._database.transaction(caller) as session:
+            today = await business_day.today(session, request.county_code)
         return loans_pb2.GetLoanStatementResponse(
             postings=[
                 _posting_to_proto(posting, line)
                 for posting, line in reports.statement(loan, postings, self._catalogue)
-            ]
+            ],
+            as_of=wire.date_to_proto(today),
         )
 
     async def GetRepaymentSchedule(

@@ -84,7 +84,8 @@ class FeedsServiceServicer:
 
         Errors: INVALID_ARGUMENT (MALFORMED_CURSOR, UNKNOWN_NOUN, UNKNOWN_EVENT: none that is told to the
         caller's role); PERMISSION_DENIED (AREA_NOT_YOURS); FAILED_PRECONDITION (CURSOR_TOO_OLD: what
-        follows it is no longer kept); UNAVAILABLE (GATEWAY_STOPS: connect again).
+        follows it is no longer kept); RESOURCE_EXHAUSTED (TOO_MANY_STREAMS); UNAVAILABLE (GATEWAY_STOPS:
+        connect again).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

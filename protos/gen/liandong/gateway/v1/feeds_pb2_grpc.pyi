@@ -47,7 +47,8 @@ class FeedsServiceStub:
 
     Errors: INVALID_ARGUMENT (MALFORMED_CURSOR, UNKNOWN_NOUN, UNKNOWN_EVENT: none that is told to the
     caller's role); PERMISSION_DENIED (AREA_NOT_YOURS); FAILED_PRECONDITION (CURSOR_TOO_OLD: what
-    follows it is no longer kept); UNAVAILABLE (GATEWAY_STOPS: connect again).
+    follows it is no longer kept); RESOURCE_EXHAUSTED (TOO_MANY_STREAMS); UNAVAILABLE (GATEWAY_STOPS:
+    connect again).
     """
     AcknowledgeFeed: _grpc.UnaryUnaryMultiCallable[_feeds_pb2.AcknowledgeFeedRequest, _feeds_pb2.AcknowledgeFeedResponse]
     """Notes how far a reader has come; it never goes back.
@@ -87,7 +88,8 @@ class FeedsServiceAsyncStub(FeedsServiceStub):
 
     Errors: INVALID_ARGUMENT (MALFORMED_CURSOR, UNKNOWN_NOUN, UNKNOWN_EVENT: none that is told to the
     caller's role); PERMISSION_DENIED (AREA_NOT_YOURS); FAILED_PRECONDITION (CURSOR_TOO_OLD: what
-    follows it is no longer kept); UNAVAILABLE (GATEWAY_STOPS: connect again).
+    follows it is no longer kept); RESOURCE_EXHAUSTED (TOO_MANY_STREAMS); UNAVAILABLE (GATEWAY_STOPS:
+    connect again).
     """
     AcknowledgeFeed: _aio.UnaryUnaryMultiCallable[_feeds_pb2.AcknowledgeFeedRequest, _feeds_pb2.AcknowledgeFeedResponse]  # type: ignore[assignment]
     """Notes how far a reader has come; it never goes back.
@@ -130,7 +132,8 @@ class FeedsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT (MALFORMED_CURSOR, UNKNOWN_NOUN, UNKNOWN_EVENT: none that is told to the
         caller's role); PERMISSION_DENIED (AREA_NOT_YOURS); FAILED_PRECONDITION (CURSOR_TOO_OLD: what
-        follows it is no longer kept); UNAVAILABLE (GATEWAY_STOPS: connect again).
+        follows it is no longer kept); RESOURCE_EXHAUSTED (TOO_MANY_STREAMS); UNAVAILABLE (GATEWAY_STOPS:
+        connect again).
         """
 
     @_abc_1.abstractmethod
