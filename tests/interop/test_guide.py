@@ -76,6 +76,6 @@ async def test_node_reads_its_feed_and_goes_on_where_it_left_off(desk: Desk, nod
 async def test_node_reads_a_departments_feed_from_nats(desk: Desk, node: Path) -> None:
     told = await desk.run(guide.script("define") + guide.script("nats"), node=node)
 
-    assert '"stream": "FEED-fin-0001"' in told
+    assert "open: stream FEED-fin-0001, durable fin-0001" in told
     assert told.count("liandong.") >= EVENTS
     assert told.endswith(f"told {EVENTS}\n")
