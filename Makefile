@@ -18,7 +18,7 @@ endif
 SOURCES := services gateway deploy tests
 WORK := .liandong/make
 
-.PHONY: help venv lock protos protos-third-party proto-release proto-breaking errors guide fmt check test test-fast faults faults-long import-long loans-long reservations-long sagas-long cases cases-live rows programmes up down demo bench
+.PHONY: help venv lock protos protos-third-party proto-release proto-breaking errors guide fmt check test test-fast faults faults-long fuzz fuzz-long canaries access-matrix import-long loans-long reservations-long sagas-long cases cases-live rows programmes up down demo bench
 
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -142,6 +142,20 @@ sagas-long: $(VENV) ## Ten thousand histories of the sagas, and a thousand seeds
 IMPORT_LINES ?= 200000
 import-long: $(VENV) ## Import 200,000 lines, the client and the platform killed on the way
 	LIANDONG_IMPORT_LINES=$(IMPORT_LINES) $(BIN)/pytest -m faults --log-cli-level=INFO tests/faults/test_import.py
+
+# --- attacks: another's ids, broken bodies, people who must be left nowhere ------------------------------
+
+access-matrix: $(VENV) ## Every role at every method about everybody's things; prints cells=... wrong=0
+	LIANDONG_MATRIX_WHOLE=1 $(BIN)/pytest -q -m "" --timeout=3600 --log-cli-level=INFO tests/attack/test_access_matrix.py
+
+fuzz: $(VENV) ## A minute of broken requests of every type through the gateway
+	LIANDONG_FUZZ_SECONDS=60 $(BIN)/pytest -q -m "" --timeout=5400 --log-cli-level=INFO tests/attack/test_fuzz.py
+
+fuzz-long: $(VENV) ## The same for an hour; LIANDONG_FUZZ_SEED and LIANDONG_FUZZ_CASE ask one case again
+	LIANDONG_FUZZ_SECONDS=3600 $(BIN)/pytest -q -m "" --timeout=5400 --log-cli-level=INFO tests/attack/test_fuzz.py
+
+canaries: $(VENV) ## All suites on platforms, then a search for everybody who was sent to them
+	$(BIN)/pytest -q -m "" -p tests.attack.canary_plugin --timeout=3600 --log-cli-level=INFO tests/attack tests/flows tests/live
 
 # --- programmes: packs, cases, and the rows they come from ---------------------------------------------
 

@@ -30,6 +30,7 @@ from services.credit.operations.areas import terms_of
 from services.credit.operations.shared import (
     catalogues_of,
     exposure_of,
+    file_missing,
     observed_of,
     require_county,
 )
@@ -83,14 +84,10 @@ async def get_credit_file(
     _require_reader(caller, county_code)
     found = await store.find_file(session, county_code, household_id)
     if found is None:
-        raise NotFound(
-            "CREDIT_FILE_NOT_FOUND",
-            f"no credit file of household {household_id} in this county",
-            message_zh="本县无此农户信用档案",
-        )
+        raise file_missing(household_id)
     # The limit stands over all lenders, so each of the county's may read it.
     if caller.role not in LENDERS:
-        caller.require_area(found[0].household.area_code)
+        caller.require_sight(found[0].household.area_code, file_missing(household_id))
     return found
 
 
@@ -224,7 +221,10 @@ async def rederive_rating(
     """A stored rating derived again, and the inputs that no longer equal their entries."""
     _require_reader(caller, county_code)
     stored = await _rating(session, county_code, rating_id, None)
-    await get_credit_file(session, caller, county_code, stored.household_id)
+    try:
+        await get_credit_file(session, caller, county_code, stored.household_id)
+    except NotFound as error:
+        raise _rating_missing(rating_id) from error
     scheme = scheme_of(catalogue.terms(county_code, stored.programme))
     entries = await indicator_store.find_entries(
         session, county_code, stored.household_id, [o.entry for o in stored.inputs.values()]
@@ -375,11 +375,12 @@ async def get_review(
     """One review with its whole record."""
     _require_reader(caller, county_code)
     found = await review_store.lock_reviews(session, county_code, [review_id])
+    missing = NotFound("REVIEW_NOT_FOUND", f"no review {review_id}", message_zh="无此评议")
     if review_id not in found:
-        raise NotFound("REVIEW_NOT_FOUND", f"no review {review_id}", message_zh="无此评议")
+        raise missing
     review = found[review_id]
     if caller.role not in LENDERS:
-        caller.require_area(review.area_code)
+        caller.require_sight(review.area_code, missing)
     entries = await review_store.list_entries(session, county_code, review_id)
     objections = await review_store.find_objections(session, county_code, [review_id])
     return review, step_of(catalogue, review), entries, objections.get(review_id, [])
@@ -518,8 +519,12 @@ async def _rating(
 ) -> Rating:
     stored = (await store.find_ratings(session, county_code, [rating_id])).get(rating_id)
     if stored is None or household_id not in (None, stored.household_id):
-        raise NotFound("RATING_NOT_FOUND", f"no rating {rating_id}", message_zh="无此评级")
+        raise _rating_missing(rating_id)
     return stored
+
+
+def _rating_missing(rating_id: UUID) -> NotFound:
+    return NotFound("RATING_NOT_FOUND", f"no rating {rating_id}", message_zh="无此评级")
 
 
 async def _explained(session: AsyncSession, catalogue: Catalogue, stored: Rating) -> Explained:

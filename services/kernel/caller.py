@@ -12,7 +12,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OKPKey
 
-from services.kernel.errors import Denied, Unauthenticated
+from services.kernel.errors import Denied, NotFound, Unauthenticated
 
 METADATA_KEY = "liandong-caller-bin"
 ISSUER = "liandong-gateway"
@@ -52,6 +52,11 @@ class Caller:
                 f"{self.institution_id} may not act in {area_code}",
                 message_zh="超出本机构辖区",
             )
+
+    def require_sight(self, area_code: str, missing: NotFound) -> None:
+        """Refuse what lies in an area that is not the caller's as if it were not there."""
+        if not self.may_act_in(area_code):
+            raise missing
 
     def require_person(self) -> str:
         """The person who acts; refused when the call names none."""

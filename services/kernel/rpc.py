@@ -19,10 +19,11 @@ from services.kernel import caller as callers
 from services.kernel import status, telemetry
 from services.kernel.away import is_unstorable_text
 from services.kernel.caller import Caller, Verifier
-from services.kernel.errors import Invalid, LiandongError, Unauthenticated, Violation
+from services.kernel.errors import Denied, Invalid, LiandongError, Unauthenticated, Violation
 
 MESSAGE_BYTES_MAX = 2 * 1024 * 1024
 METADATA_BYTES_MAX = 16 * 1024
+ABOVE_COUNTIES = "000000"
 STOP_SECONDS = 15.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -186,6 +187,7 @@ class Guard(grpc.aio.ServerInterceptor):
                 caller = self._caller(context, method, body)
                 request = _parse(handler.request_deserializer, body)
                 check(request)
+                _require_county(caller, request)
                 try:
                     return await handler.unary_unary(request, Guarded(context, caller))
                 except Exception as error:
@@ -198,16 +200,19 @@ class Guard(grpc.aio.ServerInterceptor):
         return serve
 
     def _stream(self, handler: Any, method: str) -> Callable[..., AsyncIterator[Any]]:
-        async def checked(requests: AsyncIterator[Message]) -> AsyncIterator[Message]:
+        async def checked(
+            caller: Caller, requests: AsyncIterator[Message]
+        ) -> AsyncIterator[Message]:
             async for request in requests:
                 check(request)
+                _require_county(caller, request)
                 yield request
 
         async def serve(requests: AsyncIterator[Message], context: Context) -> AsyncIterator[Any]:
             async def begin() -> AsyncIterator[Any]:
                 caller = self._caller(context, method, None)
                 answers: AsyncIterator[Any] = handler.stream_stream(
-                    checked(requests), Guarded(context, caller)
+                    checked(caller, requests), Guarded(context, caller)
                 )
                 return answers
 
@@ -230,6 +235,17 @@ class Guard(grpc.aio.ServerInterceptor):
                 token = value if isinstance(value, bytes) else value.encode()
                 return self._verifier.verify(token, method=method, body=body)
         raise Unauthenticated("CALLER_MISSING", "the call carries no signed caller")
+
+
+def _require_county(caller: Caller, request: Message) -> None:
+    """Refuse a request about another county, whatever its method makes of it."""
+    county_code = getattr(request, "county_code", "")
+    if caller.county_code not in (ABOVE_COUNTIES, county_code or caller.county_code):
+        raise Denied(
+            "AREA_NOT_YOURS",
+            f"{caller.institution_id} may not act in {county_code}",
+            message_zh="超出本机构辖区",
+        )
 
 
 def _texts(message: Message, path: str = "") -> Iterator[tuple[str, str]]:

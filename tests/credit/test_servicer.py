@@ -206,7 +206,7 @@ async def test_each_indicator_is_decided_on_its_own(db: Database, servicer: Cred
     assert [(verdict.index, verdict.reason) for verdict in answer.refused] == [
         (1, "UNKNOWN_HOUSEHOLD"),
         (2, "UNKNOWN_INDICATOR"),
-        (3, "AREA_NOT_YOURS"),
+        (3, "UNKNOWN_HOUSEHOLD"),
         (4, "MALFORMED_DATE"),
         (5, "OBSERVED_IN_FUTURE"),
     ]
@@ -377,7 +377,7 @@ async def test_lenders_read_the_county_and_offices_their_area(
     assert len((await list_files(servicer, caller=BANK)).files) == 2
     assert (await get(servicer, 1, caller=STATION)).area_code == VILLAGE
     assert len((await list_files(servicer, caller=STATION, within=TOWN)).files) == 1
-    with pytest.raises(Denied, match="AREA_NOT_YOURS"):
+    with pytest.raises(NotFound, match="CREDIT_FILE_NOT_FOUND"):
         await get(servicer, 2, caller=STATION)
     with pytest.raises(Denied, match="AREA_NOT_YOURS"):
         await list_files(servicer, caller=STATION)

@@ -9,7 +9,7 @@ from services.funds.events_in import handlers
 from services.kernel import business_day
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
-from services.kernel.errors import Denied, Invalid, Refused
+from services.kernel.errors import Denied, Invalid, NotFound, Refused
 from services.kernel.walls import EVERY_COUNTY
 from tests.funds import steps
 from tests.funds.casework import (
@@ -151,7 +151,7 @@ async def test_a_returned_case_is_repaired_in_time_by_its_lender(
         )
     with pytest.raises(Invalid, match="CODE_UNKNOWN"):
         await work.step("ReturnCase", REVIEWER, case, code="NO", reason="x")
-    with pytest.raises(Denied, match="NOT_THE_LENDER"):
+    with pytest.raises(NotFound, match="CASE_NOT_FOUND"):
         await work.step("RepairCase", OTHER_LENDER, case, evidence=["sha256:ef"])
 
     repaired = await work.step("RepairCase", LENDER, case, evidence=["sha256:ef"])

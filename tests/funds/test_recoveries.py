@@ -199,7 +199,7 @@ async def test_institutions_shares_are_instructions_that_the_lender_confirms(
         await confirm(work, case, 0, 1)
     with pytest.raises(NotFound, match="SHARE_NOT_FOUND"):
         await confirm(work, case, 1, 1)
-    with pytest.raises(Denied, match="NOT_THE_LENDER"):
+    with pytest.raises(NotFound, match="CASE_NOT_FOUND"):
         await confirm(work, case, 2, 1, caller=OTHER_LENDER)
     await confirm(work, case, 2, 500_000)
     paid = await confirm(work, case, 2, 2_000_000)

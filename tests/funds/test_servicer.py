@@ -187,7 +187,7 @@ async def test_a_case_waits_for_its_trigger_its_cause_and_its_lender(
     await steps.take(consumer, loan.overdue(71, on=NEXT))
     with pytest.raises(Refused, match="CAUSE_NOT_COVERED"):
         await steps.file(servicer, loan, cause="wilful_default")
-    with pytest.raises(Denied, match="NOT_THE_LENDER"):
+    with pytest.raises(Refused, match="LOAN_NOT_COVERED"):
         await steps.file(servicer, loan, caller=OTHER_LENDER)
     with pytest.raises(Denied, match="ROLE_NOT_ALLOWED"):
         await steps.file(servicer, loan, caller=CENTRE)

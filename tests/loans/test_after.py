@@ -207,7 +207,7 @@ async def test_a_class_is_judged_worse_and_never_better_than_the_days(
         ask(servicer, "ReclassifyLoan", loan_id=loan_id, five_tier_class=normal, reason="x"),
     )
     await refused(
-        "NOT_THE_LENDER",
+        "LOAN_NOT_FOUND",
         ask(servicer, "ReclassifyLoan", OTHER_LENDER, loan_id=loan_id, five_tier_class=doubtful,
             reason="x"),
     )  # fmt: skip

@@ -321,7 +321,7 @@ async def test_an_entity_goes_through_investigations_advice_and_a_joint_session(
 
     with pytest.raises(Refused, match="EVIDENCE_NEEDED"):
         await decide(servicer, loan_id, "bank_investigates", LENDER)
-    with pytest.raises(Denied, match="NOT_THE_STEPS_ORGAN"):
+    with pytest.raises(NotFound, match="LOAN_NOT_FOUND"):
         await decide(servicer, loan_id, "bank_investigates", OTHER_LENDER, evidence="sha256:r")
     report = {"evidence": "sha256:report"}
     with pytest.raises(Refused, match="LOAN_RATE_NOT_ALLOWED"):
@@ -480,7 +480,7 @@ async def test_cover_that_was_released_is_asked_for_again_or_the_loan_is_withdra
     assert (await steps.get(servicer, loan_id)).state == APPROVED
 
     cancel = command(loans_pb2.CancelApplicationRequest, loan_id)
-    with pytest.raises(Denied, match="NOT_THE_LENDER"):
+    with pytest.raises(NotFound, match="LOAN_NOT_FOUND"):
         await servicer.CancelApplication(cancel, calling(OTHER_LENDER, cancel))
     gone = (await servicer.CancelApplication(cancel, calling(LENDER, cancel))).loan
     assert (gone.state, list(gone.refusal_reasons)) == (REFUSED, ["WITHDRAWN"])

@@ -8,7 +8,7 @@ from liandong.loans.v1 import events_pb2, loans_pb2
 
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
-from services.kernel.errors import Denied, Refused
+from services.kernel.errors import Denied, NotFound, Refused
 from services.kernel.walls import EVERY_COUNTY
 from services.loans import store
 from services.loans.events_in import handlers
@@ -217,7 +217,7 @@ async def test_a_draw_stops_before_a_breaker_a_sanction_a_stranger_and_a_missing
 
     with pytest.raises(Refused, match="IDENTITY_NOT_PROVEN"):
         await draw(servicer, loan_id, 1, identity_proof="selfie")
-    with pytest.raises(Denied, match="NOT_THE_LENDER"):
+    with pytest.raises(NotFound, match="LOAN_NOT_FOUND"):
         await draw(servicer, loan_id, 1, OTHER_LENDER)
     with pytest.raises(Refused, match="REVOLVING_LIMIT"):
         await steps.disburse(servicer, loan_id)

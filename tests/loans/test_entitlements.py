@@ -218,6 +218,6 @@ async def test_a_grant_is_for_its_class_and_a_desk_for_its_area(
     assert (await record(ask, house, "industry_grant", **met)).reason == "NOT_FOR_THIS_BORROWER"
     far = House(area_code="990101002001", status="registered_poor")
     await steps.know(consumer, far)
-    assert (await record(ask, far, "training", STATION)).reason == "AREA_NOT_YOURS"
+    assert (await record(ask, far, "training", STATION)).reason == "HOUSEHOLD_NOT_FOUND"
     missing = ask("GetEntitlement", CENTRE, entitlement_id=steps.an_id())
     await refused("ENTITLEMENT_NOT_FOUND", missing)

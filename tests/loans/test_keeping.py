@@ -365,5 +365,5 @@ async def test_entries_of_anothers_loan_or_of_none_are_refused(
         caller=OTHER_LENDER,
     )
 
-    assert [each.reason for each in answer.verdicts] == ["NOT_THE_LENDER", "LOAN_NOT_FOUND"]
+    assert [each.reason for each in answer.verdicts] == ["LOAN_NOT_FOUND", "LOAN_NOT_FOUND"]
     assert await differences(servicer) == []

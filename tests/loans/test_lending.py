@@ -424,7 +424,7 @@ def test_an_approved_and_insured_loan_is_paid_out(terms: Terms) -> None:
         ("SAME_PERSON", {}, BANKER),
         ("COVER_NOT_IN_FORCE", {"covers_in_force": ("disaster",)}, CASHIER),
         ("FUND_COVER_RELEASED", {"covered": False}, CASHIER),
-        ("NOT_THE_LENDER", {}, an_actor("bank", OTHER_BANK)),
+        ("LOAN_NOT_FOUND", {}, an_actor("bank", OTHER_BANK)),
         ("NOT_THE_LENDER", {}, COUNTY_CLERK),
     ],
 )

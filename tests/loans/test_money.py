@@ -7,7 +7,7 @@ from liandong.loans.v1 import events_pb2, loans_pb2
 
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
-from services.kernel.errors import Denied, Refused
+from services.kernel.errors import NotFound, Refused
 from services.loans.servicer import LoansServicer
 from services.programmes.loader import Catalogue
 from tests.loans import steps
@@ -247,9 +247,9 @@ async def test_another_lenders_money_is_not_touched(
         request_id=steps.an_id(), county_code=COUNTY, loan_id=loan.loan_id, number=2, reason="x"
     )
 
-    with pytest.raises(Denied) as refused:
+    with pytest.raises(NotFound) as refused:
         await servicer.ReverseRepayment(request, calling(OTHER_LENDER, request))
-    assert refused.value.reason == "NOT_THE_LENDER"
+    assert refused.value.reason == "LOAN_NOT_FOUND"
 
 
 async def test_a_quote_is_given_for_any_day_since_the_money_went_out(

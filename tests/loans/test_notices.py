@@ -248,7 +248,7 @@ async def test_bad_notices_are_refused_with_field_value_and_rule(
     assert unknown.reason == "NOTICE_KIND_UNKNOWN"
     assert (unknown.violations[0].field, unknown.violations[0].value) == ("kind", "birthday")
     assert (await queue(ask, steps.an_id())).reason == "LOAN_NOT_FOUND"
-    assert (await queue(ask, loan.loan_id, OTHER_LENDER)).reason == "NOT_THE_LENDER"
+    assert (await queue(ask, loan.loan_id, OTHER_LENDER)).reason == "LOAN_NOT_FOUND"
     silent = notices_pb2.NoticeReport(notice_id=steps.an_id(), attempt=1, result=FAILED)
     with pytest.raises(Invalid) as refusal:
         await ask("ReportNotices", LENDER, items=[silent])

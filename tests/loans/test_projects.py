@@ -392,7 +392,7 @@ async def test_loans_of_a_closed_use_are_listed_checked_and_led_by_one_officer(
     assert [(each.accepted, each.reason) for each in verdicts] == [
         (True, ""),
         (True, ""),
-        (False, "NOT_THE_LENDER"),
+        (False, "LOAN_NOT_FOUND"),
     ]
     (taken,) = (await ask(projects, LENDER, adding(second, one))).verdicts
     assert taken.reason == "LOAN_IN_ANOTHER_PROJECT"

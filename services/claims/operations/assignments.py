@@ -11,6 +11,7 @@ from services.claims.model import Assignment, Difficulty
 from services.claims.operations.shared import actor_of
 from services.claims.rules import assignments as rules
 from services.claims.store import assignments as store
+from services.claims.store import insured as insured_store
 from services.claims.store import policies as policies_store
 from services.kernel import business_day, ids
 from services.kernel.caller import Caller
@@ -139,7 +140,13 @@ async def list_assignments(
     after: UUID,
     limit: int,
 ) -> list[Assignment]:
-    """A page of assignments."""
+    """A page of assignments; another area's household has none."""
+    if household_id is not None:
+        known = (await insured_store.find_households(session, county_code, [household_id])).get(
+            household_id
+        )
+        if known is not None and not caller.may_act_in(known.area_code):
+            return []
     return await store.list_assignments(
         session,
         county_code,

@@ -35,7 +35,7 @@ async def _held(session: AsyncSession, caller: Caller, county_code: str, claim_i
         if claim.insurer_id != caller.institution_id:
             raise rules.claim_not_found(claim_id)
     else:
-        caller.require_area(claim.area_code)
+        caller.require_sight(claim.area_code, rules.claim_not_found(claim_id))
     return claim
 
 

@@ -225,10 +225,17 @@ async def list_insured(
     after: UUID,
     limit: int,
 ) -> list[InsuredEntry]:
-    """A page of a policy's list."""
+    """A page of a policy's list; a village or a town sees its own households on it."""
     await own_policy(session, caller, county_code, policy_id)
+    areas = () if set(caller.areas) <= {county_code} else caller.areas
     return await store.list_insured(
-        session, county_code, policy_id, household_id=household_id, after=after, limit=limit
+        session,
+        county_code,
+        policy_id,
+        household_id=household_id,
+        areas=areas,
+        after=after,
+        limit=limit,
     )
 
 
@@ -268,8 +275,9 @@ async def certificate(
 ) -> list[CertificateLine]:
     """What a household is insured for on a day, and whom payouts go to first."""
     households = await store.find_households(session, county_code, [household_id])
-    if household_id in households:
-        caller.require_area(households[household_id].area_code)
+    known = households.get(household_id)
+    if known is not None and not caller.may_act_in(known.area_code):
+        return []
     entries = await store.entries_of_household(session, county_code, household_id, on)
     policies = await policies_store.find_policies(
         session, county_code, [entry.policy_id for entry in entries]

@@ -483,20 +483,28 @@ async def list_insured(
     policy_id: UUID,
     *,
     household_id: UUID | None,
+    areas: Sequence[str] = (),
     after: UUID,
     limit: int,
 ) -> list[InsuredEntry]:
-    """Entries of a policy in id order."""
+    """Entries of a policy in id order, with areas only those of their households."""
     rows = await database.fetch(
         session,
-        """SELECT * FROM insured
-           WHERE county_code = $1 AND policy_id = $2 AND ($3::uuid IS NULL OR household_id = $3)
-             AND insured_id > $4 ORDER BY insured_id LIMIT $5""",
+        """SELECT i.* FROM insured AS i
+           WHERE i.county_code = $1 AND i.policy_id = $2
+             AND ($3::uuid IS NULL OR i.household_id = $3) AND i.insured_id > $4
+             AND ($6::text[] = '{}' OR EXISTS (
+                 SELECT FROM household AS h WHERE h.county_code = i.county_code
+                   AND h.household_id = i.household_id
+                   AND EXISTS (SELECT FROM unnest($6::text[]) AS area
+                               WHERE starts_with(h.area_code, area))))
+           ORDER BY i.insured_id LIMIT $5""",
         county_code,
         policy_id,
         household_id,
         after,
         limit,
+        list(areas),
     )
     return [entry_of(row) for row in rows]
 

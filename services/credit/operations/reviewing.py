@@ -17,6 +17,7 @@ from services.credit.model import (
 )
 from services.credit.operations.shared import (
     actor_of,
+    file_missing,
     inputs_of,
     require_county,
     save,
@@ -100,7 +101,7 @@ async def open_reviews(
     for household_id in household_ids:
         try:
             file = _openable(files, busy, household_id)
-            caller.require_area(file.household.area_code)
+            caller.require_sight(file.household.area_code, file_missing(household_id))
             draft = drafts[household_id]
             if isinstance(draft, LiandongError):
                 raise draft
@@ -342,10 +343,11 @@ async def contest(
     require_role(caller, (*STATIONS, "household"))
     require_county(caller, county_code)
     stored = (await file_store.find_ratings(session, county_code, [rating_id])).get(rating_id)
+    missing = NotFound("RATING_NOT_FOUND", f"no rating {rating_id}", message_zh="无此评级")
     if stored is None:
-        raise NotFound("RATING_NOT_FOUND", f"no rating {rating_id}", message_zh="无此评级")
+        raise missing
     [file] = await _lock(session, county_code, [stored.household_id])
-    caller.require_area(file.household.area_code)
+    caller.require_sight(file.household.area_code, missing)
     reviewing.check_contest(stored, file)
     if await store.is_contested(session, county_code, rating_id):
         raise Conflict("CONTESTED_BEFORE", "it was contested before", message_zh="已申诉过")
@@ -382,9 +384,10 @@ async def answer_contest(
     require_role(caller, ANSWERERS)
     require_county(caller, county_code)
     held = await store.lock_contest(session, county_code, contest_id)
+    missing = NotFound("CONTEST_NOT_FOUND", f"no contest {contest_id}", message_zh="无此申诉")
     if held is None:
-        raise NotFound("CONTEST_NOT_FOUND", f"no contest {contest_id}", message_zh="无此申诉")
-    caller.require_area(held.area_code)
+        raise missing
+    caller.require_sight(held.area_code, missing)
     today = await business_day.today(session, county_code)
     answered = reviewing.answer_contest(
         held,
@@ -480,22 +483,22 @@ async def _one(session: AsyncSession, caller: Caller, county_code: str, review_i
 def _of(reviews: Mapping[UUID, Review], review_id: UUID) -> Review:
     review = reviews.get(review_id)
     if review is None:
-        raise NotFound("REVIEW_NOT_FOUND", f"no review {review_id}", message_zh="无此评议")
+        raise _review_missing(review_id)
     return review
+
+
+def _review_missing(review_id: UUID) -> NotFound:
+    return NotFound("REVIEW_NOT_FOUND", f"no review {review_id}", message_zh="无此评议")
 
 
 def _require_area(caller: Caller, review: Review) -> None:
     if caller.role not in BY_COUNTY:
-        caller.require_area(review.area_code)
+        caller.require_sight(review.area_code, _review_missing(review.review_id))
 
 
 def _openable(files: Mapping[UUID, CreditFile], busy: set[UUID], household_id: UUID) -> CreditFile:
     if household_id not in files:
-        raise NotFound(
-            "CREDIT_FILE_NOT_FOUND",
-            f"no credit file of household {household_id} in this county",
-            message_zh="本县无此农户信用档案",
-        )
+        raise file_missing(household_id)
     if household_id in busy:
         raise Conflict("REVIEW_OPEN", "it is under review already", message_zh="该农户正在评议")
     return files[household_id]

@@ -65,7 +65,12 @@ def found(files: Sequence[CreditFile], household_id: UUID) -> CreditFile:
     for file in files:
         if file.household_id == household_id:
             return file
-    raise NotFound(
+    raise file_missing(household_id)
+
+
+def file_missing(household_id: UUID) -> NotFound:
+    """The same answer for a file that is not there and one of another's area."""
+    return NotFound(
         "CREDIT_FILE_NOT_FOUND",
         f"no credit file of household {household_id} in this county",
         message_zh="本县无此农户信用档案",

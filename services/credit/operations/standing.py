@@ -19,6 +19,7 @@ from services.credit.model import (
 from services.credit.operations.shared import (
     actor_of,
     exposure_of,
+    file_missing,
     found,
     observed_of,
     require_county,
@@ -76,7 +77,7 @@ async def propose(
     files = await file_store.lock_files(session, county_code, ids)
     file = found(files, household_id)
     if caller.role not in LENDERS:
-        caller.require_area(file.household.area_code)
+        caller.require_sight(file.household.area_code, file_missing(household_id))
     ref = catalogue.in_force(county_code, proposal.programme_id, today)
     terms = catalogue.terms(county_code, ref)
     by = actor_of(caller)
@@ -207,10 +208,11 @@ async def _locked(
     session: AsyncSession, caller: Caller, county_code: str, measure_id: UUID
 ) -> list[Measure]:
     measures = await store.lock_measure(session, county_code, measure_id)
+    missing = NotFound("MEASURE_NOT_FOUND", f"no measure {measure_id}", message_zh="无此措施")
     if not measures or measures[0].measure_id != measure_id:
-        raise NotFound("MEASURE_NOT_FOUND", f"no measure {measure_id}", message_zh="无此措施")
+        raise missing
     if caller.role not in LENDERS:
-        caller.require_area(measures[0].area_code)
+        caller.require_sight(measures[0].area_code, missing)
     return measures
 
 

@@ -21,7 +21,7 @@ from services.funds.model import (
     Part,
 )
 from services.funds.rules.accounts import pay_out, reach
-from services.kernel.errors import Denied, Refused, invalid_field
+from services.kernel.errors import NotFound, Refused, invalid_field
 from services.kernel.money import Fen
 from services.kernel.values import replace
 from services.programmes.bulletins import on_risk_list
@@ -75,32 +75,28 @@ def owed_now(arrears: Arrears) -> Amounts:
 def check_covered(cover: Cover | None, loan_id: UUID) -> Cover:
     """A loan that a fund stands behind; refused for any other."""
     if cover is None or cover.state is not CoverState.RESERVED:
-        raise Refused(
-            "LOAN_NOT_COVERED",
-            f"no fund stands behind loan {loan_id}",
-            message_zh="该贷款未获基金担保",
-        )
+        raise _not_covered(loan_id)
     return cover
 
 
+def _not_covered(loan_id: UUID) -> Refused:
+    return Refused(
+        "LOAN_NOT_COVERED",
+        f"no fund stands behind loan {loan_id}",
+        message_zh="该贷款未获基金担保",
+    )
+
+
 def check_lender(cover: Cover | None, lender_id: str) -> None:
-    """Only the lender of a loan may file its loss."""
+    """Only the lender of a loan may file its loss; to another it is as good as not covered."""
     if cover is not None and cover.lender_id != lender_id:
-        raise Denied(
-            "NOT_THE_LENDER",
-            f"{lender_id} is not the lender of loan {cover.loan_id}",
-            message_zh="非本机构贷款",
-        )
+        raise _not_covered(cover.loan_id)
 
 
 def check_case_lender(case: Case, lender_id: str) -> None:
-    """Only the lender of a case's loan."""
+    """Only the lender of a case's loan; to another it is as good as none."""
     if case.lender_id != lender_id:
-        raise Denied(
-            "NOT_THE_LENDER",
-            f"{lender_id} is not the lender of loan {case.loan_id}",
-            message_zh="非本机构贷款",
-        )
+        raise NotFound("CASE_NOT_FOUND", f"no case {case.case_id}", message_zh="无此案件")
 
 
 def check_trigger(

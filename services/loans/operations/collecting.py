@@ -26,7 +26,7 @@ from services.loans.operations.shared import found, require_our_book, said, term
 from services.loans.rules import balance, lending
 from services.loans.rules import collecting as rules
 from services.loans.rules.book import Posting, PostingKind
-from services.loans.rules.lending import LENDER_ROLES, Actor
+from services.loans.rules.lending import Actor
 from services.loans.store import agreements
 from services.loans.store import collecting as collecting_store
 from services.programmes.loader import Catalogue
@@ -55,13 +55,6 @@ async def open_on(
     return events
 
 
-def _require_party(loan: Loan, actor: Actor, may_act_in: MayActIn) -> None:
-    if actor.role in LENDER_ROLES:
-        lending.require_lender(loan, actor)
-    else:
-        may_act_in(loan.area_code)
-
-
 async def open_case(
     session: AsyncSession,
     county_code: str,
@@ -77,7 +70,7 @@ async def open_case(
     today = await business_day.today(session, county_code)
     loans = await store.lock_loans(session, county_code, [loan_id])
     loan = found(loans, loan_id)
-    _require_party(loan, actor, may_act_in)
+    lending.require_party(loan, actor, may_act_in)
     terms = catalogue.terms(county_code, loan.programme)
     wanted = rules.open_case(
         loan, terms.loans, ids.new_id(), cause=cause, due_class=due_class, today=today
@@ -91,6 +84,10 @@ async def open_case(
     return opened[0]
 
 
+def _case_not_found(case_id: UUID) -> NotFound:
+    return NotFound("CASE_NOT_FOUND", f"no case {case_id}", message_zh="无此清收案件")
+
+
 async def _held_case(
     session: AsyncSession,
     county_code: str,
@@ -101,9 +98,12 @@ async def _held_case(
     """A case and its loan, held, the loan first as everywhere."""
     known = await collecting_store.find_case(session, county_code, case_id)
     if known is None:
-        raise NotFound("CASE_NOT_FOUND", f"no case {case_id}", message_zh="无此清收案件")
+        raise _case_not_found(case_id)
     loans = await store.lock_loans(session, county_code, [known.loan_id])
-    _require_party(loans[known.loan_id], actor, may_act_in)
+    try:
+        lending.require_party(loans[known.loan_id], actor, may_act_in)
+    except NotFound as error:
+        raise _case_not_found(case_id) from error
     case = await collecting_store.lock_case(session, county_code, case_id)
     assert case is not None
     return case, loans[case.loan_id]

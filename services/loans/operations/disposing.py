@@ -12,7 +12,7 @@ from services.loans.operations import collecting, tasks
 from services.loans.operations.shared import found, said
 from services.loans.rules import issues as rules
 from services.loans.rules.issues import Decided, Wanted
-from services.loans.rules.lending import LENDER_ROLES, Actor
+from services.loans.rules.lending import Actor, require_party
 from services.loans.store import issues as issue_store
 from services.loans.store import standing as standing_store
 from services.programmes.loader import Catalogue
@@ -34,8 +34,7 @@ async def decide(
     today = await business_day.today(session, county_code)
     loans = await store.lock_loans(session, county_code, [loan_id])
     loan = found(loans, loan_id)
-    if not (actor.role in LENDER_ROLES and loan.lender_id == actor.institution_id):
-        may_act_in(loan.area_code)
+    require_party(loan, actor, may_act_in)
     before = await issue_store.dispositions_of(session, county_code, loan_id)
     decided = rules.dispose(
         loan,

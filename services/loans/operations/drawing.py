@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import business_day, outbox
-from services.kernel.errors import Denied, NotFound, Refused
+from services.kernel.errors import NotFound, Refused
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
 from services.kernel.values import replace
@@ -177,7 +177,7 @@ async def request_batch(
 ) -> Batch:
     """Ask for a batch of a controlled loan."""
     loan, _, terms = await _held(session, county_code, batch.loan_id, catalogue)
-    may_act_in(loan.area_code)
+    lending.require_near(loan, may_act_in)
     if actor.role in LENDER_ROLES:
         lending.require_lender(loan, actor)
     today = await business_day.today(session, county_code)
@@ -199,7 +199,7 @@ async def sign_batch(
 ) -> Batch:
     """Note a signature on a batch."""
     loan, _, terms = await _held(session, county_code, signature.loan_id, catalogue)
-    may_act_in(loan.area_code)
+    lending.require_near(loan, may_act_in)
     batch = await _batch(session, loan, signature.number)
     signed = drawing.sign(
         batch,
@@ -333,11 +333,9 @@ async def change_file(
 
 
 def _require_party(loan: Loan, actor: Actor, may_act_in: Callable[[str], None]) -> None:
-    may_act_in(loan.area_code)
-    if actor.role in LENDER_ROLES and actor.institution_id != loan.lender_id:
-        raise Denied(
-            "NOT_THE_LENDER", "only the loan's lender may do this", message_zh="非承贷机构"
-        )
+    lending.require_near(loan, may_act_in)
+    if actor.role in LENDER_ROLES:
+        lending.require_lender(loan, actor)
 
 
 async def cancel(

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import business_day, ids, journal, outbox
-from services.kernel.errors import LiandongError
+from services.kernel.errors import Denied, LiandongError
 from services.kernel.journal import Account, Entry, Transfer
 from services.loans import events_out, store
 from services.loans.model import Loan
@@ -71,7 +71,7 @@ async def record(
         own = had.setdefault(item.household_id, set())
         try:
             if borrower is not None:
-                _require_party(loan, borrower.area_code, actor, may_act_in)
+                _require_party(loan, borrower.area_code, item.household_id, actor, may_act_in)
             made = rules.due(
                 ids.new_id(),
                 item,
@@ -101,12 +101,17 @@ async def record(
     return outcomes
 
 
-def _require_party(loan: Loan | None, area: str, actor: Actor, may_act_in: MayActIn) -> None:
+def _require_party(
+    loan: Loan | None, area: str, household_id: UUID, actor: Actor, may_act_in: MayActIn
+) -> None:
     """A lender records for its own loans, everybody else in the own areas."""
     if loan is not None and actor.role in LENDER_ROLES:
         require_lender(loan, actor)
-    else:
+        return
+    try:
         may_act_in(area)
+    except Denied as error:
+        raise rules.household_not_found(household_id) from error
 
 
 async def approve(

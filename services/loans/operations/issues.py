@@ -9,14 +9,14 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import business_day, ids, outbox
 from services.kernel.database import Database
-from services.kernel.errors import NotFound, Refused
+from services.kernel.errors import Denied, NotFound, Refused
 from services.kernel.outbox import OutgoingEvent
 from services.loans import events_out, store
 from services.loans.operations.shared import found
 from services.loans.rules import issues as rules
 from services.loans.rules import tasks as task_rules
 from services.loans.rules.issues import Done, Issue, Looked
-from services.loans.rules.lending import LENDER_ROLES, Actor
+from services.loans.rules.lending import LENDER_ROLES, Actor, require_party
 from services.loans.rules.tasks import Evidence, Task, TaskStep
 from services.loans.store import issues as issue_store
 from services.programmes.issues import Compliance, IssueState
@@ -213,8 +213,7 @@ async def register(
     if wanted.loan_id is not None:
         loan = await store.find_loan(session, county_code, wanted.loan_id)
         loan = found({} if loan is None else {loan.loan_id: loan}, wanted.loan_id)
-        if not (actor.role in LENDER_ROLES and loan.lender_id == actor.institution_id):
-            may_act_in(loan.area_code)
+        require_party(loan, actor, may_act_in)
         about = _About(
             loan.programme, loan.area_code, loan.loan_id, loan.household_id, loan.lender_id
         )
@@ -272,6 +271,10 @@ async def check(
 # --- until crossed off ----------------------------------------------------------------------------
 
 
+def _issue_not_found(issue_id: UUID) -> NotFound:
+    return NotFound("ISSUE_NOT_FOUND", f"no issue {issue_id}", message_zh="无此问题")
+
+
 async def _held(
     session: AsyncSession, county_code: str, issue_id: UUID, actor: Actor, may_act_in: MayActIn
 ) -> Issue:
@@ -281,9 +284,12 @@ async def _held(
         issue is not None and actor.role in LENDER_ROLES and issue.lender_id != actor.institution_id
     )
     if issue is None or foreign:
-        raise NotFound("ISSUE_NOT_FOUND", f"no issue {issue_id}", message_zh="无此问题")
+        raise _issue_not_found(issue_id)
     if actor.role not in LENDER_ROLES:
-        may_act_in(issue.area_code)
+        try:
+            may_act_in(issue.area_code)
+        except Denied as error:
+            raise _issue_not_found(issue_id) from error
     return issue
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import business_day, ids, outbox
-from services.kernel.errors import LiandongError, NotFound
+from services.kernel.errors import Denied, LiandongError, NotFound
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
 from services.kernel.values import replace
@@ -37,7 +37,7 @@ from services.loans.operations.shared import (
 )
 from services.loans.rules import clock, lending
 from services.loans.rules.book import Posting, PostingKind
-from services.loans.rules.chain import Actor
+from services.loans.rules.chain import LENDERS_ONLY, Actor
 from services.loans.rules.checks import Known
 from services.loans.rules.scopes import scopes_of_application, scopes_of_loan
 from services.loans.store import applications as files_store
@@ -98,7 +98,7 @@ async def apply_for_loans(
     for application in applications:
         try:
             borrower = _borrower(borrowers, application)
-            may_act_in(borrower.area_code)
+            _require_near(borrower, application, may_act_in)
             ref = catalogue.in_force(county_code, application.programme_id, intake.today)
             terms = terms_of(ref)
             own = breakers_of(scopes_of_application(application, borrower), breakers)
@@ -139,12 +139,24 @@ async def apply_for_loans(
 def _borrower(borrowers: Mapping[UUID, Borrower], application: Application) -> Borrower:
     borrower = borrowers.get(application.household_id)
     if borrower is None or not borrower.area_code:
-        raise NotFound(
-            "HOUSEHOLD_UNKNOWN",
-            f"no household {application.household_id}",
-            message_zh="无此农户",
-        )
+        raise _household_unknown(application)
     return borrower
+
+
+def _household_unknown(application: Application) -> NotFound:
+    return NotFound(
+        "HOUSEHOLD_UNKNOWN", f"no household {application.household_id}", message_zh="无此农户"
+    )
+
+
+def _require_near(
+    borrower: Borrower, application: Application, may_act_in: Callable[[str], None]
+) -> None:
+    """Another area's household is as good as none."""
+    try:
+        may_act_in(borrower.area_code)
+    except Denied as error:
+        raise _household_unknown(application) from error
 
 
 def _product_key(application: Application) -> tuple[UUID, str, str]:
@@ -281,7 +293,9 @@ async def decide_applications(
     for decision in decisions:
         try:
             loan = found(loans, decision.loan_id)
-            may_act_in(loan.area_code)
+            lending.require_near(loan, may_act_in)
+            if actor.role in LENDERS_ONLY:
+                lending.require_lender(loan, actor)
             if decision.approve and loan.loan_id in barred:
                 raise barred[loan.loan_id]
             terms = terms_of(loan.programme)
@@ -440,6 +454,7 @@ async def disburse_loans(
     for loan_id in loan_ids:
         try:
             loan = found(loans, loan_id)
+            lending.require_lender(loan, actor)
             if loan_id in barred:
                 raise barred[loan_id]
             terms = terms_of(loan.programme)

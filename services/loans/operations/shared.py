@@ -6,13 +6,13 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel.errors import LiandongError, NotFound, Refused
+from services.kernel.errors import LiandongError, Refused
 from services.kernel.values import replace
 from services.loans import store
 from services.loans.model import Breaker, Loan
 from services.loans.rules import balance
 from services.loans.rules.keeping import Keeper
-from services.loans.rules.lending import Actor
+from services.loans.rules.lending import Actor, loan_not_found
 from services.loans.rules.scopes import Scope, scopes_of_loan
 from services.loans.rules.suspending import watched
 from services.loans.store import keeping
@@ -101,5 +101,5 @@ def found(loans: Mapping[UUID, Loan], loan_id: UUID) -> Loan:
     """A loan of those that were locked, or a refusal."""
     loan = loans.get(loan_id)
     if loan is None:
-        raise NotFound("LOAN_NOT_FOUND", f"no loan {loan_id}", message_zh="无此贷款")
+        raise loan_not_found(loan_id)
     return loan

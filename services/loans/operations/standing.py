@@ -17,7 +17,7 @@ from services.loans.operations.desk import Desk
 from services.loans.operations.shared import found, said, terms_by_ref
 from services.loans.rules import changing, lending, securing
 from services.loans.rules import standing as rules
-from services.loans.rules.lending import LENDER_ROLES, Actor
+from services.loans.rules.lending import Actor
 from services.loans.store import securing as securing_store
 from services.loans.store import standing as standing_store
 from services.programmes.loader import Catalogue
@@ -31,10 +31,7 @@ MayActIn = Callable[[str], None]
 
 def require_party(loan: Loan, actor: Actor, may_act_in: MayActIn) -> None:
     """Refuse a lender that is not the loan's own, and anybody outside the own areas."""
-    if actor.role in LENDER_ROLES:
-        lending.require_lender(loan, actor)
-    else:
-        may_act_in(loan.area_code)
+    lending.require_party(loan, actor, may_act_in)
 
 
 async def one_loan(session: AsyncSession, county_code: str, loan_id: UUID) -> dict[UUID, Loan]:

@@ -17,7 +17,7 @@ from services.loans.operations import issues
 from services.loans.operations.shared import found
 from services.loans.rules import tasks as rules
 from services.loans.rules.issues import Issue
-from services.loans.rules.lending import LENDER_ROLES, Actor
+from services.loans.rules.lending import LENDER_ROLES, Actor, require_party
 from services.loans.rules.standing import FREEZING
 from services.loans.rules.tasks import (
     Duty,
@@ -404,8 +404,7 @@ async def _about(
     if wanted.loan_id is not None:
         loan = await store.find_loan(session, county_code, wanted.loan_id)
         loan = found({} if loan is None else {loan.loan_id: loan}, wanted.loan_id)
-        if not (actor.role in LENDER_ROLES and loan.lender_id == actor.institution_id):
-            may_act_in(loan.area_code)
+        require_party(loan, actor, may_act_in)
         subject = Subject(loan.area_code, loan.loan_id, loan.household_id, loan.lender_id)
         return subject, loan.programme
     area = wanted.area_code or county_code

@@ -12,6 +12,8 @@ from services.programmes.schema.values import Open, Organ, known
 
 LENDER_ROLES = ("bank", "mutual_aid_society", "insurer")
 """Roles of institutions that lend; the pack's word for all of them is `lender`."""
+LENDERS_ONLY = ("bank", "mutual_aid_society")
+"""They take no other part in a loan; an insurer may decide a step of a bank's."""
 
 ON_PAPER = frozenset(
     {

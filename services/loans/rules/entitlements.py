@@ -90,9 +90,7 @@ def due(
 ) -> Entitlement:
     """What the programme owes a household for what it met; every other answer says why not."""
     if borrower is None:
-        raise NotFound(
-            "HOUSEHOLD_NOT_FOUND", f"no household {wanted.household_id}", message_zh="无此农户"
-        )
+        raise household_not_found(wanted.household_id)
     if wanted.loan_id is not None and (loan is None or loan.household_id != wanted.household_id):
         raise NotFound("LOAN_NOT_FOUND", f"no loan {wanted.loan_id}", message_zh="无此贷款")
     require_not_ahead("due_on", wanted.due_on, today)
@@ -320,3 +318,8 @@ def require(held: Entitlement | None, entitlement_id: UUID, *states: str) -> Ent
 
 def _same(text: str) -> None:
     raise Refused("SAME_PERSON", text, message_zh="经办与复核不得为同一人")
+
+
+def household_not_found(household_id: UUID) -> NotFound:
+    """The same answer for a household that is not there and one of another's area."""
+    return NotFound("HOUSEHOLD_NOT_FOUND", f"no household {household_id}", message_zh="无此农户")

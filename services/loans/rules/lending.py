@@ -1,11 +1,11 @@
 """Loans: from application to disbursement. Pure decisions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
-from services.kernel.errors import Denied, Refused
+from services.kernel.errors import Denied, NotFound, Refused
 from services.kernel.money import Fen
 from services.kernel.values import replace
 from services.loans.model import (
@@ -529,9 +529,32 @@ def begin(loan: Loan, first_fen: Fen, terms: Terms, today: date) -> Loan:
     return replace(begun, next_due_on=position.due_days(begun)[0])
 
 
+def loan_not_found(loan_id: UUID) -> NotFound:
+    """The same answer for a loan that is not there and one that is another's."""
+    return NotFound("LOAN_NOT_FOUND", f"no loan {loan_id}", message_zh="无此贷款")
+
+
 def require_lender(loan: Loan, actor: Actor) -> None:
-    """Refuse anybody but the loan's own lender."""
+    """Refuse anybody but the loan's own lender; to another lender it is as good as none."""
     if actor.institution_id != loan.lender_id:
+        if actor.role in LENDER_ROLES:
+            raise loan_not_found(loan.loan_id)
         raise Denied(
             "NOT_THE_LENDER", "only the loan's lender may do this", message_zh="非承贷机构"
         )
+
+
+def require_near(loan: Loan, may_act_in: Callable[[str], None]) -> None:
+    """Refuse whoever may not act where the loan is; to them it is as good as none."""
+    try:
+        may_act_in(loan.area_code)
+    except Denied as error:
+        raise loan_not_found(loan.loan_id) from error
+
+
+def require_party(loan: Loan, actor: Actor, may_act_in: Callable[[str], None]) -> None:
+    """Refuse a lender that is not the loan's own, and anybody outside the own areas."""
+    if actor.role in LENDER_ROLES:
+        require_lender(loan, actor)
+    else:
+        require_near(loan, may_act_in)
