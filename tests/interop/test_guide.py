@@ -11,6 +11,9 @@ from tests.interop.conftest import Desk
 
 EVENTS = 5
 
+# The first one waits for the platform.
+pytestmark = pytest.mark.timeout(600)
+
 
 def test_the_guide_shows_the_files_as_they_are() -> None:
     assert guide.GUIDE.read_text(encoding="utf-8") == guide.shown(), "stale: run make guide"
@@ -73,6 +76,6 @@ async def test_node_reads_its_feed_and_goes_on_where_it_left_off(desk: Desk, nod
 async def test_node_reads_a_departments_feed_from_nats(desk: Desk, node: Path) -> None:
     told = await desk.run(guide.script("define") + guide.script("nats"), node=node)
 
-    assert '"stream": "FEED-fin-0001"' in told
+    assert "open: stream FEED-fin-0001, durable fin-0001" in told
     assert told.count("liandong.") >= EVENTS
     assert told.endswith(f"told {EVENTS}\n")
