@@ -82,7 +82,11 @@ def expectation(cell: Cell) -> Expected:
     if cell.whose in {Whose.OTHER_INSTITUTION, Whose.OTHER_COUNTY}:
         return Expected.AS_MISSING
     # Nothing ties the households of the matrix to anybody but their consents.
-    judged = RULES[cell.route.method].ownership == "household" and cell.role not in GOVERNMENT
+    rule = RULES[cell.route.method]
+    judged = rule.ownership == "household" and cell.role not in GOVERNMENT
+    if cell.role == Role.GUARANTOR and rule.resource == "household":
+        # It knows of the households of its county; the fields it sees turn on consent.
+        return Expected.NOT_ROLE_DENIED
     if judged and cell.consent is not Consent.LIVE:
         return Expected.AS_MISSING
     if judged and cell.role == Role.BANK and cell.route.method.endswith(OPENED):
