@@ -75,10 +75,11 @@ class Exhausted(LiandongError):
         message: str,
         *,
         message_zh: str = "",
+        facts: Mapping[str, str] | None = None,
         retry_seconds: float | None = None,
         quota: Quota | None = None,
     ) -> None:
-        super().__init__(reason, message, message_zh=message_zh)
+        super().__init__(reason, message, message_zh=message_zh, facts=facts)
         self.retry_seconds = retry_seconds
         self.quota = quota
 
