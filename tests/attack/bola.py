@@ -31,7 +31,7 @@ PURPOSE = "lending"
 PORTAL = f"{Role.HOUSEHOLD.value}-"
 A_CITIZEN = str(uuid4())
 """Whom a portal names: nobody of the registry."""
-CALL_SECONDS = 30
+CALL_SECONDS = 60
 _CLOCK = re.compile(r"^\s*(seconds|nanos): \d+\n", re.MULTILINE)
 _ANY = "<id>"
 SERVICE_METADATA = {"liandong-service": "loans"}
@@ -171,6 +171,7 @@ class Attack:
                     request.SerializeToString(),
                     timeout=CALL_SECONDS,
                     metadata=client.metadata(1, named),
+                    wait_for_ready=True,
                 )
             except grpc.aio.AioRpcError as error:
                 return self._refusal(error)
