@@ -36,13 +36,16 @@ NEEDED: Mapping[str, str] = {
     "credit_report": "credit_records",
     "payee_account": "accounts",
     "debt_snapshot": "",
+    "entitlement": "",
+    "policy": "",
 }
-"""Resource to the category that a household's consent must name to open it; none opens a debt."""
+"""Resource to the category that a household's consent must name to open it; none opens the others."""
 
 NO_GROUND = "NO_GROUND"
 """Why a call was answered as if its household were missing, in the access log."""
 
 _DEPTH_MAX = 8
+_INSURES = frozenset({"cover", "claim"})
 _LENDS = frozenset({"application", "debt"})
 
 
@@ -108,6 +111,13 @@ class Sight:
         """Whether a consent, or more, opens a category of a household's data."""
         return category in self._standing(household_id).categories
 
+    def named(self, answer: bytes) -> bytes:
+        """An answer that names what was asked for, not what stood for it, in its texts too."""
+        for household_id, stand_in in self.hidden.items():
+            # Ids are of one length, so that a message keeps its lengths.
+            answer = answer.replace(stand_in.encode(), household_id.encode())
+        return answer
+
     def worded(self, failure: Failure) -> Failure:
         """A refusal that names what was asked for, not what stood for it."""
         details = failure.details
@@ -132,6 +142,7 @@ class Sight:
             area=self.county_code,
             household_id=household_id,
             lender=own if "debt" in standing.kinds else None,
+            insurer=own if standing.kinds & _INSURES else None,
             application_to=own if standing.kinds & _LENDS else None,
             open_claim_insurer=own if "claim" in standing.kinds else None,
             insured_by=own if "cover" in standing.kinds else None,
@@ -192,7 +203,7 @@ class Judge:
         """The answer as the caller may see it."""
         shape = self._answers[sight.route.method]
         if shape.empty:
-            return answer
+            return sight.named(answer)
         message = _parsed(sight.route.descriptor.output_type, answer)
         assert message is not None, "a service answers in its proto"
         named = set(_households(message, shape)) - set(sight.asked)
@@ -204,8 +215,7 @@ class Judge:
         whose = sight.asked[0] if len(sight.asked) == 1 else ""
         if not mask(message, shape, lru_cache(None)(sight.sees), sight.sees_category, whose):
             message.Clear()
-        _rename(message, shape, {stand_in: own for own, stand_in in sight.hidden.items()})
-        return message.SerializeToString()
+        return sight.named(message.SerializeToString())
 
     async def _look(
         self, institution: Institution, purpose: str, county_code: str, named: Sequence[str]
@@ -252,7 +262,6 @@ def _uuid(text: str) -> UUID | None:
 
 
 def _swap(value: str | bytes, old: str, new: str) -> str | bytes:
-    # Ids are of one length, so that a message keeps its lengths.
     if isinstance(value, bytes):
         return value.replace(old.encode(), new.encode())
     return value.replace(old, new)

@@ -31,7 +31,7 @@ from gateway.documents.rows import TABLES
 from gateway.documents.servicer import PART_CHARACTERS_MAX
 from gateway.documents.words import CODES, LABELS, Language, per_cent, yuan
 from gateway.onward import BY_METHOD
-from gateway.tie_store import HeldConsent
+from gateway.tie_store import HeldConsent, Tie
 from services.kernel import ids, status
 from services.kernel.errors import NotFound, Refused
 from tests.gateway.answering import COUNTY, VILLAGE, Script, a_county, an_answering_house
@@ -326,6 +326,9 @@ async def test_a_role_that_may_not_read_gets_no_paper(house: House, script: Scri
 @pytest.mark.postgres
 @pytest.mark.nats
 async def test_a_certificate_and_both_statements_are_rendered(house: House, script: Script) -> None:
+    async with house.db.transaction() as session:
+        owed = Tie("debt", ids.new_id(), "bank-1", COUNTY, uuid.UUID(HOUSEHOLD))
+        await tie_store.tie(session, [owed])
     certificate = policies_pb2.GetCertificateResponse(
         household_id=HOUSEHOLD,
         as_of=TODAY,
