@@ -39,7 +39,7 @@ NEEDED: Mapping[str, str] = {
     "entitlement": "",
     "policy": "",
 }
-"""Resource to the category that a household's consent must name to open it; none opens the others."""
+"""Resource to the category that a consent must name to open it; none opens the others."""
 
 NO_GROUND = "NO_GROUND"
 """Why a call was answered as if its household were missing, in the access log."""
