@@ -312,9 +312,6 @@ class SelfServicer:
         asker = self._directory.find(row["institution_id"])
         return bool(_visit_of(row)) or (asker is not None and asker.role in PEOPLE)
 
-    def _told(self, row: Any, consent_reference: str) -> pb.MyAccess:
-        return told(access_to_proto(row, ()), self._directory, consent_reference)
-
     def methods(self) -> Mapping[str, OwnMethod]:
         """The methods by path, as functions of bytes."""
         of: tuple[tuple[type[Message], Callable[..., Awaitable[Message]]], ...] = (

@@ -34,6 +34,7 @@ ROLES: Mapping[str, str] = {
     "society": "mutual_aid_society",
     "insurer": "insurer",
     "guarantor": "guarantor",
+    "portal": "household",
 }
 """Short name of an institution of a county → its role."""
 

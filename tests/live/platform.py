@@ -148,12 +148,15 @@ class Platform:
         *,
         post: int = 1,
         service: str = "",
+        metadata: Mapping[str, str] | None = None,
     ) -> Any:
         """One call; a command gets a request id of its own unless it brings one."""
         route = BY_NAME[name]
         if route.command and "request_id" not in values:
             values = {**values, "request_id": str(uuid4())}
-        named = {"liandong-service": service} if route.noun == NAMED_BY_CALLER else {}
+        named = dict(metadata or {})
+        if route.noun == NAMED_BY_CALLER:
+            named["liandong-service"] = service
         client = self.client(institution_id)
         return await client.call(Doors, name, request_for(name, values), post=post, metadata=named)
 
