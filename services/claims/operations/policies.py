@@ -98,9 +98,11 @@ async def _issue(
     agreement_rules.require_agreement(terms.insurance, agreements, policy.insurer_id, days)
     if others_found := await store.overlapping_policies(session, policy):
         other = others_found[0]
+        own = f"policy {other.policy_id}" if other.insurer_id == policy.insurer_id else "a policy"
         raise Conflict(
             "POLICY_EXISTS",
-            f"policy {other.policy_id} insures {', '.join(other.covers)} in {other.area_code}"
+            # Another insurer's policy is nobody's to know by its id.
+            f"{own} insures {', '.join(other.covers)} in {other.area_code}"
             f" from {other.from_date} to {other.until_date}",
             message_zh="该险种在此期间已有保单",
         )
