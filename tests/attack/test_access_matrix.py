@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import zlib
 from collections import Counter
 
 import pytest
@@ -18,14 +19,14 @@ log = logging.getLogger(__name__)
 ONLY = os.environ.get("LIANDONG_MATRIX_ONLY", "")
 """An expression for the cells that shall be asked, `bank .*/GetLimit`; empty for all."""
 WHOLE = os.environ.get("LIANDONG_MATRIX_WHOLE") == "1"
+PART = 4
+"""The short form asks one cell in so many that a rule refuses, and every second other one."""
 NEIGHBOURS_ONLY = "other_institution"
 KNOWN = frozenset(
     {
         *("ClaimsService/ReportClaim", "ClaimsService/BatchReportClaims"),
-        *("CreditService/BatchRecordIndicators", "CreditService/RecordExternalScore"),
-        *("EntitlementsService/RecordEntitlements", "PoliciesService/GetCertificate"),
-        *("PoliciesService/GetMasterPolicy", "PoliciesService/ListEndorsements"),
-        "PoliciesService/ListInsured",
+        *("CreditService/BatchRecordIndicators", "PoliciesService/GetMasterPolicy"),
+        *("PoliciesService/ListEndorsements", "PoliciesService/ListInsured"),
     }
 )
 """Methods that tell a neighbour more than nobody, each for the reason in `test_bola.KNOWN`."""
@@ -35,6 +36,8 @@ async def test_every_cell_of_the_access_matrix_is_as_its_rule_says(world: World)
     households = await matrix.consents(world)
     attack = Attack(world, ids.registry(await ids.rows(world.stack)), world.stack.gateway_address)
     asked = [cell for cell in matrix.cells(whole=WHOLE) if re.search(ONLY, str(cell))]
+    if not WHOLE and not ONLY:
+        asked = [cell for cell in asked if drawn(cell)]
     try:
         outcome = await Matrix(attack, households).run(asked)
         if not ONLY:
@@ -53,8 +56,14 @@ async def test_every_cell_of_the_access_matrix_is_as_its_rule_says(world: World)
     log.info("%s", dict(outcome.expected))
     by_method = Counter(cell.split()[1] for cell in unknown)
     log.info("wrong by method: %s", dict(by_method.most_common(20)))
-    assert ONLY or outcome.cells > 10_000
+    assert ONLY or outcome.cells > (10_000 if WHOLE else 2_000)
     assert not unknown, "\n".join(f"{cell}: {why}" for cell, why in sorted(unknown.items())[:60])
+
+
+def drawn(cell: matrix.Cell) -> bool:
+    """Whether the short form asks a cell: always the same ones, so that a failure comes again."""
+    part = PART if matrix.expectation(cell) is matrix.Expected.ROLE_DENIED else 2
+    return zlib.crc32(str(cell).encode()) % part == 0
 
 
 def known(cell: str) -> bool:
