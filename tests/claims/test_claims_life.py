@@ -12,7 +12,7 @@ from services.kernel import business_day, wire
 from services.kernel.bus import Consumer
 from services.kernel.caller import Caller
 from services.kernel.database import Database
-from services.kernel.errors import Denied, LiandongError
+from services.kernel.errors import LiandongError, NotFound
 from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.claims.county import (
@@ -391,7 +391,7 @@ async def test_a_claim_is_withdrawn_and_opened_again(
     claim = await report(servicer, a_report(house))
     back = claims_pb2.WithdrawClaimRequest(**of(claim), reason="a mistake")
     stranger = a_caller("village_department", institution_id="vil-9", areas=("990101009",))
-    with pytest.raises(Denied):
+    with pytest.raises(NotFound):
         await servicer.WithdrawClaim(back, calling(stranger, back))
     withdrawn = (await servicer.WithdrawClaim(back, calling(VILLAGE_DEPARTMENT, back))).claim
     twice = await report(servicer, a_report(house))
