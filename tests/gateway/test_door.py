@@ -43,8 +43,8 @@ def a_repayment(amount_fen: int = 100_00) -> loans_pb2.RepayLoanRequest:
     )
 
 
-def a_question() -> loans_pb2.GetLoanRequest:
-    return loans_pb2.GetLoanRequest(county_code="123456", loan_id=LOAN_ID)
+def a_question(county_code: str = "123456") -> loans_pb2.GetLoanRequest:
+    return loans_pb2.GetLoanRequest(county_code=county_code, loan_id=LOAN_ID)
 
 
 def loans(house: House, institution_id: str = "bank-1") -> "loans_pb2_grpc.LoansServiceAsyncStub":
@@ -400,13 +400,13 @@ async def test_the_gateway_says_who_one_is_and_who_else_there_is(house: House) -
 async def test_a_suspended_institution_is_out_within_seconds_and_its_change_is_said(
     house: House,
 ) -> None:
-    await loans(house, "bank-2").GetLoan(a_question())
+    await loans(house, "bank-2").GetLoan(a_question("123457"))
     async with house.db.transaction() as session:
         assert await operations.set_active(session, "bank-2", active=False)
 
     async def reason() -> str:
         try:
-            await loans(house, "bank-2").GetLoan(a_question())
+            await loans(house, "bank-2").GetLoan(a_question("123457"))
         except grpc.aio.AioRpcError as error:
             return status.reason_of(error)
         return ""

@@ -49,17 +49,21 @@ def of(house: House, credentials: Credentials) -> "loans_pb2_grpc.LoansServiceAs
     return loans_pb2_grpc.LoansServiceStub(strict.connect(house, credentials))
 
 
-async def reason(stub: "loans_pb2_grpc.LoansServiceAsyncStub") -> str:
+async def reason(stub: "loans_pb2_grpc.LoansServiceAsyncStub", county_code: str = "123456") -> str:
     """Why a question is refused; empty when it is answered."""
     try:
-        await stub.GetLoan(a_question())
+        await stub.GetLoan(a_question(county_code))
     except grpc.aio.AioRpcError as error:
         return status.reason_of(error)
     return ""
 
 
-async def becomes(stub: "loans_pb2_grpc.LoansServiceAsyncStub", wanted: str) -> None:
-    await eventually(lambda: reason(stub), lambda found: found == wanted, seconds_max=20)
+async def becomes(
+    stub: "loans_pb2_grpc.LoansServiceAsyncStub", wanted: str, county_code: str = "123456"
+) -> None:
+    await eventually(
+        lambda: reason(stub, county_code), lambda found: found == wanted, seconds_max=20
+    )
 
 
 async def test_a_certificate_opens_the_door_once_it_is_registered_and_until_it_is_revoked(
@@ -229,7 +233,7 @@ async def test_two_persons_suspend_an_institution_and_let_it_call_again(desk: De
     own = desk.house.authority.institution("bank-2")
     await desk.register("bank-2", own)
     stub = of(desk.house, own)
-    await becomes(stub, "")
+    await becomes(stub, "", "123457")
 
     for active, wanted in ((False, "INSTITUTION_SUSPENDED"), (True, "")):
         order = await desk.ask(
@@ -240,7 +244,7 @@ async def test_two_persons_suspend_an_institution_and_let_it_call_again(desk: De
         assert status.reason_of(alone.value) == "SAME_PERSON"
         answer = await desk.ask("DecideStanding", post=2, order_id=order.order_id, confirm=True)
         assert answer.active is active
-        await becomes(stub, wanted)
+        await becomes(stub, wanted, "123457")
         with pytest.raises(grpc.aio.AioRpcError) as twice:
             await desk.ask("DecideStanding", post=2, order_id=order.order_id, confirm=True)
         assert status.reason_of(twice.value) == "ORDER_NOT_FOUND"
