@@ -7,7 +7,7 @@ from liandong.loans.v1 import events_pb2, tasks_pb2
 
 from services.kernel.bus import Consumer
 from services.kernel.database import Database
-from services.kernel.errors import Denied, Invalid, LiandongError, Refused
+from services.kernel.errors import Denied, Invalid, LiandongError, NotFound, Refused
 from services.loans.events_in import handlers
 from services.loans.servicer import LoansServicer
 from services.programmes.loader import Catalogue
@@ -120,9 +120,9 @@ async def test_an_issue_by_hand_and_a_deadline_that_the_programme_leaves_open(
     with pytest.raises(Invalid) as unknown:
         await desk.ask("RegisterIssue", CENTRE, **{**wanted, "code": "x", "ledger": "none"})
     assert violation(unknown.value) == ("ledger", "none")
-    with pytest.raises(Denied) as outside:
+    with pytest.raises(NotFound) as outside:
         await desk.ask("RegisterIssue", OTHER_STATION, **{**wanted, "code": "x"})
-    assert violation(outside.value) == ("area_code", VILLAGE)
+    assert outside.value.reason == "LOAN_NOT_FOUND"
     found = await desk.ask("CheckCompliance", CENTRE, loan_id=loan.loan_id)
     assert list(found.issues) == ["fund_misreported"]
 

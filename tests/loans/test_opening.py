@@ -309,5 +309,5 @@ async def test_only_the_lender_is_paid(servicer: LoansServicer, consumer: Consum
     (house,) = await known(consumer)
     loan_id = (await bring(servicer, an_opening(house))).verdicts[0].id
 
-    with pytest.raises(Exception, match="NOT_THE_LENDER"):
+    with pytest.raises(Exception, match="LOAN_NOT_FOUND"):
         await steps.repay(servicer, loan_id, 100, caller=OTHER_LENDER)
