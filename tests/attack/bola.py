@@ -28,7 +28,7 @@ from tests.live.county import County
 
 AT_ONCE = 16
 PURPOSE = "lending"
-PORTAL = f"{Role.HOUSEHOLD.value}-"
+PORTAL = f"{short_of(Role.HOUSEHOLD)}-"
 A_CITIZEN = str(uuid4())
 """Whom a portal names: nobody of the registry."""
 CALL_SECONDS = 60

@@ -309,7 +309,7 @@ def test_the_packaged_packs_and_the_demo_county_are_clean() -> None:
     (entry,) = catalogue.adoptions(county, date(2018, 3, 5))
     terms = catalogue.terms(county, entry.programme)
 
-    assert len(catalogue.institutions) == 48
+    assert len(catalogue.institutions) == 49
     for path in (value.path for value in open_values(terms.pack)):
         assert not path.startswith(("scoring", "monitoring", "loan_products[microcredit]")), path
 
