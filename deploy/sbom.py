@@ -133,14 +133,15 @@ def installed_licences() -> dict[str, str]:
     """What the packages of this environment say of themselves, by their names in the lock."""
     found: dict[str, str] = {}
     for one in metadata.distributions():
-        said = one.metadata.get("License-Expression") or ""
+        told = one.metadata
+        said = next(iter(told.get_all("License-Expression") or ()), "")
         if not said:
-            classifiers = one.metadata.get_all("Classifier") or []
+            classifiers = told.get_all("Classifier") or []
             said = "; ".join(
                 each.rpartition(" :: ")[2] for each in classifiers if each.startswith("License ::")
             )
         if said:
-            found[re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower()] = said
+            found[re.sub(r"[-_.]+", "-", told["Name"]).lower()] = said
     return found
 
 

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import yaml
 from cryptography import x509
@@ -19,6 +20,8 @@ from pydantic_settings import BaseSettings
 
 from deploy import containers
 from deploy.kubernetes import secrets
+from deploy.local.places import DataFolder, Places
+from deploy.local.postgres import Postgres
 from deploy.nats import topology
 from gateway.settings import GatewaySettings
 from services.claims.settings import ClaimsSettings
@@ -649,6 +652,53 @@ def test_the_guide_and_the_release_notes_know_this_version() -> None:
 
     assert "Upgrade" in section
     assert "Rollback" in section
+
+
+# What a role may and what it finds, without the log-in that the Cluster gives it.
+RIGHTS = """
+    SELECT rolname, rolsuper, rolcreatedb, rolcreaterole, rolreplication, rolbypassrls,
+           has_database_privilege(rolname, current_database(), 'CONNECT') AS connects,
+           has_database_privilege(rolname, current_database(), 'TEMPORARY') AS temporary,
+           has_database_privilege(rolname, current_database(), 'CREATE') AS creates,
+           has_schema_privilege(rolname, 'public', 'USAGE') AS public,
+           array(SELECT nspname || ':' || has_schema_privilege(rolname, oid, 'CREATE')
+                 FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema)'
+                   AND has_schema_privilege(rolname, oid, 'USAGE') ORDER BY 1) AS schemas,
+           (SELECT setconfig FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+            WHERE d.datname = current_database() AND s.setrole = pg_roles.oid) AS settings
+    FROM pg_roles WHERE rolname LIKE ANY ($1) ORDER BY rolname"""
+
+
+@pytest.mark.postgres
+async def test_the_cluster_makes_the_roles_that_the_server_of_one_machine_has(
+    machine: Places, folder: DataFolder
+) -> None:
+    """The plain SQL for the operator, and the scripts for psql, on one server after the other."""
+    server = Postgres(machine, folder)
+    named = [f"{noun}\\_%" for noun in containers.NOUNS]
+    await server.start()
+    try:
+        superuser = await asyncpg.connect(server.superuser_dsn("postgres"))
+        await superuser.execute("CREATE DATABASE operated")
+        operated = await asyncpg.connect(server.superuser_dsn("operated"))
+        await operated.execute((FOLDER / "base" / "nouns.sql").read_text())
+        found = [tuple(row) for row in await operated.fetch(RIGHTS, named)]
+        await operated.close()
+        # Roles are the server's, not a database's: out of the way for the others.
+        await superuser.execute("DROP DATABASE operated")
+        for noun in containers.NOUNS:
+            await superuser.execute(f"DROP ROLE {noun}_app; DROP ROLE {noun}_owner")
+        await superuser.close()
+
+        await server.prepare(containers.NOUNS)
+        scripted = await asyncpg.connect(server.superuser_dsn())
+        wanted = [tuple(row) for row in await scripted.fetch(RIGHTS, named)]
+        await scripted.close()
+    finally:
+        await server.stop()
+
+    assert len(found) == 2 * len(containers.NOUNS)
+    assert found == wanted
 
 
 # --- what others say of the manifests -------------------------------------------------------------
