@@ -1,6 +1,7 @@
 """The manifests: bounded, least-privileged, wired to what the code and the compose file say."""
 
 import base64
+import inspect
 import json
 import re
 import shutil
@@ -350,6 +351,9 @@ def test_the_database_lets_in_as_many_as_there_may_be(manifests: Rendered) -> No
         most = manifests.of("HorizontalPodAutoscaler")[noun]["spec"]["maxReplicas"]
         assert (most + 1) * pool <= roles[f"{noun}_app"]
 
+    script = (ROOT / "deploy" / "postgres" / "sql" / "noun.sql").read_text()
+    limits = [int(found) for found in re.findall(r"CONNECTION LIMIT (\d+)", script)]
+    assert [roles["loans_owner"], roles["loans_app"]] == limits
     assert set(roles) == {
         f"{noun}_{role}" for noun in containers.NOUNS for role in containers.ROLES
     }
@@ -601,6 +605,13 @@ def test_certificates_name_what_is_dialled(made: dict[str, Manifest]) -> None:
     assert set(routes) < set(names_in(made["nats-keys"]))
     assert "gateway.example" in names_in(made["gateway-keys"])
     assert names_in(made["loans-keys"]) == ["loans", "localhost"]
+
+
+def test_identities_are_of_the_environment_that_processes_are_told(manifests: Rendered) -> None:
+    unless_told = inspect.signature(secrets.main).parameters["env"].default
+
+    for name in (*containers.NOUNS, "prepare"):
+        assert manifests.environment(name)["LIANDONG_ENV"] == unless_told
 
 
 def test_an_app_is_told_its_own_role_and_password(made: dict[str, Manifest]) -> None:
