@@ -6,6 +6,7 @@ import secrets
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 # What a step needs it imports itself: the probe starts every few seconds, and must be light.
@@ -36,12 +37,13 @@ def certificates(
     institutions: Sequence[str] = (),
     feeds: Path = FEEDS,
     postgres: bool = False,
+    names: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> None:
     """
     Make what is missing or due, and give each receiver its own and nothing else.
 
     An institution's folder is shaped like the authority's, without its secrets. PostgreSQL gets a
-    certificate where it is reached over TLS.
+    certificate where it is reached over TLS. `names` are further names that a receiver answers to.
     """
     from deploy.local.ca import LocalCA
     from deploy.local.nats import read_feeds
@@ -53,7 +55,7 @@ def certificates(
     keys = ca.caller_keys()
     anchor = ca.ca_path.read_bytes()
     for noun in (*NOUNS, "nats", OPERATOR, *(("postgres",) if postgres else ())):
-        made = ca.service(noun, dns_names=(noun, "localhost"))
+        made = ca.service(noun, dns_names=(noun, "localhost", *names.get(noun, ())))
         _put(issued / noun / "ca.pem", anchor)
         _put(issued / noun / "cert.pem", made.cert.read_bytes())
         _put(issued / noun / "key.pem", made.key.read_bytes())
@@ -101,9 +103,13 @@ async def prepare(environment: Mapping[str, str]) -> None:
         ca=OWN / "ca.pem",
     )
     client = await nats.connect(_required(environment, "LIANDONG_NATS_URL"), operator, OPERATOR)
+    # One server holds one of everything; a cluster is told how many of its servers do.
+    replicas = int(environment.get("LIANDONG_STREAM_REPLICAS", "1"))
     try:
         await topology.ensure_streams(
-            client.jetstream(), monitor_url=_required(environment, "LIANDONG_NATS_MONITOR_URL")
+            client.jetstream(),
+            monitor_url=_required(environment, "LIANDONG_NATS_MONITOR_URL"),
+            topology=topology.load(num_replicas=replicas),
         )
     finally:
         await client.close()

@@ -89,8 +89,17 @@ class Topology:
         )
 
 
-def load(path: Path = STREAMS_YAML, *, events_bytes_max: int | None = None) -> Topology:
-    """Read the data; `events_bytes_max` is what this machine gives the stream instead."""
+def load(
+    path: Path = STREAMS_YAML,
+    *,
+    events_bytes_max: int | None = None,
+    num_replicas: int | None = None,
+) -> Topology:
+    """
+    Read the data; `events_bytes_max` is what this machine gives the stream instead.
+
+    `num_replicas` is on how many servers of a cluster each event lies.
+    """
     raw = yaml.safe_load(path.read_text())
     if not isinstance(raw, dict):
         raise TypeError(f"{path}: not a mapping")
@@ -99,6 +108,8 @@ def load(path: Path = STREAMS_YAML, *, events_bytes_max: int | None = None) -> T
     stream = Stream(**stream_raw)
     if events_bytes_max is not None:
         stream = replace(stream, max_bytes=events_bytes_max)
+    if num_replicas is not None:
+        stream = replace(stream, num_replicas=num_replicas)
     durables = raw["durables"]
     topology = Topology(
         nouns=tuple(raw["nouns"]),

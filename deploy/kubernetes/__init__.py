@@ -1,0 +1,1 @@
+"""Kubernetes: manifests for many machines, and the step that makes their Secrets."""
