@@ -29,6 +29,7 @@ from deploy.local.stack import Stack
 from deploy.nats import topology
 from gateway.routes import NAMED_BY_CALLER, ROUTES, Route
 from gateway.rules import RULES
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.stack
 
@@ -186,7 +187,13 @@ async def test_the_registry_is_kept_from_the_command_line(
     listed = await command("list", "hlp-0001")
     assert first[:12] in listed
     assert second[:12] in listed
-    assert "read" in await command("status", "hlp-0001")
+
+    async def status() -> str:
+        line = ["institutions", "status", "hlp-0001", "--folder", folder]
+        return (await asyncio.to_thread(CliRunner().invoke, app, line)).output
+
+    # The gateway reads its directory once a second.
+    await eventually(status, lambda said: "read" in said)
     await command("revoke", "hlp-0001", "--fingerprint", first, "--reason", "it was replaced")
     order = await command("suspend", "hlp-0001", "--reason", "it was only a trial")
     await command("confirm", order.split()[1].rstrip(":"))
