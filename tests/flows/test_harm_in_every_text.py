@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 from deploy.demo import run as demo
 from deploy.local import audit as audits
-from deploy.local import places, processes
+from deploy.local import cli_institutions, places, processes
 from deploy.local.cli import app
 from deploy.local.client import Institution
 from deploy.local.remote import Operator, Remote
@@ -157,7 +157,8 @@ async def test_text_that_means_harm_is_refused_or_is_only_text(remote: Remote) -
 async def test_the_registry_is_kept_from_the_command_line(
     remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "240")
+    # A console that was made where COLUMNS is set, as in a worker, keeps that width.
+    monkeypatch.setattr(cli_institutions.console, "width", 240)
     folder = Path(remote.certificates).parent.name
 
     async def command(*arguments: str) -> str:
