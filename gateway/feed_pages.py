@@ -124,7 +124,8 @@ class Pages:
         conditions = Conditions()
         if reader.role not in ORGANS:
             households = {each.tie.household_id for each in found} - {""}
-            named = [each for each in map(_uuid, sorted(households)) if each is not None]
+            found = map(tie_store.id_of, sorted(households))
+            named = [each for each in found if each is not None]
             if named:
                 standings = await tie_store.standings(
                     session, reader.institution_id, purpose, named
@@ -133,19 +134,12 @@ class Pages:
             conditions = self._judge.conditions(reader.county_code, day)
         allowed = []
         for kept in found:
-            household = _uuid(kept.tie.household_id)
+            household = tie_store.id_of(kept.tie.household_id)
             standing = standings.get(household, NOTHING) if household else NOTHING
             grounds = Grounds(standing, conditions)
             if feed_rules.may_know(reader, Fact.of(kept.envelope, kept.tie), grounds):
                 allowed.append((kept, grounds))
         return allowed
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def told(kept: Kept, reader: Institution, grounds: Grounds) -> Item:

@@ -150,10 +150,8 @@ class Sight:
         )
 
     def _standing(self, household_id: str) -> Standing:
-        try:
-            return self.standings.get(UUID(household_id), NOTHING)
-        except ValueError:
-            return NOTHING
+        found = tie_store.id_of(household_id)
+        return NOTHING if found is None else self.standings.get(found, NOTHING)
 
 
 class Judge:
@@ -220,7 +218,7 @@ class Judge:
     async def _look(
         self, institution: Institution, purpose: str, county_code: str, named: Sequence[str]
     ) -> tuple[date | None, dict[UUID, Standing]]:
-        ids = [found for each in named if (found := _uuid(each)) is not None]
+        ids = [found for each in named if (found := tie_store.id_of(each)) is not None]
         async with self._database.transaction() as session:
             day = await tie_store.day_of(session, county_code)
             if not ids:
@@ -252,13 +250,6 @@ def _parsed(descriptor: Descriptor, body: bytes) -> Message | None:
     except DecodeError:
         return None
     return message
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _swap(value: str | bytes, old: str, new: str) -> str | bytes:

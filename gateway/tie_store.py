@@ -49,6 +49,14 @@ class Standing:
 NOTHING = Standing()
 
 
+def id_of(text: str) -> UUID | None:
+    """A household's id as it stands in a message; None where no id stands there."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
 async def tie(session: AsyncSession, ties: Sequence[Tie]) -> None:
     """Note ties as live; an application that became a debt is the debt alone."""
     rows = [(t.kind, t.object_id, t.institution_id, t.county_code, t.household_id) for t in ties]
