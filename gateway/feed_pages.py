@@ -124,8 +124,8 @@ class Pages:
         conditions = Conditions()
         if reader.role not in ORGANS:
             households = {each.tie.household_id for each in found} - {""}
-            found = map(tie_store.id_of, sorted(households))
-            named = [each for each in found if each is not None]
+            read = map(tie_store.id_of, sorted(households))
+            named = [each for each in read if each is not None]
             if named:
                 standings = await tie_store.standings(
                     session, reader.institution_id, purpose, named
