@@ -56,12 +56,26 @@ async def mortal_schemas(mortal_postgres: Postgres) -> AsyncIterator[Schemas]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def mortal_barns(mortal_postgres: Postgres, mortal_schemas: Schemas) -> AsyncIterator[Schema]:
-    """Who hears, on a server that may be killed."""
-    yield await mortal_schemas.fresh("barns", package=FARM)
+async def mortal_schema(
+    mortal_postgres: Postgres, mortal_schemas: Schemas
+) -> AsyncIterator[MakeSchema]:
+    """Makes databases on a server that may be killed; what uses them has to end before."""
+    yield mortal_schemas.fresh
     if mortal_postgres.pid is None:
         await mortal_postgres.start()
     await mortal_schemas.empty()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def mortal_fields(mortal_schema: MakeSchema) -> Schema:
+    """Who says, on a server that may be killed."""
+    return await mortal_schema("fields", package=FARM)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def mortal_barns(mortal_schema: MakeSchema) -> Schema:
+    """Who hears, on a server that may be killed."""
+    return await mortal_schema("barns", package=FARM)
 
 
 @dataclass(slots=True)

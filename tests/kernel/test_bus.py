@@ -20,10 +20,10 @@ from services.kernel.outbox import STREAM, Relay
 from services.kernel.walls import EVERY_COUNTY
 from tests.conftest import Connect
 from tests.eventually import at_least, eventually
-from tests.kernel.conftest import FARM, Mortal, Start
+from tests.kernel.conftest import Mortal, Start
 from tests.kernel.farm.handling import REAPED, SOWN, UNHEARD, Barn, sown
 from tests.kernel.farm.stream import an_event, eventually_published, put, say, stored
-from tests.servers import NatsServer, Schema, Schemas
+from tests.servers import NatsServer, Schema
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
 
@@ -290,12 +290,12 @@ async def test_two_events_that_claim_one_id_stop_nothing_but_the_second(
 
 async def test_a_database_that_is_away_is_no_attempt(
     mortal_postgres: Postgres,
-    mortal_schemas: Schemas,
+    mortal_barns: Schema,
     stream: NatsServer,
     connect: Connect,
     start: Start,
 ) -> None:
-    barns = await mortal_schemas.fresh("barns", package=FARM)
+    barns = mortal_barns
     says = await connect("fields")
     start(a_consumer(barns, batch_size_max=5).run(await connect("barns")))
     await put(says, [an_event("a", 1)])
@@ -311,7 +311,6 @@ async def test_a_database_that_is_away_is_no_attempt(
     assert await effects(barns) == {"a": list(range(1, 22))}
     assert await barns.one("SELECT count(*) FROM inbox_attempt") == 0
     assert await barns.one("SELECT count(*) FROM parked_event") == 0
-    await mortal_schemas.empty()
 
 
 async def test_a_stream_killed_while_events_are_taken_costs_no_effect_and_gives_none_twice(

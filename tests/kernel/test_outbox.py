@@ -18,7 +18,7 @@ from services.kernel.outbox import STREAM, Relay
 from services.kernel.walls import EVERY_COUNTY
 from tests.conftest import Connect
 from tests.eventually import at_least, eventually
-from tests.kernel.conftest import FARM, Mortal, Start
+from tests.kernel.conftest import Mortal, Start
 from tests.kernel.farm.handling import COUNTY, FIELD, SOWN, sown
 from tests.kernel.farm.stream import (
     eventually_published,
@@ -27,7 +27,7 @@ from tests.kernel.farm.stream import (
     say,
     stored,
 )
-from tests.servers import NatsServer, Schema, Schemas
+from tests.servers import NatsServer, Schema
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
 
@@ -218,12 +218,12 @@ async def test_one_of_two_relays_works_and_the_other_takes_over(
 
 async def test_a_relay_goes_on_after_the_database_was_away(
     mortal_postgres: Postgres,
-    mortal_schemas: Schemas,
+    mortal_fields: Schema,
     stream: NatsServer,
     connect: Connect,
     start: Start,
 ) -> None:
-    fields = await mortal_schemas.fresh("fields", package=FARM)
+    fields = mortal_fields
     start(a_relay(fields).run(await connect("fields")))
     await say(fields, sown("a", 1))
     await eventually_published(fields)
@@ -238,7 +238,6 @@ async def test_a_relay_goes_on_after_the_database_was_away(
 
     await eventually_published(fields)
     assert [message.place for message in await stored(stream)] == [("a", 1), ("a", 2)]
-    await mortal_schemas.empty()
 
 
 # --- a stream that loses what it held -------------------------------------------------------------
