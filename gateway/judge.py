@@ -34,6 +34,7 @@ NEEDED: Mapping[str, str] = {
     "household": "identity",
     "credit_grade": "credit_records",
     "credit_report": "credit_records",
+    "indicator": "credit_records",
     "payee_account": "accounts",
     "debt_snapshot": "",
     "entitlement": "",

@@ -44,6 +44,10 @@ class Caller:
             return False
         return not self.areas or any(area_code.startswith(area) for area in self.areas)
 
+    def areas_in(self, county_code: str) -> tuple[str, ...]:
+        """The areas that bound the caller within a county; none where it acts in all of it."""
+        return () if set(self.areas) <= {county_code} else self.areas
+
     def require_area(self, area_code: str) -> None:
         """Refuse an area that is not the caller's."""
         if not self.may_act_in(area_code):

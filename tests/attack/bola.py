@@ -274,7 +274,14 @@ class Attack:
         where += " of another county" if attacker.across else ""
         # A later page of one's own differs by where it begins; so does the own log of accesses.
         alike = place.kind != "cursor" and route.noun != OWN
-        if alike and not found.same_as(missing):
+        if (
+            alike
+            and not found.same_as(missing)
+            and not found.same_as(
+                # Two swaps may ask the same of one object: then nobody's twice is told as much.
+                await self.ask(route, attacker.institution_id, put(base, place, nobodys))
+            )
+        ):
             findings.told[where] = f"nobody's: {missing.short()}; another's: {found.short()}"
         known = {foreign}
         if place.kind == "cursor":

@@ -151,21 +151,23 @@ async def test_each_bad_report_is_refused_with_its_reason(
     await issue(servicer)
     loan = Loan(House())
     afar = Loan(House(area_code=OTHER_VILLAGE))
-    await take(consumer, loan.house.registered(), loan.approved())
+    uninsured = House()
+    await take(consumer, loan.house.registered(), loan.approved(), uninsured.registered())
     await take(consumer, afar.house.registered(), afar.approved())
     await report(servicer, a_report(loan.house))
 
     refused = {
         "CLAIM_DUPLICATE": a_report(loan.house),
-        "NOT_INSURED": a_report(House()),
+        "NOT_INSURED": a_report(uninsured),
         "LOSS_OUTSIDE_TERM": a_report(loan.house, loss_date=date(2021, 1, 3)),
     }
     for reason, request in refused.items():
         claim = await report(servicer, request)
         assert (claim.state, claim.reason_code) == (claims_pb2.CLAIM_STATE_REFUSED, reason)
-    with pytest.raises(LiandongError) as refusal:
-        await report(servicer, a_report(afar.house))
-    assert refusal.value.reason == "AREA_NOT_YOURS"
+    for unseen in (afar.house, House()):
+        with pytest.raises(LiandongError) as refusal:
+            await report(servicer, a_report(unseen))
+        assert refusal.value.reason == "HOUSEHOLD_NOT_FOUND"
 
 
 async def test_an_insurer_reports_only_under_its_own_policies(

@@ -46,10 +46,14 @@ async def report_claims(
     today = await business_day.today(session, county_code)
     asked = [(report.household_id, report.cover_id) for report in reports]
     standings = await insured.standings(session, county_code, asked)
+    areas = await store.areas_of(session, county_code, [report.household_id for report in reports])
     decided: list[Claim | LiandongError] = []
     for report, cover_of in zip(reports, asked, strict=True):
         try:
-            standing = _entry_for(caller, standings.get(cover_of, []), report)
+            entries = standings.get(cover_of, [])
+            places = [areas.get(report.household_id, ""), *(entry.area_code for entry in entries)]
+            _require_known(caller, county_code, report, places)
+            standing = _entry_for(caller, entries, report)
             terms = catalogue.terms(county_code, standing.programme)
             claim = rules.report(
                 report,
@@ -73,13 +77,17 @@ def kind_of(caller: Caller, said: ReporterKind | None) -> ReporterKind:
     return ReporterKind.INSURER if insurer else ReporterKind.VILLAGE
 
 
+def _require_known(caller: Caller, county_code: str, report: Report, places: Sequence[str]) -> None:
+    """A village reports for its own households; of others it does not learn that they exist."""
+    if caller.areas_in(county_code) and not any(map(caller.may_act_in, places)):
+        raise rules.household_not_found(report.household_id)
+
+
 def _entry_for(caller: Caller, standings: Sequence[Standing], report: Report) -> Standing:
-    """The entry to claim under, in the caller's area; an insurer knows only its own policies."""
+    """The entry to claim under; an insurer knows only its own policies."""
     seen = standings
     if caller.role == InstitutionRole.INSURER:
         seen = [s for s in standings if s.insurer_id == caller.institution_id]
-    for standing in seen:
-        caller.require_area(standing.area_code)
     return rules.choose_entry(seen, report.loss_date, report.person_id)
 
 

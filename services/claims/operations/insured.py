@@ -203,12 +203,13 @@ async def list_policies(
     after: UUID,
     limit: int,
 ) -> list[PolicyView]:
-    """A page of policies."""
+    """A page of policies; a village or a town sees those that its own households may be on."""
     found = await policies_store.list_policies(
         session,
         county_code,
         programme_id=programme_id,
         insurer_id=insurer_of(caller),
+        areas=caller.areas_in(county_code),
         after=after,
         limit=limit,
     )
@@ -227,13 +228,12 @@ async def list_insured(
 ) -> list[InsuredEntry]:
     """A page of a policy's list; a village or a town sees its own households on it."""
     await own_policy(session, caller, county_code, policy_id)
-    areas = () if set(caller.areas) <= {county_code} else caller.areas
     return await store.list_insured(
         session,
         county_code,
         policy_id,
         household_id=household_id,
-        areas=areas,
+        areas=caller.areas_in(county_code),
         after=after,
         limit=limit,
     )
@@ -248,9 +248,16 @@ async def list_endorsements(
     after: UUID,
     limit: int,
 ) -> list[Endorsement]:
-    """A page of what changed on a policy's list."""
+    """A page of what changed on a policy's list; a village or a town sees its own households'."""
     await own_policy(session, caller, county_code, policy_id)
-    return await store.list_endorsements(session, county_code, policy_id, after=after, limit=limit)
+    return await store.list_endorsements(
+        session,
+        county_code,
+        policy_id,
+        areas=caller.areas_in(county_code),
+        after=after,
+        limit=limit,
+    )
 
 
 @dataclass(frozen=True, slots=True)

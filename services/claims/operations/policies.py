@@ -153,14 +153,19 @@ def _check_insurer(catalogue: Catalogue, caller: Caller, insurer_id: str) -> Non
 async def own_policy(
     session: AsyncSession, caller: Caller, county_code: str, policy_id: UUID
 ) -> MasterPolicy:
-    """A policy, if the caller may act on it: an insurer only on its own."""
+    """A policy, if the caller may act on it: an insurer on its own, a town where it has areas."""
     policy = (await store.find_policies(session, county_code, [policy_id])).get(policy_id)
-    foreign = caller.role == InstitutionRole.INSURER and (
-        policy is None or policy.insurer_id != caller.institution_id
-    )
-    if policy is None or foreign:
+    if policy is None or not _may_know(caller, policy):
         raise rules.policy_not_found(policy_id)
     return policy
+
+
+def _may_know(caller: Caller, policy: MasterPolicy) -> bool:
+    if caller.role == InstitutionRole.INSURER and policy.insurer_id != caller.institution_id:
+        return False
+    return caller.may_act_in(policy.area_code) or any(
+        area.startswith(policy.area_code) for area in caller.areas
+    )
 
 
 # --- renewal and end ------------------------------------------------------------------------------

@@ -234,6 +234,11 @@ def claim_not_found(claim_id: UUID) -> NotFound:
     return NotFound("CLAIM_NOT_FOUND", f"no claim {claim_id}", message_zh="无此案件")
 
 
+def household_not_found(household_id: UUID) -> NotFound:
+    """No such household, as far as the caller may know."""
+    return NotFound("HOUSEHOLD_NOT_FOUND", f"no household {household_id}", message_zh="无此农户")
+
+
 def refuse(claim: Claim, decision: Decision, *, adjudicator: Actor, on: date) -> Claim:
     """Decide that a claim pays nothing."""
     return replace(

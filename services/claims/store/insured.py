@@ -445,19 +445,36 @@ async def add_endorsements(
         )
 
 
+_IN_AREAS = """(${0}::text[] = '{{}}' OR EXISTS (
+    SELECT FROM household AS h
+    WHERE h.county_code = i.county_code AND h.household_id = i.household_id
+      AND EXISTS (SELECT FROM unnest(${0}::text[]) AS area
+                  WHERE starts_with(h.area_code, area))))"""
+"""Whether an entry `i` is of a household in the areas of a parameter; any where there are none."""
+
+
 async def list_endorsements(
-    session: AsyncSession, county_code: str, policy_id: UUID, *, after: UUID, limit: int
+    session: AsyncSession,
+    county_code: str,
+    policy_id: UUID,
+    *,
+    areas: Sequence[str],
+    after: UUID,
+    limit: int,
 ) -> list[Endorsement]:
-    """What changed on a policy's list, in id order."""
+    """What changed on a policy's list, in id order; with areas only of their households."""
     rows = await database.fetch(
         session,
-        """SELECT * FROM endorsement
-           WHERE county_code = $1 AND policy_id = $2 AND endorsement_id > $3
-           ORDER BY endorsement_id LIMIT $4""",
+        f"""SELECT e.* FROM endorsement AS e
+            JOIN insured AS i ON i.county_code = e.county_code AND i.insured_id = e.insured_id
+            WHERE e.county_code = $1 AND e.policy_id = $2 AND e.endorsement_id > $3
+              AND {_IN_AREAS.format(5)}
+            ORDER BY e.endorsement_id LIMIT $4""",  # noqa: S608 - a text of ours
         county_code,
         policy_id,
         after,
         limit,
+        list(areas),
     )
     return [
         Endorsement(
@@ -490,15 +507,11 @@ async def list_insured(
     """Entries of a policy in id order, with areas only those of their households."""
     rows = await database.fetch(
         session,
-        """SELECT i.* FROM insured AS i
-           WHERE i.county_code = $1 AND i.policy_id = $2
-             AND ($3::uuid IS NULL OR i.household_id = $3) AND i.insured_id > $4
-             AND ($6::text[] = '{}' OR EXISTS (
-                 SELECT FROM household AS h WHERE h.county_code = i.county_code
-                   AND h.household_id = i.household_id
-                   AND EXISTS (SELECT FROM unnest($6::text[]) AS area
-                               WHERE starts_with(h.area_code, area))))
-           ORDER BY i.insured_id LIMIT $5""",
+        f"""SELECT i.* FROM insured AS i
+            WHERE i.county_code = $1 AND i.policy_id = $2
+              AND ($3::uuid IS NULL OR i.household_id = $3) AND i.insured_id > $4
+              AND {_IN_AREAS.format(6)}
+            ORDER BY i.insured_id LIMIT $5""",  # noqa: S608 - a text of ours
         county_code,
         policy_id,
         household_id,

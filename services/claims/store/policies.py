@@ -131,21 +131,26 @@ async def list_policies(
     *,
     programme_id: str,
     insurer_id: str,
+    areas: Sequence[str],
     after: UUID,
     limit: int,
 ) -> list[MasterPolicy]:
-    """Policies in id order; of one insurer and one programme unless these are empty."""
+    """Policies in id order; of one insurer, one programme and some areas unless these are empty."""
     rows = await database.fetch(
         session,
         _POLICY
         + """WHERE p.county_code = $1 AND ($2 = '' OR p.programme_id = $2)
              AND ($3 = '' OR p.insurer_id = $3) AND p.policy_id > $4
+             AND ($6::text[] = '{}' OR EXISTS (
+                 SELECT FROM unnest($6::text[]) AS area
+                 WHERE starts_with(p.area_code, area) OR starts_with(area, p.area_code)))
              ORDER BY p.policy_id LIMIT $5""",
         county_code,
         programme_id,
         insurer_id,
         after,
         limit,
+        list(areas),
     )
     return [_policy(row) for row in rows]
 

@@ -245,7 +245,8 @@ class CreditServiceServicer:
 
     def BatchRecordIndicators(self, request, context):
         """Record indicators of households, each decided on its own, in the name of the institution that
-        calls. Refused with UNKNOWN_HOUSEHOLD, UNKNOWN_INDICATOR (a code that no programme in force
+        calls. A lender or an insurer may do so of households that it has to do with, or that let it;
+        any other is as unknown as one that nobody has. Refused with UNKNOWN_HOUSEHOLD, UNKNOWN_INDICATOR (a code that no programme in force
         names), SUPPLIER_NOT_ENTITLED, INDICATOR_OUT_OF_RANGE, OBSERVED_IN_FUTURE or
         EXPIRES_BEFORE_OBSERVED.
         """

@@ -56,7 +56,8 @@ class CreditServiceStub:
     """
     BatchRecordIndicators: _grpc.UnaryUnaryMultiCallable[_credit_pb2.BatchRecordIndicatorsRequest, _credit_pb2.BatchRecordIndicatorsResponse]
     """Record indicators of households, each decided on its own, in the name of the institution that
-    calls. Refused with UNKNOWN_HOUSEHOLD, UNKNOWN_INDICATOR (a code that no programme in force
+    calls. A lender or an insurer may do so of households that it has to do with, or that let it;
+    any other is as unknown as one that nobody has. Refused with UNKNOWN_HOUSEHOLD, UNKNOWN_INDICATOR (a code that no programme in force
     names), SUPPLIER_NOT_ENTITLED, INDICATOR_OUT_OF_RANGE, OBSERVED_IN_FUTURE or
     EXPIRES_BEFORE_OBSERVED.
     """
@@ -154,7 +155,8 @@ class CreditServiceAsyncStub(CreditServiceStub):
     """
     BatchRecordIndicators: _aio.UnaryUnaryMultiCallable[_credit_pb2.BatchRecordIndicatorsRequest, _credit_pb2.BatchRecordIndicatorsResponse]  # type: ignore[assignment]
     """Record indicators of households, each decided on its own, in the name of the institution that
-    calls. Refused with UNKNOWN_HOUSEHOLD, UNKNOWN_INDICATOR (a code that no programme in force
+    calls. A lender or an insurer may do so of households that it has to do with, or that let it;
+    any other is as unknown as one that nobody has. Refused with UNKNOWN_HOUSEHOLD, UNKNOWN_INDICATOR (a code that no programme in force
     names), SUPPLIER_NOT_ENTITLED, INDICATOR_OUT_OF_RANGE, OBSERVED_IN_FUTURE or
     EXPIRES_BEFORE_OBSERVED.
     """
@@ -267,7 +269,8 @@ class CreditServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_credit_pb2.BatchRecordIndicatorsResponse, _abc.Awaitable[_credit_pb2.BatchRecordIndicatorsResponse]]:
         """Record indicators of households, each decided on its own, in the name of the institution that
-        calls. Refused with UNKNOWN_HOUSEHOLD, UNKNOWN_INDICATOR (a code that no programme in force
+        calls. A lender or an insurer may do so of households that it has to do with, or that let it;
+        any other is as unknown as one that nobody has. Refused with UNKNOWN_HOUSEHOLD, UNKNOWN_INDICATOR (a code that no programme in force
         names), SUPPLIER_NOT_ENTITLED, INDICATOR_OUT_OF_RANGE, OBSERVED_IN_FUTURE or
         EXPIRES_BEFORE_OBSERVED.
         """
