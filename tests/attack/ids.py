@@ -111,7 +111,7 @@ def registry(found: list[Row]) -> Registry:
             owner = by_kind[row.noun, kind].setdefault(value, Owner(row.county))
             owner.institutions |= whose
             area = str(row.values.get("area_code") or "")
-            if len(area) >= 9:
+            if len(area) >= 6:
                 owner.areas.add(area)
     requests = [
         str(row.values["request_id"])

@@ -17,7 +17,7 @@ from services.kernel import business_day, wire
 from services.kernel.bus import Consumer
 from services.kernel.caller import Caller
 from services.kernel.database import Database
-from services.kernel.errors import Conflict, Invalid, LiandongError, Refused
+from services.kernel.errors import Conflict, Invalid, LiandongError, NotFound, Refused
 from services.kernel.walls import EVERY_COUNTY
 from services.programmes.loader import Catalogue
 from tests.claims.county import (
@@ -31,6 +31,7 @@ from tests.claims.county import (
     OTHER_BANK,
     OTHER_INSURER,
     OTHER_LENDER,
+    OTHER_VILLAGE,
     PACK,
     PROGRAMME,
     REF,
@@ -334,6 +335,31 @@ async def test_a_town_has_its_own_policy_beside_another_towns(desk: Desk) -> Non
     answer = await desk.enrol(policy_id, [a_line(far)])
 
     assert reasons(answer) == ["OUTSIDE_POLICY_AREA"]
+
+
+async def test_a_village_sees_the_policies_and_the_households_of_its_own_area(desk: Desk) -> None:
+    await desk.sign()
+    county_wide, of_town, of_other = a_policy("medical"), a_policy("crop"), a_policy("crop")
+    of_town.area_code, of_other.area_code = VILLAGE[:9], OTHER_VILLAGE[:9]
+    seen = [await issue(desk.claims, request) for request in (county_wide, of_town)]
+    unseen = await issue(desk.claims, of_other)
+    near, far = House(), House(area_code=OTHER_VILLAGE)
+    await take(desk.consumer, near.registered(), far.registered())
+    await desk.enrol(seen[0], [a_line(house, "medical", 0) for house in (near, far)])
+
+    listed = (await desk.ask("ListMasterPolicies", VILLAGE_DEPARTMENT)).policies
+    insured = await desk.ask("ListInsured", VILLAGE_DEPARTMENT, policy_id=seen[0])
+    changed = await desk.ask("ListEndorsements", VILLAGE_DEPARTMENT, policy_id=seen[0])
+    everybodys = await desk.ask("ListEndorsements", ADJUSTER, policy_id=seen[0])
+
+    assert [policy.policy_id for policy in listed] == sorted(seen)
+    assert [entry.household_id for entry in insured.insured] == [str(near.household_id)]
+    assert [each.insured_id for each in changed.endorsements] == [insured.insured[0].insured_id]
+    assert len(everybodys.endorsements) == 2
+    for method in ("GetMasterPolicy", "ListInsured", "ListEndorsements"):
+        for policy_id in (unseen, str(uuid4())):
+            with pytest.raises(NotFound, match="POLICY_NOT_FOUND"):
+                await desk.ask(method, VILLAGE_DEPARTMENT, policy_id=policy_id)
 
 
 async def test_one_policy_stands_in_place_of_many_certificates(desk: Desk) -> None:
