@@ -7,6 +7,7 @@ from typing import Protocol
 import pytest
 import pytest_asyncio
 import structlog
+from hypothesis import HealthCheck, settings
 from nats.aio.client import Client
 
 from deploy.local.ca import LocalCA
@@ -15,9 +16,13 @@ from tests.servers import ENV, NatsServer, PostgresServer, Schema, Schemas
 
 
 def pytest_configure() -> None:
-    """Log lines without the values of every frame: drawing those takes seconds a failure."""
+    """Log lines without the values of every frame, which take seconds to draw, and patience."""
     renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[structlog.processors.add_log_level, renderer])
+    # A busy machine fails no property: neither by a deadline nor by how long examples take.
+    patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("patient", patient)
+    settings.load_profile("patient")
 
 
 class MakeSchema(Protocol):
