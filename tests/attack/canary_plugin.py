@@ -13,7 +13,7 @@ from tests.attack.canaries import Hit, Search
 
 DIGITS_MIN = 11
 PERSONS = ("identity_number", "identity_numbers", "phone", "account_number")
-"""How the names of those fields end; a line of a file is redacted whole, for a cell may hold anything."""
+"""How their fields end; lines of files are redacted whole, for a cell may hold anything."""
 KNOWN_MAX = 200_000
 _numbers: set[bytes] = set()
 _hits: list[Hit] = []
