@@ -32,6 +32,7 @@ from gateway.identity import (
 from gateway.judge import NO_GROUND, Judge, Sight
 from gateway.limits import Gate, Limiter, LimitReached
 from gateway.onward import Onward
+from gateway.pauses import Pauses
 from gateway.person_tokens import PersonTokens
 from gateway.routes import OWN, ROUTES, Route
 from gateway.servicer import OwnMethod
@@ -109,8 +110,10 @@ class Door(grpc.GenericRpcHandler):
         limiter: Limiter,
         tokens: PersonTokens,
         judge: Judge,
+        paused: Pauses,
     ) -> None:
         self._judge = judge
+        self._paused = paused
         self._limiter = limiter
         self._tokens = tokens
         self._directory = directory
@@ -227,6 +230,7 @@ class Door(grpc.GenericRpcHandler):
     def _allowed_still(self, visit: Visit) -> Institution:
         """Whose call it is, as it is now; refused as a new call would be."""
         institution = self._directory.identify(visit.claim)
+        self._paused.require_running(institution.institution_id, visit.route.method)
         access.require(institution.role, visit.route.method)
         if visit.claim.person_id:
             self._directory.require_office(institution, visit.claim.person_id)
@@ -334,6 +338,7 @@ class Door(grpc.GenericRpcHandler):
         visit.institution_id = institution.institution_id
         visit.span.note(INSTITUTION_ATTRIBUTE, institution.institution_id)
         visit.gates = self._limiter.enter(institution, visit.route.method)
+        self._paused.require_running(institution.institution_id, visit.route.method)
         claim = visit.claim
         if claim.token or claim.person_id:
             person_id = self._directory.require_person(institution, claim, self._tokens.person_of)

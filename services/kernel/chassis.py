@@ -1,17 +1,18 @@
 """The chassis: how every service is put together from its own parts and the kernel's."""
 
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 from liandong.common.v1 import operator_pb2, operator_pb2_grpc
 
-from services.kernel import bus, metrics, operator, outbox, process, rpc, telemetry
+from services.kernel import bus, metrics, operator, outbox, pause_desk, process, rpc, telemetry
 from services.kernel.caller import Verifier
 from services.kernel.database import Database
 from services.kernel.inbox import Handlers
 from services.kernel.operator import Books, OperatorServicer
+from services.kernel.pause_desk import Pausable
 from services.kernel.settings import PlatformSettings, ServiceSettings
 
 log = structlog.get_logger(__name__)
@@ -32,6 +33,13 @@ class Service:
     books: Books
     work: Callable[[Database], Coroutine[Any, Any, None]] | None = None
     """What goes on by itself in this service, for ever; nothing for most."""
+    pausable: Pausable = field(default_factory=dict)
+    """What operators may pause here beside the consumer."""
+
+
+def _pausable(service: Service) -> Pausable:
+    own = pause_desk.consumer_of(service.noun) if service.handlers else {}
+    return {**own, **service.pausable}
 
 
 async def run(service: Service, settings: ServiceSettings, platform: PlatformSettings) -> None:
@@ -58,7 +66,7 @@ async def run(service: Service, settings: ServiceSettings, platform: PlatformSet
     )
     service.add_to_server(service.servicer(db), server.server)
     operator_pb2_grpc.add_OperatorServiceServicer_to_server(
-        OperatorServicer(db, service.books, service.handlers), server.server
+        OperatorServicer(db, service.books, service.handlers, _pausable(service)), server.server
     )
     operator_name = operator_pb2.DESCRIPTOR.services_by_name["OperatorService"].full_name
     named = service.proto_service

@@ -30,6 +30,7 @@ from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
 from services.kernel.inbox import Handlers
 from services.kernel.parked import ParkedEvent
+from services.kernel.pause_desk import Pausable, PauseDesk
 from services.kernel.rpc import Context, caller_of
 
 SEAL_SECONDS = 60.0
@@ -53,11 +54,14 @@ class Books:
     """
 
 
-class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
-    """Control totals, business days, parked events, publishing again."""
+class OperatorServicer(PauseDesk, operator_pb2_grpc.OperatorServiceServicer):
+    """Control totals, business days, parked events, publishing again, pauses."""
 
-    def __init__(self, db: Database, books: Books, handlers: Handlers) -> None:
+    def __init__(
+        self, db: Database, books: Books, handlers: Handlers, pausable: Pausable | None = None
+    ) -> None:
         self._database = db
+        self._pausable = pausable or {}
         self._books = books
         self._handlers = handlers
         self._closing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
