@@ -11,6 +11,7 @@ import structlog
 from nats.aio.client import Client
 
 from gateway import break_glass, event_handlers, operations, own_operator, public, retention, usage
+from gateway import readings as own_readings
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
 from gateway.documents.servicer import DocumentsServicer
@@ -36,7 +37,7 @@ from gateway.server import Server
 from gateway.servicer import GatewayServicer, OwnMethod
 from gateway.settings import GatewaySettings
 from gateway.telling import OwnTelling
-from services.kernel import bus, metrics, outbox, process, rpc, telemetry
+from services.kernel import bus, metrics, outbox, process, readings, rpc, telemetry
 from services.kernel.caller import Signer
 from services.kernel.database import Database
 from services.kernel.settings import PlatformSettings
@@ -184,6 +185,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
             usage.keep(db, limiter, directory),
             event_handlers.consumer(db, batch_size_max=settings.batch_size_max).run(client),
             relay.run(client),
+            *read_for_metrics(db, client, platform),
         )
     finally:
         await backends.close()
@@ -200,6 +202,14 @@ async def connected(settings: GatewaySettings, platform: PlatformSettings) -> Cl
         cert_path=settings.cert_path,
         key_path=settings.key_path,
     )
+
+
+def read_for_metrics(
+    db: Database, client: Client, platform: PlatformSettings
+) -> Iterator[Coroutine[Any, Any, None]]:
+    """What reads tables for the gauges, where metrics are served."""
+    if platform.metrics_port:
+        yield readings.keep(db, NOUN, reads=(own_readings.read,), client=client)
 
 
 def way_of(settings: GatewaySettings, platform: PlatformSettings) -> Way | None:

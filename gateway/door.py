@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
@@ -30,7 +31,7 @@ from gateway.identity import (
     read_claim,
 )
 from gateway.judge import NO_GROUND, Judge, Sight
-from gateway.limits import Gate, Limiter, LimitReached
+from gateway.limits import METHOD_CLASSES, Gate, Limiter, LimitReached
 from gateway.onward import Onward
 from gateway.pauses import Pauses
 from gateway.person_tokens import PersonTokens
@@ -39,7 +40,7 @@ from gateway.servicer import OwnMethod
 from gateway.settings import GatewaySettings
 from gateway.spans import Span
 from gateway.telling import OwnTelling, Watch
-from services.kernel import ids, telemetry
+from services.kernel import ids, metrics
 from services.kernel.caller import STREAM_HASH, Signer, body_hash
 from services.kernel.clock import recorded_time
 from services.kernel.errors import Exhausted, LiandongError, invalid_field
@@ -59,6 +60,7 @@ class Visit:
     claim: Claim
     span: Span
     called_at: datetime = field(default_factory=recorded_time)
+    began: float = field(default_factory=time.perf_counter)
     call_id: UUID = field(default_factory=ids.new_id)
     institution_id: str = ""
     county_code: str = ""
@@ -114,6 +116,7 @@ class Door(grpc.GenericRpcHandler):
     ) -> None:
         self._judge = judge
         self._paused = paused
+        self._calls = metrics.Calls(OWN)
         self._limiter = limiter
         self._tokens = tokens
         self._directory = directory
@@ -369,7 +372,12 @@ class Door(grpc.GenericRpcHandler):
 
     async def _record(self, visit: Visit) -> None:
         """Record a call that ended well; what was read is handed out once that is on disk."""
-        telemetry.count("liandong.gateway.calls", method=visit.route.method, outcome="OK")
+        self._calls.ended(
+            visit.route.method,
+            "OK",
+            time.perf_counter() - visit.began,
+            METHOD_CLASSES[visit.route.method],
+        )
         entry = visit.entry(grpc.StatusCode.OK)
         visit.recorded = True
         if visit.route.command:
@@ -383,8 +391,11 @@ class Door(grpc.GenericRpcHandler):
         failure = _failure(visit, error)
         if visit.sight is not None:
             failure = visit.sight.worded(failure)
-        telemetry.count(
-            "liandong.gateway.calls", method=visit.route.method, outcome=failure.code.name
+        self._calls.ended(
+            visit.route.method,
+            failure.code.name,
+            time.perf_counter() - visit.began,
+            METHOD_CLASSES[visit.route.method],
         )
         if visit.institution_id:
             self._limiter.note(visit.institution_id, reason_in(failure) or failure.code.name)

@@ -6,6 +6,7 @@ from services.claims.events_in import handlers
 from services.claims.reports import books
 from services.claims.servicer.everything import PROTO_SERVICES, Doors, add_to_server
 from services.claims.settings import ClaimsSettings
+from services.claims.store import readings
 from services.kernel import chassis, pause_desk, process, telemetry
 from services.kernel.chassis import Service
 from services.kernel.settings import PlatformSettings
@@ -24,6 +25,7 @@ async def serve(settings: ClaimsSettings, platform: PlatformSettings) -> None:
         handlers=handlers(catalogue),
         books=books(catalogue),
         pausable=pause_desk.products_of(partial(offers.has_cover, catalogue)),
+        reads=(readings.read,),
     )
     await chassis.run(service, settings, platform)
 

@@ -19,8 +19,9 @@ from nats.js import JetStreamContext
 from opentelemetry import propagate, trace
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import cloudevents, inbox, parked, pauses, process, telemetry, walls
+from services.kernel import cloudevents, inbox, metrics, parked, pauses, process, telemetry, walls
 from services.kernel.away import is_away, may_run_again
+from services.kernel.clock import recorded_time
 from services.kernel.database import Database
 from services.kernel.inbox import Delivery, Handlers, Incoming
 from services.kernel.nats_client import LeanClient
@@ -252,7 +253,10 @@ class Consumer:
                 "liandong.county": run[0].envelope.county_code,
             },
         ):
-            await handler.handle(session, events)
+            oldest = min(each.envelope.recorded_at for each in events)
+            age = (recorded_time() - oldest).total_seconds()
+            with metrics.handling(self._noun, event_type, age):
+                await handler.handle(session, events)
 
     async def _settle(self, client: Client, found: inbox.Sorted) -> None:
         for delivery in (*found.take, *found.known, *found.behind):

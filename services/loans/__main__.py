@@ -11,6 +11,7 @@ from services.loans.events_in import handlers
 from services.loans.jobs import close_day, work_day
 from services.loans.servicer.everything import PROTO_SERVICES, Doors, add_to_server
 from services.loans.settings import LoansSettings
+from services.loans.store import readings
 from services.programmes import offers
 from services.programmes.loader import load
 
@@ -30,6 +31,7 @@ async def serve(settings: LoansSettings, platform: PlatformSettings) -> None:
             work_day=work_day(catalogue),
         ),
         pausable=pause_desk.products_of(partial(offers.has_product, catalogue)),
+        reads=(readings.read,),
     )
     await chassis.run(service, settings, platform)
 
