@@ -1,4 +1,4 @@
-"""Pauses through a gateway: two persons, refused within seconds, nothing lost, all of it recorded."""
+"""Pauses through a gateway: two persons, heeded within seconds, nothing lost, all recorded."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -211,7 +211,7 @@ async def test_a_paused_consumer_catches_up(county: County) -> None:
 
 
 async def test_bad_orders_are_named(county: County) -> None:
-    cases = [
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"kind": pb.PAUSE_KIND_PRODUCT, "subject": "a/b"}, "PAUSE_NOT_HERE"),
         ({"kind": pb.PAUSE_KIND_CONSUMER, "subject": "loans"}, "UNKNOWN_SUBJECT"),
         ({"kind": pb.PAUSE_KIND_INSTITUTION, "subject": "nobody-1"}, "UNKNOWN_SUBJECT"),
