@@ -16,11 +16,13 @@ from deploy.demo import run as demo
 from deploy.local import audit as audits
 from deploy.local import (
     cli_access_log,
+    cli_alerts,
     cli_events,
     cli_feeds,
     cli_files,
     cli_institutions,
     cli_insurance,
+    cli_pauses,
     cli_programmes,
     cli_reports,
     cli_what_if,
@@ -52,6 +54,11 @@ app.command(name="reconcile")(cli_insurance.reconcile)
 app.command(name="export-insurance")(cli_insurance.export_insurance)
 app.command(name="report")(cli_reports.report)
 app.command(name="what-if")(cli_what_if.what_if)
+app.command(name="alerts")(cli_alerts.alerts)
+app.command(name="pause")(cli_pauses.pause)
+app.command(name="resume")(cli_pauses.resume)
+app.command(name="paused")(cli_pauses.paused)
+app.command(name="status")(cli_institutions.status)
 console = Console()
 
 Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]

@@ -19,8 +19,9 @@ from nats.js import JetStreamContext
 from opentelemetry import propagate, trace
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import cloudevents, inbox, parked, process, telemetry, walls
+from services.kernel import cloudevents, inbox, metrics, parked, pauses, process, telemetry, walls
 from services.kernel.away import is_away, may_run_again
+from services.kernel.clock import recorded_time
 from services.kernel.database import Database
 from services.kernel.inbox import Delivery, Handlers, Incoming
 from services.kernel.nats_client import LeanClient
@@ -118,6 +119,8 @@ class Consumer:
         self._take_all = take_all
         self._batch_size_max = batch_size_max
         self._early_since: dict[tuple[str, str], float] = {}
+        self._look_at = 0.0
+        self._standing = False
 
     async def run(self, client: Client) -> None:
         """Consume until cancelled; a server that is away is tried again, ever more slowly."""
@@ -154,6 +157,9 @@ class Consumer:
         try:
             while True:
                 process.heed_cancel()
+                if await self._stands(connection):
+                    await asyncio.sleep(pauses.LOOK_SECONDS)
+                    continue
                 try:
                     messages = await puller.fetch(self._batch_size_max)
                 except TimeoutError:
@@ -167,6 +173,20 @@ class Consumer:
         finally:
             if client.is_connected:
                 await puller.close()
+
+    async def _stands(self, connection: asyncpg.Connection[Any]) -> bool:
+        """Whether operators let it stand still; looked up at most once a second."""
+        now = asyncio.get_running_loop().time()
+        if now < self._look_at:
+            return False
+        self._look_at = now + pauses.LOOK_SECONDS
+        stands = await pauses.consumer_stands(connection, self._noun)
+        if stands != self._standing:
+            self._standing = stands
+            log.warning("consumer_paused" if stands else "consumer_resumed", noun=self._noun)
+        if stands:
+            self._look_at = now
+        return stands
 
     async def _check_durable(self, stream: JetStreamContext) -> None:
         """An emptied server has no durable: say so instead of waiting for ever."""
@@ -233,7 +253,10 @@ class Consumer:
                 "liandong.county": run[0].envelope.county_code,
             },
         ):
-            await handler.handle(session, events)
+            oldest = min(each.envelope.recorded_at for each in events)
+            age = (recorded_time() - oldest).total_seconds()
+            with metrics.handling(self._noun, event_type, age):
+                await handler.handle(session, events)
 
     async def _settle(self, client: Client, found: inbox.Sorted) -> None:
         for delivery in (*found.take, *found.known, *found.behind):

@@ -8,7 +8,7 @@ import pytest
 from liandong.claims.v1 import claims_pb2, events_pb2
 
 from services.claims.servicer import ClaimsServicer
-from services.kernel import wire
+from services.kernel import pauses, wire
 from services.kernel.bus import Consumer
 from services.kernel.caller import Caller
 from services.kernel.database import Database
@@ -28,6 +28,7 @@ from tests.claims.county import (
     OTHER_INSURER,
     OTHER_LENDER,
     OTHER_VILLAGE,
+    PROGRAMME,
     SOCIETY,
     SOCIETY_LENDER,
     SURVEYOR,
@@ -619,3 +620,23 @@ async def test_lists_go_page_by_page_and_by_state(
     assert [c.claim_id for c in approved.claims] == [claims[0].claim_id]
     with pytest.raises(Invalid):
         await listed(servicer, CENTRE, page_token="bm90LWFuLWlk")
+
+
+async def test_a_paused_cover_takes_no_new_policy(servicer: ClaimsServicer, db: Database) -> None:
+    async with db.transaction() as session:
+        made = await pauses.propose(
+            session,
+            kind=pauses.PRODUCT,
+            subject=f"{PROGRAMME}/accident",
+            county_code=COUNTY,
+            reason="its terms are being changed",
+            expires_at=None,
+            person_id="opr-1-p1",
+        )
+        await pauses.decide(session, made["pause_id"], confirm=True, person_id="opr-1-p2")
+
+    with pytest.raises(Refused) as refusal:
+        await issue(servicer)
+
+    assert refusal.value.reason == "PRODUCT_PAUSED"
+    assert await issue(servicer, a_policy("disaster"))

@@ -95,10 +95,10 @@ def test_a_step_runs_once_and_is_waited_for(name: str) -> None:
     assert waiting
 
 
-def test_only_the_loopback_of_the_host_is_published_and_only_three_doors() -> None:
+def test_only_the_loopback_of_the_host_is_published_and_only_four_doors() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
-    assert set(published) == {"gateway", "jaeger", "prometheus"}
+    assert set(published) == {"gateway", "jaeger", "prometheus", "grafana"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert COMPOSE["networks"]["inner"] == {"internal": True}
 

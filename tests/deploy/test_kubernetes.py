@@ -49,7 +49,14 @@ SETTINGS: dict[str, type[BaseSettings]] = {
 
 TLS_TO_POSTGRES = {"PGSSLMODE", "PGSSLROOTCERT"}
 NOT_OF_COMPOSE = {*TLS_TO_POSTGRES, "LIANDONG_STREAM_REPLICAS"}
-LEFT_TO_THE_CLUSTER = {"postgres", "jaeger", "prometheus", "certificates"}
+LEFT_TO_THE_CLUSTER = {
+    "postgres",
+    "jaeger",
+    "prometheus",
+    "alertmanager",
+    "grafana",
+    "certificates",
+}
 """Of compose: an operator, what a cluster has already, and `deploy.kubernetes.secrets`."""
 DATABASE = "liandong-db"
 DNS, PEERS, OPERATOR_PORT, POSTGRES_METRICS = 53, 6222, 8000, 9187
