@@ -22,7 +22,7 @@ from gateway.onward import Onward
 from gateway.registry import timestamp
 from gateway.resources import REQUEST
 from gateway.servicer import OwnMethod, going_on
-from services.kernel import wire
+from services.kernel import telemetry, wire
 from services.kernel.away import is_away
 from services.kernel.database import Database
 from services.kernel.errors import LiandongError, NotFound, invalid_field
@@ -366,7 +366,8 @@ async def keep_filling(db: Database) -> None:
     """Name the events that were kept before names were, some at a time, until cancelled."""
     while True:
         try:
-            more = await db.work(find_store.fill)
+            with telemetry.job("name events"):
+                more = await db.work(find_store.fill)
         except (LiandongError, OSError) as error:
             log.warning("names_wait", error=type(error).__name__)
             more = False

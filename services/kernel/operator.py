@@ -19,6 +19,7 @@ from services.kernel import (
     journal,
     outbox,
     parked,
+    telemetry,
     walls,
     wire,
 )
@@ -276,9 +277,10 @@ async def keep_house(db: Database) -> None:
     while True:
         await asyncio.sleep(SEAL_SECONDS)
         try:
-            async with db.transaction(walls.EVERY_COUNTY) as session:
-                await journal.seal(session)
-                await idempotency.forget_old(session)
+            with telemetry.job("seal journal"):
+                async with db.transaction(walls.EVERY_COUNTY) as session:
+                    await journal.seal(session)
+                    await idempotency.forget_old(session)
         except Exception as error:
             if not is_away(error):
                 raise
