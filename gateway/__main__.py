@@ -10,7 +10,16 @@ from typing import Any
 import structlog
 from nats.aio.client import Client
 
-from gateway import break_glass, event_handlers, operations, own_operator, public, retention, usage
+from gateway import (
+    break_glass,
+    event_handlers,
+    find_servicer,
+    operations,
+    own_operator,
+    public,
+    retention,
+    usage,
+)
 from gateway import readings as own_readings
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
@@ -20,6 +29,7 @@ from gateway.feed_pages import Pages
 from gateway.feed_publisher import Publisher, Way
 from gateway.feed_servicer import FeedsServicer
 from gateway.feed_stream import Tail
+from gateway.find_servicer import FindServicer
 from gateway.forward import Backends
 from gateway.identity import Directory
 from gateway.judge import Judge
@@ -65,6 +75,7 @@ class Feeds:
     tail: Tail
     pages: Pages
     servicer: FeedsServicer
+    finding: FindServicer
     publisher: Publisher | None
     """None where the gateway is not in the feeds' account on NATS."""
 
@@ -94,7 +105,7 @@ class Feeds:
                 paused=paused,
             )
         servicer = FeedsServicer(db, directory, pages, tail, streams_max=streams_max, paused=paused)
-        return cls(tail, pages, servicer, publisher)
+        return cls(tail, pages, servicer, FindServicer(db, directory, pages), publisher)
 
     def publishing(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What publishes, if anything does."""
@@ -149,6 +160,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         **own_methods(db, directory, glasses, catalogue=catalogue, settings=settings),
         **OwnStatus(db, limiter, feeds.pages, paused).methods(),
         **feeds.servicer.methods(),
+        **feeds.finding.methods(),
     }
     server = build_server(
         settings,
@@ -183,6 +195,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
             retention.keep_running(db, signer, rules),
             operations.keep_fresh(db, directory, paused),
             usage.keep(db, limiter, directory),
+            find_servicer.keep_filling(db),
             event_handlers.consumer(db, batch_size_max=settings.batch_size_max).run(client),
             relay.run(client),
             *read_for_metrics(db, client, platform),

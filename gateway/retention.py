@@ -9,12 +9,12 @@ from pathlib import Path
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from gateway import log_files, log_store
+from gateway import find_store, log_files, log_store
 from gateway.log_chain import GENESIS, Checkpoint, Cut, Head, LogSigner, keys_of
 from gateway.log_check import Proofs
 from gateway.log_files import LogFile
 from gateway.log_verify import verify_file
-from services.kernel import database, ids
+from services.kernel import database, ids, telemetry
 from services.kernel.away import is_away
 from services.kernel.clock import recorded_time
 from services.kernel.database import Database
@@ -189,7 +189,10 @@ async def of_table(job: Job, category: str) -> Report:
             ROWS_MAX,
         )
 
-    return replace(report, removed_rows=await job.in_rounds(remove))
+    report = replace(report, removed_rows=await job.in_rounds(remove))
+    if table.name == "feed_event":
+        await job.in_rounds(find_store.forget)
+    return report
 
 
 async def run(
@@ -224,7 +227,8 @@ async def keep_running(db: Database, signer: LogSigner, rules: Rules) -> None:
         await asyncio.sleep(LOOK_SECONDS)
         try:
             if await is_due(db):
-                found = await run(db, signer, rules)
+                with telemetry.job("retention"):
+                    found = await run(db, signer, rules)
                 log.info("retention_ran", removed={r.category: r.removed_rows for r in found})
         except (LiandongError, OSError) as error:
             # A folder that cannot be written, or a database that is away: the next round.

@@ -20,6 +20,7 @@ from deploy.local import (
     cli_events,
     cli_feeds,
     cli_files,
+    cli_find,
     cli_institutions,
     cli_insurance,
     cli_pauses,
@@ -59,6 +60,8 @@ app.command(name="pause")(cli_pauses.pause)
 app.command(name="resume")(cli_pauses.resume)
 app.command(name="paused")(cli_pauses.paused)
 app.command(name="status")(cli_institutions.status)
+app.command(name="find")(cli_find.find)
+app.command(name="trace")(cli_find.trace)
 console = Console()
 
 Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]

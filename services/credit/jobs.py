@@ -9,7 +9,7 @@ import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.credit.operations import areas, registry, rescoring, standing
-from services.kernel import process, walls
+from services.kernel import process, telemetry, walls
 from services.kernel.away import is_away, may_run_again
 from services.kernel.database import Database
 from services.kernel.errors import LiandongError
@@ -56,8 +56,9 @@ async def advance_rescore(db: Database, catalogue: Catalogue) -> bool:
             running = await rescoring.find_running(session)
         if running is None:
             return False
-        async with db.transaction(walls.EVERY_COUNTY) as session:
-            return await rescoring.step(session, catalogue, *running)
+        with telemetry.job("rescore"):
+            async with db.transaction(walls.EVERY_COUNTY) as session:
+                return await rescoring.step(session, catalogue, *running)
     except Exception as error:
         if is_away(error) or may_run_again(error):
             log.warning("rescore_waits", error=type(error).__name__)

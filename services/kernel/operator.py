@@ -20,6 +20,7 @@ from services.kernel import (
     metrics,
     outbox,
     parked,
+    telemetry,
     walls,
     wire,
 )
@@ -283,7 +284,7 @@ async def keep_house(db: Database) -> None:
     while True:
         await asyncio.sleep(SEAL_SECONDS)
         try:
-            with metrics.job(db.schema, "keep_house"):
+            with metrics.job(db.schema, "keep_house"), telemetry.job("seal journal"):
                 async with db.transaction(walls.EVERY_COUNTY) as session:
                     await journal.seal(session)
                     await idempotency.forget_old(session)

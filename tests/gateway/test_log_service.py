@@ -252,7 +252,9 @@ def test_resources_are_ids_of_ours_and_nothing_else() -> None:
         request_id=str(uuid.uuid4()), items=[loans_pb2.Repayment(loan_id=text) for text in texts]
     )
 
-    assert read(batch.SerializeToString()) == (f"loan:{one}", f"loan:{other}")
+    assert read(batch.SerializeToString()) == (
+        *(f"request:{batch.request_id}", f"loan:{one}", f"loan:{other}"),
+    )
     assert read(b"\xff\xff") == ()
     many = bounded([f"loan:{number}" for number in range(RESOURCES_MAX + 7)])
     assert (len(many), many[-1]) == (RESOURCES_MAX + 1, "more:7")
