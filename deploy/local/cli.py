@@ -16,6 +16,7 @@ from deploy.demo import run as demo
 from deploy.local import audit as audits
 from deploy.local import (
     cli_access_log,
+    cli_backup,
     cli_events,
     cli_feeds,
     cli_files,
@@ -52,6 +53,8 @@ app.command(name="reconcile")(cli_insurance.reconcile)
 app.command(name="export-insurance")(cli_insurance.export_insurance)
 app.command(name="report")(cli_reports.report)
 app.command(name="what-if")(cli_what_if.what_if)
+app.command(name="backup")(cli_backup.backup)
+app.command(name="restore")(cli_backup.restore)
 console = Console()
 
 Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
@@ -66,6 +69,9 @@ def up(
     county_folder: Annotated[
         Path, typer.Option(help="Overlays, adoptions and institutions.yaml of the counties.")
     ] = demo.COUNTY_FOLDER,
+    wal_archive: Annotated[
+        Path | None, typer.Option(help="Keep PostgreSQL's log here, to restore to any time.")
+    ] = None,
 ) -> None:
     """Start the platform and stay until Ctrl-C or `liandong down`."""
     institutions = county_folder / "institutions.yaml"
@@ -73,6 +79,7 @@ def up(
         programme_folders=(county_folder.resolve(),),
         institutions_path=institutions.resolve() if institutions.exists() else None,
         processes=processes,
+        wal_archive=wal_archive.resolve() if wal_archive else None,
     )
 
     async def stay() -> None:

@@ -202,6 +202,14 @@ async def payout_allocated(
     catalogue: Catalogue, session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocated]]
 ) -> None:
     """Loans divided a payout: the lenders are instructed, then the household."""
+    await keep_parts_owed(session, events)
+    await payouts.instruct_payouts(session, catalogue, [_allocation(event) for event in events])
+
+
+async def keep_parts_owed(
+    session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocated]]
+) -> None:
+    """Keep what is owed on the loans that payouts were divided among."""
     await others.keep_debts(
         session,
         [
@@ -210,7 +218,6 @@ async def payout_allocated(
             for part in event.message.parts
         ],
     )
-    await payouts.instruct_payouts(session, catalogue, [_allocation(event) for event in events])
 
 
 async def payout_allocation_reversed(
