@@ -16,8 +16,8 @@ def projection() -> Projection:
     """
     Who has to do with which household, whose events are whose, and how far each county's days are.
 
-    What the public reads is no projection: it is asked of the services and held for a minute. Nor is
-    the feed: its positions are promised to its readers, and come from the order of its taking.
+    What the public reads is no projection: it is asked of the services and held for a minute. Nor
+    is the feed: its positions are promised to its readers, and are the order of its taking.
     """
     return Projection(
         noun="gateway",
@@ -29,6 +29,7 @@ def projection() -> Projection:
             Kept("county_day"),
         ),
         handlers=_handlers(),
+        given=("feed_state",),
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import asyncpg
 
 from deploy.local.places import DataFolder, write_file
-from deploy.local.postgres import DATABASE, SUPERUSER, Postgres
+from deploy.local.postgres import DATABASE, SUPERUSER, Postgres, Role
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -72,17 +72,11 @@ class Manifest:
         return cls(**raw)
 
 
-def app_dsn(folder: DataFolder, noun: str) -> str:
-    """Where a service of a data folder has its schema."""
-    return _dsn(folder, f"{noun}_app")
-
-
-def _dsn(folder: DataFolder, user: str) -> str:
-    port = folder.path / "postgres.port"
-    if not port.exists():
-        raise LookupError(f"no platform was started in {folder.path}; try `liandong up`")
-    where = f"127.0.0.1:{port.read_text().strip()}/{DATABASE}"
-    return f"postgresql://{user}:{folder.secret(user)}@{where}"
+def dsn_of(folder: DataFolder, noun: str, role: Role) -> str:
+    """Where a noun of a data folder has its schema."""
+    server = server_of(folder)
+    user = f"{noun}_{role}"
+    return f"postgresql://{user}:{folder.secret(user)}@{server['PGHOST']}:{server['PGPORT']}/{DATABASE}"
 
 
 # --- one moment -----------------------------------------------------------------------------------
@@ -103,10 +97,11 @@ async def mark_moment(connection: "asyncpg.Connection[Any]", nouns: Sequence[str
                 tables = ", ".join(f"{noun}.outbox" for noun in nouns)
                 await connection.execute(f"LOCK TABLE {tables} IN SHARE MODE")
                 positions = {noun: await last_position(connection, noun) for noun in nouns}
-                lsn, now = await connection.fetchrow(
-                    "SELECT pg_create_restore_point($1)::text, clock_timestamp()", point
+                (row,) = await connection.fetch(
+                    "SELECT pg_create_restore_point($1)::text AS lsn, clock_timestamp() AS at",
+                    point,
                 )
-                return Moment(point, lsn, now.isoformat(), positions)
+                return Moment(point, row["lsn"], row["at"].isoformat(), positions)
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
             if tries_left == 0:
                 raise
@@ -140,10 +135,7 @@ async def take(
     `server` is what PostgreSQL's own programs need to reach it as a superuser. With the files comes
     the log up to one moment behind them, so that what is restored is that moment and no other.
     """
-    if to.exists():
-        raise BackupError(f"{to} is there already: a backup goes to a folder of its own")
-    building = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
-    building.mkdir(mode=0o700, parents=True)
+    building = await asyncio.to_thread(_begin, to)
     try:
         connection = await _connected(server)
         try:
@@ -162,8 +154,8 @@ async def take(
                     *("-D", str(building / WAL), "-S", slot, "--endpos", end, "-n", "-Z", "gzip:1"),
                     env=server,
                 )
-            if archive is not None and archive.exists():
-                await asyncio.to_thread(shutil.copytree, archive, building / ARCHIVE)
+            if archive is not None:
+                await asyncio.to_thread(_copy_if_there, archive, building / ARCHIVE)
             manifest = await _manifest(connection, moment, nouns, building)
         finally:
             await connection.close()
@@ -173,6 +165,20 @@ async def take(
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return manifest
+
+
+def _begin(to: Path) -> Path:
+    """A folder that takes its name when it is whole."""
+    if to.exists():
+        raise BackupError(f"{to} is there already: a backup goes to a folder of its own")
+    building = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
+    building.mkdir(mode=0o700, parents=True)
+    return building
+
+
+def _copy_if_there(source: Path, to: Path) -> None:
+    if source.exists():
+        shutil.copytree(source, to)
 
 
 async def _connected(server: Mapping[str, str]) -> "asyncpg.Connection[Any]":
@@ -199,9 +205,9 @@ async def _slot(connection: "asyncpg.Connection[Any]") -> AsyncIterator[str]:
 
 async def _end_of_segment(connection: "asyncpg.Connection[Any]") -> str:
     """Close the segment that holds the moment, so that it can be restored; where it ends."""
-    row = await connection.fetchrow(
-        """SELECT pg_switch_wal() - '0/0'::pg_lsn AS at,
-                  (SELECT setting::bigint FROM pg_settings WHERE name = 'wal_segment_size') AS size"""
+    (row,) = await connection.fetch(
+        """SELECT pg_switch_wal() - '0/0'::pg_lsn AS at, setting::bigint AS size
+           FROM pg_settings WHERE name = 'wal_segment_size'"""
     )
     end = -(-int(row["at"]) // row["size"]) * row["size"]
     return f"{end >> 32:X}/{end & 0xFFFFFFFF:X}"
@@ -210,8 +216,9 @@ async def _end_of_segment(connection: "asyncpg.Connection[Any]") -> str:
 async def _manifest(
     connection: "asyncpg.Connection[Any]", moment: Moment, nouns: Sequence[str], building: Path
 ) -> Manifest:
-    system, version = await connection.fetchrow(
-        """SELECT system_identifier::text, current_setting('server_version_num')::int / 10000
+    (row,) = await connection.fetch(
+        """SELECT system_identifier::text AS system,
+                  current_setting('server_version_num')::int / 10000 AS major
            FROM pg_control_system()"""
     )
     migrations = {
@@ -221,8 +228,8 @@ async def _manifest(
     return Manifest(
         format=FORMAT,
         release=metadata.version("liandong"),
-        postgres_major=version,
-        system_identifier=system,
+        postgres_major=row["major"],
+        system_identifier=row["system"],
         moment=moment,
         migrations=migrations,
         files=await asyncio.to_thread(digests_in, building),
@@ -284,14 +291,11 @@ def keep_keys(folder: DataFolder, to: Path, *, backup: Path | None) -> int:
 
     Who has the rows and not the keys reads no name; who has the keys and not the rows has nothing.
     """
-    if to.exists():
-        raise BackupError(f"{to} is there already: keys go to a folder of their own")
     if backup is not None:
         one, other = to.resolve(), backup.resolve()
         if one.is_relative_to(other) or other.is_relative_to(one):
             raise BackupError("the keys may not lie with the rows that they open")
-    building = to.with_name(f".{to.name}.{secrets.token_hex(4)}")
-    building.mkdir(mode=0o700, parents=True)
+    building = _begin(to)
     try:
         for name in KEY_FOLDERS:
             if (folder.path / name).exists():

@@ -9,7 +9,7 @@ import typer
 from deploy.local import backup as backups
 from deploy.local import places
 from deploy.local import restore as restoring
-from deploy.local.cli_run import errors, run
+from deploy.local.cli_run import run
 from deploy.local.stack import NOUNS
 
 Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
@@ -44,7 +44,7 @@ def backup(
             f" keys={kept} manifest_sha256={backups.digest_of(to / backups.MANIFEST)}"
         )
 
-    _run(work)
+    run(work())
 
 
 def restore(
@@ -70,13 +70,4 @@ def restore(
         at = " ".join(f"{noun}={position}" for noun, position in done.positions.items())
         print(f"restore: point={to or done.manifest.moment.point} {at}")
 
-    _run(work)
-
-
-def _run(work: object) -> None:
-    assert callable(work)
-    try:
-        run(work())
-    except backups.BackupError as error:
-        errors.print(str(error), markup=False, highlight=False)
-        raise typer.Exit(1) from None
+    run(work())

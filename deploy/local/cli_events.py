@@ -152,7 +152,9 @@ def republish(
 
 @events.command()
 def rebuild(
-    noun: Annotated[str, typer.Argument(help="Whose copies of others' facts; `all` for everybody's.")],
+    noun: Annotated[
+        str, typer.Argument(help="Whose copies of others' facts; `all` for everybody's.")
+    ],
     *,
     folder: Folder = "main",
     county_folder: Annotated[

@@ -1,12 +1,13 @@
-"""Rebuilding: every service's copies of others' facts, made again from the outboxes and compared."""
+"""Rebuilding: services' copies of others' facts, made again from the outboxes and compared."""
 
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from deploy.local.backup import app_dsn
+from deploy.local.backup import dsn_of
 from deploy.local.places import DataFolder
+from deploy.local.postgres import Role
 from deploy.nats import topology
 from gateway import projections as of_gateway
 from services.claims import projections as of_claims
@@ -21,8 +22,8 @@ from services.programmes.loader import Catalogue, load
 
 ATTEMPTS_MAX = 3
 
-Dsn = Callable[[str], str]
-"""A noun to the address by which its service reaches its schema."""
+Dsn = Callable[[str, Role], str]
+"""A noun and a role of its to the address of its schema."""
 
 
 def all_projections(catalogue: Catalogue) -> dict[str, Projection]:
@@ -43,18 +44,24 @@ def projections_of(programme_folders: Sequence[Path]) -> dict[str, Projection]:
 
 
 def dsn_in(folder: DataFolder) -> Dsn:
-    """Where the databases are: as the environment says (`LOANS_DATABASE_URL` and so on), or in a folder."""
+    """
+    Where the databases are: as the environment says, or in a data folder.
 
-    def dsn(noun: str) -> str:
-        return os.environ.get(f"{noun.upper()}_DATABASE_URL") or app_dsn(folder, noun)
+    `LOANS_DATABASE_URL` is what the service itself is given; putting rows right needs the owner's,
+    `LOANS_OWNER_DATABASE_URL`.
+    """
+
+    def dsn(noun: str, role: Role) -> str:
+        name = f"{noun.upper()}_{'OWNER_' if role == 'owner' else ''}DATABASE_URL"
+        return os.environ.get(name) or dsn_of(folder, noun, role)
 
     return dsn
 
 
 @asynccontextmanager
-async def _opened(dsn: Dsn, noun: str) -> AsyncIterator[Database]:
+async def _opened(dsn: Dsn, noun: str, role: Role = "app") -> AsyncIterator[Database]:
     # No statement was prepared on it, so that it sees the copies that hide the tables.
-    made = Database(dsn(noun), noun, pool_size=1)
+    made = Database(dsn(noun, role), noun, pool_size=1)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(made.close)
         yield made
@@ -64,7 +71,8 @@ async def rebuild_one(dsn: Dsn, projection: Projection, *, write: bool = False) 
     """Make one noun's projections again; with `write` what differs is put right."""
     for attempt in range(1, ATTEMPTS_MAX + 1):
         async with AsyncExitStack() as stack:
-            target = await stack.enter_async_context(_opened(dsn, projection.noun))
+            role: Role = "owner" if write else "app"
+            target = await stack.enter_async_context(_opened(dsn, projection.noun, role))
             outboxes = {
                 source: await stack.enter_async_context(_opened(dsn, source))
                 for source in topology.load().hears[projection.noun]

@@ -1,4 +1,4 @@
-"""Restore: a backup into an empty folder, at its own moment or, with archived log, at any later one."""
+"""Restore: a backup into an empty folder, at its own moment or with archived log at a later one."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ class Restored:
 
 
 def check(places: Places, folder: DataFolder, backup: Path, keys: Path) -> Manifest:
-    """Refuse what cannot come right, before anything is written; the manifest when nothing is wrong."""
+    """Refuse what cannot come right before anything is written; the manifest of what can."""
     if held := sorted(path.name for path in folder.path.iterdir()):
         raise BackupError(f"{folder.path} is not empty ({held[0]}): restore into a new folder")
     manifest = Manifest.read(backup)

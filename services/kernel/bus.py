@@ -210,7 +210,8 @@ class Consumer:
                 await self._take_all(session, found.take)
             for run in inbox.runs(found.take, self._handlers):
                 await self._handle(session, run)
-            await inbox.keep(session, [*found.take, *found.behind])
+            await inbox.keep(session, [*found.take, *found.unknown, *found.behind])
+            await parked.park(session, found.unknown, reason=parked.UNKNOWN_VERSION, attempts=0)
             await parked.park(session, found.behind, reason="BEHIND_A_PARKED_EVENT", attempts=0)
         return found
 
@@ -236,12 +237,13 @@ class Consumer:
             await handler.handle(session, events)
 
     async def _settle(self, client: Client, found: inbox.Sorted) -> None:
-        for delivery in (*found.take, *found.known, *found.behind):
+        aside = [*found.unknown, *found.behind]
+        for delivery in (*found.take, *found.known, *aside):
             self._early_since.pop(delivery.envelope.aggregate, None)
             await delivery.msg.ack()
         telemetry.count("liandong.events.taken", len(found.take), noun=self._noun)
-        if found.behind:
-            telemetry.count("liandong.events.parked", len(found.behind), noun=self._noun)
+        if aside:
+            telemetry.count("liandong.events.parked", len(aside), noun=self._noun)
         for delivery in found.early:
             await self._give_back([delivery])
             await self._ask_for_gap(client, delivery)

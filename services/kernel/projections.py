@@ -1,4 +1,4 @@
-"""Projections: copies of others' facts, made again from the events alone and held against the rows."""
+"""Projections: copies of others' facts, made again from events and held against the rows."""
 
 import asyncio
 import heapq
@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +31,7 @@ class Kept:
 
     table: str
     not_events: tuple[str, ...] = ()
-    """Columns that tell something else, such as a sum of one's own; they are neither compared nor written."""
+    """Columns that tell something else, such as a sum of one's own: not compared, not written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +97,13 @@ async def rebuild(
     write: bool = False,
 ) -> Rebuilt:
     """
-    Replay what a service has taken in into empty copies of its tables, and compare, in one snapshot.
+    Replay what a service has taken in into empty copies of its tables, and compare: one snapshot.
 
-    The copies are temporary tables of the same names: they hide the service's own from the handlers,
-    so that nothing a handler does reaches a row, and an event it says is said nowhere. With `write`
-    the rows that differ are put right; one that the service changed meanwhile fails the transaction,
-    which is then done again. `target` is used once: a statement prepared before would not see the copies.
+    The copies are temporary tables of the same names: they hide the service's own from handlers,
+    so that nothing a handler does reaches a row, and an event it says is said nowhere. With
+    `write` the rows that differ are put right; one that the service changed meanwhile fails the transaction,
+    and the caller does it again. `target` is used once: a statement prepared before would not see
+    the copies.
     """
     done = Rebuilt()
     async with target.transaction(walls.EVERY_COUNTY, snapshot=True) as session:
@@ -149,7 +150,8 @@ async def _tables(session: AsyncSession, schema: str) -> list[str]:
 
 def _copy_of(schema: str, table: str) -> str:
     including = " ".join(
-        f"INCLUDING {what}" for what in ("DEFAULTS", "CONSTRAINTS", "INDEXES", "GENERATED", "IDENTITY")
+        f"INCLUDING {what}"
+        for what in ("DEFAULTS", "CONSTRAINTS", "INDEXES", "GENERATED", "IDENTITY")
     )
     return f"CREATE TEMPORARY TABLE {table} (LIKE {schema}.{table} {including}) ON COMMIT DROP"
 
@@ -168,13 +170,13 @@ Told = tuple[datetime, str, int, Envelope, bytes]
 
 async def _said(noun: str, outbox: Database) -> AsyncGenerator[Told]:
     """A service's events in their order; the clock never runs back between two of them."""
-    position, latest = 0, datetime.min
+    position, latest = 0, datetime.min.replace(tzinfo=UTC)
     while True:
         async with outbox.transaction(walls.EVERY_COUNTY) as session:
             rows = await database.fetch(session, _READ, position, EVENTS_MAX)
         for row in rows:
             position = row["position"]
-            latest = max(latest, row["recorded_at"].replace(tzinfo=None))
+            latest = max(latest, row["recorded_at"])
             yield latest, noun, position, _envelope(row), row["payload"]
         if len(rows) < EVENTS_MAX:
             return
@@ -301,7 +303,8 @@ async def _compare(session: AsyncSession, schema: str, kept: Kept) -> Difference
     shown: list[asyncpg.Record] = []
     if held != rebuilt:
         names, of_key = ", ".join(columns), ", ".join(keys)
-        one, other = (f"SELECT {names} FROM {place}.{kept.table}" for place in (schema, "pg_temp"))
+        places = (f"{schema}.{kept.table}", f"pg_temp.{kept.table}")
+        one, other = (f"SELECT {names} FROM {place}" for place in places)  # noqa: S608 - as above
         shown = await database.fetch(
             session,
             f"""SELECT DISTINCT to_json(found.*)::text AS key FROM (
@@ -316,7 +319,7 @@ async def _put_right(session: AsyncSession, schema: str, kept: Kept) -> int:
     """Make the rows what the events say; those that are right stay untouched."""
     columns, keys = await _columns(session, schema, kept)
     table, names = f"{schema}.{kept.table}", ", ".join(columns)
-    one, other = f"SELECT {names} FROM {table}", f"SELECT {names} FROM pg_temp.{kept.table}"
+    one, other = (f"SELECT {names} FROM {at}" for at in (table, f"pg_temp.{kept.table}"))  # noqa: S608 - as above
     same = " AND ".join(f"held.{key} = told.{key}" for key in keys)
     changes = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in keys)
     on_conflict = f"DO UPDATE SET {changes}" if changes else "DO NOTHING"
@@ -328,7 +331,7 @@ async def _put_right(session: AsyncSession, schema: str, kept: Kept) -> int:
     written = await database.execute(
         session,
         f"""INSERT INTO {table} ({names}) {other} EXCEPT {one}
-            ON CONFLICT ({", ".join(keys)}) {on_conflict}""",  # noqa: S608 - as above
+            ON CONFLICT ({", ".join(keys)}) {on_conflict}""",
     )
     return gone + written
 

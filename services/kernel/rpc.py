@@ -25,6 +25,8 @@ MESSAGE_BYTES_MAX = 2 * 1024 * 1024
 METADATA_BYTES_MAX = 16 * 1024
 ABOVE_COUNTIES = "000000"
 STOP_SECONDS = 15.0
+CONNECTION_AGE_MS = 300_000
+"""A caller connects anew so often (give or take a tenth), and so finds replicas that are new."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -37,6 +39,9 @@ OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
     ("grpc.so_reuseport", 1),
+    # Without a grace, which would cut what still runs after it: an old connection takes no new call
+    # and ends with its last one, and every call has a deadline.
+    ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
 )
 
 VIOLATIONS_MAX = 100
@@ -314,6 +319,7 @@ class Server:
         credentials: grpc.ServerCredentials,
         interceptors: Sequence[Any],
         concurrent_rpcs_max: int,
+        options: Sequence[tuple[str, int]] = (),
     ) -> None:
         # The library's own filters cost more than all else in a small call.
         tracing = aio_server_interceptor(  # type: ignore[no-untyped-call]
@@ -321,7 +327,8 @@ class Server:
         )
         self.server = grpc.aio.server(
             interceptors=[tracing, *interceptors],
-            options=list(OPTIONS),
+            # Of two options of one name the later counts.
+            options=list(dict([*OPTIONS, *options]).items()),
             maximum_concurrent_rpcs=concurrent_rpcs_max,
         )
         self._health = health.aio.HealthServicer()
