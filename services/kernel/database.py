@@ -13,9 +13,10 @@ from opentelemetry import trace
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import QueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import walls
+from services.kernel import telemetry, walls
 from services.kernel.away import is_away, may_run_again
 from services.kernel.caller import Caller
 from services.kernel.errors import Unavailable
@@ -80,6 +81,10 @@ class Database:
                 },
             },
         )
+
+        pool = self._engine.sync_engine.pool
+        assert isinstance(pool, QueuePool)
+        telemetry.bound("db_pool", pool.checkedout, pool_size, noun=schema)
 
     @asynccontextmanager
     async def transaction(

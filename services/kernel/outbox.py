@@ -21,7 +21,7 @@ from nats.js.errors import APIError, NotFoundError
 from opentelemetry import propagate
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import cloudevents, database, ids, process, walls
+from services.kernel import cloudevents, database, ids, process, telemetry, walls
 from services.kernel.away import is_away
 from services.kernel.database import Database
 
@@ -126,6 +126,8 @@ class Relay:
         self._database = db
         self._noun = noun
         self._batch_size_max = batch_size_max
+        self._in_hand = 0
+        telemetry.bound("relay_batch", lambda: self._in_hand, batch_size_max, noun=noun)
         self._last = 0
         """Position of the last event of ours that the stream holds, as we know it."""
 
@@ -177,6 +179,7 @@ class Relay:
                 next_check = loop.time() + CHECK_SECONDS
             self._database.said.clear()
             rows = await self._unpublished(connection)
+            self._in_hand = len(rows)
             if rows and not await self._publish(connection, client, stream, rows):
                 next_check = 0.0
                 await asyncio.sleep(POLL_SECONDS)

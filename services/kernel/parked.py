@@ -14,8 +14,6 @@ from services.kernel.cloudevents import Envelope
 from services.kernel.errors import LiandongError, NotFound, Refused
 from services.kernel.inbox import Delivery, Handlers, Incoming
 
-UNKNOWN_VERSION = "EVENT_VERSION_UNKNOWN"
-
 tracer = trace.get_tracer("liandong.kernel.parked")
 
 
@@ -110,7 +108,11 @@ async def waiting(
 async def run_again(session: AsyncSession, event: ParkedEvent, handlers: Handlers) -> None:
     """Run one parked event's handler; it raises what the handler raises, or NotFound."""
     if event.envelope.version not in cloudevents.VERSIONS:
-        raise Refused(UNKNOWN_VERSION, f"{event.envelope.event_type} is of a later release")
+        raise Refused(
+            "EVENT_VERSION_UNKNOWN",
+            f"{event.envelope.event_type} is of a later release",
+            message_zh="该事件属于更新版本,本版本无法处理",
+        )
     # First, and with its row locked: another operator may be at the same event.
     await _close(session, event.envelope.event_id, "applied")
     handler = handlers.get(event.envelope.event_type)

@@ -101,7 +101,7 @@ async def rebuild(
 
     The copies are temporary tables of the same names: they hide the service's own from handlers,
     so that nothing a handler does reaches a row, and an event it says is said nowhere. With
-    `write` the rows that differ are put right; one that the service changed meanwhile fails the transaction,
+    `write` the rows that differ are put right; one that the service changed meanwhile fails it,
     and the caller does it again. `target` is used once: a statement prepared before would not see
     the copies.
     """

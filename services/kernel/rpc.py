@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,8 @@ class Guard(grpc.aio.ServerInterceptor):
     def __init__(self, verifier: Verifier, *, peer: str) -> None:
         self._verifier = verifier
         self._peer = peer
+        self.running = 0
+        """Calls that are being served."""
 
     async def intercept_service(
         self,
@@ -200,9 +203,18 @@ class Guard(grpc.aio.ServerInterceptor):
                         raise
                     raise _unstorable(request) from error
 
-            return await _answer(work, context, method)
+            with self._counted():
+                return await _answer(work, context, method)
 
         return serve
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
 
     def _stream(self, handler: Any, method: str) -> Callable[..., AsyncIterator[Any]]:
         async def checked(
@@ -221,13 +233,14 @@ class Guard(grpc.aio.ServerInterceptor):
                 )
                 return answers
 
-            answers = await _answer(begin, context, method)
-            while True:
-                try:
-                    answer = await _answer(answers.__anext__, context, method)
-                except StopAsyncIteration:
-                    return
-                yield answer
+            with self._counted():
+                answers = await _answer(begin, context, method)
+                while True:
+                    try:
+                        answer = await _answer(answers.__anext__, context, method)
+                    except StopAsyncIteration:
+                        return
+                    yield answer
 
         return serve
 

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -20,6 +20,8 @@ SPAN_QUEUE_MAX = 8_192
 
 _meter = metrics.get_meter("liandong")
 _counters: dict[str, metrics.Counter] = {}
+_bounds: dict[tuple[str, str], tuple[Callable[[], int], int]] = {}
+"""Name of a bound and whose it is, to how much of it is used now, and the most there may be."""
 
 
 def _trace_ids(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
@@ -127,3 +129,28 @@ def count(name: str, amount: int = 1, **attributes: str) -> None:
     if name not in _counters:
         _counters[name] = _meter.create_counter(name)
     _counters[name].add(amount, attributes)
+
+
+def bound(name: str, used: Callable[[], int], most: int, *, noun: str) -> None:
+    """
+    Tell of a queue, pool or batch how full it is, whenever it is asked: `liandong.bound.used`.
+
+    Beside it stands `liandong.bound.max`. Whoever names one again has taken its place.
+    """
+    _bounds[name, noun] = (used, most)
+
+
+def _labels(key: tuple[str, str]) -> dict[str, str]:
+    return {"bound": key[0], "noun": key[1]}
+
+
+def _used(_: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
+    return [metrics.Observation(used(), _labels(key)) for key, (used, _) in list(_bounds.items())]
+
+
+def _most(_: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
+    return [metrics.Observation(most, _labels(key)) for key, (_, most) in list(_bounds.items())]
+
+
+_meter.create_observable_gauge("liandong.bound.used", callbacks=[_used])
+_meter.create_observable_gauge("liandong.bound.max", callbacks=[_most])
