@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import uvloop
 
@@ -12,11 +14,8 @@ def main(words: list[str]) -> int:
     """Run it; not 0 when something was unbalanced or parked."""
     logging.basicConfig(level=logging.WARNING)
     plan = drill.plan_of_environment()
-    figures: drill.Figures | rolling.Rolled
-    if words == ["rolling"]:
-        figures = uvloop.run(rolling.run(plan))
-    else:
-        figures = uvloop.run(drill.run(plan))
+    what: Callable[[drill.Plan], Any] = rolling.run if words == ["rolling"] else drill.run
+    figures = uvloop.run(what(plan))
     sys.stdout.write(f"{figures}\n")
     return 0 if figures.unbalanced_fen == 0 and figures.parked_events == 0 else 1
 

@@ -1,4 +1,4 @@
-"""A rolling restart under load: every process ends by SIGTERM in turn, and nobody loses anything."""
+"""A rolling restart under load: every process ends by SIGTERM in turn, and nothing is lost."""
 
 import asyncio
 import logging
