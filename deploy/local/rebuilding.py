@@ -10,14 +10,14 @@ from deploy.local.places import DataFolder
 from deploy.local.postgres import Role
 from deploy.nats import topology
 from gateway import projections as of_gateway
-from services.claims import projections as of_claims
-from services.credit import projections as of_credit
-from services.funds import projections as of_funds
+from services.claims import events_in as of_claims
+from services.credit import events_in as of_credit
+from services.funds import events_in as of_funds
 from services.kernel import walls
 from services.kernel.away import may_run_again
 from services.kernel.database import Database
 from services.kernel.projections import Digest, Projection, Rebuilt, digest, rebuild
-from services.loans import projections as of_loans
+from services.loans import events_in as of_loans
 from services.programmes.loader import Catalogue, load
 
 ATTEMPTS_MAX = 3

@@ -22,6 +22,7 @@ from services.claims.operations import others, payments, payouts, policies
 from services.kernel import wire
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
+from services.kernel.projections import Kept, Projection
 from services.programmes.loader import Catalogue
 
 
@@ -377,3 +378,18 @@ def handlers(catalogue: Catalogue) -> Handlers:
             loans.PayoutAllocationReversed, payout_allocation_reversed
         ),
     }
+
+
+def copying(catalogue: Catalogue) -> Handlers:
+    """The same as far as they keep what others said; a payout that is divided is our own."""
+    told = Handler(loans.PayoutAllocated, keep_parts_owed)
+    return {**handlers(catalogue), "liandong.loans.v1.payout_allocated": told}
+
+
+def projection(catalogue: Catalogue) -> Projection:
+    """Where households are and are paid, which loans there are, and what is owed on them."""
+    return Projection(
+        noun="claims",
+        kept=(Kept("household"), Kept("loan"), Kept("loan_debt"), Kept("payee_account")),
+        handlers=copying(catalogue),
+    )
