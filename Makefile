@@ -18,7 +18,7 @@ endif
 SOURCES := services gateway deploy tests
 WORK := .liandong/make
 
-.PHONY: help venv lock protos protos-third-party proto-release proto-breaking errors guide fmt check test test-fast faults faults-long fuzz fuzz-long canaries access-matrix sbom import-long loans-long reservations-long sagas-long cases cases-live rows programmes up down demo bench
+.PHONY: help venv lock protos protos-third-party proto-release proto-breaking errors guide fmt check test test-fast faults drill rolling excepts faults-long fuzz fuzz-long canaries access-matrix sbom import-long loans-long reservations-long sagas-long cases cases-live rows programmes up down demo bench
 
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -128,6 +128,18 @@ test-fast: $(VENV) ## Only the tests that need no server
 
 faults: $(VENV) ## Kill every process in turn under the county's year; the books must balance
 	$(BIN)/pytest -m faults --log-cli-level=INFO tests/faults
+
+drill: $(VENV) ## Back a county's year up under load, lose it, restore it to two moments; prints drill: ...
+	@$(BIN)/python -m tests.drill
+
+rolling: $(VENV) ## Restart every process in turn under a county's year; prints rolling: ... failed=0
+	@$(BIN)/python -m tests.drill rolling
+
+EXCEPTS ?= tests
+excepts: $(VENV) ## Run EXCEPTS=tests and name every `except` that none of them reached
+	@$(BIN)/python -m tests.excepts --clear
+	@$(BIN)/pytest -q -m "" -p tests.excepts.plugin $(EXCEPTS)
+	@$(BIN)/python -m tests.excepts
 
 SEEDS ?= 10
 faults-long: $(VENV) ## The same, 300 kills under payouts, SEEDS=10 years of random kills and lost streams a form

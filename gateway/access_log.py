@@ -136,6 +136,9 @@ class AccessLog:
     def __init__(self, db: Database) -> None:
         self._database = db
         self._rows: deque[tuple[Entry, asyncio.Future[None] | None]] = deque()
+        telemetry.bound(
+            "access_log_rows", lambda: len(self._rows), WAITING_ROWS_MAX, noun="gateway"
+        )
         self._some = asyncio.Event()
         self._at_once = asyncio.Event()
         self._unsure = 0

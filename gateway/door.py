@@ -41,7 +41,7 @@ from gateway.servicer import OwnMethod
 from gateway.settings import GatewaySettings
 from gateway.spans import Span
 from gateway.telling import OwnTelling, Watch
-from services.kernel import ids, metrics
+from services.kernel import ids, metrics, telemetry
 from services.kernel.caller import STREAM_HASH, Signer, body_hash
 from services.kernel.clock import recorded_time
 from services.kernel.errors import Exhausted, LiandongError, invalid_field

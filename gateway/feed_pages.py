@@ -1,7 +1,8 @@
 """Feed pages: what an institution may know of what is kept, some at a time, masked."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from gateway.identity import ABOVE_COUNTIES, Institution
 from gateway.judge import Judge
 from gateway.rules import TOLD
 from gateway.tie_store import NOTHING, Standing
+from services.kernel import telemetry
 from services.kernel.database import Database
 
 ROWS_MAX = 100
@@ -81,11 +83,22 @@ class Pages:
         self._db = db
         self._judge = judge
         self._turns = asyncio.Semaphore(READS_MAX)
+        self._reading = 0
+        telemetry.bound("feed_reads", lambda: self._reading, READS_MAX, noun="gateway")
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        async with self._turns:
+            self._reading += 1
+            try:
+                yield
+            finally:
+                self._reading -= 1
 
     async def read(self, reader: Institution, filters: Filters, *, after: int) -> Page:
         """The next events that a reader may know, at most a page of them."""
         question = question_of(reader, filters)
-        async with self._turns, self._db.transaction() as session:
+        async with self._turn(), self._db.transaction() as session:
             last = await feed_store.last_position(session)
             upto = min(last, after + POSITIONS_MAX)
             found = await feed_store.find(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final
 
 from gateway.limits import Gate, Limit
+from services.kernel import telemetry
 from services.kernel.errors import Exhausted, Quota
 
 KEPT_MAX: Final = 10_000
@@ -38,6 +39,7 @@ class Turnstile:
         self._clock = clock
         self._all = Gate("everybody", everybody, clock())
         self._each: OrderedDict[str, Gate] = OrderedDict()
+        telemetry.bound(f"turnstile_{of}", lambda: len(self._each), KEPT_MAX, noun="gateway")
 
     def __len__(self) -> int:
         return len(self._each)

@@ -46,7 +46,7 @@ _DAEMON_SECONDS_MAX = 2
 _OPEN = """
 REVOKE ALL ON DATABASE "{database}" FROM PUBLIC;
 GRANT CONNECT ON DATABASE "{database}" TO "{noun}_owner", "{noun}_app";
-GRANT TEMPORARY ON DATABASE "{database}" TO "{noun}_app";
+GRANT TEMPORARY ON DATABASE "{database}" TO "{noun}_owner", "{noun}_app";
 ALTER ROLE "{noun}_owner" IN DATABASE "{database}" SET search_path = "{noun}";
 ALTER ROLE "{noun}_app" IN DATABASE "{database}" SET search_path = "{noun}";
 """

@@ -17,6 +17,7 @@ from deploy.local import audit as audits
 from deploy.local import (
     cli_access_log,
     cli_alerts,
+    cli_backup,
     cli_events,
     cli_feeds,
     cli_files,
@@ -62,6 +63,8 @@ app.command(name="paused")(cli_pauses.paused)
 app.command(name="status")(cli_institutions.status)
 app.command(name="find")(cli_find.find)
 app.command(name="trace")(cli_find.trace)
+app.command(name="backup")(cli_backup.backup)
+app.command(name="restore")(cli_backup.restore)
 console = Console()
 
 Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
@@ -76,6 +79,9 @@ def up(
     county_folder: Annotated[
         Path, typer.Option(help="Overlays, adoptions and institutions.yaml of the counties.")
     ] = demo.COUNTY_FOLDER,
+    wal_archive: Annotated[
+        Path | None, typer.Option(help="Keep PostgreSQL's log here, to restore to any time.")
+    ] = None,
 ) -> None:
     """Start the platform and stay until Ctrl-C or `liandong down`."""
     institutions = county_folder / "institutions.yaml"
@@ -83,6 +89,7 @@ def up(
         programme_folders=(county_folder.resolve(),),
         institutions_path=institutions.resolve() if institutions.exists() else None,
         processes=processes,
+        wal_archive=wal_archive.resolve() if wal_archive else None,
     )
 
     async def stay() -> None:

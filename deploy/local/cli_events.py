@@ -4,6 +4,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated
 
 import grpc
@@ -22,12 +23,13 @@ from nats.js.api import DeliverPolicy
 from rich.console import Console
 from rich.table import Table
 
-from deploy.local import places
+from deploy.local import places, rebuilding
 from deploy.local.audit import SERVICES
 from deploy.local.nats import connect
 from deploy.local.remote import Operator, Remote
 from services.kernel import cloudevents
 from services.kernel.outbox import STREAM
+from services.kernel.projections import Rebuilt
 from services.kernel.status import explain
 
 FILES = (
@@ -39,6 +41,7 @@ FILES = (
     gateway_events,
 )
 PAGE = 500
+COUNTY_FOLDER = Path(__file__).resolve().parents[1] / "demo" / "county"
 HEARERS = (*SERVICES, "gateway")
 """Where an event may wait for a person."""
 
@@ -145,6 +148,50 @@ def republish(
             console.print(f"{answer.events} events go out again")
 
     _run(work())
+
+
+@events.command()
+def rebuild(
+    noun: Annotated[
+        str, typer.Argument(help="Whose copies of others' facts; `all` for everybody's.")
+    ],
+    *,
+    folder: Folder = "main",
+    county_folder: Annotated[
+        Path, typer.Option(help="Overlays and adoptions of the counties.")
+    ] = COUNTY_FOLDER,
+    write: Annotated[bool, typer.Option(help="Put right what differs.")] = False,
+) -> None:
+    """
+    Make a service's copies of others' facts again from the event logs, and compare them.
+
+    It goes to the databases themselves: those of the folder, or of `<NOUN>_DATABASE_URL`.
+    """
+
+    async def work() -> None:
+        made = rebuilding.projections_of((county_folder,))
+        chosen = list(made) if noun == "all" else [noun]
+        if noun != "all" and noun not in made:
+            raise LookupError(f"{noun} keeps no copies; those who do: {', '.join(made)}")
+        dsn = rebuilding.dsn_in(places.find().folder(folder))
+        unlike = 0
+        for each in chosen:
+            done = await rebuilding.rebuild_one(dsn, made[each], write=write)
+            unlike += 0 if done.is_equal or write else 1
+            _show_rebuilt(each, done)
+        if unlike:
+            raise typer.Exit(1)
+
+    _run(work())
+
+
+def _show_rebuilt(noun: str, done: Rebuilt) -> None:
+    for each in done.tables:
+        word = "equal" if each.is_equal else "DIFFERS"
+        print(f"{noun}.{each.table}: {word} held={each.held} rebuilt={each.rebuilt}")
+        for key in each.keys:
+            print(f"  {key}")
+    print(f"rebuild {noun}: events={done.events} equal={done.is_equal} written={done.written}")
 
 
 async def _waiting(

@@ -8,6 +8,7 @@ import typer
 import uvloop
 from rich.console import Console
 
+from deploy.local.backup import BackupError
 from deploy.local.line_files import FileError
 from deploy.local.places import FolderInUseError, PlaceError
 from deploy.local.processes import StartError
@@ -15,6 +16,11 @@ from services.kernel.status import explain
 from services.programmes.loader import PackErrors
 
 T = TypeVar("T")
+
+_EXPECTED = (
+    *(StartError, PlaceError, FolderInUseError, FileError, BackupError),
+    *(LookupError, ValueError),
+)
 
 errors = Console(stderr=True)
 
@@ -33,6 +39,6 @@ def run(work: Awaitable[T]) -> T:
     except grpc.aio.AioRpcError as error:
         errors.print(explain(error), markup=False, highlight=False)
         raise typer.Exit(1) from None
-    except (StartError, PlaceError, FolderInUseError, FileError, LookupError, ValueError) as error:
+    except _EXPECTED as error:
         errors.print(str(error), markup=False, highlight=False)
         raise typer.Exit(1) from None

@@ -146,6 +146,15 @@ class Nats:
         finally:
             await client.close()
 
+    async def unacknowledged(self, operator: Credentials) -> int:
+        """Messages that some durable has not taken or not acknowledged yet."""
+        client = await connect(self.url, operator, "operator")
+        try:
+            found = await client.jetstream().consumers_info(self._streams.stream.name)
+        finally:
+            await client.close()
+        return sum((each.num_pending or 0) + (each.num_ack_pending or 0) for each in found)
+
     def _home(self) -> Path:
         return self._folder.served(self.name)
 

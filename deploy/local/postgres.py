@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -13,7 +14,7 @@ from typing import Literal
 import asyncpg
 
 from deploy import postgres as files
-from deploy.local.places import DataFolder, Places, free_port, port_is_free, write_file
+from deploy.local.places import DataFolder, PlaceError, Places, free_port, port_is_free, write_file
 from deploy.local.processes import Child, Launch, StartError, end_left_behind, launcher
 
 DATABASE = "liandong"
@@ -23,6 +24,7 @@ Role = Literal["owner", "app"]
 
 _START_SECONDS_MAX = 60.0
 _PORT_TRIES_MAX = 5
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 # Fast (roll back, checkpoint), then immediate (recover at the next start).
 _STOP = ((signal.SIGINT, 30.0), (signal.SIGQUIT, 10.0))
 
@@ -234,6 +236,20 @@ class Postgres:
         output = await _finish(process)
         if process.returncode != 0:
             raise RuntimeError(f"{script.name}: {output}")
+
+
+def archiving(folder: DataFolder, archive: Path) -> dict[str, str]:
+    """Settings with which a server of this folder keeps its log in an archive."""
+    archive.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.user is not None:
+        os.chown(archive, folder.user.uid, folder.user.gid)
+    if not _PLAIN_PATH.fullmatch(str(archive)):
+        raise PlaceError(f"{archive}: a shell reads this path; letters, digits and '/._-' only")
+    return {
+        "archive_mode": "on",
+        "archive_command": files.ARCHIVE_COMMAND.replace("ARCHIVE", str(archive)),
+        "archive_timeout": f"{files.ARCHIVE_SECONDS}s",
+    }
 
 
 def read_first_pid(path: Path) -> int | None:

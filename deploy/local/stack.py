@@ -19,7 +19,7 @@ from nats.js.errors import NotFoundError
 from deploy.local.ca import Credentials, LocalCA
 from deploy.local.nats import Nats, connect, read_feeds
 from deploy.local.places import DataFolder, Places, write_file
-from deploy.local.postgres import Postgres
+from deploy.local.postgres import Postgres, archiving
 from deploy.local.processes import Program, Supervisor
 from deploy.local.remote import Remote
 from deploy.local.spans import SpanSink, SpanStore
@@ -53,6 +53,8 @@ class Shape:
     trace_ratio_ppm: int = 2_000
     streams: Topology | None = None
     gateway_address: str = "127.0.0.1"
+    wal_archive: Path | None = None
+    """Where PostgreSQL's log is kept, so that a backup can be brought to any time after it."""
 
 
 class Stack:
@@ -62,7 +64,8 @@ class Stack:
         self.folder = folder
         self.shape = shape
         self.ca = LocalCA(folder.private("certs"), shape.env)
-        self.postgres = Postgres(places, folder)
+        kept = shape.wal_archive
+        self.postgres = Postgres(places, folder, settings=archiving(folder, kept) if kept else None)
         self.nats = Nats(
             places,
             folder,

@@ -22,6 +22,7 @@ from services.claims.operations import others, payments, payouts, policies
 from services.kernel import wire
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
+from services.kernel.projections import Kept, Projection
 from services.programmes.loader import Catalogue
 
 
@@ -202,6 +203,14 @@ async def payout_allocated(
     catalogue: Catalogue, session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocated]]
 ) -> None:
     """Loans divided a payout: the lenders are instructed, then the household."""
+    await keep_parts_owed(session, events)
+    await payouts.instruct_payouts(session, catalogue, [_allocation(event) for event in events])
+
+
+async def keep_parts_owed(
+    session: AsyncSession, events: Sequence[Incoming[loans.PayoutAllocated]]
+) -> None:
+    """Keep what is owed on the loans that payouts were divided among."""
     await others.keep_debts(
         session,
         [
@@ -210,7 +219,6 @@ async def payout_allocated(
             for part in event.message.parts
         ],
     )
-    await payouts.instruct_payouts(session, catalogue, [_allocation(event) for event in events])
 
 
 async def payout_allocation_reversed(
@@ -370,3 +378,18 @@ def handlers(catalogue: Catalogue) -> Handlers:
             loans.PayoutAllocationReversed, payout_allocation_reversed
         ),
     }
+
+
+def copying(catalogue: Catalogue) -> Handlers:
+    """The same as far as they keep what others said; a payout that is divided is our own."""
+    told = Handler(loans.PayoutAllocated, keep_parts_owed)
+    return {**handlers(catalogue), "liandong.loans.v1.payout_allocated": told}
+
+
+def projection(catalogue: Catalogue) -> Projection:
+    """Where households are and are paid, which loans there are, and what is owed on them."""
+    return Projection(
+        noun="claims",
+        kept=(Kept("household"), Kept("loan"), Kept("loan_debt"), Kept("payee_account")),
+        handlers=copying(catalogue),
+    )

@@ -15,6 +15,7 @@ from services.credit.operations import limits, problem_loans, registry
 from services.credit.rules.problem_loans import HEARD
 from services.kernel import wire
 from services.kernel.inbox import Handler, Handlers, Incoming
+from services.kernel.projections import Kept, Projection, chosen
 from services.programmes.loader import Catalogue
 
 Told = (
@@ -260,3 +261,24 @@ def handlers(catalogue: Catalogue) -> Handlers:
             loans.PayoutAllocationReversed, payout_allocation_reversed
         ),
     }
+
+
+def projection(catalogue: Catalogue) -> Projection:
+    """What was lent on limits, what payouts took off it, and where lending is stopped."""
+    return Projection(
+        noun="credit",
+        kept=(Kept("exposure"), Kept("exposure_payout"), Kept("stop")),
+        handlers=chosen(
+            handlers(catalogue),
+            "liandong.loans.v1.loan_approved",
+            "liandong.loans.v1.loan_refused",
+            "liandong.loans.v1.loan_disbursed",
+            "liandong.loans.v1.loan_repaid",
+            "liandong.loans.v1.loan_overdue",
+            "liandong.loans.v1.loan_settled",
+            "liandong.loans.v1.breaker_tripped",
+            "liandong.loans.v1.breaker_reset",
+            "liandong.loans.v1.payout_allocated",
+            "liandong.loans.v1.payout_allocation_reversed",
+        ),
+    )

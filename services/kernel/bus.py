@@ -46,6 +46,7 @@ RETRY_SECONDS = 0.1
 NAK_SECONDS_MAX = 30.0
 GAP_SECONDS_MAX = 60.0
 TURN_SECONDS = 0.5
+PENDING_BYTES_MAX = 8 * 1024 * 1024
 
 TakeAll = Callable[[AsyncSession, Sequence[Delivery]], Awaitable[None]]
 """What is done with every event of a batch, whatever its type, before the handlers."""
@@ -82,7 +83,10 @@ async def connect(url: str, *, name: str, ca_path: Path, cert_path: Path, key_pa
         max_reconnect_attempts=-1,
         allow_reconnect=True,
         error_cb=on_error,
-        pending_size=8 * 1024 * 1024,
+        pending_size=PENDING_BYTES_MAX,
+    )
+    telemetry.bound(
+        "nats_pending_bytes", lambda: client.pending_data_size, PENDING_BYTES_MAX, noun=name
     )
     return client
 
@@ -155,6 +159,8 @@ class Consumer:
         self._early_since: dict[tuple[str, str], float] = {}
         self._look_at = 0.0
         self._standing = False
+        self._in_hand = 0
+        telemetry.bound("consumer_batch", lambda: self._in_hand, batch_size_max, noun=noun)
 
     async def run(self, client: Client) -> None:
         """Consume until cancelled; a server that is away is tried again, ever more slowly."""
@@ -198,6 +204,7 @@ class Consumer:
                     messages = await puller.fetch(self._batch_size_max)
                 except TimeoutError:
                     messages = []
+                self._in_hand = len(messages)
                 if messages:
                     await self._take(client, messages)
                 else:
@@ -264,7 +271,8 @@ class Consumer:
                 await self._take_all(session, found.take)
             for run in inbox.runs(found.take, self._handlers):
                 await self._handle(session, run)
-            await inbox.keep(session, [*found.take, *found.behind])
+            await inbox.keep(session, [*found.take, *found.unknown, *found.behind])
+            await parked.park(session, found.unknown, reason="EVENT_VERSION_UNKNOWN", attempts=0)
             await parked.park(session, found.behind, reason="BEHIND_A_PARKED_EVENT", attempts=0)
         return found
 
@@ -326,12 +334,13 @@ class Consumer:
                     )
 
     async def _settle(self, client: Client, found: inbox.Sorted) -> None:
-        for delivery in (*found.take, *found.known, *found.behind):
+        aside = [*found.unknown, *found.behind]
+        for delivery in (*found.take, *found.known, *aside):
             self._early_since.pop(delivery.envelope.aggregate, None)
             await delivery.msg.ack()
         telemetry.count("liandong.events.taken", len(found.take), noun=self._noun)
-        if found.behind:
-            telemetry.count("liandong.events.parked", len(found.behind), noun=self._noun)
+        if aside:
+            telemetry.count("liandong.events.parked", len(aside), noun=self._noun)
         for delivery in found.early:
             await self._give_back([delivery])
             await self._ask_for_gap(client, delivery)

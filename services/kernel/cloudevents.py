@@ -9,6 +9,8 @@ from uuid import UUID
 
 TRACE_SAMPLED = "-01"
 SEQUENCE_MAX = 2**63 - 1
+VERSIONS = frozenset({"v1"})
+"""Of the packages of events those that this release reads."""
 
 _SAFE = ":/+@.,-_"
 _PLAIN = re.compile(r"[A-Za-z0-9~:/+@.,_-]*")
@@ -34,6 +36,11 @@ class Envelope:
     def noun(self) -> str:
         """The service that said it."""
         return self.event_type.split(".")[1]
+
+    @property
+    def version(self) -> str:
+        """The version of the package that its message is of."""
+        return self.event_type.split(".")[2]
 
     @property
     def aggregate(self) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from opentelemetry import trace
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import QueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import telemetry, walls
@@ -82,6 +83,10 @@ class Database:
                 },
             },
         )
+
+        pool = self._engine.sync_engine.pool
+        assert isinstance(pool, QueuePool)
+        telemetry.bound("db_pool", pool.checkedout, pool_size, noun=schema)
 
     @asynccontextmanager
     async def transaction(

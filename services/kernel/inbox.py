@@ -1,14 +1,14 @@
 """Inbox: an event takes effect once, in its aggregate's order, in the handler's transaction."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 from nats.aio.msg import Msg
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import database
+from services.kernel import cloudevents, database
 from services.kernel.cloudevents import Envelope
 
 M = TypeVar("M", bound=Message)
@@ -53,6 +53,8 @@ class Sorted:
     """Behind a parked event of its aggregate: park it too, without an attempt."""
     early: list[Delivery]
     """The one before it has not come yet: give it back."""
+    unknown: list[Delivery] = field(default_factory=list)
+    """Of a version that this release does not read: park it, for the release that does."""
 
 
 async def lock(session: AsyncSession) -> None:
@@ -91,7 +93,14 @@ async def sort(session: AsyncSession, deliveries: Sequence[Delivery]) -> Sorted:
             found.early.append(delivery)
         else:
             last[aggregate] = sequence
-            (found.behind if aggregate in parked else found.take).append(delivery)
+            if aggregate in parked:
+                found.behind.append(delivery)
+            elif delivery.envelope.version not in cloudevents.VERSIONS:
+                # Whether it matters here, only a release that reads it could say.
+                parked.add(aggregate)
+                found.unknown.append(delivery)
+            else:
+                found.take.append(delivery)
     return found
 
 

@@ -138,6 +138,8 @@ class Relay:
         self._database = db
         self._noun = noun
         self._batch_size_max = batch_size_max
+        self._in_hand = 0
+        telemetry.bound("relay_batch", lambda: self._in_hand, batch_size_max, noun=noun)
         self._last = 0
         """Position of the last event of ours that the stream holds, as we know it."""
 
@@ -189,6 +191,7 @@ class Relay:
                 next_check = loop.time() + CHECK_SECONDS
             self._database.said.clear()
             rows = await self._unpublished(connection)
+            self._in_hand = len(rows)
             if rows and not await self._publish(connection, client, stream, rows):
                 next_check = 0.0
                 await asyncio.sleep(POLL_SECONDS)

@@ -107,6 +107,12 @@ async def waiting(
 
 async def run_again(session: AsyncSession, event: ParkedEvent, handlers: Handlers) -> None:
     """Run one parked event's handler; it raises what the handler raises, or NotFound."""
+    if event.envelope.version not in cloudevents.VERSIONS:
+        raise Refused(
+            "EVENT_VERSION_UNKNOWN",
+            f"{event.envelope.event_type} is of a later release",
+            message_zh="该事件属于更新版本,本版本无法处理",
+        )
     # First, and with its row locked: another operator may be at the same event.
     await _close(session, event.envelope.event_id, "applied")
     handler = handlers.get(event.envelope.event_type)

@@ -7,6 +7,8 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from services.kernel import telemetry
+
 EXPIRES_SECONDS = 2.0
 GRACE_SECONDS = 1.0
 STATUS = "Status"
@@ -41,6 +43,9 @@ class Puller:
             inbox,
             pending_msgs_limit=4 * batch_max,
             pending_bytes_limit=_PENDING_BYTES_MAX,
+        )
+        telemetry.bound(
+            "pull_pending", lambda: subscription.pending_msgs, 4 * batch_max, noun=durable
         )
         return cls(client, subscription, f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", inbox)
 

@@ -4,6 +4,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ MESSAGE_BYTES_MAX = 2 * 1024 * 1024
 METADATA_BYTES_MAX = 16 * 1024
 ABOVE_COUNTIES = "000000"
 STOP_SECONDS = 15.0
+CONNECTION_AGE_MS = 300_000
+"""A caller connects anew so often (give or take a tenth), and so finds replicas that are new."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -39,6 +42,9 @@ OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
     ("grpc.so_reuseport", 1),
+    # Without a grace, which would cut what still runs after it: an old connection takes no new call
+    # and ends with its last one, and every call has a deadline.
+    ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
 )
 
 VIOLATIONS_MAX = 100
@@ -162,6 +168,8 @@ class Guard(grpc.aio.ServerInterceptor):
         self._verifier = verifier
         self._peer = peer
         self._calls = metrics.Calls(noun)
+        self.running = 0
+        """Calls that are being served."""
 
     async def intercept_service(
         self,
@@ -203,17 +211,26 @@ class Guard(grpc.aio.ServerInterceptor):
                     raise _unstorable(request) from error
 
             began, code = time.perf_counter(), "CANCELLED"
-            try:
-                answer = await _answer(work, context, method, start_ns)
-                code = "OK"
-                return answer
-            except grpc.aio.AbortError:
-                code = _name_of(context.code())
-                raise
-            finally:
-                self._calls.ended(method[1:], code, time.perf_counter() - began)
+            with self._counted():
+                try:
+                    answer = await _answer(work, context, method, start_ns)
+                    code = "OK"
+                    return answer
+                except grpc.aio.AbortError:
+                    code = _name_of(context.code())
+                    raise
+                finally:
+                    self._calls.ended(method[1:], code, time.perf_counter() - began)
 
         return serve
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.running += 1
+        try:
+            yield
+        finally:
+            self.running -= 1
 
     def _stream(self, handler: Any, method: str) -> Callable[..., AsyncIterator[Any]]:
         async def checked(
@@ -234,13 +251,14 @@ class Guard(grpc.aio.ServerInterceptor):
                 return answers
 
             start_ns = time.time_ns()
-            answers = await _answer(begin, context, method, start_ns)
-            while True:
-                try:
-                    answer = await _answer(answers.__anext__, context, method, start_ns)
-                except StopAsyncIteration:
-                    return
-                yield answer
+            with self._counted():
+                answers = await _answer(begin, context, method, start_ns)
+                while True:
+                    try:
+                        answer = await _answer(answers.__anext__, context, method, start_ns)
+                    except StopAsyncIteration:
+                        return
+                    yield answer
 
         return serve
 
@@ -374,6 +392,7 @@ class Server:
         credentials: grpc.ServerCredentials,
         interceptors: Sequence[Any],
         concurrent_rpcs_max: int,
+        options: Sequence[tuple[str, int]] = (),
     ) -> None:
         # The library's own filters cost more than all else in a small call.
         tracing = aio_server_interceptor(  # type: ignore[no-untyped-call]
@@ -381,7 +400,8 @@ class Server:
         )
         self.server = grpc.aio.server(
             interceptors=[tracing, *interceptors],
-            options=list(OPTIONS),
+            # Of two options of one name the later counts.
+            options=list(dict([*OPTIONS, *options]).items()),
             maximum_concurrent_rpcs=concurrent_rpcs_max,
         )
         self._health = health.aio.HealthServicer()

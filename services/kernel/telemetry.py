@@ -5,7 +5,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -42,6 +42,8 @@ ERROR_TYPE = "error.type"
 
 _meter = metrics.get_meter("liandong")
 _counters: dict[str, metrics.Counter] = {}
+_bounds: dict[tuple[str, str], tuple[Callable[[], int], int]] = {}
+"""Name of a bound and whose it is, to how much of it is used now, and the most there may be."""
 
 
 def _trace_ids(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
@@ -73,7 +75,7 @@ def start_logs(level: str) -> None:
 
 _service: ContextVar[str] = ContextVar("liandong.service", default="")
 _providers: dict[str, TracerProvider] = {}
-_bounds: dict[str, int] = {}
+_ratio_bounds: dict[str, int] = {}
 """Service to the share of new traces that it keeps, of 2^64."""
 
 _TRACE_MASK = (1 << 64) - 1
@@ -147,7 +149,7 @@ def start_traces(service: str, platform: PlatformSettings) -> None:
     )
     ratio = platform.trace_ratio_ppm / 1_000_000
     made = TracerProvider(resource=resource, sampler=KeptOrRatio(ratio))
-    _bounds[service] = TraceIdRatioBased(ratio).bound
+    _ratio_bounds[service] = TraceIdRatioBased(ratio).bound
     if platform.otlp_endpoint:
         exporter = OTLPSpanExporter(
             endpoint=platform.otlp_endpoint,
@@ -161,7 +163,7 @@ def start_traces(service: str, platform: PlatformSettings) -> None:
 
 def is_kept(trace_id: int) -> bool:
     """Whether a new trace is among those that are kept."""
-    return (trace_id & _TRACE_MASK) < _bounds.get(_service.get(), 0)
+    return (trace_id & _TRACE_MASK) < _ratio_bounds.get(_service.get(), 0)
 
 
 def new_context(trace_id: int = 0, *, sampled: bool) -> SpanContext:
@@ -310,3 +312,28 @@ def count(name: str, amount: int = 1, **attributes: str) -> None:
     if name not in _counters:
         _counters[name] = _meter.create_counter(name)
     _counters[name].add(amount, attributes)
+
+
+def bound(name: str, used: Callable[[], int], most: int, *, noun: str) -> None:
+    """
+    Tell of a queue, pool or batch how full it is, whenever it is asked: `liandong.bound.used`.
+
+    Beside it stands `liandong.bound.max`. Whoever names one again has taken its place.
+    """
+    _bounds[name, noun] = (used, most)
+
+
+def _labels(key: tuple[str, str]) -> dict[str, str]:
+    return {"bound": key[0], "noun": key[1]}
+
+
+def _used(_: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
+    return [metrics.Observation(used(), _labels(key)) for key, (used, _) in list(_bounds.items())]
+
+
+def _most(_: metrics.CallbackOptions) -> Iterable[metrics.Observation]:
+    return [metrics.Observation(most, _labels(key)) for key, (_, most) in list(_bounds.items())]
+
+
+_meter.create_observable_gauge("liandong.bound.used", callbacks=[_used])
+_meter.create_observable_gauge("liandong.bound.max", callbacks=[_most])

@@ -15,6 +15,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.kernel import business_day, wire
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
+from services.kernel.projections import Kept, Projection, chosen
 from services.loans import store
 from services.loans.model import (
     Compensation,
@@ -421,3 +422,29 @@ def handlers(catalogue: Catalogue) -> Handlers:
             funds.RecoveryShared, partial(recovery_shared, catalogue=catalogue)
         ),
     }
+
+
+def projection(catalogue: Catalogue) -> Projection:
+    """Who may borrow and how much, who is listed, which payouts everybody has confirmed."""
+    return Projection(
+        noun="loans",
+        kept=(
+            # What a household is exposed to is the sum of our own loans.
+            Kept("borrower", not_events=("exposure_fen",)),
+            Kept("listing"),
+            Kept("payout_confirmed"),
+        ),
+        handlers=chosen(
+            handlers(catalogue),
+            "liandong.households.v1.household_registered",
+            "liandong.households.v1.household_changed",
+            "liandong.households.v1.household_delisted",
+            "liandong.households.v1.enterprise_registered",
+            "liandong.credit.v1.household_listed",
+            "liandong.credit.v1.household_released",
+            "liandong.credit.v1.limit_granted",
+            "liandong.credit.v1.limit_changed",
+            "liandong.credit.v1.limit_expired",
+            "liandong.claims.v1.payout_settled",
+        ),
+    )

@@ -4,6 +4,7 @@ import base64
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -24,6 +25,7 @@ from deploy.kubernetes import secrets
 from deploy.local.places import DataFolder, Places
 from deploy.local.postgres import Postgres
 from deploy.nats import topology
+from deploy.postgres import ARCHIVE_SECONDS
 from gateway.settings import GatewaySettings
 from services.claims.settings import ClaimsSettings
 from services.credit.settings import CreditSettings
@@ -669,6 +671,39 @@ def test_the_guide_and_the_release_notes_know_this_version() -> None:
 
     assert "Upgrade" in section
     assert "Rollback" in section
+
+
+def test_backups_are_a_component_that_an_overlay_of_ones_own_names(tmp_path: Path) -> None:
+    overlay = tmp_path / "kubernetes" / "overlays" / "own"
+    shutil.copytree(FOLDER, tmp_path / "kubernetes", ignore=shutil.ignore_patterns("*.py"))
+    overlay.mkdir()
+    (overlay / "kustomization.yaml").write_text(
+        "resources: [../county]\ncomponents: [../../components/backup]\n"
+    )
+    done = subprocess.run(
+        [BIN / "kubectl", "kustomize", str(overlay)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = {
+        (each["kind"], each["metadata"]["name"]): each for each in yaml.safe_load_all(done.stdout)
+    }
+
+    cluster = found["Cluster", "liandong-db"]["spec"]
+    (plugin,) = cluster["plugins"]
+    store = found["ObjectStore", plugin["parameters"]["barmanObjectName"]]["spec"]
+    nightly = found["ScheduledBackup", "liandong-nightly"]["spec"]
+    assert plugin["isWALArchiver"] is True
+    assert cluster["postgresql"]["parameters"]["archive_timeout"] == f"{ARCHIVE_SECONDS}s"
+    assert nightly["cluster"]["name"] == "liandong-db"
+    assert nightly["pluginConfiguration"]["name"] == plugin["name"]
+    assert len(nightly["schedule"].split()) == 6
+    assert store["retentionPolicy"] == "60d"
+    egress = found["NetworkPolicy", "postgres-to-object-store"]["spec"]
+    assert egress["podSelector"]["matchLabels"] == {"cnpg.io/cluster": "liandong-db"}
 
 
 # What a role may and what it finds, without the log-in that the Cluster gives it.

@@ -309,6 +309,11 @@ class Load:
         client.killer = self._killer
         return client
 
+    @property
+    def commands(self) -> int:
+        """How many commands have begun."""
+        return self._killer.commands
+
     def under_fire(self, kills: Sequence[Kill]) -> Killer:
         """From here on other kills meet the load, counted from its next command."""
         self._killer = Killer(self._stack, kills)

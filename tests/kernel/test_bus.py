@@ -13,8 +13,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 
 from deploy.local.postgres import Postgres
-from services.kernel import bus, ids, inbox
+from services.kernel import bus, ids, inbox, parked
 from services.kernel.bus import Consumer
+from services.kernel.errors import Refused
 from services.kernel.inbox import Delivery
 from services.kernel.outbox import STREAM, Relay
 from services.kernel.walls import EVERY_COUNTY
@@ -63,6 +64,37 @@ async def eventually_settled(nats: NatsServer, *, seconds_max: float = 30) -> No
             return (info.num_pending or 0) + (info.num_ack_pending or 0)
 
         await eventually(left, lambda count: count == 0, seconds_max=seconds_max)
+
+
+# --- of another release ---
+
+
+async def test_an_event_of_a_later_version_is_parked_without_an_attempt_and_so_is_what_follows(
+    barns: Schema, stream: NatsServer, connect: Connect, start: Start
+) -> None:
+    """Passing over it would lose what a newer release said; the next one of ours replays it."""
+    later = "liandong.fields.v2.field_sown"
+    says = await connect("fields")
+    await put(says, [an_event("new", 1), an_event("new", 2), an_event("old", 1)])
+    # Where the newer release's subjects are, it brings the durables to them.
+    await put(says, [an_event("new", 3, kind=later)], subject=SOWN)
+    await put(says, [an_event("new", 4), an_event("old", 2)])
+
+    start(a_consumer(barns).run(await connect("barns")))
+    await eventually_effects(barns, {"new": [1, 2], "old": [1, 2]})
+    await eventually_settled(stream)
+
+    rows = await barns.ask("SELECT * FROM parked_event ORDER BY sequence")
+    found = [(row["aggregate_id"], row["sequence"], row["reason"], row["attempts"]) for row in rows]
+    assert found == [
+        ("new", 3, "EVENT_VERSION_UNKNOWN", 0),
+        ("new", 4, "BEHIND_A_PARKED_EVENT", 0),
+    ]
+    async with barns.db.transaction(EVERY_COUNTY) as session:
+        (first, _) = await parked.waiting(session)
+        with pytest.raises(Refused, match="later release"):
+            await parked.run_again(session, first, Barn().handlers)
+    assert await barns.one("SELECT count(*) FROM parked_event WHERE state = 'parked'") == 2
 
 
 # --- once, in order -----------------------------------------------------------------------------

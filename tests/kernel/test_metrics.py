@@ -29,5 +29,18 @@ def test_what_is_counted_is_told() -> None:
     assert any(line.startswith("process_resident_memory_bytes ") for line in told)
 
 
+def test_how_full_a_queue_is_is_told_when_it_is_asked_for() -> None:
+    port = free_port()
+    metrics.start(port)
+    rows = [1, 2, 3]
+    telemetry.bound("test_rows", lambda: len(rows), 10, noun="loans")
+
+    assert 'liandong_bound_used{bound="test_rows",noun="loans"} 3.0' in scraped(port)
+    rows.pop()
+    told = scraped(port)
+    assert 'liandong_bound_used{bound="test_rows",noun="loans"} 2.0' in told
+    assert 'liandong_bound_max{bound="test_rows",noun="loans"} 10.0' in told
+
+
 def test_no_port_is_no_endpoint() -> None:
     metrics.start(0)

@@ -447,3 +447,45 @@ def test_a_list_of_very_many_wrong_items_is_refused_by_its_beginning_and_at_once
     assert refusal.value.violations[0].field == "items"
     assert {"request_id", "items[0].loan_id"} <= {v.field for v in refusal.value.violations}
     assert len(many.items) == 100_000
+
+
+# --- connections --------------------------------------------------------------------------------
+
+
+async def test_a_connection_gets_old_and_no_call_breaks_on_it(
+    certificates: LocalCA, farm: Farm
+) -> None:
+    """So calls come to replicas that are new; what runs on the old one runs to its end."""
+    peers: set[str] = set()
+    began, may_end = asyncio.Event(), asyncio.Event()
+
+    async def answering(_: Message, context: Context) -> DropParkedEventResponse:
+        peers.add(context.peer())
+        return DropParkedEventResponse(dropped=True)
+
+    async def counting(
+        requests: AsyncIterator[RepublishEventsRequest], context: Context
+    ) -> AsyncIterator[RepublishEventsResponse]:
+        async for request in requests:
+            began.set()
+            await may_end.wait()
+            yield RepublishEventsResponse(events=request.to_position)
+
+    farm.work, farm.counting = answering, counting
+    young = {"grpc.max_connection_age_ms": 200}
+    async with open_door(certificates, farm.add_to_server, options=young) as door:
+        request = RepublishEventsRequest(
+            request_id=str(ids.new_id()), from_position=1, to_position=7
+        )
+        long = asyncio.create_task(stream(door, [request]))
+        await asyncio.wait_for(began.wait(), 20)
+
+        async def asked() -> int:
+            await ask(door)
+            return len(peers)
+
+        # Every call of this loop is answered, also those that meet the end of a connection.
+        await eventually(asked, lambda count: count >= 4, seconds_max=30)
+        may_end.set()
+        answers, code, _, _ = await long
+    assert (answers, code) == ([7], CODE.OK)

@@ -10,7 +10,7 @@ BEGIN
         EXECUTE format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', noun || '_owner');
         EXECUTE format('CREATE ROLE %I NOLOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS', noun || '_app');
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I, %I', current_database(), noun || '_owner', noun || '_app');
-        EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I', current_database(), noun || '_app');
+        EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO %I, %I', current_database(), noun || '_owner', noun || '_app');
         EXECUTE format('CREATE SCHEMA %I AUTHORIZATION %I', noun, noun || '_owner');
         EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', noun, noun || '_app');
         EXECUTE format('ALTER ROLE %I IN DATABASE %I SET search_path = %I', noun || '_owner', current_database(), noun);

@@ -22,8 +22,9 @@ ALTER ROLE :"app" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPA
 
 SELECT current_database() AS database \gset
 GRANT CONNECT ON DATABASE :"database" TO :"owner", :"app";
--- Jobs copy into temporary tables: COPY FROM does not work where rows have policies.
-GRANT TEMPORARY ON DATABASE :"database" TO :"app";
+-- Jobs copy into temporary tables: COPY FROM does not work where rows have policies. A rebuild of
+-- projections writes as the owner, beside temporary copies too.
+GRANT TEMPORARY ON DATABASE :"database" TO :"owner", :"app";
 
 CREATE SCHEMA IF NOT EXISTS :"noun" AUTHORIZATION :"owner";
 ALTER SCHEMA :"noun" OWNER TO :"owner";

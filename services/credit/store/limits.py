@@ -255,14 +255,16 @@ async def reverse_payouts(
 async def note_overdue(
     session: AsyncSession, county_code: str, loans: Sequence[tuple[UUID, date, bool]]
 ) -> None:
-    """Loans that were overdue at a day close, and whether they are bad."""
+    """Loans that were overdue at a day close, and whether they are bad; the last word counts."""
+    # Days that were closed one after the other come in one list, and PostgreSQL would take any.
+    last = {loan_id: (loan_id, day, bad) for loan_id, day, bad in loans}
     await execute(
         session,
         """UPDATE exposure AS e SET overdue_on = l.day, non_performing = l.bad, was_overdue = true
            FROM unnest($2::uuid[], $3::date[], $4::boolean[]) AS l (loan_id, day, bad)
            WHERE e.county_code = $1 AND e.loan_id = l.loan_id""",
         county_code,
-        *columns(loans, 3),
+        *columns(sorted(last.values()), 3),
     )
 
 

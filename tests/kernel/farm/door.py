@@ -148,6 +148,7 @@ async def open_door(
         credentials=rpc.server_credentials(own.ca, own.cert, own.key),
         interceptors=[rpc.guard(Verifier(keys.public), env=ENV)],
         concurrent_rpcs_max=(options or {}).get("concurrent_rpcs_max", 64),
+        options=[pair for pair in (options or {}).items() if pair[0].startswith("grpc.")],
     )
     add_to_server(server.server)
     server.offer(SERVICE)

@@ -107,7 +107,12 @@ def an_event(
 
 
 async def put(
-    client: Client, envelopes: Iterable[Envelope], *, what: str = "wheat", payload: bytes = b""
+    client: Client,
+    envelopes: Iterable[Envelope],
+    *,
+    what: str = "wheat",
+    payload: bytes = b"",
+    subject: str = "",
 ) -> None:
     """Publish events past the outbox, each as often as it is given."""
     body = payload or StringValue(value=what).SerializeToString()
@@ -117,4 +122,5 @@ async def put(
         headers = cloudevents.headers(envelope, source="fields") | {
             "Nats-Msg-Id": str(ids.new_id())
         }
-        await stream.publish(f"{envelope.event_type}.{COUNTY}", body, headers=headers)
+        to = f"{subject or envelope.event_type}.{COUNTY}"
+        await stream.publish(to, body, headers=headers)
