@@ -1,6 +1,6 @@
 """Inbox: an event takes effect once, in its aggregate's order, in the handler's transaction."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -81,16 +81,27 @@ async def sort(session: AsyncSession, deliveries: Sequence[Delivery]) -> Sorted:
     )
     last = {(row["type"], row["id"]): row["last"] for row in rows}
     parked = {(row["type"], row["id"]) for row in rows if row["parked"]}
+    return arrange(deliveries, last, parked)
+
+
+def arrange(
+    deliveries: Sequence[Delivery],
+    last: Mapping[tuple[str, str], int],
+    parked: Container[tuple[str, str]],
+) -> Sorted:
+    """What is to be done with deliveries, by the last sequence of their aggregates. Pure."""
+    held = dict(last)
     found = Sorted([], [], [], [])
     for delivery in sorted(deliveries, key=lambda d: d.envelope.sequence):
         aggregate = delivery.envelope.aggregate
         sequence = delivery.envelope.sequence
-        if sequence <= last[aggregate]:
+        before = held.get(aggregate, 0)
+        if sequence <= before:
             found.known.append(delivery)
-        elif sequence > last[aggregate] + 1:
+        elif sequence > before + 1:
             found.early.append(delivery)
         else:
-            last[aggregate] = sequence
+            held[aggregate] = sequence
             (found.behind if aggregate in parked else found.take).append(delivery)
     return found
 
