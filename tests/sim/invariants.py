@@ -129,8 +129,8 @@ def _ranked(session: Session, now: Any) -> Lines:
             mine = min(part.amount_fen, before.subrogated_fen)
             if part.subrogated_fen != mine:
                 yield f"G5 loan {part.loan_id}: {mine} of {part.amount_fen} is others'"
-    if any(each.reversed_on for each in _written(session, "allocation").values()):
-        # Another payout of the batch was taken back: what remains shows nothing of this one.
+    if any(e.reversed_on or e.corrections for e in _written(session, "allocation").values()):
+        # A payout of the batch was taken back or corrected: what remains shows nothing of this.
         return
     waiting: list[Any] = []
     for group in now.payout.groups:
@@ -283,7 +283,9 @@ def _case(session: Session, case: Any) -> Lines:
     name = case.case_id
     was = session.db.tables["case"].get(name)
     said = session.get("statement", case.loan_id)
-    most = was.loss_fen if was is not None else said.owed.total_fen
+    # A repayment from before the statement may be undone after it: then more is owed than was said.
+    owed = session.db.others["loans"].tables["loan"][case.loan_id].owed_fen
+    most = was.loss_fen if was is not None else max(said.owed.total_fen, owed)
     if case.loss_fen > most:
         yield f"case {name} claims {case.loss_fen}, at most {most} is owed"
     if case.state not in PAID:

@@ -72,6 +72,8 @@ class Database:
         self.day: Any = None
         self.locks: dict[tuple[str, Key], tuple[bool, set["Session"]]] = {}
         self.watch: Watch | None = None
+        self.others: dict[str, Database] = {}
+        """All services' databases: what no service sees, and a rule may look at."""
 
     def like(self) -> "Database":
         """Another database with the same rows."""
@@ -82,6 +84,7 @@ class Database:
         made.balances, made.outbox = Counter(self.balances), list(self.outbox)
         made.relayed = self.relayed
         made.said, made.heard = dict(self.said), dict(self.heard)
+        made.others = {}
         made.took, made.answers, made.locks = set(self.took), dict(self.answers), {}
         return made
 
