@@ -33,7 +33,7 @@ loans:
   day_basis: 360
   area_of_use: county
   appropriation_order: {order}
-  npl: {{measure: overdue_days, more_than_days: 7}}
+  npl: {{measure: overdue_days, more_than_days: 6}}
 loan_products:
   - id: covered
     title: {{zh: 小额信贷, en: Covered}}

@@ -284,8 +284,9 @@ def _case(session: Session, case: Any) -> Lines:
     was = session.db.tables["case"].get(name)
     said = session.get("statement", case.loan_id)
     # A repayment from before the statement may be undone after it: then more is owed than was said.
-    owed = session.db.others["loans"].tables["loan"][case.loan_id].owed_fen
-    most = was.loss_fen if was is not None else max(said.owed.total_fen, owed)
+    since = [e for e in session.rows("payment") if e.loan_id == case.loan_id]
+    back = sum(e.paid.total_fen for e in since if e.business_date > case.stated_on)
+    most = was.loss_fen if was is not None else max(said.owed.total_fen, said.owed.total_fen - back)
     if case.loss_fen > most:
         yield f"case {name} claims {case.loss_fen}, at most {most} is owed"
     if case.state not in PAID:
