@@ -144,12 +144,12 @@ class Known(Catalogue):
 
 @cache
 def _terms(ref: str) -> Terms:
-    return super(Known, catalogue()).terms(COUNTY, ref)
+    return Catalogue.terms(catalogue(), COUNTY, ref)
 
 
 @cache
 def _parties(ref: str) -> Mapping[str, tuple[str, ...]]:
-    return super(Known, catalogue()).parties(COUNTY, ref)
+    return Catalogue.parties(catalogue(), COUNTY, ref)
 
 
 @cache

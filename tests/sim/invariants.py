@@ -49,7 +49,11 @@ def loans(session: Session) -> Lines:
         was = session.db.tables["loan"].get(loan_id)
         yield from _loan(session, loan)
         yield from _stopped(session, was, loan)
-        if was is not None and was.disbursed_on is not None and was.disbursed_on != loan.disbursed_on:
+        if (
+            was is not None
+            and was.disbursed_on is not None
+            and was.disbursed_on != loan.disbursed_on
+        ):
             yield f"loan {loan_id} was paid out twice"
     for payout_id, now in _written(session, "allocation").items():
         yield from _allocation(session, session.db.tables["allocation"].get(payout_id), now)
@@ -310,7 +314,10 @@ def _case(session: Session, case: Any) -> Lines:
         if got != part.recovered_fen:
             yield f"case {name}: {part.party} got {got}, {part.recovered_fen} is said"
         # In proportion to what each bore; each sharing may round by a fen.
-        if abs(got * case.loss_fen - whole * part.amount_fen) > (len(recoveries) + 1) * case.loss_fen:
+        if (
+            abs(got * case.loss_fen - whole * part.amount_fen)
+            > (len(recoveries) + 1) * case.loss_fen
+        ):
             yield f"case {name}: {part.party} got {got} of {whole}"
 
 

@@ -70,7 +70,7 @@ class Database:
         self.took: set[Any] = set()
         self.answers: dict[Any, tuple[Any, Any]] = {}
         self.day: Any = None
-        self.locks: dict[tuple[str, Key], tuple[bool, set["Session"]]] = {}
+        self.locks: dict[tuple[str, Key], tuple[bool, set[Session]]] = {}
         self.watch: Watch | None = None
         self.others: dict[str, Database] = {}
         """All services' databases: what no service sees, and a rule may look at."""
@@ -92,7 +92,18 @@ class Database:
 class Session:
     """One transaction."""
 
-    __slots__ = ("_added", "_held", "alone", "db", "entries", "events", "heard", "kept", "own", "took")
+    __slots__ = (
+        "_added",
+        "_held",
+        "alone",
+        "db",
+        "entries",
+        "events",
+        "heard",
+        "kept",
+        "own",
+        "took",
+    )
 
     def __init__(self, db: Database, *, alone: bool = True) -> None:
         self.db = db

@@ -14,7 +14,7 @@ from functools import cache
 
 import pytest
 
-from tests.sim import history, world
+from tests.sim import beginnings, world
 from tests.sim.history import Found
 from tests.sim.mutants import MUTANTS
 
@@ -49,8 +49,8 @@ def ready() -> bool:
     """This process is a simulation from now on, with every beginning made."""
     require_one_order()
     _FOR_EVER.enter_context(world.installed())
-    for place in range(history.TEMPLATES):
-        history.template(place)
+    for place in range(beginnings.TEMPLATES):
+        beginnings.template(place)
     # What lives until the end need not be looked at; what a history leaves is freed by count.
     gc.collect()
     gc.freeze()
@@ -61,7 +61,9 @@ def ready() -> bool:
 def require_one_order() -> None:
     """Sets of texts are gone through in an order of their own in each process, but for this."""
     if os.environ.get("PYTHONHASHSEED") != "0":
-        raise SystemExit("a seed replays exactly only with PYTHONHASHSEED=0: use python -m tests.sim")
+        raise SystemExit(
+            "a seed replays exactly only with PYTHONHASHSEED=0: use python -m tests.sim"
+        )
 
 
 def live(first: int, count: int) -> Figures:
@@ -69,7 +71,7 @@ def live(first: int, count: int) -> Figures:
     assert ready()
     figures = Figures()
     for seed in range(first, first + count):
-        told = history.history_of(seed)
+        told = beginnings.history_of(seed)
         try:
             told.live()
         except Found as found:
@@ -89,7 +91,7 @@ def hunt(name: str) -> tuple[str, int, str]:
         MUTANTS[name](patch)
         for seed in range(MUTANT_SEEDS_MAX):
             try:
-                history.history_of(seed).live()
+                beginnings.history_of(seed).live()
             except Found as found:
                 return name, seed, found.lines[0]
     finally:
@@ -134,10 +136,16 @@ def line_of(figures: Figures, hunted: dict[str, tuple[int, str]], seconds: float
 def show(figures: Figures, hunted: dict[str, tuple[int, str]]) -> None:
     """The stories of broken histories, and the planted faults that nobody found."""
     for _, story in sorted(figures.broken)[:SHOWN_MAX]:
-        print(story, end="\n\n", file=sys.stderr)
+        sys.stderr.write(f"{story}\n\n")
     for name, (seed, _) in hunted.items():
         if seed < 0:
-            print(f"mutant {name} lives after {MUTANT_SEEDS_MAX} seeds", file=sys.stderr)
+            sys.stderr.write(f"mutant {name} lives after {MUTANT_SEEDS_MAX} seeds\n")
+
+
+def say(line: str) -> None:
+    """A line of the run."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def clock() -> float:

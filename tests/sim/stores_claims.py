@@ -137,9 +137,7 @@ async def put_parts(session: Session, payouts: Sequence[Payout]) -> None:
     await save_payouts(session, payouts)
 
 
-async def add_instructions(
-    session: Session, opened: Sequence[tuple[Payout, Instruction]]
-) -> None:
+async def add_instructions(session: Session, opened: Sequence[tuple[Payout, Instruction]]) -> None:
     """One a payee, loan and round."""
     for _, each in opened:
         own = (each.payout_id, each.payee_kind, each.loan_id, each.round)
@@ -182,9 +180,7 @@ async def held_of(session: Session, county_code: str, payees: Collection[str]) -
     return [(county_code, each) for each in sorted(found)]
 
 
-async def silent(
-    session: Session, county_code: str, before: date
-) -> list[tuple[PayoutKey, UUID]]:
+async def silent(session: Session, county_code: str, before: date) -> list[tuple[PayoutKey, UUID]]:
     """Open instructions that were sent before a day."""
     await session.pause()
     found = sorted(

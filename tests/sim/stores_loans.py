@@ -178,9 +178,7 @@ async def subrogated_by(
     return {key: Fen(fen) for key, fen in found.items()}
 
 
-async def save_compensations(
-    session: Session, _: str, rows: Sequence[tuple[Any, int]]
-) -> None:
+async def save_compensations(session: Session, _: str, rows: Sequence[tuple[Any, int]]) -> None:
     """A case compensates once."""
     for compensation, others in rows:
         session.add("compensation", compensation.case_id, (compensation, others))

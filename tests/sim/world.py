@@ -104,7 +104,9 @@ async def post(session: Session, entries: Sequence[Entry]) -> None:
         if any(each.amount_fen < 0 for each in moved):
             raise BrokenRule(f"{entry.kind} moves less than nothing")
         name = (entry.kind, entry.cause_id)
-        if name in session.db.posted or any(name == (e.kind, e.cause_id) for e, _ in session.entries):
+        if name in session.db.posted or any(
+            name == (e.kind, e.cause_id) for e, _ in session.entries
+        ):
             raise BrokenRule(f"{entry.kind} of {entry.cause_id} is posted")
         session.entries.append((entry, moved))
 
@@ -394,4 +396,3 @@ def recall(session: Session, command: Command) -> Any:
 def keep_answer(session: Session, command: Command, answer: Any) -> None:
     """Keep the answer with the change that it tells of."""
     session.kept[command.request_id] = (command.request, answer)
-
