@@ -146,7 +146,7 @@ def ask_cover_again(history: History) -> Command | None:
             catalogue=county.catalogue(),
             may_act_in=anywhere,
         )
-        return history.command("loans", "cancel", loan.lender_id, (loan.loan_id,), cancel)  # type: ignore[arg-type]
+        return history.command("loans", "cancel", loan.lender_id, (loan.loan_id,), cancel)
     ask = partial(
         drawing.ask_cover_again,
         county_code=COUNTY,
@@ -154,7 +154,7 @@ def ask_cover_again(history: History) -> Command | None:
         actor=who,
         catalogue=county.catalogue(),
     )
-    return history.command("loans", "ask_cover", loan.lender_id, (loan.loan_id,), ask)  # type: ignore[arg-type]
+    return history.command("loans", "ask_cover", loan.lender_id, (loan.loan_id,), ask)
 
 
 def repay(history: History) -> Command | None:
@@ -205,7 +205,7 @@ def undo_repayment(history: History) -> Command | None:
         actor=actor(loan.lender_id),
         catalogue=county.catalogue(),
     )
-    return history.command("loans", "undo", loan.lender_id, (loan_id, posting.number), work)  # type: ignore[arg-type]
+    return history.command("loans", "undo", loan.lender_id, (loan_id, posting.number), work)
 
 
 def refund(history: History) -> Command | None:
@@ -223,7 +223,7 @@ def refund(history: History) -> Command | None:
         actor=actor(loan.lender_id),
         catalogue=county.catalogue(),
     )
-    return history.command("loans", "refund", loan.lender_id, (loan.loan_id, fen), work)  # type: ignore[arg-type]
+    return history.command("loans", "refund", loan.lender_id, (loan.loan_id, fen), work)
 
 
 def report(history: History) -> Command | None:
@@ -357,7 +357,7 @@ def take_back(history: History) -> Command | None:
             approve=approve,
         )
         request = (reversal.reversal_id, by.person_id, approve)
-        return history.command("claims", "decide_reversal", INSURER, request, decide)  # type: ignore[arg-type]
+        return history.command("claims", "decide_reversal", INSURER, request, decide)
     found = rows_of(history, "claims", "payout")
     if not found:
         return None
@@ -371,7 +371,7 @@ def take_back(history: History) -> Command | None:
         reason="FRAUD",
         evidence="sha256:aa",
     )
-    return history.command("claims", "ask_reversal", INSURER, (payout.payout_id,), ask)  # type: ignore[arg-type]
+    return history.command("claims", "ask_reversal", INSURER, (payout.payout_id,), ask)
 
 
 def pay_back(history: History) -> Command | None:
@@ -387,7 +387,7 @@ def pay_back(history: History) -> Command | None:
     fen = _amount(history, each.amount_fen - each.paid_fen)
     paid = ReceivablePayment(each.receivable_id, fen, history.world.dbs["claims"].day, "ref")
     work = partial(reversals.take_payment, caller=caller(INSURER), county_code=COUNTY, payment=paid)
-    return history.command("claims", "pay_back", INSURER, (each.receivable_id, fen), work)  # type: ignore[arg-type]
+    return history.command("claims", "pay_back", INSURER, (each.receivable_id, fen), work)
 
 
 def file(history: History) -> Command | None:
@@ -454,7 +454,7 @@ def collect(history: History) -> Command | None:
         county_code=COUNTY,
         collected=collected,
     )
-    return history.command("funds", "collect", "cfc-1", (case.case_id, fen, name), work)  # type: ignore[arg-type]
+    return history.command("funds", "collect", "cfc-1", (case.case_id, fen, name), work)
 
 
 def give(history: History) -> Command | None:
@@ -500,7 +500,7 @@ def confirm_share(history: History) -> Command | None:
         reference="share",
     )
     request = (case.case_id, part.position, fen)
-    return history.command("funds", "confirm_share", case.lender_id, request, work)  # type: ignore[arg-type]
+    return history.command("funds", "confirm_share", case.lender_id, request, work)
 
 
 def give_account(history: History) -> bool:

@@ -145,8 +145,8 @@ def _grow(history: History, shape: int) -> None:
         history.quiet()
     if shape in (3, 4):
         history.days_pass(9)
-        for act in (report, adjudicate):
-            command = act(history)
+        for claimed in (report, adjudicate):
+            command = claimed(history)
             if command is not None:
                 history.send(command)
         history.quiet()
@@ -154,9 +154,9 @@ def _grow(history: History, shape: int) -> None:
         for _ in range(3):
             confirm_all(history)
     if shape == 5:
-        for act in (file, decide):
+        for lost in (file, decide):
             for _ in range(3):
-                command = act(history)
+                command = lost(history)
                 if command is not None:
                     history.send(command)
             history.quiet()

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import date, timedelta
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from services.claims.operations import payouts
 from services.kernel.errors import Conflict, LiandongError
@@ -254,10 +254,10 @@ class History:
         catalogue = county.catalogue()
         works: list[world.Work] = []
         if noun == "loans":
-            works.append(lambda s: day_close.age_loans(s, COUNTY, last, catalogue))
-            works.append(lambda s: day_close.trip_breakers(s, COUNTY, last, catalogue))
+            works.append(lambda s: day_close.age_loans(cast(Any, s), COUNTY, last, catalogue))
+            works.append(lambda s: day_close.trip_breakers(cast(Any, s), COUNTY, last, catalogue))
         if noun == "claims":
-            works.append(lambda s: payouts.close_day(s, catalogue, COUNTY, last))
+            works.append(lambda s: payouts.close_day(cast(Any, s), catalogue, COUNTY, last))
         for work in works:
             self.world.broken += world.alone(db, work)[1]
 

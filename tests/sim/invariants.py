@@ -289,8 +289,8 @@ def _case(session: Session, case: Any) -> Lines:
     said = session.get("statement", case.loan_id)
     # A repayment from before the statement may be undone after it: then more is owed than was said.
     since = [e for e in session.rows("payment") if e.loan_id == case.loan_id]
-    back = sum(e.paid.total_fen for e in since if e.business_date > case.stated_on)
-    most = was.loss_fen if was is not None else max(said.owed.total_fen, said.owed.total_fen - back)
+    paid = sum(e.paid.total_fen for e in since if e.business_date > case.stated_on)
+    most = was.loss_fen if was is not None else max(said.owed.total_fen, said.owed.total_fen - paid)
     if case.loss_fen > most:
         yield f"case {name} claims {case.loss_fen}, at most {most} is owed"
     if case.state not in PAID:

@@ -14,6 +14,7 @@ import pytest
 from services.claims.store import payouts as payout_store
 from services.funds.store import funds as fund_store
 from services.kernel import inbox, outbox
+from services.kernel.money import Fen
 from services.kernel.values import replace
 from services.loans import store as loan_store
 from services.loans.operations.desk import Desk
@@ -191,8 +192,8 @@ def reversal_of_more(patch: Patch) -> None:
 
     def doubled(part: Any, *args: Any) -> Any:
         posting = mirror(part, *args)
-        fixed = replace(posting.fixed, principal_fen=posting.fixed.principal_fen + 1)
-        return replace(posting, fixed=fixed, amount_fen=posting.amount_fen + 1)
+        fixed = replace(posting.fixed, principal_fen=Fen(posting.fixed.principal_fen + 1))
+        return replace(posting, fixed=fixed, amount_fen=Fen(posting.amount_fen + 1))
 
     patch.setattr(undoing, "mirror", doubled)
 

@@ -5,7 +5,6 @@ import os
 import platform
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +75,16 @@ def state_of(first: int) -> dict[str, Any]:
         held: dict[str, Any] = json.loads(STATE.read_text())
         if held["commit"] == commit() and held["first"] == first:
             return held
-    return {"commit": commit(), "first": first, "seconds": 0.0, "figures": asdict(Figures())}
+    return {"commit": commit(), "first": first, "seconds": 0.0, "figures": _plain(Figures())}
+
+
+def _plain(figures: Figures) -> dict[str, Any]:
+    return {
+        "histories": figures.histories,
+        "steps": figures.steps,
+        "counts": dict(figures.counts),
+        "broken": [list(each) for each in figures.broken],
+    }
 
 
 def keep(held: Mapping[str, Any]) -> None:
@@ -109,14 +117,16 @@ def commit() -> str:
 def long_run(first: int, wanted: int, workers: int, part: int) -> bool:
     """Go on to so many histories, part by part; whether all of it held."""
     held = state_of(first)
-    figures = Figures(**{**held["figures"], "counts": Counter(held["figures"]["counts"])})
+    said = held["figures"]
+    broken = [(seed, story) for seed, story in said["broken"]]
+    figures = Figures(said["histories"], said["steps"], Counter(said["counts"]), broken)
     began = run.clock() - held["seconds"]
     hunted = run.hunt_all(workers)
     while figures.histories < wanted:
         count = min(part, wanted - figures.histories)
         for done in run.many(first + figures.histories, count, workers):
             figures.add(done)
-        held |= {"seconds": run.clock() - began, "figures": asdict(figures)}
+        held |= {"seconds": run.clock() - began, "figures": _plain(figures)}
         keep(held)
         write(held, figures, hunted, wanted, workers)
         run.say(run.line_of(figures, hunted, run.clock() - began))

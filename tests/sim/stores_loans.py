@@ -7,9 +7,15 @@ from uuid import UUID
 
 from services.kernel.money import Fen
 from services.kernel.values import replace
-from services.loans.model import AllocatedPart, Allocation, AreaBalance, Breaker, LoanState
+from services.loans.model import (
+    AllocatedPart,
+    Allocation,
+    AreaBalance,
+    Breaker,
+    Loan,
+    LoanState,
+)
 from services.loans.rules.keeping import Keeper
-from services.loans.rules.lending import Loan
 from tests.sim.memory import BrokenRule, Session
 
 TABLES = ("loan", "posting", "allocation", "compensation", "breaker", "exposure")

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from tests.sim import run
+from tests.sim.mutants import MUTANTS
 
 HISTORIES = int(os.environ.get("LIANDONG_SIM_HISTORIES", "1000"))
 
@@ -26,7 +26,7 @@ def sim(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_no_history_breaks_a_rule_and_every_planted_fault_is_found() -> None:
     done = sim("--histories", str(HISTORIES), "--workers", "1")
     assert done.returncode == 0, done.stdout + done.stderr
-    count = len(run.MUTANTS)
+    count = len(MUTANTS)
     assert count >= 20
     assert f"histories={HISTORIES} " in done.stdout
     assert f"violations=0 mutants={count}/{count} " in done.stdout
