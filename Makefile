@@ -18,7 +18,7 @@ endif
 SOURCES := services gateway deploy tests
 WORK := .liandong/make
 
-.PHONY: help venv lock protos protos-third-party proto-release proto-breaking errors guide fmt check test test-fast faults drill rolling excepts faults-long fuzz fuzz-long canaries access-matrix sbom import-long loans-long reservations-long sagas-long cases cases-live rows programmes up down demo bench
+.PHONY: $(shell grep -oE '^[a-z-]+:' $(MAKEFILE_LIST) | tr -d :)
 
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -153,6 +153,14 @@ reservations-long: $(VENV) ## Fifty requests for ten covers at once, a thousand 
 
 sagas-long: $(VENV) ## Ten thousand histories of the sagas, and a thousand seeds for each planted fault
 	LIANDONG_SAGAS_HISTORIES=10000 LIANDONG_SAGAS_SEEDS=1000 $(BIN)/pytest -m "" --timeout 20000 --log-cli-level=INFO tests/sagas
+
+# No server and no client: histories of the sagas in memory, and faults planted in them.
+sim: $(VENV) ## A hundred thousand simulated histories of the sagas, and every planted fault found
+	@$(BIN)/python -m tests.sim
+
+HISTORIES ?= 10000000
+sim-long: $(VENV) ## The same, HISTORIES=10000000 of them; goes on where it was stopped, writes docs/evidence/sim.md
+	@$(BIN)/python -m tests.sim --long --histories $(HISTORIES)
 
 IMPORT_LINES ?= 200000
 import-long: $(VENV) ## Import 200,000 lines, the client and the platform killed on the way

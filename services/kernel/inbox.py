@@ -1,6 +1,6 @@
 """Inbox: an event takes effect once, in its aggregate's order, in the handler's transaction."""
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -83,21 +83,33 @@ async def sort(session: AsyncSession, deliveries: Sequence[Delivery]) -> Sorted:
     )
     last = {(row["type"], row["id"]): row["last"] for row in rows}
     parked = {(row["type"], row["id"]) for row in rows if row["parked"]}
+    return arrange(deliveries, last, parked)
+
+
+def arrange(
+    deliveries: Sequence[Delivery],
+    last: Mapping[tuple[str, str], int],
+    parked: Iterable[tuple[str, str]],
+) -> Sorted:
+    """What is to be done with deliveries, by the last sequence of their aggregates. Pure."""
+    held = dict(last)
+    stopped = set(parked)
     found = Sorted([], [], [], [])
     for delivery in sorted(deliveries, key=lambda d: d.envelope.sequence):
         aggregate = delivery.envelope.aggregate
         sequence = delivery.envelope.sequence
-        if sequence <= last[aggregate]:
+        before = held.get(aggregate, 0)
+        if sequence <= before:
             found.known.append(delivery)
-        elif sequence > last[aggregate] + 1:
+        elif sequence > before + 1:
             found.early.append(delivery)
         else:
-            last[aggregate] = sequence
-            if aggregate in parked:
+            held[aggregate] = sequence
+            if aggregate in stopped:
                 found.behind.append(delivery)
             elif delivery.envelope.version not in cloudevents.VERSIONS:
                 # Whether it matters here, only a release that reads it could say.
-                parked.add(aggregate)
+                stopped.add(aggregate)
                 found.unknown.append(delivery)
             else:
                 found.take.append(delivery)

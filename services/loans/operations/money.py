@@ -166,6 +166,7 @@ async def reverse_repayment(
     balance.check_value_date(
         loan.disbursed_on, wrong.value_date, today=today, closed_through=closed
     )
+    held = balance.excess_fen(loan)
     posted = desk.post(
         loan.loan_id,
         Posting(
@@ -182,6 +183,8 @@ async def reverse_repayment(
         loan.loan_id,
         lambda now: events_out.repayment_reversed(now, wrong, desk.today, posted.moved()),
     )
+    # What had been paid too much steps in, or interest is less: others get that back all the same.
+    desk.give_back(loan.loan_id, held, wrong.value_date)
     desk.settle_up(loan.loan_id, wrong.value_date)
     if undoing.to_loan_id is not None:
         meant = found(loans, undoing.to_loan_id)
