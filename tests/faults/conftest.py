@@ -56,9 +56,7 @@ class Shared:
         """A county whose books balance."""
         if self._county is None or not self._county.is_whole:
             await self.close()
-            self._county = await self._ending.enter_async_context(
-                self._original.copied(self._form)
-            )
+            self._county = await self._ending.enter_async_context(self._original.copied(self._form))
         return self._county
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""A county to try things on: a year behind it, every connection through a link, disks of its own."""
+"""A county to try things on: a year behind it, each connection through a link, its own disks."""
 
 import asyncio
 import os
@@ -77,7 +77,7 @@ class Clock:
         }
 
 
-class _PluggedPostgres(Postgres):
+class PluggedPostgres(Postgres):
     """A PostgreSQL that does not start while its power is off, and may have its own clock."""
 
     def __init__(self, places: Places, folder: DataFolder, clock: Clock | None) -> None:
@@ -87,6 +87,7 @@ class _PluggedPostgres(Postgres):
         self._clock = clock
 
     async def start(self) -> None:
+        """Start it once there is power."""
         await self.power.wait()
         await super().start()
 
@@ -99,7 +100,7 @@ class _PluggedPostgres(Postgres):
         return replace(launch, argv=("/usr/bin/env", *own, *launch.argv))
 
 
-class _PluggedNats(Nats):
+class PluggedNats(Nats):
     """A NATS that does not start while its power is off."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -108,6 +109,7 @@ class _PluggedNats(Nats):
         self.power.set()
 
     async def start(self) -> None:
+        """Start it once there is power."""
         await self.power.wait()
         await super().start()
 
@@ -120,6 +122,8 @@ class Form:
     """Which countermeasure is switched off (`tests.faults.wrong`); none for a trial."""
     one_process_each: bool = False
     disks: bool = False
+    watches: bool = True
+    """Whether a stream that takes nothing in, though there is room, is noticed."""
     clocks: bool = False
     streams: Topology = field(default_factory=harness.streams)
     environment: tuple[tuple[str, str], ...] = ()
@@ -136,11 +140,12 @@ class Tried(Stack):
         super().__init__(machine, folder, replace(shape, streams=form.streams))
         self._form = form
         self.streams = form.streams
+        self.watches = form.watches
         self.clocks = {
             name: Clock(folder, name) for name in ("postgres", "platform") if form.clocks
         }
-        self.plug_postgres = _PluggedPostgres(machine, folder, self.clocks.get("postgres"))
-        self.plug_nats = _PluggedNats(
+        self.plug_postgres = PluggedPostgres(machine, folder, self.clocks.get("postgres"))
+        self.plug_nats = PluggedNats(
             machine,
             folder,
             credentials=self.ca.service("nats"),
@@ -168,6 +173,10 @@ class Tried(Stack):
         if clock := self.clocks.get("platform"):
             env |= clock.environment()
         return env | dict(self._form.environment) | {wrong.VARIABLE: self._form.wrong}
+
+    async def _keep_writable(self) -> None:
+        if self.watches:
+            await super()._keep_writable()
 
     def _programs(self) -> Sequence[Program]:
         if not self._form.wrong:
@@ -335,8 +344,11 @@ class County:
 
 
 async def _is_stopped(pid: int) -> bool:
-    state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    return state == "T"
+    return _state(pid) == "T"
+
+
+def _state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
 class Original:
@@ -355,7 +367,10 @@ class Original:
             folder = machine.folder("debug-year")  # DEBUG
             if not (folder.path / "postgres").exists():  # DEBUG
                 shape = replace(demo.shape(processes=False), streams=harness.streams())  # DEBUG
-                async with Stack(machine, folder, shape) as stack, Load(stack, seed=seed) as load:  # DEBUG
+                async with (
+                    Stack(machine, folder, shape) as stack,
+                    Load(stack, seed=seed) as load,
+                ):  # DEBUG
                     harness.remember(await load.live(), seed=seed)  # DEBUG
             yield cls(folder, seed)  # DEBUG
             return  # DEBUG

@@ -1,6 +1,7 @@
 """Disks of one's own: small ext4 file systems on loop devices, filled up or cut off from power."""
 
 import asyncio
+import ctypes
 import fcntl
 import os
 import shutil
@@ -19,6 +20,7 @@ NOLOGFLUSH = 2
 _PROGRAMS = ("mkfs.ext4", "mount", "umount", "losetup")
 _PROBE_BYTES = 16 * 1024 * 1024
 _COMMAND_SECONDS_MAX = 60.0
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class DiskError(RuntimeError):
@@ -34,6 +36,13 @@ async def _run(*argv: str) -> None:
         raise DiskError(f"{' '.join(argv)}: {said.decode(errors='replace').strip()}")
 
 
+def _prepare(image: Path, at: Path, size_bytes: int) -> os.stat_result:
+    """An empty image; whose the folder is that it will be mounted at."""
+    with image.open("wb") as file:
+        file.truncate(size_bytes)
+    return at.stat()
+
+
 @dataclass(frozen=True, slots=True)
 class Disk:
     """One file system in a file, mounted at a folder."""
@@ -44,17 +53,14 @@ class Disk:
     @classmethod
     async def make(cls, image: Path, at: Path, *, size_bytes: int) -> "Disk":
         """Make and mount it; the folder's owner owns its root."""
-        at.mkdir(mode=0o700, exist_ok=True)
-        with image.open("wb") as file:
-            file.truncate(size_bytes)
+        owner = await asyncio.to_thread(_prepare, image, at, size_bytes)
         # Nothing is put off until later: the first write finds its place.
         lazy = "lazy_itable_init=0,lazy_journal_init=0"
         await _run("mkfs.ext4", "-q", "-F", "-E", lazy, "-m", "0", str(image))
-        owner = at.stat()
         disk = cls(image, at)
         await disk.mount()
         os.chown(at, owner.st_uid, owner.st_gid)
-        at.chmod(0o700)
+        os.chmod(at, 0o700)  # noqa: PTH101 - a call, not a wait for a path
         return disk
 
     async def mount(self) -> None:
@@ -76,6 +82,15 @@ class Disk:
             return True
 
         await eventually(attempt, seconds_max=30)
+
+    def sync(self) -> None:
+        """Write what is waiting, of this file system alone."""
+        descriptor = os.open(self.at, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            if _libc.syncfs(descriptor) != 0:
+                raise DiskError(f"syncfs of {self.at}: errno {ctypes.get_errno()}")
+        finally:
+            os.close(descriptor)
 
     def cut_power(self) -> None:
         """What was not synced is gone; from here on every write and sync fails."""
@@ -115,6 +130,7 @@ class Disk:
 async def _probe() -> str:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        os.mkdir(folder / "at")  # noqa: PTH102
         try:
             disk = await Disk.make(folder / "probe.img", folder / "at", size_bytes=_PROBE_BYTES)
         except (DiskError, OSError) as error:

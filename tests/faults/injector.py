@@ -180,9 +180,7 @@ class _Deliveries:
             injector.later(injector.uniform(WINDOW_SECONDS), lambda: self._give(frame))
         if injector.hits(spoil.delayed_ppm):
             counts.delayed += 1
-            injector.later(
-                injector.uniform(spoil.delay_seconds_max), lambda: self._give(frame)
-            )
+            injector.later(injector.uniform(spoil.delay_seconds_max), lambda: self._give(frame))
         elif spoil.window:
             if not self._window:
                 injector.later(WINDOW_SECONDS, self._open)

@@ -4,9 +4,9 @@ import asyncio
 import random
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
 
 CHUNK_BYTES = 64 * 1024
 CONNECT_SECONDS_MAX = 5.0
@@ -87,7 +87,7 @@ class Link:
                 await self._serve(reader, writer)
         except (OSError, EOFError, TimeoutError):
             # Either end went away, which is what a link is there for.
-            self.cuts += 0
+            reset(writer)
         finally:
             self._open.discard(writer)
             writer.transport.abort()
@@ -104,7 +104,7 @@ class Link:
             there_writer.transport.abort()
 
 
-async def both(*ways: "asyncio._CoroutineLike[None]") -> None:
+async def both(*ways: Coroutine[Any, Any, None]) -> None:
     """Pass on in both directions until either ends."""
     tasks = [asyncio.ensure_future(way) for way in ways]
     try:

@@ -39,11 +39,11 @@ async def spread(stack: Tried) -> int:
                 payload,
             )
             count += 1
-    operator = await connect(stack.nats.url, stack.ca.service("operator"), "operator")
+    claims = await connect(stack.nats.url, stack.ca.service("claims"), "claims")
     try:
-        await operator.jetstream().publish(f"liandong.claims.v1.nothing.{COUNTY}", b"nothing")
+        await claims.jetstream().publish(f"liandong.claims.v1.nothing.{COUNTY}", b"nothing")
     finally:
-        await operator.close()
+        await claims.close()
     return count + 1
 
 

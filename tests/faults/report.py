@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -36,6 +37,24 @@ class Trial:
     figures: dict[str, float | int | str] = field(default_factory=dict)
     lost_fen: int = 0
     doubled: int = 0
+
+
+_HEAD = (
+    "Written by `make faults`, from nothing but what that run saw; `faults.json` beside it is the"
+    " same for machines. The load is claims that are reported, decided, split between lenders and"
+    " households, paid and confirmed through the gateway, on a platform with a county's year behind"
+    " it. After each trial the audit must come out at 0 fen, every payout must be allocated, booked"
+    " and settled once, every event that was said must be heard, the access log must verify, and"
+    " the last commands that were answered must get the same answer again."
+)
+_TRIALS_HEAD = (
+    "`serves s` is from the end of the fault until all five services answered through the gateway;"
+    " `quiet s` from the end of the load until no event waited. The goals are 10 s and 60 s."
+)
+_CONTROLS_HEAD = (
+    "The same faults and the same checks with a countermeasure switched off, or a wrong way"
+    " planted: each must fail."
+)
 
 
 class Report:
@@ -116,22 +135,15 @@ class Report:
         parts = [
             "# Fault trials",
             "",
-            "Written by `make faults`, from nothing but what that run saw; `faults.json` beside it is"
-            " the same for machines. The load is claims that are reported, decided, split between"
-            " lenders and households, paid and confirmed through the gateway, on a platform with a"
-            " county's year behind it. After each trial the audit must come out at 0 fen, every"
-            " payout must be allocated, booked and settled once, every event that was said must be"
-            " heard, the access log must verify, and every command that was answered must get the"
-            " same answer again.",
+            _HEAD,
             "",
             f"`{self.line()}`",
             "",
-            f"{datetime.now(UTC).date()}, {os.cpu_count()} cores, shared with other work.",
+            f"{datetime.now(UTC).date()}, {os.cpu_count()} cores.",
             "",
             "## Trials",
             "",
-            "`serves` is from the end of the fault until all five services answered through the"
-            " gateway; `quiet` from the end of the load until no event waited.",
+            _TRIALS_HEAD,
             "",
             "| Fault | What was done | Seed | Faults | Commands | Outcome | Seconds | Figures |",
             "|---|---|---|---:|---:|---|---:|---|",
@@ -139,8 +151,7 @@ class Report:
             "",
             "## Positive controls",
             "",
-            "The same checks with a countermeasure switched off, or a wrong way planted: each must"
-            " fail.",
+            _CONTROLS_HEAD,
             "",
             "| Fault | What was planted | Seed | Outcome | Seconds | What the check said |",
             "|---|---|---|---|---:|---|",
@@ -180,16 +191,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[REPORT] = Report()
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
+def pytest_unconfigure(config: pytest.Config) -> None:
     """Write the report where it was asked for, and say its one line last."""
     report = config.stash[REPORT]
     if not report.trials:
         return
     if folder := os.environ.get(FOLDER_VARIABLE):
         report.write(Path(folder))
-    terminalreporter.write_line(report.line())
+    sys.stdout.write(f"{report.line()}\n")
 
 
 REPORT = pytest.StashKey[Report]()

@@ -52,9 +52,7 @@ def tell(one: Trial, measured: Measured) -> None:
     one.figures["quiet s"] = round(measured.quiet_seconds, 2)
 
 
-async def fail(
-    telling: Tell, original: Original, form: Form, fault: Fault, *, seed: int
-) -> None:
+async def fail(telling: Tell, original: Original, form: Form, fault: Fault, *, seed: int) -> None:
     """A control: the same fault, and the same check, on a platform that is wrong."""
     async with original.copied(form) as county, telling as one:
         rng = random.Random(seed)
@@ -73,7 +71,7 @@ def spoiling(spoil: Spoil, *counted: str) -> Fault:
         counts = county.stack.bus.start(spoil, seed=rng.randrange(2**32))
 
         async def least() -> int:
-            return min(getattr(counts, name) for name in counted)
+            return min(int(getattr(counts, name)) for name in counted)
 
         try:
             await asyncio.sleep(SPOILT_SECONDS)
@@ -326,9 +324,7 @@ async def test_clocks_jump(*, trial_seed: int, original: Original, report: Repor
             tell(one, measured)
 
 
-async def test_events_ordered_by_the_clock_are_found(
-    *, original: Original, report: Report
-) -> None:
+async def test_events_ordered_by_the_clock_are_found(*, original: Original, report: Report) -> None:
     async with report.control("clock", "events are ordered by their time", seed=1) as one:
         require_faketime()
         async with original.copied(Form(clocks=True, wrong="by_the_clock")) as county:

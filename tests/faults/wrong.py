@@ -55,7 +55,8 @@ def by_the_clock() -> None:
 
     async def sort(session: AsyncSession, deliveries: Sequence[Delivery]) -> inbox.Sorted:
         found = await _sort(session, deliveries)
-        take, known = [], list(found.known)
+        take: list[Delivery] = []
+        known = list(found.known)
         for delivery in found.take:
             key = (delivery.envelope.noun, delivery.envelope.aggregate_type)
             at = delivery.envelope.recorded_at.timestamp()
@@ -85,11 +86,10 @@ def ack_first() -> None:
 def blind_relay() -> None:
     """What was published once is never looked for again."""
 
-    async def compare(self: outbox.Relay, _: Any, stream: JetStreamContext) -> None:
+    async def compare(self: outbox.Relay, connection: Any, stream: JetStreamContext) -> None:
+        del connection
         try:
-            last = await stream.get_last_msg(
-                outbox.STREAM, f"liandong.{self._noun}.>", direct=True
-            )
+            last = await stream.get_last_msg(outbox.STREAM, f"liandong.{self._noun}.>", direct=True)
             self._last = last.seq or 0
         except NotFoundError:
             self._last = 0
@@ -111,7 +111,7 @@ def forgetful() -> None:
     async def keep(session: AsyncSession, key: idempotency.RequestKey, *_: Any, **__: Any) -> None:
         del session, key
 
-    idempotency._recall, idempotency._keep = recall, keep  # type: ignore[assignment]
+    idempotency._recall, idempotency._keep = recall, keep
 
 
 WAYS = {
