@@ -239,8 +239,8 @@ class County:
                 ending.set()
                 await self._end_of(working, patience_seconds)
                 before = time.monotonic()
-                heard = await self.load.is_quiet(seconds_max=patience_seconds)
-                assert heard, "events that were said are not heard"
+                if not await self.load.is_quiet(seconds_max=patience_seconds):
+                    raise AssertionError(f"{await self._left()} after {patience_seconds:g} s")
                 measured = Measured(serves, time.monotonic() - before)
         except BaseException as error:
             error.add_note(harness.last_words(self.stack.folder))
@@ -252,14 +252,21 @@ class County:
         await self.hold()
         return measured
 
-    @staticmethod
-    async def _end_of(working: "asyncio.Task[None]", seconds_max: float) -> None:
+    async def _end_of(self, working: "asyncio.Task[None]", seconds_max: float) -> None:
         """The load ends well and in time, or the trial has failed."""
         await asyncio.wait([working], timeout=seconds_max)
-        assert working.done(), f"claims are not settled {seconds_max:g} s after the fault"
+        if not working.done():
+            left = await self._left()
+            raise AssertionError(f"claims are not settled {seconds_max:g} s after it; {left}")
         error = working.exception()
         if error is not None:
             raise AssertionError(f"the load broke: {error}") from error
+
+    async def _left(self) -> str:
+        unheard = await harness.unheard(self.stack, self.stack.streams)
+        sql = "SELECT count(*) FROM {}.parked_event WHERE state = 'parked'"
+        parked = sum((await harness.ask(self.stack, sql.format(n)))[0][0] for n in SERVICES)
+        return f"{unheard} events said and heard differ, {parked} are parked"
 
     async def _answered(self) -> int:
         return len(self.load.answered)
@@ -386,24 +393,33 @@ class Original:
     @asynccontextmanager
     async def copied(self, form: Form | None = None) -> AsyncIterator[County]:
         """A platform on a copy of the year: fresh folder, fresh ports; gone afterwards."""
-        form = form or Form()
-        machine = places.find()
-        folder = machine.folder(f"faults-{secrets.token_hex(6)}")
-        async with AsyncExitStack() as ending:
-            ending.push_async_callback(processes.remove_folder, folder)
-            ending.callback(harness.keep_logs, folder)
-            disks = await _disks(folder, ending) if form.disks else {}
-            await asyncio.to_thread(_copy, self._folder.path, folder)
-            stack = Tried(machine, folder, form)
-            for link in (stack.bus, stack.base, stack.door):
-                await ending.enter_async_context(link)
-            try:
-                await ending.enter_async_context(stack)
-                load = await ending.enter_async_context(Load(stack, seed=self._seed))
-                yield County(stack, load, disks)
-            except BaseException as error:
-                error.add_note(harness.last_words(folder))
-                raise
+        async with platform(form or Form(), seed=self._seed, copied=self._folder.path) as county:
+            yield county
+
+
+@asynccontextmanager
+async def platform(
+    form: Form, *, seed: int = SEED, copied: Path | None = None
+) -> AsyncIterator[County]:
+    """A platform to try things on, empty or with what lies in a folder; gone afterwards."""
+    machine = places.find()
+    folder = machine.folder(f"faults-{secrets.token_hex(6)}")
+    async with AsyncExitStack() as ending:
+        ending.push_async_callback(processes.remove_folder, folder)
+        ending.callback(harness.keep_logs, folder)
+        disks = await _disks(folder, ending) if form.disks else {}
+        if copied is not None:
+            await asyncio.to_thread(_copy, copied, folder)
+        stack = Tried(machine, folder, form)
+        for link in (stack.bus, stack.base, stack.door):
+            await ending.enter_async_context(link)
+        try:
+            await ending.enter_async_context(stack)
+            load = await ending.enter_async_context(Load(stack, seed=seed))
+            yield County(stack, load, disks)
+        except BaseException as error:
+            error.add_note(harness.last_words(folder))
+            raise
 
 
 async def _disks(folder: DataFolder, ending: AsyncExitStack) -> dict[str, Disk]:

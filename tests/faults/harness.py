@@ -402,6 +402,21 @@ async def ask(stack: Stack, sql: str, *args: object) -> list[asyncpg.Record]:
         await connection.close()
 
 
+async def unheard(stack: Stack, topology: Topology) -> int:
+    """How many events were said and not heard, summed over those who should have."""
+    missing = 0
+    for hearing, sources in topology.hears.items():
+        for source in sources:
+            rows = await ask(
+                stack,
+                f"""SELECT (SELECT count(*) FROM {source}.outbox)
+                         - coalesce((SELECT sum(events) FROM {hearing}.inbox_count
+                                     WHERE noun = '{source}'), 0)""",
+            )
+            missing += abs(int(rows[0][0]))
+    return missing
+
+
 _undisturbed: dict[tuple[int, float], Outcome] = {}
 
 

@@ -37,6 +37,14 @@ class Trial:
     figures: dict[str, float | int | str] = field(default_factory=dict)
     lost_fen: int = 0
     doubled: int = 0
+    recorded_at: str = ""
+    load_average: float = 0.0
+    """Of the machine when it ended: what else ran there slows everything down."""
+
+    @property
+    def name(self) -> tuple[str, bool, int]:
+        """What it is one of; the next run's takes its place."""
+        return (self.kind, self.is_control, self.seed)
 
 
 _HEAD = (
@@ -54,6 +62,16 @@ _TRIALS_HEAD = (
 _CONTROLS_HEAD = (
     "The same faults and the same checks with a countermeasure switched off, or a wrong way"
     " planted: each must fail."
+)
+
+
+_TRIALS_COLUMNS = (
+    "| Fault | Done | Seed | Faults | Commands | Outcome | Seconds | Figures | Recorded | Load |",
+    "|---|---|---|---:|---:|---|---:|---|---|---:|",
+)
+_CONTROLS_COLUMNS = (
+    "| Fault | Planted | Seed | Outcome | Seconds | What the check said | Recorded | Load |",
+    "|---|---|---|---|---:|---|---|---:|",
 )
 
 
@@ -98,13 +116,16 @@ class Report:
             raise
         finally:
             one.seconds = round(time.monotonic() - began, 1)
+            one.recorded_at = datetime.now(UTC).isoformat(timespec="seconds")
+            one.load_average = round(os.getloadavg()[0], 1)
 
-    def line(self) -> str:
+    def line(self, seconds: float | None = None) -> str:
         """One line of figures, the last that a run prints."""
         done = [one for one in self.trials if one.outcome != SKIPPED]
         trials = [one for one in done if not one.is_control]
         controls = [one for one in done if one.is_control]
         caught = sum(one.outcome == CAUGHT for one in controls)
+        spent = time.monotonic() - self.began if seconds is None else seconds
         return (
             f"faults: trials={len(trials)} kinds={len({one.kind for one in trials})}"
             f" controls_caught={caught}/{len(controls)}"
@@ -112,61 +133,60 @@ class Report:
             f" broken={sum(one.outcome in (BROKE, MISSED) for one in done)}"
             f" lost_fen={sum(one.lost_fen for one in trials)}"
             f" doubled={sum(one.doubled for one in trials)}"
-            f" seconds={round(time.monotonic() - self.began)}"
+            f" seconds={round(spent)}"
         )
 
     def write(self, folder: Path) -> None:
-        """Write `faults.json` and `faults.md`."""
+        """Write `faults.json` and `faults.md`; what this run did not try stays as it was."""
         folder.mkdir(parents=True, exist_ok=True)
+        file = folder / "faults.json"
+        known = {one.name: one for one in _read(file)} | {one.name: one for one in self.trials}
+        whole = Report()
+        whole.trials = sorted(known.values(), key=lambda one: one.name)
+        line = whole.line(sum(one.seconds for one in whole.trials))
         body = {
-            "recorded_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "cores": os.cpu_count(),
-            "line": self.line(),
-            "trials": [asdict(one) for one in self.trials],
+            "line": line,
+            "trials": [asdict(one) for one in whole.trials],
         }
         text = json.dumps(body, ensure_ascii=False, indent=1)
-        (folder / "faults.json").write_text(f"{text}\n", encoding="utf-8")
-        (folder / "faults.md").write_text(self._page(), encoding="utf-8")
+        file.write_text(f"{text}\n", encoding="utf-8")
+        (folder / "faults.md").write_text(whole.page(line), encoding="utf-8")
 
-    def _page(self) -> str:
+    def page(self, line: str) -> str:
+        """The report for people."""
         trials = [one for one in self.trials if not one.is_control and one.outcome != SKIPPED]
         controls = [one for one in self.trials if one.is_control and one.outcome != SKIPPED]
         skipped = [one for one in self.trials if one.outcome == SKIPPED]
-        parts = [
-            "# Fault trials",
-            "",
-            _HEAD,
-            "",
-            f"`{self.line()}`",
-            "",
-            f"{datetime.now(UTC).date()}, {os.cpu_count()} cores.",
-            "",
-            "## Trials",
-            "",
-            _TRIALS_HEAD,
-            "",
-            "| Fault | What was done | Seed | Faults | Commands | Outcome | Seconds | Figures |",
-            "|---|---|---|---:|---:|---|---:|---|",
-            *(_row(one) for one in trials),
-            "",
-            "## Positive controls",
-            "",
-            _CONTROLS_HEAD,
-            "",
-            "| Fault | What was planted | Seed | Outcome | Seconds | What the check said |",
-            "|---|---|---|---|---:|---|",
-            *(
-                f"| {one.kind} | {one.what} | {one.seed} | {one.outcome} | {one.seconds}"
-                f" | {_cell(one.reason)} |"
-                for one in controls
-            ),
-            "",
-            "## Skipped",
-            "",
-            *([f"- {one.kind}: {one.reason}" for one in skipped] or ["Nothing."]),
-            "",
-        ]
-        return "\n".join(parts)
+        return "\n".join(
+            (
+                *("# Fault trials", "", _HEAD, "", f"`{line}`", ""),
+                f"On {os.cpu_count()} cores; `load` is the machine's load average at the end.",
+                *("", "## Trials", "", _TRIALS_HEAD, ""),
+                *_TRIALS_COLUMNS,
+                *map(_row, trials),
+                *("", "## Positive controls", "", _CONTROLS_HEAD, ""),
+                *_CONTROLS_COLUMNS,
+                *map(_control_row, controls),
+                *("", "## Skipped", ""),
+                *([f"- {one.kind}: {one.reason}" for one in skipped] or ["Nothing."]),
+                "",
+            )
+        )
+
+
+def _read(file: Path) -> list[Trial]:
+    if not file.exists():
+        return []
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return [Trial(**one) for one in found["trials"]]
+
+
+def _control_row(one: Trial) -> str:
+    return (
+        f"| {one.kind} | {one.what} | {one.seed} | {one.outcome} | {one.seconds}"
+        f" | {_cell(one.reason)} | {one.recorded_at} | {one.load_average} |"
+    )
 
 
 def _row(one: Trial) -> str:
@@ -174,7 +194,7 @@ def _row(one: Trial) -> str:
     told = one.outcome if one.outcome == HELD else f"{one.outcome}: {_cell(one.reason)}"
     return (
         f"| {one.kind} | {one.what} | {one.seed} | {one.faults} | {one.commands} | {told}"
-        f" | {one.seconds} | {figures} |"
+        f" | {one.seconds} | {figures} | {one.recorded_at} | {one.load_average} |"
     )
 
 

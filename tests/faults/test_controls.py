@@ -10,10 +10,11 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from deploy.local.stack import Stack
 from tests.eventually import eventually
 from tests.faults import harness, payouts
+from tests.faults.county import Form, Tried, platform
 from tests.faults.harness import Kill, Killed, Load, ask
+from tests.faults.injector import Spoil
 from tests.faults.test_kills import SEED
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1_200)]
@@ -23,15 +24,17 @@ log = logging.getLogger(__name__)
 QUIET_SECONDS = 5.0
 KILLS_VARIABLE = "LIANDONG_FAULTS_KILLS"
 """How many processes die under the payout load; the long form kills three hundred."""
-KILLS = int(os.environ.get(KILLS_VARIABLE, "20"))
+KILLS = int(os.environ.get(KILLS_VARIABLE, "8"))
 KILLS_EACH = min(20, KILLS)
+SPOIL = Spoil(doubled_ppm=300_000, dropped_ppm=20_000, window=50, acks_dropped_ppm=100_000)
+"""What happens to the messages meanwhile; `make faults` does it kind by kind, with controls."""
 PAYOUT_ROUNDS = -(-KILLS // KILLS_EACH)
 
 
 class County:
     """A platform on which an undisturbed year has come to its end."""
 
-    def __init__(self, stack: Stack, load: Load, outcome: harness.Outcome) -> None:
+    def __init__(self, stack: Tried, load: Load, outcome: harness.Outcome) -> None:
         self.stack = stack
         self.load = load
         self.outcome = outcome
@@ -50,10 +53,10 @@ class County:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def county() -> AsyncIterator[County]:
-    async with harness.platform() as stack, Load(stack, seed=SEED) as load:
-        outcome = await load.live()
+    async with platform(Form()) as tried:
+        outcome = await tried.load.live()
         harness.remember(outcome, seed=SEED)
-        yield County(stack, load, outcome)
+        yield County(tried.stack, tried.load, outcome)
 
 
 async def test_a_fen_too_much_on_a_loan_is_found(county: County) -> None:
@@ -121,9 +124,12 @@ async def test_payouts_are_allocated_once_whoever_dies(county: County, seed: int
         last = max(kill for kill in kills if kill.victim == "nats")
         kills = sorted(replace(kill, wipe=True) if kill is last else kill for kill in kills)
     before = await payouts.require_once(county.stack)
+    spoilt = county.stack.bus.start(SPOIL, seed=seed)
 
     outcome = await payouts.pay(county.stack, county.load, kills, seed=seed)
 
+    county.stack.bus.rest()
+    assert min(spoilt.doubled, spoilt.dropped, spoilt.shuffled, spoilt.acks_dropped) > 0, spoilt
     log.info("%s", outcome)
     harness.require_killed(outcome, kills)
     harness.require_balanced(outcome)

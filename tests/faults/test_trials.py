@@ -190,7 +190,7 @@ async def test_an_event_lost_with_its_process_is_found(
     *, original: Original, report: Report
 ) -> None:
     telling = report.control("killed", "acknowledged first, taken in afterwards", seed=1)
-    await fail(telling, original, Form(wrong="ack_first"), killing(*["platform"] * 3), seed=1)
+    await fail(telling, original, Form(wrong="ack_first"), killing(*["platform"] * 2), seed=1)
 
 
 def pausing(*names: str, killed: bool) -> Fault:
@@ -220,7 +220,7 @@ async def test_an_event_lost_in_a_paused_process_is_found(
     *, original: Original, report: Report
 ) -> None:
     telling = report.control("paused", "acknowledged first, and it never goes on", seed=1)
-    fault = pausing(*["platform"] * 3, killed=True)
+    fault = pausing(*["platform"] * 2, killed=True)
     await fail(telling, original, Form(wrong="ack_first"), fault, seed=1)
 
 
