@@ -40,7 +40,7 @@ POSTGRES_DISK_BYTES = 1024 * 1024 * 1024
 PATIENCE_SECONDS = 120.0
 """How long after the fault the load may take to end, and events to be heard."""
 SERVES_SECONDS_MAX = 90.0
-ASKED_AGAIN = 40
+ASKED_AGAIN = 200
 """How many of the last answered commands are asked again after a trial."""
 _PROBE_SECONDS = 1.0
 _FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib64/faketime/libfaketimeMT.so.1")
@@ -315,7 +315,7 @@ class County:
         held_up = self.stack.supervisor
         pid = self.processes(name)[0]
         restarts = held_up.restarts(name)
-        os.kill(pid, signal.SIGKILL)
+        self.end(name)
         if meanwhile is not None:
             meanwhile()
 
@@ -325,6 +325,20 @@ class County:
         await eventually(again, seconds_max=SERVES_SECONDS_MAX)
         assert held_up.pid(name) != pid, "one process cannot die twice"
         return pid
+
+    def end(self, name: str) -> None:
+        """SIGKILL for a process and those that it began."""
+        for pid in self.processes(name):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    async def more_answered(self, count: int, *, seconds_max: float) -> int:
+        """Wait until so many more commands are answered, or the time is up; how many were."""
+        before = len(self.load.answered)
+        async for _ in processes.ticks(seconds_max, pause=0.02):
+            if len(self.load.answered) - before >= count:
+                break
+        return len(self.load.answered) - before
 
     async def pause(self, name: str, *, seconds: float, killed: bool = False) -> None:
         """Stop a process in its tracks, and after a while let it go on, or let it die so."""

@@ -20,6 +20,8 @@ from tests.faults.harness import ask
 
 NAME = "standby"
 BACKUP_SECONDS_MAX = 120.0
+ANSWERS = 4
+ALONE_SECONDS = 5.0
 
 
 class Standby:
@@ -62,8 +64,8 @@ class Standby:
         stack = self._county.stack
         receiver = self.receiver()
         os.kill(receiver, signal.SIGSTOP)
-        # What is committed now arrives nowhere else.
-        await asyncio.sleep(1.0)
+        # What is committed now arrives nowhere else: a primary that waits for us answers nothing.
+        await self._county.more_answered(ANSWERS, seconds_max=ALONE_SECONDS)
         old = stack.plug_postgres
         pid = old.pid
         assert pid is not None
