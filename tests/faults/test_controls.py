@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
+from deploy.local.nats import connect
 from tests.eventually import eventually
 from tests.faults import harness, payouts
 from tests.faults.county import Form, Tried, platform
@@ -112,6 +113,23 @@ async def test_a_row_of_the_access_log_that_was_changed_is_found(county: County)
         assert outcome.access_log_broken_at == 7
         with pytest.raises(AssertionError):
             harness.require_balanced(outcome)
+
+
+async def test_a_stream_that_takes_nothing_in_is_noticed(
+    county: County,
+) -> None:
+    stack = county.stack
+    operator = stack.ca.service("operator")
+    client = await connect(f"tls://127.0.0.1:{stack.bus.port}", operator, "operator")
+    try:
+        assert await stack._takes_in(client)
+        stack.bus.start(Spoil(publish_acks_dropped_ppm=1_000_000), seed=0)
+        assert not await stack._takes_in(client)
+        assert stack.bus.counts.publish_acks_dropped > 0
+    finally:
+        stack.bus.rest()
+        await client.close()
+    assert stack.nats.has_room()
 
 
 @pytest.mark.parametrize("seed", range(PAYOUT_ROUNDS))
