@@ -118,6 +118,9 @@ class Report:
             one.seconds = round(time.monotonic() - began, 1)
             one.recorded_at = datetime.now(UTC).isoformat(timespec="seconds")
             one.load_average = round(os.getloadavg()[0], 1)
+            # At once: a run that is cut leaves what it saw.
+            if folder := os.environ.get(FOLDER_VARIABLE):
+                self.write(Path(folder))
 
     def line(self, seconds: float | None = None) -> str:
         """One line of figures, the last that a run prints."""
@@ -212,13 +215,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Write the report where it was asked for, and say its one line last."""
+    """Say the one line of figures last."""
     report = config.stash[REPORT]
-    if not report.trials:
-        return
-    if folder := os.environ.get(FOLDER_VARIABLE):
-        report.write(Path(folder))
-    sys.stdout.write(f"{report.line()}\n")
+    if report.trials:
+        sys.stdout.write(f"{report.line()}\n")
 
 
 REPORT = pytest.StashKey[Report]()
