@@ -265,7 +265,7 @@ class County:
     async def _left(self) -> str:
         unheard = await harness.unheard(self.stack, self.stack.streams)
         sql = "SELECT count(*) FROM {}.parked_event WHERE state = 'parked'"
-        parked = sum((await harness.ask(self.stack, sql.format(n)))[0][0] for n in SERVICES)
+        parked = sum([(await harness.ask(self.stack, sql.format(n)))[0][0] for n in SERVICES])
         return f"{unheard} events said and heard differ, {parked} are parked"
 
     async def _answered(self) -> int:

@@ -1,12 +1,9 @@
 """A synchronous standby of a county's PostgreSQL: made by a base backup, and promoted."""
 
 import asyncio
-import os
 import secrets
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import asyncpg
 
@@ -17,22 +14,27 @@ from deploy.local.processes import launcher
 from tests.eventually import eventually
 from tests.faults.county import County
 from tests.faults.harness import ask
+from tests.faults.links import Link
 
 NAME = "standby"
 BACKUP_SECONDS_MAX = 120.0
 ANSWERS = 4
-ALONE_SECONDS = 5.0
+ALONE_SECONDS = 3.0
+ALONE_SECONDS_MAX = 60.0
 
 
 class Standby:
     """A PostgreSQL that follows a county's, and may take its place."""
 
-    def __init__(self, county: County, server: Postgres) -> None:
+    def __init__(self, county: County, server: Postgres, link: Link) -> None:
         self._county = county
+        self._link = link
+        self._synchronous = True
         self.server = server
 
     async def follow(self, *, synchronous: bool) -> None:
         """Have the primary wait for us at every commit; a control does without."""
+        self._synchronous = synchronous
         named = f"ANY 1 ({NAME})" if synchronous else ""
         await ask(self._county.stack, f"ALTER SYSTEM SET synchronous_standby_names = '{named}'")
         await ask(self._county.stack, "SELECT pg_reload_conf()")
@@ -45,27 +47,19 @@ class Standby:
 
         await eventually(follows, seconds_max=60)
 
-    def receiver(self) -> int:
-        """The process that takes in what the primary sends."""
-        pid = self.server.pid
-        assert pid is not None
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        for child in children:
-            if b"walreceiver" in Path(f"/proc/{child}/cmdline").read_bytes():
-                return int(child)
-        raise LookupError("the standby receives nothing")
-
     async def take_over(self) -> int:
         """
-        The primary is lost with what had not arrived here; we are promoted, and it is fenced.
+        The way between the two is cut, then the primary is lost; we are promoted, it is fenced.
 
         Its pid: no restart, and nobody's connection leads there any more.
         """
         stack = self._county.stack
-        receiver = self.receiver()
-        os.kill(receiver, signal.SIGSTOP)
-        # What is committed now arrives nowhere else: a primary that waits for us answers nothing.
-        await self._county.more_answered(ANSWERS, seconds_max=ALONE_SECONDS)
+        self._link.is_down = True
+        self._link.cut()
+        # What is committed now is nowhere else: a primary that waits for us answers nothing.
+        patience = ALONE_SECONDS if self._synchronous else ALONE_SECONDS_MAX
+        answered = await self._county.more_answered(ANSWERS, seconds_max=patience)
+        assert self._synchronous or answered >= ANSWERS, "nothing was answered meanwhile"
         old = stack.plug_postgres
         pid = old.pid
         assert pid is not None
@@ -73,7 +67,6 @@ class Standby:
         stack.base.is_down = True
         stack.base.cut()
         await old.kill()
-        os.kill(receiver, signal.SIGCONT)
         connection = await asyncpg.connect(self.server.superuser_dsn("postgres"))
         try:
             assert await connection.fetchval("SELECT pg_promote(true, 60)")
@@ -96,9 +89,10 @@ async def standby_of(county: County) -> AsyncIterator[Standby]:
         places.write_file(folder.private("secrets") / name, kept, mode=0o600)
     server = Postgres(machine, folder)
     try:
-        await _backup(primary, folder)
-        await server.start()
-        yield Standby(county, server)
+        async with Link(lambda: primary.port) as link:
+            await _backup(primary, folder, link.port)
+            await server.start()
+            yield Standby(county, server, link)
     finally:
         await server.stop()
         await processes.remove_folder(folder)
@@ -108,12 +102,11 @@ def _secrets(folder: DataFolder) -> list[str]:
     return [path.name for path in folder.private("secrets").iterdir()]
 
 
-async def _backup(primary: Postgres, folder: DataFolder) -> None:
+async def _backup(primary: Postgres, folder: DataFolder, port: int) -> None:
     cluster = folder.served("postgres") / "cluster"
     password = primary.client_environment()["PGPASSWORD"]
     conninfo = (
-        f"host=127.0.0.1 port={primary.port} user=postgres password={password}"
-        f" application_name={NAME}"
+        f"host=127.0.0.1 port={port} user=postgres password={password} application_name={NAME}"
     )
     process = await asyncio.create_subprocess_exec(
         *launcher(user=folder.user),

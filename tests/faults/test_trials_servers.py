@@ -54,7 +54,7 @@ async def fail_over(
 
 
 async def test_the_primary_is_lost(*, trial_seed: int, original: Original, report: Report) -> None:
-    what = "kill -9 of the primary one second behind; the synchronous standby promoted"
+    what = "the standby cut off, then kill -9 of the primary; the synchronous standby promoted"
     async with (
         original.copied() as county,
         report.trial("failover", what, seed=trial_seed) as one,
