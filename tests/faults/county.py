@@ -384,17 +384,6 @@ class Original:
     async def lived(cls, *, seed: int = SEED) -> AsyncIterator["Original"]:
         """Live the year in peace, and stop the platform in good order."""
         machine = places.find()
-        if os.environ.get("DEBUG_YEAR"):  # DEBUG
-            folder = machine.folder("debug-year")  # DEBUG
-            if not (folder.path / "postgres").exists():  # DEBUG
-                shape = replace(demo.shape(processes=False), streams=harness.streams())  # DEBUG
-                async with (
-                    Stack(machine, folder, shape) as stack,
-                    Load(stack, seed=seed) as load,
-                ):  # DEBUG
-                    harness.remember(await load.live(), seed=seed)  # DEBUG
-            yield cls(folder, seed)  # DEBUG
-            return  # DEBUG
         folder = machine.folder(f"faults-{secrets.token_hex(6)}")
         shape = replace(demo.shape(processes=False), streams=harness.streams())
         try:

@@ -162,8 +162,9 @@ TICK_SECONDS = 0.05
 CALL_SECONDS = 1.0
 OUTSTANDING_MAX = 4_000
 BOUND = 12
-GOODPUT_MIN = 0.25
+GOODPUT_MIN = 0.1
 """Of what was done in peace: what the storm must leave, on cores that the storm itself shares."""
+AFTER_MIN = 0.5
 FAR_AWAY = 10**12
 
 
@@ -248,7 +249,7 @@ async def storm(county: County, one: Trial, *, seed: int) -> None:
     }
     assert county.stack.supervisor.pid("platform") == pid, "the storm killed it"
     assert during >= GOODPUT_MIN * peace, f"{during:.0f} a second of {peace:.0f} in the storm"
-    assert after >= 2 * GOODPUT_MIN * peace, f"{after:.0f} a second of {peace:.0f} after it"
+    assert after >= AFTER_MIN * peace, f"{after:.0f} a second of {peace:.0f} after it"
 
     async def nothing() -> None:
         """The storm is over: the load must go on as ever."""
