@@ -126,8 +126,10 @@ test: $(VENV) ## All tests
 test-fast: $(VENV) ## Only the tests that need no server
 	$(BIN)/pytest
 
-faults: $(VENV) ## Kill every process in turn under the county's year; the books must balance
-	$(BIN)/pytest -m faults --log-cli-level=INFO tests/faults
+KIND ?=
+FAULTS := LIANDONG_FAULTS_REPORT=docs/evidence $(BIN)/pytest -q -m faults -p tests.faults.report -k "$(KIND)"
+faults: $(VENV) ## Every kind of fault once under load, each with its control; KIND=NAME only those
+	LIANDONG_FAULTS_ROUNDS=1 $(FAULTS) tests/faults/test_trials*.py
 
 drill: $(VENV) ## Back a county's year up under load, lose it, restore it to two moments; prints drill: ...
 	@$(BIN)/python -m tests.drill
@@ -142,8 +144,8 @@ excepts: $(VENV) ## Run EXCEPTS=tests and name every `except` that none of them 
 	@$(BIN)/python -m tests.excepts
 
 SEEDS ?= 10
-faults-long: $(VENV) ## The same, 300 kills under payouts, SEEDS=10 years of random kills and lost streams a form
-	LIANDONG_FAULTS_KILLS=300 LIANDONG_FAULTS_SEEDS=$(SEEDS) $(BIN)/pytest -m faults --log-cli-level=INFO tests/faults
+faults-long: $(VENV) ## The same with SEEDS=10 seeds, 300 kills under payouts, years of random kills
+	LIANDONG_FAULTS_ROUNDS=$(SEEDS) LIANDONG_FAULTS_KILLS=300 LIANDONG_FAULTS_SEEDS=$(SEEDS) $(FAULTS) tests/faults
 
 loans-long: $(VENV) ## A hundred thousand steps of a loan's life against a plain model
 	LIANDONG_LOANS_LONG=1 $(BIN)/pytest -m "" --timeout=7200 tests/loans/test_life.py

@@ -161,13 +161,19 @@ class Nats:
     def _file_bytes_max(self) -> int:
         return self._streams.stream.max_bytes + _SPARE_BYTES
 
+    def has_room(self) -> bool:
+        """Whether its disk has room for all that the stream may hold."""
+        return self._room() >= self._file_bytes_max()
+
+    def _room(self) -> int:
+        used = sum(path.stat().st_size for path in self.store.rglob("*") if path.is_file())
+        return shutil.disk_usage(self._home()).free + used
+
     def _check_room(self) -> None:
         # A disk that fills up under JetStream leaves it stuck, without an error.
-        used = sum(path.stat().st_size for path in self.store.rglob("*") if path.is_file())
-        room = shutil.disk_usage(self._home()).free + used
-        if room < self._file_bytes_max():
+        if not self.has_room():
             raise StartError(
-                f"{self._home()} has room for {room} bytes, the stream may take"
+                f"{self._home()} has room for {self._room()} bytes, the stream may take"
                 f" {self._file_bytes_max()}: free some, or give the stream fewer bytes"
             )
 

@@ -13,6 +13,7 @@ from typing import Self
 import grpc
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
@@ -24,6 +25,7 @@ from deploy.local.processes import Program, Supervisor
 from deploy.local.remote import Remote
 from deploy.local.spans import SpanSink, SpanStore
 from deploy.nats.topology import Topology
+from deploy.nats.users import PROBE_SUBJECT
 from gateway import feed_channel
 from services.kernel import process
 from services.kernel.migrate import upgrade
@@ -37,6 +39,8 @@ PUBLIC = "public"
 PACKAGES = {noun: f"services.{noun}" for noun in SERVICES} | {"gateway": "gateway"}
 POOL_SIZE = 10
 STREAM_CHECK_SECONDS = 2.0
+WRITE_CHECK_SECONDS = 5.0
+WRITES_FAILED_MAX = 2
 
 log = structlog.get_logger(__name__)
 
@@ -118,6 +122,7 @@ class Stack:
             await self.nats.ensure_streams(self.ca.service("operator"))
             self._watching = [
                 asyncio.create_task(self._keep_streams()),
+                asyncio.create_task(self._keep_writable()),
                 asyncio.create_task(self.nats.keep_feeds(self._feeds_path)),
             ]
             await self._sink.start()
@@ -187,6 +192,49 @@ class Stack:
                     log.info("streams_wait", error=type(error).__name__)
         finally:
             await client.close()
+
+    async def _keep_writable(self) -> None:
+        """
+        Restart a server that takes no event in although it answers and its disk has room.
+
+        A stream whose disk was full once stays so until its server starts anew; it says nothing of
+        it, only its acknowledgements never come.
+        """
+        operator = self.ca.service("operator")
+        client = await connect(self.nats.url, operator, "operator", max_reconnect_attempts=-1)
+        failed = 0
+        try:
+            while True:
+                process.heed_cancel()
+                await asyncio.sleep(WRITE_CHECK_SECONDS)
+                failed = 0 if await self._takes_in(client) else failed + 1
+                if failed < WRITES_FAILED_MAX or not self.nats.has_room():
+                    continue
+                log.error("stream_stuck", restart=True)
+                failed = 0
+                # The supervisor starts it again.
+                await self.nats.kill()
+        finally:
+            await client.close()
+
+    async def _takes_in(self, client: Client) -> bool:
+        """Whether the stream stores an event; False only when the server answers all else."""
+        stream = client.jetstream(timeout=WRITE_CHECK_SECONDS)
+        try:
+            await stream.stream_info(STREAM)
+        except (OSError, TimeoutError, NatsError):
+            # It is away or has no stream: others see to that.
+            return True
+        try:
+            ack = await stream.publish(PROBE_SUBJECT, b"", timeout=WRITE_CHECK_SECONDS)
+            await stream.delete_msg(STREAM, ack.seq)
+        except TimeoutError:
+            log.warning("stream_takes_nothing")
+            return False
+        except (OSError, NatsError) as error:
+            # An answer all the same, as of a stream that holds all that it may.
+            log.info("stream_refuses", error=type(error).__name__)
+        return True
 
     def _programs(self) -> Sequence[Program]:
         env = self.environment()

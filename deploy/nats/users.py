@@ -9,6 +9,8 @@ from deploy.local.places import ServerUser, write_file
 from deploy.nats.topology import SERVER_CONF, Topology
 
 OPERATOR = "operator"
+PROBE_SUBJECT = "liandong.probe.v1.written"
+"""Where the operator tries whether the stream takes anything in; nobody hears it."""
 
 INTERNAL = "LIANDONG"
 """The account of the services: no institution is in it."""
@@ -86,7 +88,8 @@ def _service(topology: Topology, env: str, noun: str) -> User:
 
 
 def _operator(topology: Topology, env: str) -> User:
-    publish = ["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", *map(_republish, topology.nouns)]
+    publish = ["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", PROBE_SUBJECT]
+    publish += map(_republish, topology.nouns)
     return _user(env, OPERATOR, publish, [f"_INBOX_{OPERATOR}.>"])
 
 

@@ -55,7 +55,8 @@ class Puller:
 
     async def fetch(self, batch_max: int) -> list[Msg]:
         """What there is, at most so many; TimeoutError when nothing comes."""
-        if self._owed == 0:
+        # A message that came twice was not owed.
+        if self._owed <= 0:
             await self._ask(batch_max)
         found: list[Msg] = []
         try:

@@ -7,6 +7,7 @@ import random
 import secrets
 import shutil
 import signal
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -43,6 +44,7 @@ _DELAY_MS_MAX = 300
 _EVENTS_BYTES_MAX = 256 * 1024 * 1024
 _NOTE_LINES = 12
 _NOTE_CHARACTERS = 400
+_ANSWERED_MAX = 200
 
 
 # --- what is done to the platform -----------------------------------------------------------------
@@ -156,10 +158,24 @@ class Killer:
         return pid
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A command that the platform has answered: it must never be as if it had not been."""
+
+    client: Institution
+    stub: type[Any]
+    method: str
+    request: Message
+    post: int
+    metadata: Mapping[str, str]
+    answer: bytes
+
+
 class Watched(Institution):
     """An institution whose commands are the load's clock: reads and polls do not count."""
 
     killer: Killer
+    answered: deque[Answered]
 
     async def call(
         self,
@@ -170,10 +186,16 @@ class Watched(Institution):
         post: int = 1,
         metadata: Mapping[str, str] | None = None,
     ) -> Any:
-        """One call, counted when it is a command."""
-        if getattr(request, "request_id", ""):
+        """One call, counted when it is a command, whose answer is kept."""
+        is_command = bool(getattr(request, "request_id", ""))
+        if is_command:
             self.killer.step()
-        return await super().call(stub_type, method, request, post=post, metadata=metadata)
+        answer = await super().call(stub_type, method, request, post=post, metadata=metadata)
+        if is_command:
+            body = answer.SerializeToString(deterministic=True)
+            kept = Answered(self, stub_type, method, request, post, metadata or {}, body)
+            self.answered.append(kept)
+        return answer
 
     async def exchange(self, *args: Any, **options: Any) -> AsyncIterator[Any]:
         """A stream, each answer of which is a command done."""
@@ -237,6 +259,20 @@ def require_same(outcome: Outcome, peace: Outcome) -> None:
     assert dict(outcome.books.totals) == dict(peace.books.totals)
 
 
+async def require_remembered(answered: Sequence[Answered]) -> int:
+    """Whatever was answered once is answered alike when it is asked again; how many there were."""
+    assert answered, "no command was answered"
+    for each in answered:
+        again = await Institution.call(
+            *(each.client, each.stub, each.method, each.request),
+            post=each.post,
+            metadata=each.metadata,
+        )
+        body = again.SerializeToString(deterministic=True)
+        assert body == each.answer, f"{each.method} was answered and is forgotten"
+    return len(answered)
+
+
 def require_killed(outcome: Outcome, kills: Sequence[Kill]) -> None:
     """They really died, and others took their place."""
     assert sorted(killed.kill for killed in outcome.killed) == sorted(kills)
@@ -284,6 +320,8 @@ class Load:
         self._stack = stack
         self._killer = Killer(stack, kills)
         self._said: list[str] = []
+        self.answered: deque[Answered] = deque(maxlen=_ANSWERED_MAX)
+        """The last commands that were answered."""
         self.year = Year(
             self._open,
             load([demo.COUNTY_FOLDER]),
@@ -307,6 +345,7 @@ class Load:
         own = self._stack.institution(institution_id)
         client = Watched(self._stack.gateway_address, own, institution_id)
         client.killer = self._killer
+        client.answered = self.answered
         return client
 
     @property
@@ -366,6 +405,21 @@ async def ask(stack: Stack, sql: str, *args: object) -> list[asyncpg.Record]:
         return await connection.fetch(sql, *args)
     finally:
         await connection.close()
+
+
+async def unheard(stack: Stack, topology: Topology) -> int:
+    """How many events were said and not heard, summed over those who should have."""
+    missing = 0
+    for hearing, sources in topology.hears.items():
+        for source in sources:
+            rows = await ask(
+                stack,
+                f"""SELECT (SELECT count(*) FROM {source}.outbox)
+                         - coalesce((SELECT sum(events) FROM {hearing}.inbox_count
+                                     WHERE noun = '{source}'), 0)""",
+            )
+            missing += abs(int(rows[0][0]))
+    return missing
 
 
 _undisturbed: dict[tuple[int, float], Outcome] = {}

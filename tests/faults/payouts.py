@@ -6,8 +6,10 @@ import random
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import date, timedelta
+from typing import Self
 from uuid import UUID, uuid4
 
+import asyncpg
 import nats.errors
 from liandong.claims.v1 import claims_pb2
 from liandong.common.v1 import operator_pb2
@@ -110,36 +112,57 @@ class Mess:
             await asyncio.sleep(self._rng.uniform(PAUSE_SECONDS, 3 * PAUSE_SECONDS))
 
 
+class Paying:
+    """Households that can be paid, and rounds of claims by them."""
+
+    def __init__(self, stack: Stack, load: Load, *, seed: int) -> None:
+        self._stack = stack
+        self._load = load
+        self._rng = random.Random(seed)
+        self._rows: Sequence[asyncpg.Record] = ()
+        self._losses = Losses(date.min, ())
+        self.rounds = 0
+
+    async def prepare(self) -> Self:
+        """Find out who can be paid, and for which days."""
+        self._rows = await ask(
+            self._stack,
+            # Who has no account is not paid, and a borrower who died is paid through the heirs.
+            """SELECT i.household_id, max(h.area_code) AS area_code
+               FROM claims.insured AS i JOIN claims.household AS h USING (county_code, household_id)
+               JOIN claims.payee_account AS a USING (county_code, household_id)
+               WHERE i.cover_id = 'natural_disaster' AND h.status NOT IN ('delisted', 'deceased')
+               GROUP BY 1 ORDER BY 1""",
+        )
+        assert self._rows, "nobody can be paid"
+        today = (await self._load.year.get_totals("claims", positions_only=True)).business_date
+        self._losses = Losses(wire.date_from_proto("today", today), await _claimed(self._stack))
+        return self
+
+    async def round(self) -> None:
+        """Some households claim, and all of it is paid and confirmed."""
+        self.rounds += 1
+        reports = [
+            (row["area_code"], _report(row["household_id"], self._losses, self._rng))
+            for row in self._rng.sample(self._rows, min(CLAIMS_EACH, len(self._rows)))
+        ]
+        await self._load.year._claim(reports)
+
+
 async def pay(stack: Stack, load: Load, kills: Sequence[Kill], *, seed: int) -> Outcome:
     """Claims upon claims until everybody who was to die has died; then rest, and a look."""
-    rng = random.Random(seed)
     killer = load.under_fire(kills)
-    rows = await ask(
-        stack,
-        # Who has no account is not paid, and a borrower who died is paid through the heirs.
-        """SELECT i.household_id, max(h.area_code) AS area_code
-           FROM claims.insured AS i JOIN claims.household AS h USING (county_code, household_id)
-           JOIN claims.payee_account AS a USING (county_code, household_id)
-           WHERE i.cover_id = 'natural_disaster' AND h.status NOT IN ('delisted', 'deceased')
-           GROUP BY 1 ORDER BY 1""",
-    )
-    assert rows, "nobody can be paid"
-    today = (await load.year.get_totals("claims", positions_only=True)).business_date
-    rounds = 0
-    losses = Losses(wire.date_from_proto("today", today), await _claimed(stack))
+    paying = await Paying(stack, load, seed=seed).prepare()
     async with Mess(stack, load, seed=seed).made() as mess:
-        while rounds < ROUNDS_MAX and not killer.is_done:
-            rounds += 1
-            reports = [
-                (row["area_code"], _report(row["household_id"], losses, rng))
-                for row in rng.sample(rows, min(CLAIMS_EACH, len(rows)))
-            ]
-            await load.year._claim(reports)
+        while paying.rounds < ROUNDS_MAX and not killer.is_done:
+            await paying.round()
     killed = await killer.finish()
     await load.year.quiet()
     assert mess.stolen > 0, "no letter went astray"
     assert mess.doubled > 0, "no letter came twice"
-    log.info("%d letters came late, %d came again, %d rounds", mess.stolen, mess.doubled, rounds)
+    log.info(
+        "%d letters came late, %d came again, %d rounds", mess.stolen, mess.doubled, paying.rounds
+    )
     return await load.look(killed)
 
 
@@ -199,3 +222,15 @@ async def require_once(stack: Stack) -> int:
         assert row["posted"] == row["lenders_fen"], row
         assert row["paid"] == row["amount_fen"], row
     return len(rows)
+
+
+async def doubled(stack: Stack) -> int:
+    """How many payouts were allocated or booked more than once."""
+    rows = await ask(
+        stack,
+        """SELECT count(*) FROM claims.payout AS p
+           WHERE (SELECT count(*) FROM loans.allocation AS a WHERE a.payout_id = p.payout_id) > 1
+              OR (SELECT coalesce(sum(s.amount_fen), 0) FROM loans.posting AS s
+                  WHERE s.kind = 'payout' AND s.reference = p.payout_id::text) > p.lenders_fen""",
+    )
+    return int(rows[0][0])

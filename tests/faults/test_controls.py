@@ -10,10 +10,12 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
-from deploy.local.stack import Stack
+from deploy.local.nats import connect
 from tests.eventually import eventually
 from tests.faults import harness, payouts
+from tests.faults.county import Form, Tried, platform
 from tests.faults.harness import Kill, Killed, Load, ask
+from tests.faults.injector import Spoil
 from tests.faults.test_kills import SEED
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1_200)]
@@ -23,7 +25,7 @@ log = logging.getLogger(__name__)
 QUIET_SECONDS = 5.0
 KILLS_VARIABLE = "LIANDONG_FAULTS_KILLS"
 """How many processes die under the payout load; the long form kills three hundred."""
-KILLS = int(os.environ.get(KILLS_VARIABLE, "20"))
+KILLS = int(os.environ.get(KILLS_VARIABLE, "8"))
 KILLS_EACH = min(20, KILLS)
 PAYOUT_ROUNDS = -(-KILLS // KILLS_EACH)
 
@@ -31,7 +33,7 @@ PAYOUT_ROUNDS = -(-KILLS // KILLS_EACH)
 class County:
     """A platform on which an undisturbed year has come to its end."""
 
-    def __init__(self, stack: Stack, load: Load, outcome: harness.Outcome) -> None:
+    def __init__(self, stack: Tried, load: Load, outcome: harness.Outcome) -> None:
         self.stack = stack
         self.load = load
         self.outcome = outcome
@@ -50,10 +52,10 @@ class County:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def county() -> AsyncIterator[County]:
-    async with harness.platform() as stack, Load(stack, seed=SEED) as load:
-        outcome = await load.live()
+    async with platform(Form()) as tried:
+        outcome = await tried.load.live()
         harness.remember(outcome, seed=SEED)
-        yield County(stack, load, outcome)
+        yield County(tried.stack, tried.load, outcome)
 
 
 async def test_a_fen_too_much_on_a_loan_is_found(county: County) -> None:
@@ -109,6 +111,23 @@ async def test_a_row_of_the_access_log_that_was_changed_is_found(county: County)
         assert outcome.access_log_broken_at == 7
         with pytest.raises(AssertionError):
             harness.require_balanced(outcome)
+
+
+async def test_a_stream_that_takes_nothing_in_is_noticed(
+    county: County,
+) -> None:
+    stack = county.stack
+    operator = stack.ca.service("operator")
+    client = await connect(f"tls://127.0.0.1:{stack.bus.port}", operator, "operator")
+    try:
+        assert await stack._takes_in(client)
+        stack.bus.start(Spoil(publish_acks_dropped_ppm=1_000_000), seed=0)
+        assert not await stack._takes_in(client)
+        assert stack.bus.counts.publish_acks_dropped > 0
+    finally:
+        stack.bus.rest()
+        await client.close()
+    assert stack.nats.has_room()
 
 
 @pytest.mark.parametrize("seed", range(PAYOUT_ROUNDS))

@@ -106,7 +106,7 @@ async def test_the_driver_dies_and_the_next_one_finds_its_way(home: Path) -> Non
         certificates = stack.folder.private("certs")
         demo = Command(home, "--gateway", stack.gateway_address, "--certs", str(certificates))
 
-        for step, delay_ms in moments(peace, count=2):
+        for step, delay_ms in moments(peace, count=1):
             await demo.run(killed_at_step=step, delay_ms=delay_ms)
 
         require_whole(await demo.run(), peace)
