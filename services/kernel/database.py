@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
 import asyncpg
+import polars as pl
 from asyncpg.transaction import Transaction, TransactionState
 from opentelemetry import trace
 from sqlalchemy.engine import make_url
@@ -266,6 +268,32 @@ async def copy_staged(
         *(value for _, value in fixed.values()),
     )
     return staged
+
+
+async def read_columns(
+    session: AsyncSession, sql: str, *args: object, schema: Mapping[str, type[pl.DataType]]
+) -> pl.DataFrame:
+    """Run a query by COPY and give its rows as columns: no object is made of a value."""
+    held = io.BytesIO()
+    with _span(f"COPY {sql}"):
+        await _driver(session).copy_from_query(sql, *args, output=held, format="csv")
+    if not held.tell():
+        return pl.DataFrame(schema=schema)
+    held.seek(0)
+    return pl.read_csv(held, has_header=False, schema=schema)
+
+
+async def write_columns(session: AsyncSession, staged: str, make: str, frame: pl.DataFrame) -> None:
+    """Write columns by COPY into a temporary table, which is made where it is missing."""
+    await execute(session, make)
+    await execute(session, f"TRUNCATE {staged}")
+    held = io.BytesIO()
+    frame.write_csv(held, include_header=False)
+    held.seek(0)
+    with _span(f"COPY {staged} FROM"):
+        await _driver(session).copy_to_table(
+            staged, source=held, columns=frame.columns, format="csv"
+        )
 
 
 def columns(rows: Sequence[Sequence[object]], count: int) -> list[list[object]]:
