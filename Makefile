@@ -18,7 +18,7 @@ endif
 SOURCES := services gateway deploy tests
 WORK := .liandong/make
 
-.PHONY: help venv lock protos protos-third-party proto-release proto-breaking errors guide fmt check test test-fast faults faults-long fuzz fuzz-long canaries access-matrix sbom import-long loans-long reservations-long sagas-long cases cases-live rows programmes up down demo bench
+.PHONY: help venv lock protos protos-third-party proto-release proto-breaking errors guide fmt check test test-fast faults faults-long fuzz fuzz-long canaries access-matrix sbom import-long loans-long reservations-long sagas-long cases cases-live rows programmes up down demo bench bench-province bench-peers bench-growth soak
 
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -190,5 +190,21 @@ down: $(VENV) ## Stop what `make up` started
 demo: $(VENV) ## Run a county's year through the gateway; empties its own data folder first
 	$(BIN)/liandong demo
 
-bench: $(VENV) ## Measure, beside this machine's own limits
-	$(BIN)/python -m tests.bench
+# NOTE says on the page what else ran; ONLY="relay import" measures these alone.
+BENCH = $(BIN)/python -m tests.bench --rounds $(ROUNDS) $(addprefix --only ,$(ONLY)) --note "$(NOTE)"
+ROUNDS ?= 3
+bench: $(VENV) ## Measure each figure beside this machine's own limit, into docs/evidence (FULL=1: a county)
+	$(BENCH) --size $(if $(FULL),county,short) --json docs/evidence/bench.json --page docs/evidence/bench.md
+
+bench-province: $(VENV) ## Import, re-score and day close of a province; hours and 60 GB (TIMES=0.1: a tenth)
+	$(BENCH) --size province --times $(or $(TIMES),1) $(if $(ONLY),,--only import --only rescores --only loans) \
+		--json docs/evidence/bench-province.json --page docs/evidence/bench-province.md
+
+bench-peers: $(VENV) ## The same writes by pgbench and an ORM, and the peers that are installed
+	$(BENCH) $(if $(ONLY),,--only peers) --json docs/evidence/bench-peers.json --page docs/evidence/bench-peers.md
+
+bench-growth: $(VENV) ## The same runs at a tenth, once and twice the size, plotted
+	$(BIN)/python -m tests.bench.growth --note "$(NOTE)"
+
+soak: $(VENV) ## Thirty minutes at 70 % of saturation; LIANDONG_SOAK_MINUTES=2 for a short one
+	$(BIN)/python -m tests.bench.soak --note "$(NOTE)"

@@ -26,7 +26,6 @@ from tests.bench.figures import Figure
 from tests.bench.rig import Rig
 from tests.servers import Schema, Schemas
 
-LINES: Final = 39_999
 CHUNK_LINES: Final = 1_500
 PATH: Final = "/liandong.households.v1.HouseholdsService/ImportHouseholds"
 _FIELDS = tuple(name for title, name in COLUMNS.items() if title in EXPORT_TITLES)
@@ -38,7 +37,7 @@ CREATE TABLE keyed (county_code text NOT NULL, line_id uuid NOT NULL,
 _LEVELS = {1: AreaLevel.COUNTY, 2: AreaLevel.TOWNSHIP, 3: AreaLevel.VILLAGE}
 
 
-async def measure(rig: Rig, *, rounds: int) -> tuple[list[Figure], int]:
+async def measure(rig: Rig, *, lines: int, rounds: int) -> tuple[list[Figure], int]:
     """Lines a second, and how many were lost, doubled or left without a verdict."""
     schemas = Schemas(rig.postgres)
     pairs = []
@@ -50,13 +49,13 @@ async def measure(rig: Rig, *, rounds: int) -> tuple[list[Figure], int]:
         async with _door(rig, registry) as stub:
             for turn in range(rounds):
                 # Other people each round: a later one meets a registry that is fuller.
-                rows = list(files.people(LINES, first=turn * LINES))
+                rows = list(files.people(lines, first=turn * lines))
                 ours, off = await _imported(stub, rig, rows)
                 pairs.append((ours, await _copied(registry, rows)))
                 wrong += off
         for table in ("member", "person"):
             landed: int = await registry.one(f"SELECT count(*) FROM {table}")
-            wrong += abs(landed - rounds * LINES)
+            wrong += abs(landed - rounds * lines)
     finally:
         await schemas.close()
     figure = Figure(
@@ -66,7 +65,7 @@ async def measure(rig: Rig, *, rounds: int) -> tuple[list[Figure], int]:
         pairs=tuple(pairs),
         goal=0.15,
         stretch=0.3,
-        note=f"{LINES} lines a round in chunks of {CHUNK_LINES} over gRPC with mTLS: validated, "
+        note=f"{lines} lines a round in chunks of {CHUNK_LINES} over gRPC with mTLS: validated, "
         "hashed, sealed, duplicates looked for, an event for each household, every line answered",
     )
     return [figure], wrong

@@ -19,8 +19,6 @@ from tests.credit import many
 from tests.credit.county import a_caller, calling
 from tests.servers import Schema, Schemas
 
-COUNTY_SIZE = 16_301
-PROVINCE_PART = 200_000
 ONE_IN = 20
 """Of how many households one gets new data."""
 
@@ -51,7 +49,9 @@ SELECT (SELECT count(*) FROM credit_file WHERE programme <> 'many@2')
 """
 
 
-async def measure(rig: Rig, *, households: int, rounds: int) -> tuple[list[Figure], int]:
+async def measure(
+    rig: Rig, *, households: int, villages: int, rounds: int
+) -> tuple[list[Figure], int]:
     """Households a second under new rules and with new data, and how many came out wrong."""
     schemas = Schemas(rig.postgres)
     rules: list[tuple[float, float]] = []
@@ -60,7 +60,7 @@ async def measure(rig: Rig, *, households: int, rounds: int) -> tuple[list[Figur
     try:
         for _ in range(rounds):
             credit = await schemas.fresh("credit")
-            await many.seed(credit, households)
+            await many.seed(credit, households, villages=villages)
             catalogue = many.a_catalogue(changed=True)
             seconds, changed = await _rescore(credit, catalogue)
             wrong += await credit.one(_WRONG)
