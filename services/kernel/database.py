@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.kernel import driver as drivers
 from services.kernel import walls
 from services.kernel.away import is_away, may_run_again
 from services.kernel.caller import Caller
@@ -29,6 +30,8 @@ STATEMENT_TIMEOUT_MS = 60_000
 ATTEMPTS_MAX = 5
 
 tracer = trace.get_tracer("liandong.kernel.database")
+
+drivers.lighten()
 
 _DRIVER = "liandong.driver"
 _SAID = "liandong.said"
@@ -197,17 +200,18 @@ def _span(sql: str) -> AbstractContextManager[trace.Span]:
 async def fetch(session: AsyncSession, sql: str, *args: object) -> list[asyncpg.Record]:
     """Run one prepared statement inside the session's transaction; the rows it gives."""
     driver = _driver(session)
+    sent = drivers.arrays(args)
     if not trace.get_current_span().is_recording():
-        return await driver.fetch(sql, *args)
+        return await driver.fetch(sql, *sent)
     with _span(sql):
-        return await driver.fetch(sql, *args)
+        return await driver.fetch(sql, *sent)
 
 
 async def stream(
     session: AsyncSession, sql: str, *args: object, chunk_rows: int
 ) -> AsyncGenerator[list[asyncpg.Record]]:
     """Run one statement and give its rows some at a time, so that memory holds a chunk of them."""
-    cursor = await _driver(session).cursor(sql, *args)
+    cursor = await _driver(session).cursor(sql, *drivers.arrays(args))
     while rows := await cursor.fetch(chunk_rows):
         yield rows
 
@@ -215,11 +219,12 @@ async def stream(
 async def execute(session: AsyncSession, sql: str, *args: object) -> int:
     """Run one prepared statement; how many rows it touched."""
     driver = _driver(session)
+    sent = drivers.arrays(args)
     if trace.get_current_span().is_recording():
         with _span(sql):
-            status = await driver.execute(sql, *args)
+            status = await driver.execute(sql, *sent)
     else:
-        status = await driver.execute(sql, *args)
+        status = await driver.execute(sql, *sent)
     last = status.rsplit(" ", 1)[-1]
     return int(last) if last.isdigit() else 0
 

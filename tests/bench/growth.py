@@ -155,6 +155,7 @@ def _write(grown: Sequence[Grown], folder: Path, facts: dict[str, str]) -> None:
 def main(
     *,
     size: Annotated[Size, typer.Option(help="What 1 is.")] = Size.SHORT,
+    times: Annotated[float, typer.Option(min=0.001, help="So many times as much.")] = 1.0,
     rounds: Annotated[int, typer.Option(min=1, help="Of each; the median counts.")] = 1,
     folder: Annotated[Path, typer.Option(help="Where pages and pictures go.")] = Path(
         "docs/evidence"
@@ -163,10 +164,10 @@ def main(
 ) -> None:
     """Run at three sizes, plot, print the exponents."""
     began = time.perf_counter()
-    facts = machine() | {"size": f"1 is {size}; {rounds} rounds"}
+    facts = machine() | {"size": f"1 is {times:g} of {size}; {rounds} rounds"}
     if note:
         facts["beside it"] = note
-    grown = uvloop.run(measure(AMOUNTS[size], rounds))
+    grown = uvloop.run(measure(AMOUNTS[size].times(times), rounds))
     folder.mkdir(parents=True, exist_ok=True)
     for kind in ("job", "command"):
         chosen = [each for each in grown if each.kind == kind]

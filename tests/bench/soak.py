@@ -6,7 +6,6 @@ import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import timedelta
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Annotated
@@ -61,26 +60,29 @@ class Soak:
 
     def __init__(self, rig: Rig, county: BenchCounty) -> None:
         self._rig = rig
-        work = rig.stack.folder.private("files")
-        institution = rig.stack.institution(county.lender)
-        self._driver = Driver(work, institution, f"{county.lender}-p1")
         self._county = county
+        self._lender_id = ""
         self._loan_ids: list[str] = []
+
+    @property
+    def _driver(self) -> Driver:
+        work = self._rig.stack.folder.private("files")
+        return Driver(work, self._rig.stack.institution(self._lender_id), f"{self._lender_id}-p1")
 
     async def make(self) -> None:
         """Households with loans."""
         numbers = await self._county.found(LOANS)
         await self._county.lend(numbers)
         async with self._rig.look() as connection:
-            rows = await connection.fetch(
-                "SELECT loan_id::text FROM loans.loan WHERE lender_id = $1 AND state = 'active'",
-                self._county.lender,
+            found = await connection.fetch(
+                """SELECT lender_id, array_agg(loan_id::text) AS loan_ids FROM loans.loan
+                   WHERE state = 'active' GROUP BY lender_id ORDER BY count(*) DESC LIMIT 1"""
             )
-        self._loan_ids = [row["loan_id"] for row in rows]
-        assert self._loan_ids, "nobody borrowed"
+        assert found, "nobody borrowed"
+        self._lender_id, self._loan_ids = found[0]["lender_id"], list(found[0]["loan_ids"])
 
     def _bodies(self, count: int) -> list[bytes]:
-        day = day_to_proto(self._county.plan.starts_on + timedelta(days=0))
+        day = day_to_proto(self._county.plan.starts_on)
         return [
             loans_pb2.RepayLoanRequest(
                 request_id=str(uuid.uuid4()),
