@@ -1,12 +1,18 @@
 """Driver: what of asyncpg is ours, so that an array costs a third to send (decision 00NN)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from datetime import date
+from types import NoneType
+from uuid import UUID
 
+from asyncpg.pgproto import pgproto
 from asyncpg.protocol import protocol
 
 CONTAINERS = (list, tuple)
 """What an array may be given as."""
-_OTHERS = frozenset({set, frozenset, type({}.keys()), type({}.values())})
+_USUAL = frozenset({*CONTAINERS, str, int, bool, bytes, date, UUID, pgproto.UUID, NoneType})
+"""Types of nearly all arguments: none of them need be looked at."""
+_PLAIN = (str, bytes, bytearray, memoryview, Mapping)
 
 
 def lighten() -> None:
@@ -22,5 +28,16 @@ def lighten() -> None:
 
 
 def arrays(args: Sequence[object]) -> list[object]:
-    """Arguments with every set and view as a list."""
-    return [list(each) if type(each) in _OTHERS else each for each in args]
+    """Arguments with every other container (a set, a view, a message's field) as a list."""
+    return [each if type(each) in _USUAL or not _is_array(each) else _listed(each) for each in args]
+
+
+def _is_array(value: object) -> bool:
+    return (
+        isinstance(value, Iterable) and isinstance(value, Sized) and not isinstance(value, _PLAIN)
+    )
+
+
+def _listed(value: object) -> list[object]:
+    assert isinstance(value, Iterable)
+    return list(value)

@@ -151,14 +151,22 @@ class Bench:
         self._results.checks.append(("parked_events", books.parked_events))
 
 
-async def bench(parts: list[Part], amounts: Amounts, rounds: int) -> Results:
+async def bench(results: Results, parts: list[Part], amounts: Amounts, rounds: int) -> None:
     """Start a platform, measure on it, stop it."""
-    results = Results(facts=machine())
-    began = time.perf_counter()
     async with running() as rig:
         await Bench(rig, results, amounts, rounds).run(parts)
-    results.facts["seconds"] = f"{time.perf_counter() - began:.0f}"
-    return results
+
+
+def _keep(results: Results, parts: list[Part], json_path: Path, page: Path | None) -> None:
+    measured = {name for name, _ in results.checks}
+    results.skipped += [
+        f"{part}: the run broke off before it was measured"
+        for part in parts
+        if WRONG[part] not in measured
+    ]
+    write_json(results, json_path)
+    if page is not None:
+        write_page(results, page, "make bench")
 
 
 def main(
@@ -173,16 +181,18 @@ def main(
 ) -> None:
     """Measure each figure beside this machine's own limit, in turns, in one run."""
     parts = only or list(Part)
-    results = uvloop.run(bench(parts, AMOUNTS[size].times(times), rounds))
     scaled = "" if times == 1 else f", {times:g} times as much"
-    results.facts["size"] = f"{size}{scaled}; {rounds} rounds; {', '.join(parts)}"
-    if note:
-        results.facts["beside it"] = note
+    told = {"size": f"{size}{scaled}; {rounds} rounds; {', '.join(parts)}"}
+    results = Results(facts=machine() | told | ({"beside it": note} if note else {}))
+    began = time.perf_counter()
+    try:
+        uvloop.run(bench(results, parts, AMOUNTS[size].times(times), rounds))
+    finally:
+        # A run that breaks keeps what it measured, and says which parts are missing.
+        seconds = f"{time.perf_counter() - began:.0f}"
+        results.facts["seconds"] = seconds
+        _keep(results, parts, json_path, page)
     show(results, console)
-    write_json(results, json_path)
-    if page is not None:
-        write_page(results, page, "make bench")
-    seconds = results.facts["seconds"]
     console.print(f"bench: {results.line} seconds={seconds}", soft_wrap=True, highlight=False)
     raise typer.Exit(0 if results.counts else 1)
 

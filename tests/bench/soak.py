@@ -20,6 +20,7 @@ from rich.console import Console
 
 from deploy.demo.counter import COUNTY, day_to_proto
 from deploy.local import audit
+from deploy.nats import topology
 from services.kernel.outbox import STREAM
 from tests.bench.county import BenchCounty
 from tests.bench.driver import Driver
@@ -132,7 +133,8 @@ class Soak:
 
 
 async def _unheard(stream: JetStreamContext) -> int:
-    found = [await stream.consumer_info(STREAM, noun) for noun in _SCHEMAS]
+    hears = topology.load().hears
+    found = [await stream.consumer_info(STREAM, noun) for noun in _SCHEMAS if hears.get(noun)]
     return sum((each.num_pending or 0) + (each.num_ack_pending or 0) for each in found)
 
 

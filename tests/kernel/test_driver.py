@@ -1,6 +1,7 @@
 """The driver's arrays: lists and tuples as they are, sets and views through the statements."""
 
 import pytest
+from liandong.credit.v1 import events_pb2
 
 from services.kernel import driver
 from services.kernel.database import fetch
@@ -10,9 +11,11 @@ from tests.conftest import MakeSchema
 
 def test_sets_and_views_become_lists() -> None:
     held = {"a": 1}
-    given = ({1}, frozenset({1}), held.keys(), held.values(), [1], (1,), "ab", 1, None)
+    found = events_pb2.HouseholdVetoed(vetoes=["late"]).vetoes
+    given = ({1}, held.keys(), held.values(), range(2), found, [1], (1,), held, "ab", b"a", 1, None)
 
-    assert driver.arrays(given) == [[1], [1], ["a"], [1], [1], (1,), "ab", 1, None]
+    made = [[1], ["a"], [1], [0, 1], ["late"], [1], (1,), held, "ab", b"a", 1, None]
+    assert driver.arrays(given) == made
 
 
 @pytest.mark.postgres
