@@ -61,16 +61,18 @@ def _resident(pid: int) -> float:
 async def watched(into: dict[str, float]) -> AsyncIterator[None]:
     """Note the most of each while the block runs."""
 
+    over = asyncio.Event()
+
     async def look() -> None:
-        while True:
+        while not over.is_set():
             for name, mib in resident_mib().items():
                 into[name] = max(into.get(name, 0.0), round(mib, 1))
-            await asyncio.sleep(SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), SECONDS)
 
     task = asyncio.create_task(look())
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        over.set()
+        await task
