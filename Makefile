@@ -212,5 +212,22 @@ down: $(VENV) ## Stop what `make up` started
 demo: $(VENV) ## Run a county's year through the gateway; empties its own data folder first
 	$(BIN)/liandong demo
 
-bench: $(VENV) ## Measure, beside this machine's own limits
-	$(BIN)/python -m tests.bench
+# NOTE says on the page what else ran; TIMES=0.25 makes all of it smaller; ONLY="relay import" measures these alone.
+BENCH = $(BIN)/python -m tests.bench --rounds $(ROUNDS) --times $(TIMES) $(addprefix --only ,$(ONLY)) --note "$(NOTE)"
+ROUNDS ?= 3
+TIMES ?= 1
+bench: $(VENV) ## Measure each figure beside this machine's own limit, into docs/evidence (FULL=1: a county)
+	$(BENCH) --size $(if $(FULL),county,short) --json docs/evidence/bench.json --page docs/evidence/bench.md
+
+bench-province: $(VENV) ## Import, re-score and day close of a province; hours and 60 GB (TIMES=0.1: a tenth)
+	$(BENCH) --size province $(if $(ONLY),,--only import --only rescores --only loans) \
+		--json docs/evidence/bench-province.json --page docs/evidence/bench-province.md
+
+bench-peers: $(VENV) ## The same writes by pgbench and an ORM, and the peers that are installed
+	$(BENCH) $(if $(ONLY),,--only peers) --json docs/evidence/bench-peers.json --page docs/evidence/bench-peers.md
+
+bench-growth: $(VENV) ## The same runs at a tenth, once and twice the size, plotted
+	$(BIN)/python -m tests.bench.growth --rounds $(ROUNDS) --times $(TIMES) --note "$(NOTE)"
+
+soak: $(VENV) ## Thirty minutes at 70 % of saturation; LIANDONG_SOAK_MINUTES=2 for a short one
+	$(BIN)/python -m tests.bench.soak --note "$(NOTE)"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
+import polars as pl
 from google.protobuf.message import Message
 from liandong.credit.v1 import events_pb2
 
@@ -46,6 +47,44 @@ def _event(decision: Decision, fact: Fact, place: int, on: date) -> OutgoingEven
         business_date=on,
         programme=decision.measure.programme if decision.measure else file.programme,
     )
+
+
+def rescored(
+    county_code: str, sealed: pl.DataFrame, programme: str, on: date
+) -> list[OutgoingEvent]:
+    """What a re-score says of files that columns decided: none of them has a veto or a hold."""
+    names = ("household_id", "version", "said", "limit_said", "rating_id", "score_centi", "grade")
+    events = []
+    for row in sealed.select(*names, "limit_fen", "valid_until").iter_rows():
+        household_id, version, said, limit_said, rating_id, score_centi, grade, fen, until = row
+        messages: list[tuple[str, Message]] = []
+        if said > limit_said:
+            graded = events_pb2.HouseholdGraded(
+                household_id=household_id, rating_id=rating_id, score_centi=score_centi, grade=grade
+            )
+            messages.append(("liandong.credit.v1.household_graded", graded))
+        if limit_said:
+            changed = events_pb2.LimitChanged(
+                household_id=household_id,
+                limit_fen=fen,
+                grade=grade,
+                valid_until=wire.date_to_proto(until and date.fromisoformat(until)),
+            )
+            messages.append(("liandong.credit.v1.limit_changed", changed))
+        events += [
+            OutgoingEvent(
+                event_type=event_type,
+                aggregate_type=AGGREGATE,
+                aggregate_id=household_id,
+                sequence=version + place,
+                county_code=county_code,
+                message=message,
+                business_date=on,
+                programme=programme,
+            )
+            for place, (event_type, message) in enumerate(messages, 1)
+        ]
+    return events
 
 
 def household_graded(decision: Decision) -> tuple[str, Message]:

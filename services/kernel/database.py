@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import asyncpg
+import polars as pl
 from asyncpg.transaction import Transaction, TransactionState
 from opentelemetry import trace
 from sqlalchemy.engine import make_url
@@ -17,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import QueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.kernel import driver as drivers
 from services.kernel import telemetry, walls
 from services.kernel.away import is_away, may_run_again
 from services.kernel.caller import Caller
@@ -30,6 +33,8 @@ ATTEMPTS_MAX = 5
 
 SLOW_NS = 5_000_000
 """A statement that takes so long is a span of its own in a trace that is kept."""
+
+drivers.lighten()
 
 _DRIVER = "liandong.driver"
 _SAID = "liandong.said"
@@ -215,17 +220,18 @@ async def _timed(sql: str) -> AsyncIterator[None]:
 async def fetch(session: AsyncSession, sql: str, *args: object) -> list[asyncpg.Record]:
     """Run one prepared statement inside the session's transaction; the rows it gives."""
     driver = _driver(session)
+    sent = drivers.arrays(args)
     if not trace.get_current_span().is_recording():
-        return await driver.fetch(sql, *args)
+        return await driver.fetch(sql, *sent)
     async with _timed(sql):
-        return await driver.fetch(sql, *args)
+        return await driver.fetch(sql, *sent)
 
 
 async def stream(
     session: AsyncSession, sql: str, *args: object, chunk_rows: int
 ) -> AsyncGenerator[list[asyncpg.Record]]:
     """Run one statement and give its rows some at a time, so that memory holds a chunk of them."""
-    cursor = await _driver(session).cursor(sql, *args)
+    cursor = await _driver(session).cursor(sql, *drivers.arrays(args))
     while rows := await cursor.fetch(chunk_rows):
         yield rows
 
@@ -233,11 +239,12 @@ async def stream(
 async def execute(session: AsyncSession, sql: str, *args: object) -> int:
     """Run one prepared statement; how many rows it touched."""
     driver = _driver(session)
+    sent = drivers.arrays(args)
     if trace.get_current_span().is_recording():
         async with _timed(sql):
-            status = await driver.execute(sql, *args)
+            status = await driver.execute(sql, *sent)
     else:
-        status = await driver.execute(sql, *args)
+        status = await driver.execute(sql, *sent)
     last = status.rsplit(" ", 1)[-1]
     return int(last) if last.isdigit() else 0
 
@@ -283,6 +290,32 @@ async def copy_staged(
         *(value for _, value in fixed.values()),
     )
     return staged
+
+
+async def read_columns(
+    session: AsyncSession, sql: str, *args: object, schema: Mapping[str, type[pl.DataType]]
+) -> pl.DataFrame:
+    """Run a query by COPY and give its rows as columns: no object is made of a value."""
+    held = io.BytesIO()
+    with _span(f"COPY {sql}"):
+        await _driver(session).copy_from_query(sql, *args, output=held, format="csv")
+    if not held.tell():
+        return pl.DataFrame(schema=schema)
+    held.seek(0)
+    return pl.read_csv(held, has_header=False, schema=schema)
+
+
+async def write_columns(session: AsyncSession, staged: str, make: str, frame: pl.DataFrame) -> None:
+    """Write columns by COPY into a temporary table, which is made where it is missing."""
+    await execute(session, make)
+    await execute(session, f"TRUNCATE {staged}")
+    held = io.BytesIO()
+    frame.write_csv(held, include_header=False)
+    held.seek(0)
+    with _span(f"COPY {staged} FROM"):
+        await _driver(session).copy_to_table(
+            staged, source=held, columns=frame.columns, format="csv"
+        )
 
 
 def columns(rows: Sequence[Sequence[object]], count: int) -> list[list[object]]:

@@ -1,6 +1,8 @@
 """`python -m tests.bench`: measure, hold the books against one another, print, keep."""
 
 import asyncio
+import time
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +18,8 @@ from tests.bench import (
     doors,
     imports,
     loans,
+    memory,
+    peers,
     relay,
     rescores,
     reservations,
@@ -23,150 +27,173 @@ from tests.bench import (
 )
 from tests.bench.county import BenchCounty
 from tests.bench.driver import Driver
-from tests.bench.figures import Results, machine, show, write_json, write_page
+from tests.bench.figures import Figure, Results, machine, show, write_json, write_page
 from tests.bench.rig import Rig, running
 from tests.bench.settlements import Plan, Saga
+from tests.bench.sizes import AMOUNTS, Amounts, Size
 
-RELAY_EVENTS = 50_000
-REQUESTS = 4_000
-RECORDED = "Absurd 154-173, Restate 144-164, DBOS 22-25 settlements/s of three steps"
+Found = tuple[list[Figure], int]
 
 console = Console()
 
 
 class Part(StrEnum):
-    """What can be measured by itself."""
+    """What can be measured by itself, in the order of a run."""
 
-    SETTLEMENTS = "settlements"
     RELAY = "relay"
+    IMPORT = "import"
     GATEWAY = "gateway"
     LOANS = "loans"
+    PEERS = "peers"
     RESCORES = "rescores"
     RESERVATIONS = "reservations"
-    IMPORT = "import"
     ACCESS_LOG = "access-log"
+    SETTLEMENTS = "settlements"
 
 
-def plan_of(*, full: bool, claims: int, rounds: int) -> Plan:
-    """How much is settled in a short run and in a full one."""
-    if full:
-        return Plan(claims or 20_000, rates=(50, 300), seconds=20, rounds=rounds, loans=100_000)
-    return Plan(claims or 2_000, rates=(50,), seconds=20 / 3, rounds=rounds, loans=6_000)
+WRONG = {
+    Part.RELAY: "relayed events lost or doubled",
+    Part.IMPORT: "imported lines lost, doubled or unanswered",
+    Part.GATEWAY: "calls refused at a door",
+    Part.LOANS: "fen by which books of loans differ",
+    Part.PEERS: "fen by which books beside peers differ",
+    Part.RESCORES: "re-scored households wrong or doubled",
+    Part.RESERVATIONS: "fen of cover above capacity or off the books",
+    Part.ACCESS_LOG: "rows of the access log that do not hold",
+    Part.SETTLEMENTS: "effects or payouts lost, doubled or not settled",
+}
+"""What must be zero after each part."""
 
 
-async def bench(plan: Plan, parts: list[Part], *, full: bool = False) -> Results:
-    """Start a platform, measure on it, stop it."""
-    results = Results(facts=machine())
-    async with running() as rig:
-        work = rig.stack.folder.private("files")
-        county = BenchCounty.on(rig.stack, work)
+class Bench:
+    """One run on a platform of its own."""
+
+    def __init__(self, rig: Rig, results: Results, amounts: Amounts, rounds: int) -> None:
+        self._rig = rig
+        self._results = results
+        self._amounts = amounts
+        self._rounds = rounds
+        self._work = rig.stack.folder.private("files")
+        self._county = BenchCounty.on(rig.stack, self._work)
+
+    async def run(self, parts: list[Part]) -> None:
+        """Each part by itself, then the books of the platform held against one another."""
         try:
-            if Part.RELAY in parts:
-                console.print("relay …")
-                figures, wrong = await relay.measure(rig, events=RELAY_EVENTS, rounds=plan.rounds)
-                results.figures += figures
-                results.checks.append(("relayed events lost or doubled", wrong))
-            if Part.IMPORT in parts:
-                console.print("import …")
-                figures, wrong = await imports.measure(rig, rounds=plan.rounds)
-                results.figures += figures
-                results.checks.append(("imported lines lost, doubled or unanswered", wrong))
-            if Part.GATEWAY in parts:
-                console.print("gateway …")
-                driver = _driver(rig, work, county.lender, post=1)
-                results.figures += await doors.measure(
-                    rig, driver, requests=REQUESTS, rounds=plan.rounds
-                )
-            if Part.LOANS in parts:
-                console.print("loans …")
-                figures, wrong = await loans.measure(loans=plan.loans, rounds=plan.rounds)
-                results.figures += figures
-                results.checks.append(("fen by which books of loans differ", wrong))
-            if Part.RESCORES in parts:
-                console.print("re-scores …")
-                size = rescores.PROVINCE_PART if full else rescores.COUNTY_SIZE
-                figures, wrong = await rescores.measure(rig, households=size, rounds=plan.rounds)
-                results.figures += figures
-                results.checks.append(("re-scored households wrong or doubled", wrong))
-            if Part.RESERVATIONS in parts:
-                console.print("reservations …")
-                figures, wrong = await reservations.measure(rounds=plan.rounds)
-                results.figures += figures
-                results.checks.append(("fen of cover above capacity or off the books", wrong))
-            if Part.ACCESS_LOG in parts:
-                await _check_access_log(results, full=full, rounds=plan.rounds)
+            for part in Part:
+                if part in parts:
+                    await self._measure(part)
             if Part.SETTLEMENTS in parts:
-                await _settle(rig, county, plan, results)
-            if Part.SETTLEMENTS in parts:
-                await _audit(county, results)
+                await self._audit()
         finally:
-            await county.close()
-    return results
+            await self._county.close()
+
+    async def _measure(self, part: Part) -> None:
+        console.print(f"{part} …")
+        held = self._results.memory.setdefault(part.value, {})
+        began = time.perf_counter()
+        async with memory.watched(held):
+            figures, wrong = await self._parts()[part]()
+        console.print(f"  {time.perf_counter() - began:.0f} s", style="dim")
+        self._results.figures += figures
+        self._results.checks.append((WRONG[part], wrong))
+
+    def _parts(self) -> dict[Part, Callable[[], Awaitable[Found]]]:
+        amounts, rounds = self._amounts, self._rounds
+        return {
+            Part.RELAY: lambda: relay.measure(self._rig, events=amounts.events, rounds=rounds),
+            Part.IMPORT: lambda: imports.measure(self._rig, lines=amounts.lines, rounds=rounds),
+            Part.GATEWAY: self._gateway,
+            Part.LOANS: lambda: loans.measure(loans=amounts.loans, rounds=rounds),
+            Part.PEERS: lambda: peers.measure(self._results, rounds=rounds),
+            Part.RESCORES: lambda: rescores.measure(
+                self._rig, households=amounts.households, villages=amounts.villages, rounds=rounds
+            ),
+            Part.RESERVATIONS: lambda: reservations.measure(rounds=rounds),
+            Part.ACCESS_LOG: lambda: access_logs.measure(rows=amounts.log_rows, rounds=rounds),
+            Part.SETTLEMENTS: self._settle,
+        }
+
+    def _driver(self, institution_id: str, *, post: int) -> Driver:
+        institution = self._rig.stack.institution(institution_id)
+        return Driver(self._work, institution, f"{institution_id}-p{post}")
+
+    async def _gateway(self) -> Found:
+        driver = self._driver(self._county.lender, post=1)
+        figures = await doors.measure(
+            self._rig, driver, requests=self._amounts.requests, rounds=self._rounds
+        )
+        return figures, 0
+
+    async def _settle(self) -> Found:
+        amounts = self._amounts
+        plan = Plan(amounts.claims, amounts.rates, amounts.paced_seconds, self._rounds)
+        console.print(f"  making a county of {plan.needed} insured loans …", style="dim")
+        loop = asyncio.get_running_loop()
+        began, cpu = loop.time(), self._rig.platform_cpu_seconds()
+        numbers = await self._county.found(plan.needed)
+        await self._county.lend(numbers)
+        claim_ids = await self._county.storm(numbers)
+        spent = self._rig.platform_cpu_seconds() - cpu
+        self._results.facts["the county before"] = (
+            f"{plan.needed} households registered, rated, lent to, insured and hit by the storm "
+            f"in {loop.time() - began:.0f} s, {1_000 * spent / plan.needed:.1f} ms of the "
+            "platform's processor time each"
+        )
+        saga = Saga(self._rig, self._driver(self._county.insurer, post=2), claim_ids)
+        figures, wrong = await settlements.measure(saga, plan)
+        await self._county.quiet()
+        return figures, wrong + await saga.wrong()
+
+    async def _audit(self) -> None:
+        books = await audit.audit(self._county.get_totals)
+        print_books(books, console)
+        self._results.checks.append(("unbalanced_fen", books.unbalanced_fen))
+        self._results.checks.append(("parked_events", books.parked_events))
 
 
-async def _check_access_log(results: Results, *, full: bool, rounds: int) -> None:
-    console.print("access log …")
-    rows = 1_000_000 if full else 100_000
-    figures, wrong = await access_logs.measure(rows=rows, rounds=rounds)
-    results.figures += figures
-    results.checks.append(("rows of the access log that do not hold", wrong))
+async def bench(results: Results, parts: list[Part], amounts: Amounts, rounds: int) -> None:
+    """Start a platform, measure on it, stop it."""
+    async with running() as rig:
+        await Bench(rig, results, amounts, rounds).run(parts)
 
 
-def _driver(rig: Rig, work: Path, institution_id: str, *, post: int) -> Driver:
-    return Driver(work, rig.stack.institution(institution_id), f"{institution_id}-p{post}")
-
-
-async def _settle(rig: Rig, county: BenchCounty, plan: Plan, results: Results) -> None:
-    console.print(f"making a county of {plan.needed} insured loans …")
-    loop = asyncio.get_running_loop()
-    began, cpu = loop.time(), rig.platform_cpu_seconds()
-    numbers = await county.found(plan.needed)
-    await county.lend(numbers)
-    claim_ids = await county.storm(numbers)
-    spent = rig.platform_cpu_seconds() - cpu
-    results.facts["the county before"] = (
-        f"{plan.needed} households registered, rated, lent to, insured and hit by the storm in "
-        f"{loop.time() - began:.0f} s, {1_000 * spent / plan.needed:.1f} ms of the platform's "
-        "processor time each"
-    )
-    console.print("settlements …")
-    driver = _driver(rig, rig.stack.folder.private("files"), county.insurer, post=2)
-    saga = Saga(rig, driver, claim_ids)
-    figures, wrong = await settlements.measure(saga, plan)
-    results.figures[:0] = figures
-    results.facts["others, as recorded before and not run here"] = RECORDED
-    await county.quiet()
-    results.checks.append(("bare effects lost or doubled", wrong))
-    results.checks.append(("payouts lost, doubled or not settled", await saga.wrong()))
-
-
-async def _audit(county: BenchCounty, results: Results) -> None:
-    await county.quiet()
-    books = await audit.audit(county.get_totals)
-    print_books(books, console)
-    results.checks.append(("unbalanced_fen", books.unbalanced_fen))
-    results.checks.append(("parked_events", books.parked_events))
+def _keep(results: Results, parts: list[Part], json_path: Path, page: Path | None) -> None:
+    measured = {name for name, _ in results.checks}
+    results.skipped += [
+        f"{part}: the run broke off before it was measured"
+        for part in parts
+        if WRONG[part] not in measured
+    ]
+    write_json(results, json_path)
+    if page is not None:
+        write_page(results, page, "make bench")
 
 
 def main(
     *,
-    full: Annotated[bool, typer.Option(help="20,000 claims a round, and 300/s too.")] = False,
-    claims: Annotated[int, typer.Option(help="Approved at once a round; 0 for the usual.")] = 0,
+    size: Annotated[Size, typer.Option(help="How much is measured.")] = Size.SHORT,
+    times: Annotated[float, typer.Option(min=0.001, help="So many times as much.")] = 1.0,
     rounds: Annotated[int, typer.Option(min=1, help="Of each figure; its median counts.")] = 3,
     only: Annotated[list[Part] | None, typer.Option(help="Measure this alone.")] = None,
     json_path: Annotated[Path, typer.Option("--json")] = Path(".liandong/bench.json"),
     page: Annotated[Path | None, typer.Option(help="Also write a page of Markdown.")] = None,
+    note: Annotated[str, typer.Option(help="Said on the page: what else ran.")] = "",
 ) -> None:
     """Measure each figure beside this machine's own limit, in turns, in one run."""
-    plan = plan_of(full=full, claims=claims, rounds=rounds)
-    results = uvloop.run(bench(plan, only or list(Part), full=full))
+    parts = only or list(Part)
+    scaled = "" if times == 1 else f", {times:g} times as much"
+    told = {"size": f"{size}{scaled}; {rounds} rounds; {', '.join(parts)}"}
+    results = Results(facts=machine() | told | ({"beside it": note} if note else {}))
+    began = time.perf_counter()
+    try:
+        uvloop.run(bench(results, parts, AMOUNTS[size].times(times), rounds))
+    finally:
+        # A run that breaks keeps what it measured, and says which parts are missing.
+        seconds = f"{time.perf_counter() - began:.0f}"
+        results.facts["seconds"] = seconds
+        _keep(results, parts, json_path, page)
     show(results, console)
-    write_json(results, json_path)
-    if page is not None:
-        write_page(results, page, "make bench" if not full else "make bench FULL=1")
-    ratios = " ".join(f"{each.name.replace(' ', '_')}={each.ratio:.2f}" for each in results.figures)
-    checks = " ".join(f"{name.replace(' ', '_')}={off}" for name, off in results.checks)
-    console.print(f"bench: {ratios} {checks}", soft_wrap=True, highlight=False)
+    console.print(f"bench: {results.line} seconds={seconds}", soft_wrap=True, highlight=False)
     raise typer.Exit(0 if results.counts else 1)
 
 

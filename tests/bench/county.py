@@ -99,6 +99,9 @@ class BenchCounty(Year):
         await self.quiet()
         await self._observe(dict.fromkeys(self._household_ids.values(), self._gates()))
         await self._rate(centre)
+        # The story leaves one application open at its end; nobody here makes it.
+        unknown = generator.request_id(self._seed, "control", households)
+        self._household_ids[self.plan.control_application.household_number] = str(unknown)
         await self._found_fund_and_policies()
         await self._fill_fund(households)
         await self._advance(first)

@@ -4,7 +4,7 @@ import json
 import os
 import platform
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,11 +71,24 @@ class Results:
     facts: dict[str, str] = field(default_factory=dict)
     checks: list[tuple[str, int]] = field(default_factory=list)
     """What must be zero for a figure to count: name and how far it is off."""
+    memory: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By part and process, the most MiB that it was resident with."""
+    skipped: list[str] = field(default_factory=list)
+    """What was not run, and why."""
 
     @property
     def counts(self) -> bool:
         """Whether nothing was lost, doubled or unbalanced."""
         return all(off == 0 for _, off in self.checks)
+
+    @property
+    def line(self) -> str:
+        """The run in one line; `met` counts what reaches its goal."""
+        met = sum(figure.verdict != "short" for figure in self.figures)
+        wrong = sum(off for _, off in self.checks)
+        return (
+            f"figures={len(self.figures)} met={met} short={len(self.figures) - met} wrong={wrong}"
+        )
 
 
 def amount(value: float) -> str:
@@ -112,8 +125,16 @@ def show(results: Results, console: Console) -> None:
         console.print(f"  {figure.name}: limit = {figure.limit_name}{note}", style="dim")
     for name, text in results.facts.items():
         console.print(f"  {name}: {text}", style="dim")
+    for part, held in results.memory.items():
+        console.print(f"  memory, {part}: {_memory(held)}", style="dim")
+    for each in results.skipped:
+        console.print(f"  skipped: {each}", style="dim")
     for name, off in results.checks:
         console.print(f"  {name}: {off}", style="bold red" if off else "dim")
+
+
+def _memory(held: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {mib:,.0f} MiB" for name, mib in sorted(held.items()))
 
 
 def machine() -> dict[str, str]:
@@ -137,8 +158,15 @@ def write_json(results: Results, path: Path) -> None:
     held = {
         "facts": results.facts,
         "checks": dict(results.checks),
+        "memory_mib": results.memory,
+        "skipped": results.skipped,
         "figures": [
-            asdict(each) | {"ratio": each.ratio, "ratios": each.ratios, "reached": each.verdict}
+            asdict(each)
+            | {
+                "ratio": each.ratio,
+                "spread": [min(each.ratios), max(each.ratios)],
+                "reached": each.verdict,
+            }
             for each in results.figures
         ],
     }
@@ -171,13 +199,22 @@ def write_page(results: Results, path: Path, command: str) -> None:
         "",
         *(f"- {name}: {text}" for name, text in results.facts.items()),
         "",
+        "Memory, the most that each process was resident with (goals: 600 MiB for an import,",
+        "700 MiB for the platform as one process):",
+        "",
+        *(f"- {part}: {_memory(held)}" for part, held in results.memory.items()),
+        "",
+        *(
+            ["Not run here:", "", *(f"- {each}" for each in results.skipped), ""]
+            * bool(results.skipped)
+        ),
         "A figure counts only when nothing was lost, nothing doubled and every entry balances;",
         "each of these must be 0:",
         "",
         *(f"- {name}: {off}" for name, off in results.checks),
         "",
     ]
-    path.write_text("\n".join(lines), encoding="utf-8")
+    path.write_text("\n".join(line.rstrip() for line in lines), encoding="utf-8")
 
 
 def _line(cells: Sequence[str]) -> str:

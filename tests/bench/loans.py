@@ -1,5 +1,6 @@
 """Loans beside what the same server does bare: a day close, repayments, backdated repayments."""
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ INSERT INTO bench_outbox SELECT gen_random_uuid(), loan_id, version, $4 FROM cha
 
 
 @dataclass(slots=True)
-class _Book:
+class Book:
     """A county of overdue loans on a server of its own, with bare copies beside it."""
 
     made: Schema
@@ -131,6 +132,19 @@ class _Book:
             await self.repay([Repayment(each, Fen(100), self.today) for each in part])
         return len(ids) / (time.perf_counter() - began)
 
+    async def repaid_at_once(self, count: int) -> float:
+        """Repayments a second, two transactions of them at a time, on loans of their own."""
+        gate = asyncio.Semaphore(2)
+
+        async def one(part: list[UUID]) -> None:
+            async with gate:
+                await self.repay([Repayment(each, Fen(1), self.today) for each in part])
+
+        ids = self.loan_ids[:count]
+        began = time.perf_counter()
+        await asyncio.gather(*(one(part) for part in _parts(ids, BATCH)))
+        return len(ids) / (time.perf_counter() - began)
+
     async def bare_repaid(self, count: int) -> float:
         """The same writes as one statement a batch."""
         ids = self.loan_ids[:count]
@@ -138,6 +152,10 @@ class _Book:
         for part in _parts(ids, BATCH):
             await self.bare.execute(_BARE_REPAY, COUNTY, part, self.today, b"x" * 100)
         return len(ids) / (time.perf_counter() - began)
+
+    async def repay_one(self, loan_id: UUID) -> None:
+        """One repayment by itself."""
+        await self.repay([Repayment(loan_id, Fen(1), self.today)])
 
     async def alone(self, loan_id: UUID, days_back: int) -> float:
         """Milliseconds of a single repayment, dated so many days back."""
@@ -163,18 +181,29 @@ async def measure(*, loans: int, rounds: int) -> tuple[list[Figure], int]:
     async with servers.postgres_from_wheel() as own:
         schemas = Schemas(PostgresServer(own.superuser_dsn("postgres")))
         try:
-            usual = await _made(schemas, loans, one_in_overdue=ONE_IN_OVERDUE)
+            usual = await made(schemas, loans, one_in_overdue=ONE_IN_OVERDUE)
             found = [_usual_close(usual, await _closes(usual, rounds))]
-            wrong = await _finish(usual)
-            book = await _made(schemas, loans)
+            wrong = await finish(usual)
+            book = await made(schemas, loans)
             found += await _figures(book, rounds)
-            wrong += await _finish(book)
+            wrong += await finish(book)
         finally:
             await schemas.close()
     return found, wrong
 
 
-async def _finish(book: _Book) -> int:
+async def usual_close(loans: int, rounds: int) -> tuple[Figure, int]:
+    """The figure of a usual day's close alone, and by how many fen its books differ."""
+    async with servers.postgres_from_wheel() as own:
+        schemas = Schemas(PostgresServer(own.superuser_dsn("postgres")))
+        try:
+            book = await made(schemas, loans, one_in_overdue=ONE_IN_OVERDUE)
+            return _usual_close(book, await _closes(book, rounds)), await finish(book)
+        finally:
+            await schemas.close()
+
+
+async def finish(book: Book) -> int:
     """By how many fen its rows, journal and exposure differ."""
     async with book.db.transaction(EVERY_COUNTY) as session:
         totals = await store.totals(session, COUNTY)
@@ -182,13 +211,13 @@ async def _finish(book: _Book) -> int:
     return totals["loans.book_difference_fen"] + totals["loans.exposure_difference_fen"]
 
 
-async def _closes(book: _Book, rounds: int) -> list[tuple[float, float]]:
+async def _closes(book: Book, rounds: int) -> list[tuple[float, float]]:
     # The first day charges all the interest since the cut-over and classes every loan.
     await book.close_day()
     return [(await book.close_day(), await book.bare_close()) for _ in range(rounds)]
 
 
-def _usual_close(book: _Book, closes: Sequence[tuple[float, float]]) -> Figure:
+def _usual_close(book: Book, closes: Sequence[tuple[float, float]]) -> Figure:
     return Figure(
         name="day close, loans",
         unit="/s",
@@ -202,7 +231,7 @@ def _usual_close(book: _Book, closes: Sequence[tuple[float, float]]) -> Figure:
     )
 
 
-async def _figures(book: _Book, rounds: int) -> list[Figure]:
+async def _figures(book: Book, rounds: int) -> list[Figure]:
     closes = await _closes(book, rounds)
     count = min(REPAYMENTS, len(book.loan_ids))
     repaid = [(await book.repaid(count), await book.bare_repaid(count)) for _ in range(rounds)]
@@ -248,10 +277,11 @@ async def _figures(book: _Book, rounds: int) -> list[Figure]:
     ]
 
 
-async def _made(schemas: Schemas, loans: int, *, one_in_overdue: int = 1) -> _Book:
-    made = await schemas.fresh("loans", pool_size=4)
+async def made(schemas: Schemas, loans: int, *, one_in_overdue: int = 1) -> Book:
+    """A county of that many loans, some or all of them overdue."""
+    schema = await schemas.fresh("loans", pool_size=4)
     catalogue = a_catalogue()
-    async with made.db.transaction(EVERY_COUNTY) as session:
+    async with schema.db.transaction(EVERY_COUNTY) as session:
         await business_day.open_day(session, COUNTY, OPENED)
     loan_ids: list[UUID] = []
     for at in range(0, loans, IMPORTED_AT_ONCE):
@@ -259,14 +289,14 @@ async def _made(schemas: Schemas, loans: int, *, one_in_overdue: int = 1) -> _Bo
             _opening(number, LENT_LATELY if number % one_in_overdue else LENT)
             for number in range(at, min(loans, at + IMPORTED_AT_ONCE))
         ]
-        loan_ids += await _imported(made.db, openings, catalogue)
+        loan_ids += await _imported(schema.db, openings, catalogue)
     bare = await asyncpg.connect(
-        schemas.server.dsn_of(made.name), server_settings={"search_path": "loans"}
+        schemas.server.dsn_of(schema.name), server_settings={"search_path": "loans"}
     )
     await bare.execute(_BARE_TABLES)
     await bare.execute("VACUUM FULL bench_loan")
     await bare.execute("VACUUM ANALYZE")
-    return _Book(made, made.db, bare, catalogue, sorted(loan_ids), OPENED)
+    return Book(schema, schema.db, bare, catalogue, sorted(loan_ids), OPENED)
 
 
 def _opening(number: int, lent: date) -> Opening:

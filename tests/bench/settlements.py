@@ -145,8 +145,6 @@ class Plan:
     seconds: float
     """Of every round of a rate."""
     rounds: int
-    loans: int
-    """That a day is closed for."""
 
     @property
     def needed(self) -> int:

@@ -118,7 +118,7 @@ INSERT INTO credit_file (county_code, household_id, area_code, household_status,
                          rating_id, programme, score_centi, grade, vetoes, barred, limit_fen,
                          valid_until, granted_on)
 SELECT county_code, household_id,
-       $1 || lpad((row_number() OVER (ORDER BY household_id) % 300)::text, 6, '0'),
+       $1 || lpad((row_number() OVER (ORDER BY household_id) % $2::bigint)::text, 6, '0'),
        'registered_poor', '', CASE WHEN limit_fen > 0 THEN 2 ELSE 1 END, rating_id, programme,
        score_centi, grade, vetoes, vetoes, limit_fen, valid_until,
        CASE WHEN limit_fen > 0 THEN rated_on END
@@ -126,11 +126,13 @@ FROM rating WHERE county_code = $1
 """
 
 
-async def seed(schema: Schema, households: int, *, today: date = RESCORED_ON) -> None:
+async def seed(
+    schema: Schema, households: int, *, today: date = RESCORED_ON, villages: int = 300
+) -> None:
     """Observe and rate that many households, in a county whose business date is given."""
     await schema.ask(_INDICATORS, COUNTY, RATED_ON, households, list(CODES))
     await schema.ask(_RATINGS, COUNTY, list(POINTS), RATED_ON)
-    await schema.ask(_FILES, COUNTY)
+    await schema.ask(_FILES, COUNTY, villages)
     await schema.ask(
         "INSERT INTO business_day (county_code, business_date) VALUES ($1, $2)", COUNTY, today
     )

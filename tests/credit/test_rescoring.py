@@ -1,22 +1,26 @@
 """A county rated again: columns leave nobody out, a dry run writes nothing, changes are said."""
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
+import polars as pl
 import pytest
 import pytest_asyncio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from liandong.credit.v1 import rescores_pb2
 
-from services.credit import jobs
-from services.credit.model import Cause, Last, Observed, Override
-from services.credit.rules import rating, rescoring
-from services.credit.rules.rescoring import Heads, Inputs
+from services.credit import events_out, jobs
+from services.credit.model import Cause, CreditFile, Decision, Fact, Last, Observed, Override
+from services.credit.rules import rating, rescored, rescoring
+from services.credit.rules.rescoring import HEADS, OBSERVED, Plan
+from services.credit.rules.scheme import Scheme
 from services.credit.servicer import CreditServicer
 from services.credit.store import rescoring as store
+from services.credit.store.files import _inputs_to_json
 from services.kernel.caller import Caller
 from services.kernel.database import Database, execute
 from services.kernel.errors import Denied, Invalid, LiandongError, NotFound, Refused
@@ -57,6 +61,73 @@ VALUES = st.dictionaries(
 )
 
 
+def a_head(file: CreditFile, *, same_terms: bool) -> pl.DataFrame:
+    """A credit file as a re-score reads it."""
+    head = {
+        "household_id": str(file.household_id),
+        "honour": file.household.honour,
+        "score_centi": file.score_centi,
+        "grade": file.grade,
+        "limit_fen": file.limit_fen,
+        "valid_until": file.valid_until and file.valid_until.isoformat(),
+        "version": file.version,
+        "was": 1,
+        "plain": not (file.vetoes or file.barred or file.holds)
+        and (file.limit_fen > 0 or not file.grade),
+        "granted": file.limit_fen > 0 and file.granted_on is not None,
+        "same_terms": same_terms,
+    }
+    return pl.DataFrame([head], schema=HEADS)
+
+
+def entries(file: CreditFile, seen: Mapping[str, Observed]) -> pl.DataFrame:
+    """Observations as a re-score reads them, each with an older one that no longer counts."""
+    rows = [
+        (str(file.household_id), code, value, on, entry, each.expires_on and str(each.expires_on))
+        for code, each in seen.items()
+        for value, on, entry in (
+            (each.value, str(each.observed_on), each.entry),
+            (each.value + 1, str(each.observed_on - timedelta(days=1)), each.entry + 1_000),
+            (each.value + 1, str(each.observed_on), each.entry - 1),
+        )
+    ]
+    return pl.DataFrame(rows, schema=OBSERVED, orient="row")
+
+
+def assert_same(plan: Plan, seen: pl.DataFrame, again: Decision, *, scheme: Scheme) -> None:
+    """What columns decided of one household is what the rule says of it, to the last letter."""
+    made = again.rating
+    assert made is not None
+    sealed = rescored.seal(
+        plan.decided,
+        seen,
+        scheme=scheme,
+        county_code=made.county_code,
+        on=made.rated_on,
+        rating_ids=[made.rating_id],
+    )
+    [row] = sealed.rows(named=True)
+    assert row["digest"] == made.digest
+    assert row["working"] == made.working
+    assert json.loads(row["inputs"]) == json.loads(_inputs_to_json(made.inputs))
+    assert row["version"] + row["said"] == again.file.version
+    assert row["limit_said"] == (Fact.LIMIT_CHANGED in again.facts)
+    assert len(plan.said) == bool(again.facts)
+    for name in ("score_centi", "grade", "base_limit_fen", "uplift_fen", "limit_fen", "honour"):
+        assert row[name] == getattr(made, name), name
+    assert row["valid_until"] == (made.valid_until and str(made.valid_until))
+    assert (made.vetoes, made.pins.holds, again.file.barred) == ((), (), ())
+    said = [
+        (each.event_type, each.sequence, each.message)
+        for each in events_out.rescored(made.county_code, sealed, scheme.ref, made.rated_on)
+    ]
+    assert said == [
+        (each.event_type, each.sequence, each.message)
+        for each in events_out.decided([again], made.rated_on)
+    ]
+
+
+@settings(deadline=None)
 @given(
     before=VALUES,
     after=VALUES,
@@ -87,18 +158,10 @@ def test_whoever_the_columns_leave_alone_would_come_out_the_same(
         on=OPENED,
     )
     file = first.file
-    heads = Heads(
-        household_ids=[file.household_id],
-        honours=[honour or None],
-        scores_centi=[file.score_centi],
-        grades=[file.grade],
-        limits_fen=[file.limit_fen],
-        plain=[not (file.vetoes or file.barred or file.holds)],
-        same_terms=[file.programme == now.ref],
-    )
-    columns: dict[str, list[int | None]] = {code: [value] for code, value in after.items()}
+    heads = a_head(file, same_terms=file.programme == now.ref)
+    seen = rescoring.newest(entries(file, observed(**after)), LATER)
 
-    plan = rescoring.plan(heads, Inputs(columns, frozenset()), scheme=now, write_all=write_all)
+    plan = rescoring.plan(heads, seen, scheme=now, write_all=write_all)
     again = rating.rescore(
         file,
         observed(**after),
@@ -109,7 +172,9 @@ def test_whoever_the_columns_leave_alone_would_come_out_the_same(
         last=Last(file.limit_fen),
     )
 
-    if file.household_id not in plan.rate:
+    if len(plan.decided):
+        assert_same(plan, seen, again, scheme=now)
+    elif file.household_id not in plan.rate:
         assert again.facts == ()
         assert (again.file.grade, again.file.limit_fen) == (file.grade, file.limit_fen)
         assert not write_all or not rating.changes(file, again)
@@ -120,7 +185,7 @@ def test_whoever_the_columns_leave_alone_would_come_out_the_same(
     assert rating.derive_again(again.rating, scheme=now).identical
 
 
-def rescored(file: Any, last: Last, **values: int) -> Any:
+def rated_again(file: Any, last: Last, **values: int) -> Any:
     return rating.rescore(
         file,
         observed(**values),
@@ -136,8 +201,8 @@ def test_a_limit_that_ran_out_is_not_granted_again_by_a_machine() -> None:
     granted = rating.rate(a_file(), {}, scheme=a_scheme(), rating_id=NEW, on=OPENED).file
     over = replace(granted, limit_fen=Fen(0), valid_until=None)
 
-    first = rescored(over, Last(granted.limit_fen), skills=1)
-    second = rescored(first.file, Last(first.rating.limit_fen), skills=0)
+    first = rated_again(over, Last(granted.limit_fen), skills=1)
+    second = rated_again(first.file, Last(first.rating.limit_fen), skills=0)
 
     assert (first.file.grade, first.file.limit_fen, first.file.holds) == ("AA", 0, ("lapsed",))
     assert (second.file.grade, second.file.limit_fen, second.file.holds) == ("A", 0, ("lapsed",))
@@ -154,17 +219,17 @@ def test_what_people_decided_goes_on() -> None:
         standing=replace(rating.NOTHING, override=override),
     ).file
 
-    again = rescored(file, Last(file.limit_fen, override), late=1)
+    again = rated_again(file, Last(file.limit_fen, override), late=1)
 
     assert (again.file.grade, again.file.score_centi) == ("AA", 8_500)
 
 
 def test_a_missing_factor_is_counted_not_taken_for_zero() -> None:
-    heads = Heads([household_id(1)], [None], [0], [""], [0], [True], [True])
-    columns: dict[str, list[int | None]] = {"integrity": [80]}
+    file = a_file()
+    seen = rescoring.newest(entries(file, observed(integrity=80)), LATER)
 
     plan = rescoring.plan(
-        heads, Inputs(columns, frozenset()), scheme=a_scheme("weighed@1"), write_all=True
+        a_head(file, same_terms=True), seen, scheme=a_scheme("weighed@1"), write_all=True
     )
 
     assert (plan.rate, plan.incomplete) == ((), 1)

@@ -1,10 +1,14 @@
 """Credit: rating a county or a province again, chunk by chunk, each in one transaction."""
 
+import functools
+from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
+import polars as pl
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.credit import events_out
 from services.credit.model import CreditFile, Decision, Rescore, RescoreState
 from services.credit.operations.rating import RATERS
 from services.credit.operations.shared import (
@@ -14,21 +18,23 @@ from services.credit.operations.shared import (
     save,
     standings,
 )
-from services.credit.rules import rating, rescoring
+from services.credit.rules import rating, rescored, rescoring
 from services.credit.rules.scheme import Scheme, missing_factors, reads_of, scheme_of
 from services.credit.store import files as file_store
 from services.credit.store import limits as limit_store
 from services.credit.store import rescoring as store
-from services.kernel import business_day
+from services.kernel import business_day, outbox
 from services.kernel.caller import Caller, require_role
 from services.kernel.errors import NotFound, Refused, invalid_field
-from services.kernel.ids import new_id
+from services.kernel.ids import new_id, new_ids
 from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.pack import split_ref
 
-CHUNK = 2_000
+CHUNK = 4_000
 """Households a transaction; in between the service does other things."""
+ALONE = 1_000
+"""Of these so many are rated one by one at a time."""
 BEFORE_ALL = UUID(int=0)
 
 
@@ -142,48 +148,104 @@ async def step(
         after=job.after_household_id,
         limit=CHUNK,
     )
-    if job.dry_run or any(heads.same_terms):
-        inputs = await store.read_inputs(
-            session,
-            county_code,
-            heads.household_ids,
-            codes=reads_of(scheme),
-            vetoes=[veto.reads for veto in scheme.scoring.vetoes],
-            months=await months_of(session, county_code, scheme.ref),
-            on=today,
-        )
-        plan = rescoring.plan(heads, inputs, scheme=scheme, write_all=not job.dry_run)
-    else:
-        # New rules and all results to be written: columns would leave nobody out.
-        plan = rescoring.Plan(tuple(heads.household_ids), 0)
-    pairs, lacking = await _rated(session, job, plan, scheme=scheme, today=today)
+    ids = heads["household_id"].to_list()
+    plan, seen = await _planned(session, job, heads, scheme=scheme, today=today)
     if not job.dry_run:
-        written = [decision for file, decision in pairs if rating.changes(file, decision)]
-        await save(session, written, today, rated_by=job.started_by)
-    over = len(heads) < CHUNK
+        await _save_decided(session, job, plan, seen, scheme=scheme, today=today)
+    moves = [rescoring.moved(plan.decided)]
+    lacking, changed = 0, len(plan.said)
+    for at in range(0, len(plan.rate), ALONE):
+        part = plan.rate[at : at + ALONE]
+        pairs, missing = await _rated(session, job, part, scheme=scheme, today=today)
+        if not job.dry_run:
+            written = [decision for file, decision in pairs if rating.changes(file, decision)]
+            await save(session, written, today, rated_by=job.started_by)
+        lacking += missing
+        changed += sum(bool(decision.facts) for _, decision in pairs)
+        moves.append(rescoring.moves_of(pairs))
+    over = len(ids) < CHUNK
     await store.save(
         session,
         replace(
             job,
             state=RescoreState.DONE if over else RescoreState.RUNNING,
-            after_household_id=heads.household_ids[-1] if len(heads) else job.after_household_id,
-            done=job.done + len(heads),
-            changed=job.changed + sum(bool(decision.facts) for _, decision in pairs),
+            after_household_id=UUID(ids[-1]) if ids else job.after_household_id,
+            done=job.done + len(ids),
+            changed=job.changed + changed,
             incomplete=job.incomplete + plan.incomplete + lacking,
-            moves=rescoring.added(job.moves, rescoring.moves_of(pairs)),
+            moves=functools.reduce(rescoring.added, moves, job.moves),
         ),
     )
     return True
 
 
+async def _planned(
+    session: AsyncSession, job: Rescore, heads: pl.DataFrame, *, scheme: Scheme, today: date
+) -> tuple[rescoring.Plan, pl.DataFrame]:
+    """What columns say of a chunk, and what was observed: all of it where all is written."""
+    ids = heads["household_id"].to_list()
+    if not rescoring.can_decide(scheme):
+        nobody = heads.clear()
+        everybody = rescoring.Plan(tuple(map(UUID, ids)), 0, nobody)
+        return everybody, nobody
+    some = job.dry_run or heads["same_terms"].all()
+    months = await months_of(session, job.county_code, scheme.ref)
+    codes = reads_of(scheme) if some else None
+    seen = rescoring.newest(
+        await store.read_observed(
+            session, job.county_code, ids, codes=codes, months=months, on=today
+        ),
+        today,
+    )
+    plan = rescoring.plan(heads, seen, scheme=scheme, write_all=not job.dry_run)
+    if some and not job.dry_run and len(plan.decided):
+        decided = plan.decided["household_id"].to_list()
+        again = await store.read_observed(
+            session,
+            job.county_code,
+            decided,
+            codes=None,
+            months=months,
+            on=today,
+            scattered=True,
+        )
+        seen = rescoring.newest(again, today)
+    return plan, seen
+
+
+async def _save_decided(
+    session: AsyncSession,
+    job: Rescore,
+    plan: rescoring.Plan,
+    seen: pl.DataFrame,
+    *,
+    scheme: Scheme,
+    today: date,
+) -> None:
+    if not len(plan.decided):
+        return
+    ratings = new_ids(len(plan.decided))
+    sealed = rescored.seal(
+        plan.decided,
+        seen,
+        scheme=scheme,
+        county_code=job.county_code,
+        on=today,
+        rating_ids=ratings,
+    )
+    await store.save_decided(
+        session, job.county_code, sealed, scheme=scheme, on=today, rated_by=job.started_by
+    )
+    said = sealed.filter(pl.col("said") > 0)
+    await outbox.record(session, events_out.rescored(job.county_code, said, scheme.ref, today))
+
+
 async def _rated(
-    session: AsyncSession, job: Rescore, plan: rescoring.Plan, *, scheme: Scheme, today: date
+    session: AsyncSession, job: Rescore, rate: Sequence[UUID], *, scheme: Scheme, today: date
 ) -> tuple[list[tuple[CreditFile, Decision]], int]:
     """Files that are rated one by one and what comes of them; how many cannot be rated."""
-    if not plan.rate:
-        return [], 0
     read = file_store.read_files if job.dry_run else file_store.lock_files
-    found = await read(session, job.county_code, plan.rate)
+    found = await read(session, job.county_code, rate)
     files = [file for file in found if file.may_hold_limit]
     ids = [file.household_id for file in files]
     inputs = await inputs_of(session, job.county_code, ids, scheme=scheme, on=today)

@@ -335,11 +335,14 @@ def digest_of(rating: Rating) -> str:
 
 
 def _digest(said: Mapping[str, Any]) -> str:
-    inputs, pins = said["inputs"], said["pins"]
+    inputs = {code: _pinned_input(seen) for code, seen in said["inputs"].items()}
+    return hashlib.sha256(canonical(said, inputs).encode()).hexdigest()
+
+
+def canonical(said: Mapping[str, Any], inputs: object) -> str:
+    """The text that a rating's digest is made of."""
     parts = {name: said[name] for name in _DIGESTED}
-    parts["inputs"] = {code: _pinned_input(seen) for code, seen in inputs.items()}
-    parts["pins"] = _pinned(pins)
-    return hashlib.sha256(_CANONICAL.encode(parts).encode()).hexdigest()
+    return _CANONICAL.encode(parts | {"inputs": inputs, "pins": _pinned(said["pins"])})
 
 
 def _pinned_input(seen: Observed) -> list[object]:

@@ -1,49 +1,48 @@
-"""Credit: rating a whole county again, over columns: whom the columns leave as they are."""
+"""Credit: rating a whole county again, over columns: the rule is asked once for each pattern."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from uuid import UUID
 
+import polars as pl
+
 from services.credit.model import CreditFile, Decision, Moves
-from services.credit.rules.scheme import Scheme
+from services.credit.rules import rating
+from services.credit.rules.scheme import Scheme, missing_factors, reads_of, score
 from services.programmes.schema.scoring import BasePointsScoring, WeightedScoring
-from services.programmes.scoring import weights_of
-from services.programmes.scoring_columns import (
-    Column,
-    ScoreColumns,
-    score_by_points,
-    score_by_weights,
-)
 
 PROVINCE = "00"
+HEADS: Mapping[str, type[pl.DataType]] = {
+    "household_id": pl.String,
+    "honour": pl.String,
+    "score_centi": pl.Int64,
+    "grade": pl.String,
+    "limit_fen": pl.Int64,
+    "valid_until": pl.String,
+    "version": pl.Int64,
+    "was": pl.Int64,
+    "plain": pl.Boolean,
+    "granted": pl.Boolean,
+    "same_terms": pl.Boolean,
+}
+"""
+Credit files as columns, in household order.
 
-
-@dataclass(frozen=True, slots=True)
-class Heads:
-    """Credit files as columns, in household order."""
-
-    household_ids: Sequence[UUID]
-    honours: Sequence[str | None]
-    scores_centi: Sequence[int]
-    grades: Sequence[str]
-    limits_fen: Sequence[int]
-    plain: Sequence[bool]
-    """Only indicators and honour count: no veto, hold or measure, and the limit still runs."""
-    same_terms: Sequence[bool]
-    """The last rating was made under the same pack version."""
-
-    def __len__(self) -> int:
-        return len(self.household_ids)
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What was observed, a column an indicator; stale and missing are None."""
-
-    columns: Mapping[str, Column]
-    watched: frozenset[int]
-    """Rows with a veto that hit and is out of date."""
+`was` is the row as it was read. `plain`: only indicators and honour count (no veto, hold, measure
+or override), and the limit still runs. `granted`: it holds a limit that people granted before.
+`same_terms`: the last rating was made under the same pack version.
+"""
+OBSERVED: Mapping[str, type[pl.DataType]] = {
+    "household_id": pl.String,
+    "code": pl.String,
+    "value": pl.Int64,
+    "observed_on": pl.String,
+    "entry": pl.Int64,
+    "expires_on": pl.String,
+}
+"""Observations, several of one indicator perhaps; `expires_on` is the last day it counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,68 +50,149 @@ class Plan:
     """What the columns say of a chunk."""
 
     rate: tuple[UUID, ...]
-    """To be rated one by one: something changes, or more counts than columns hold."""
+    """To be rated one by one: more counts of them than columns hold."""
     incomplete: int
     """Left alone: a factor is missing or stale, and missing is not zero."""
+    decided: pl.DataFrame
+    """Heads that the columns decide, with what comes out (`new_…`); everybody else stays."""
+
+    @property
+    def said(self) -> pl.DataFrame:
+        """Of the decided, those of whom there is something to say."""
+        return self.decided.filter(pl.col("graded") | pl.col("limit_changed"))
 
 
-def plan(heads: Heads, inputs: Inputs, *, scheme: Scheme, write_all: bool) -> Plan:
-    """
-    Whom to rate one by one.
-
-    Everybody whose last rating was made under other terms, where all results are written;
-    otherwise those alone whose score, grade or limit comes out otherwise.
-    """
-    made = _scored(scheme, heads, inputs.columns)
-    lacking = _lacking(scheme, len(heads), inputs.columns)
-    gated = _gated(scheme, len(heads), inputs.columns)
-    rate = [
-        household_id
-        for row, household_id in enumerate(heads.household_ids)
-        if row not in lacking
-        and (
-            made is None
-            or not heads.plain[row]
-            or row in inputs.watched
-            or row in gated
-            or (write_all and not heads.same_terms[row])
-            or made.vetoed[row]
-            or made.score_centi[row] != heads.scores_centi[row]
-            or (made.grade[row] or "") != heads.grades[row]
-            or made.limit_fen[row] != heads.limits_fen[row]
-        )
-    ]
-    return Plan(tuple(rate), len(lacking))
+def can_decide(scheme: Scheme) -> bool:
+    """Whether a scheme's scores come of observations alone."""
+    return isinstance(scheme.scoring, BasePointsScoring | WeightedScoring)
 
 
-def _scored(scheme: Scheme, heads: Heads, columns: Mapping[str, Column]) -> ScoreColumns | None:
-    if isinstance(scheme.scoring, BasePointsScoring):
-        return score_by_points(scheme.scoring, columns, heads.honours)
-    if isinstance(scheme.scoring, WeightedScoring):
-        return score_by_weights(scheme.scoring, columns, heads.honours)
-    return None
-
-
-def _lacking(scheme: Scheme, rows: int, columns: Mapping[str, Column]) -> frozenset[int]:
-    if not isinstance(scheme.scoring, WeightedScoring):
-        return frozenset()
-    nobody: Column = [None] * rows
-    return frozenset(
-        row
-        for code, _ in weights_of(scheme.scoring)
-        for row, value in enumerate(columns.get(code, nobody))
-        if value is None
+def newest(observed: pl.DataFrame, on: date) -> pl.DataFrame:
+    """The last observation of each indicator; of one day the later entry; and whether it counts."""
+    key = ["household_id", "code"]
+    return (
+        observed.sort([*key, "observed_on", "entry"])
+        .unique(key, keep="last", maintain_order=True)
+        .with_columns(stale=pl.col("expires_on").lt(on.isoformat()).fill_null(value=False))
     )
 
 
-def _gated(scheme: Scheme, rows: int, columns: Mapping[str, Column]) -> frozenset[int]:
-    nobody: Column = [None] * rows
-    return frozenset(
-        row
-        for gate in scheme.gates
-        for row, value in enumerate(columns.get(gate.code, nobody))
-        if value is None or value < 1
+def plan(heads: pl.DataFrame, seen: pl.DataFrame, *, scheme: Scheme, write_all: bool) -> Plan:
+    """
+    Decide what columns can, and name the others.
+
+    Written is everybody whose last rating was made under other terms, where all results are
+    written; otherwise those alone whose score, grade or limit comes out otherwise.
+    """
+    reads = reads_of(scheme)
+    found = _patterns(_valued(heads, seen, reads), scheme, reads)
+    vetoes = [veto.reads for veto in scheme.scoring.vetoes]
+    watched = seen.filter(pl.col("stale") & (pl.col("value") >= 1) & pl.col("code").is_in(vetoes))
+    simple = (
+        found["plain"]
+        & ~found["special"]
+        & ~found["household_id"].is_in(watched["household_id"].implode())
     )
+    same = (
+        (found["new_score_centi"] == found["score_centi"])
+        & (found["new_grade"] == found["grade"])
+        & (found["new_limit_fen"] == found["limit_fen"])
+    )
+    if write_all:
+        same &= found["same_terms"]
+    alone = found["lacking"] | (simple & same)
+    columns = ~alone & simple & found["granted"]
+    rate = found.filter(~alone & ~columns)["household_id"]
+    return Plan(
+        rate=tuple(map(UUID, rate)),
+        incomplete=int(found["lacking"].sum()),
+        decided=_told(found.filter(columns)),
+    )
+
+
+def _valued(heads: pl.DataFrame, seen: pl.DataFrame, reads: Sequence[str]) -> pl.DataFrame:
+    """Heads with a column for each indicator that is read; missing and stale are null."""
+    values = seen.filter(~pl.col("stale") & pl.col("code").is_in(list(reads)))
+    wide = values.pivot("code", index="household_id", values="value")
+    found = heads.join(wide, "household_id", how="left", maintain_order="left")
+    nobody = [pl.lit(None, pl.Int64).alias(code) for code in reads if code not in wide.columns]
+    return found.with_columns(nobody).rename({code: f"={code}" for code in reads})
+
+
+def _patterns(found: pl.DataFrame, scheme: Scheme, reads: Sequence[str]) -> pl.DataFrame:
+    """Ask the row rule once for each combination of all that it tells apart."""
+    named = {f"={code}": code for code in reads}
+    keys = {f"~{place}": key for place, key in enumerate(_told_apart(scheme))}
+    found = found.with_columns(pl.col("honour").alias("~honour"), **keys)
+    on = [name for name in found.columns if name.startswith("~")]
+    rows = found.group_by(on, maintain_order=True).agg(pl.col(list(named)).first())
+    made = []
+    for row in rows.select([*named, "~honour"]).iter_rows(named=True):
+        values = {code: row[name] for name, code in named.items() if row[name] is not None}
+        made.append(_made(scheme, values, row["~honour"]))
+    outcomes = pl.DataFrame(made, schema=_OUTCOME, orient="row")
+    whole = pl.concat([rows.select(on), outcomes], how="horizontal")
+    return found.join(whole, on, how="left", nulls_equal=True, maintain_order="left").drop(
+        [*on, *named]
+    )
+
+
+_OUTCOME: Mapping[str, type[pl.DataType]] = {
+    "new_score_centi": pl.Int64,
+    "new_grade": pl.String,
+    "new_base_limit_fen": pl.Int64,
+    "new_uplift_fen": pl.Int64,
+    "new_limit_fen": pl.Int64,
+    "working": pl.String,
+    "special": pl.Boolean,
+    "lacking": pl.Boolean,
+}
+
+
+def _made(scheme: Scheme, values: Mapping[str, int], honour: str) -> tuple[object, ...]:
+    if missing_factors(scheme, values):
+        return (0, "", 0, 0, 0, "", True, True)
+    made = score(scheme, values, honour, rating.NOTHING)
+    closed = any(values.get(gate.code, 0) < 1 for gate in scheme.gates)
+    return (
+        made.score_centi,
+        made.grade or "",
+        made.base_limit_fen,
+        made.uplift_fen,
+        made.limit_fen,
+        made.working,
+        bool(made.vetoes) or closed,
+        False,
+    )
+
+
+def _told_apart(scheme: Scheme) -> list[pl.Expr]:
+    """What alone makes a difference: the points earned, or the scores of factors."""
+    flags = [pl.col(f"={veto.reads}") >= 1 for veto in scheme.scoring.vetoes]
+    flags += [pl.col(f"={gate.code}") >= 1 for gate in scheme.gates]
+    if scheme.points is not None:
+        for _, reads, least, most, _ in scheme.points.adjustments:
+            value = pl.col(f"={reads}")
+            flags.append(value >= least if most is None else value.is_between(least, most))
+        return [flag.fill_null(value=False) for flag in flags]
+    scored = [] if scheme.points is not None else [pl.col(f"={code}") for code in reads_of(scheme)]
+    return [*(flag.fill_null(value=False) for flag in flags), *scored]
+
+
+def _told(decided: pl.DataFrame) -> pl.DataFrame:
+    """With the last day of the limit and what there is to say, as `rating` says it."""
+    limited = pl.col("new_limit_fen") > 0
+    until = pl.when(limited).then(pl.col("valid_until"))
+    graded = (pl.col("new_score_centi") != pl.col("score_centi")) | (
+        pl.col("new_grade") != pl.col("grade")
+    )
+    moved = pl.col("new_grade") != pl.col("grade")
+    limit_changed = (
+        (pl.col("new_limit_fen") != pl.col("limit_fen"))
+        | moved
+        | until.ne_missing(pl.col("valid_until"))
+    )
+    return decided.with_columns(new_valid_until=until, graded=graded, limit_changed=limit_changed)
 
 
 def moves_of(pairs: Iterable[tuple[CreditFile, Decision]]) -> Moves:
@@ -122,6 +202,13 @@ def moves_of(pairs: Iterable[tuple[CreditFile, Decision]]) -> Moves:
         for before, decision in pairs
         if before.grade != decision.file.grade
     )
+
+
+def moved(decided: pl.DataFrame) -> Moves:
+    """The same of what the columns decided."""
+    changed = decided.filter(pl.col("grade") != pl.col("new_grade"))
+    counted = changed.group_by("grade", "new_grade").len()
+    return {(before, after): count for before, after, count in counted.iter_rows()}
 
 
 def added(one: Moves, other: Moves) -> Moves:

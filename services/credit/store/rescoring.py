@@ -6,11 +6,14 @@ from datetime import date
 from uuid import UUID
 
 import asyncpg
+import polars as pl
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.credit.model import GONE, Rescore, RescoreState
-from services.credit.rules.rescoring import Heads, Inputs
-from services.kernel.database import columns, execute, fetch
+from services.credit.rules.rescored import STAGED
+from services.credit.rules.rescoring import HEADS, OBSERVED
+from services.credit.rules.scheme import Scheme
+from services.kernel.database import columns, execute, fetch, read_columns, write_columns
 
 _RESCORE = """
 SELECT county_code, rescore_id, programme_id, programme, dry_run, reason, state, started_on,
@@ -142,21 +145,21 @@ async def fail(session: AsyncSession, county_code: str, rescore_id: UUID, reason
     )
 
 
-# Whole columns in one row: decoding a row a household would take longer than the rest.
 _HEADS = f"""
-SELECT array_agg(household_id), array_agg(honour), array_agg(score_centi), array_agg(grade),
-       array_agg(limit_fen), array_agg(plain), array_agg(same_terms)
-FROM (SELECT household_id, nullif(honour, '') AS honour, score_centi, grade, limit_fen,
-             vetoes = '{{}}' AND barred = '{{}}' AND holds = '{{}}'
-                 AND (limit_fen > 0 OR grade = '')
-                 AND NOT EXISTS (SELECT FROM measure AS m
-                                 WHERE m.county_code = f.county_code
-                                   AND m.household_id = f.household_id
-                                   AND m.state = 'in_force') AS plain,
-             programme = $4 AS same_terms
-      FROM credit_file AS f
-      WHERE {_RATED} AND household_id > $5
-      ORDER BY household_id LIMIT $6) AS head
+SELECT household_id, honour, score_centi, grade, limit_fen, valid_until, version, xmin,
+       (vetoes = '{{}}' AND barred = '{{}}' AND holds = '{{}}'
+            AND (limit_fen > 0 OR grade = '')
+            AND NOT EXISTS (SELECT FROM measure AS m
+                            WHERE m.county_code = f.county_code
+                              AND m.household_id = f.household_id AND m.state = 'in_force')
+            AND NOT EXISTS (SELECT FROM rating AS r
+                            WHERE r.county_code = f.county_code AND r.rating_id = f.rating_id
+                              AND r.pins ? 'override'))::text AS plain,
+       (limit_fen > 0 AND granted_on IS NOT NULL)::text AS granted,
+       (programme = $4)::text AS same_terms
+FROM credit_file AS f
+WHERE {_RATED} AND household_id > $5
+ORDER BY household_id LIMIT $6
 """  # noqa: S608 - put together from constants
 
 
@@ -168,61 +171,100 @@ async def read_heads(
     ref: str,
     after: UUID,
     limit: int,
-) -> Heads:
+) -> pl.DataFrame:
     """The next credit files that were rated under a programme, as columns; they are not held."""
-    [row] = await fetch(session, _HEADS, county_code, GONE, programme_id, ref, after, limit)
-    return Heads(*(column or [] for column in row))
+    args = (county_code, list(GONE), programme_id, ref, after, limit)
+    return await read_columns(session, _HEADS, *args, schema=HEADS)
 
 
-_INPUTS = """
-SELECT code, array_agg(place) AS places, array_agg(value) AS found, array_agg(stale) AS stale
-FROM (SELECT DISTINCT ON (i.household_id, i.code) h.place, i.code, i.value,
-             coalesce(least(i.expires_on,
-                            (i.observed_on + make_interval(months => r.months))::date - 1) < $3,
-                      false) AS stale
-      FROM indicator AS i
-      JOIN unnest($2::uuid[]) WITH ORDINALITY AS h (household_id, place) USING (household_id)
-      LEFT JOIN unnest($5::text[], $6::integer[]) AS r (code, months) ON r.code = i.code
-      WHERE i.county_code = $1 AND i.household_id BETWEEN $7 AND $8 AND i.observed_on <= $3
-        AND i.code = ANY($4::text[])
-      ORDER BY i.household_id, i.code, i.observed_on DESC, i.entry DESC) AS newest
-GROUP BY code
+# Text of the dates: only their order counts here, and they are written as they are read.
+_OBSERVED = """
+SELECT i.household_id, i.code, i.value, i.observed_on, i.entry,
+       least(i.expires_on, (i.observed_on + make_interval(months => r.months))::date - 1)
+FROM indicator AS i
+LEFT JOIN unnest($3::text[], $4::integer[]) AS r (code, months) ON r.code = i.code
+WHERE i.county_code = $1 AND i.observed_on <= $2 AND i.household_id BETWEEN $5 AND $6
+  AND (i.code = ANY($7::text[]) OR $7::text[] IS NULL)
+  AND (i.household_id = ANY($8::uuid[]) OR $8::uuid[] IS NULL)
 """
 
 
-async def read_inputs(
+async def read_observed(
     session: AsyncSession,
     county_code: str,
-    household_ids: Sequence[UUID],
+    household_ids: Sequence[str],
     *,
-    codes: Sequence[str],
-    vetoes: Sequence[str],
+    codes: Sequence[str] | None,
     months: Mapping[str, int],
     on: date,
-) -> Inputs:
-    """What was observed of households in order, a column an indicator; `months` as elsewhere."""
+    scattered: bool = False,
+) -> pl.DataFrame:
+    """
+    What was observed of households in order, a row an entry; `months` as elsewhere.
+
+    Unless they are scattered, of everybody between the first and the last.
+    """
     if not household_ids:
-        return Inputs({}, frozenset())
-    rows = await fetch(
-        session,
-        _INPUTS,
-        county_code,
-        household_ids,
-        on,
-        codes,
-        list(months),
-        list(months.values()),
-        household_ids[0],
-        household_ids[-1],
+        return pl.DataFrame(schema=OBSERVED)
+    args = (
+        *(county_code, on, list(months), list(months.values())),
+        *(UUID(household_ids[0]), UUID(household_ids[-1])),
+        codes if codes is None else list(codes),
+        list(map(UUID, household_ids)) if scattered else None,
     )
-    found: dict[str, list[int | None]] = {}
-    watched: set[int] = set()
-    for code, places, values, stale in rows:
-        column: list[int | None] = [None] * len(household_ids)
-        for place, value, is_stale in zip(places, values, stale, strict=True):
-            if not is_stale:
-                column[place - 1] = value
-            elif value >= 1 and code in vetoes:
-                watched.add(place - 1)
-        found[code] = column
-    return Inputs(found, frozenset(watched))
+    return await read_columns(session, _OBSERVED, *args, schema=OBSERVED)
+
+
+_STAGE = """
+CREATE TEMPORARY TABLE IF NOT EXISTS staged_rescored (
+    household_id uuid, was xid, version bigint, said bigint, limit_said bigint, rating_id uuid,
+    honour text, score_centi bigint, grade text, base_limit_fen bigint, uplift_fen bigint,
+    limit_fen bigint, valid_until date, working text, inputs jsonb, digest text
+) ON COMMIT DELETE ROWS
+"""
+_TAKE = """
+UPDATE credit_file AS f
+SET version = n.version + n.said, rating_id = n.rating_id, programme = $2,
+    score_centi = n.score_centi, grade = n.grade, limit_fen = n.limit_fen,
+    valid_until = n.valid_until
+FROM staged_rescored AS n
+WHERE f.county_code = $1 AND f.household_id = n.household_id AND f.xmin = n.was
+"""
+_RATE = """
+INSERT INTO rating (county_code, rating_id, household_id, cause, programme, rated_on, inputs,
+                    honour, score_centi, grade, vetoes, base_limit_fen, uplift_fen, limit_fen,
+                    valid_until, working, pins, digest, rated_by)
+SELECT $1, rating_id, household_id, 'rescored', $2, $3, inputs, honour, score_centi, grade, '{}',
+       base_limit_fen, uplift_fen, limit_fen, valid_until, working,
+       jsonb_build_object('terms_digest', $4::text), digest, $5
+FROM staged_rescored
+"""
+_CHANGE = """
+INSERT INTO limit_change (county_code, changed_on, household_id, sequence, fact, limit_fen, grade,
+                          valid_until, rating_id)
+SELECT $1, $2, household_id, version + said, 'limit_changed', limit_fen,
+       CASE WHEN limit_fen > 0 THEN grade ELSE '' END, valid_until, rating_id
+FROM staged_rescored WHERE limit_said > 0
+"""
+
+
+async def save_decided(
+    session: AsyncSession,
+    county_code: str,
+    sealed: pl.DataFrame,
+    *,
+    scheme: Scheme,
+    on: date,
+    rated_by: str,
+) -> None:
+    """
+    Write down what the columns decided: ratings, files, limits.
+
+    Nobody was held meanwhile: where another was quicker, the chunk is done again.
+    """
+    await write_columns(session, "staged_rescored", _STAGE, sealed.select(STAGED))
+    taken = await execute(session, _TAKE, county_code, scheme.ref)
+    if taken < len(sealed):
+        raise asyncpg.SerializationError("a credit file changed while its county was rated again")
+    await execute(session, _RATE, county_code, scheme.ref, on, scheme.digest, rated_by)
+    await execute(session, _CHANGE, county_code, on)
