@@ -297,7 +297,7 @@ async def read_columns(
 ) -> pl.DataFrame:
     """Run a query by COPY and give its rows as columns: no object is made of a value."""
     held = io.BytesIO()
-    with _span(f"COPY {sql}"):
+    async with _timed(f"COPY {sql}"):
         await _driver(session).copy_from_query(sql, *args, output=held, format="csv")
     if not held.tell():
         return pl.DataFrame(schema=schema)
@@ -312,7 +312,7 @@ async def write_columns(session: AsyncSession, staged: str, make: str, frame: pl
     held = io.BytesIO()
     frame.write_csv(held, include_header=False)
     held.seek(0)
-    with _span(f"COPY {staged} FROM"):
+    async with _timed(f"COPY {staged} FROM"):
         await _driver(session).copy_to_table(
             staged, source=held, columns=frame.columns, format="csv"
         )
