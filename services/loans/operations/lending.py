@@ -76,8 +76,7 @@ async def apply_for_loans(
     """Take applications in; those that a rule forbids are kept as refused."""
     terms_of = terms_by_ref(catalogue, county_code)
     applications = await projects.by_register(session, county_code, applications)
-    wanted = {each.household_id for each in applications}
-    wanted |= {member for each in applications for member in each.stated.members}
+    wanted = {who for each in applications for who in (each.household_id, *each.stated.members)}
     borrowers = await store.lock_borrowers(session, county_code, wanted)
     intake = _Intake(
         county_code,
@@ -132,8 +131,8 @@ async def apply_for_loans(
         if file.stated.project is not None
     ]
     if used:
-        by = Actor("", "", person_id)
-        await projects.note_loans(session, county_code, used, by=by, on=intake.today)
+        by, on = Actor("", "", person_id), intake.today
+        await projects.note_loans(session, county_code, used, by=by, on=on)
     return outcomes
 
 
