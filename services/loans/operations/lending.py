@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import business_day, ids, outbox, pauses
-from services.kernel.errors import Denied, LiandongError, NotFound
+from services.kernel.errors import Denied, LiandongError, NotFound, Refused
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
 from services.kernel.values import replace
@@ -76,8 +76,7 @@ async def apply_for_loans(
     """Take applications in; those that a rule forbids are kept as refused."""
     terms_of = terms_by_ref(catalogue, county_code)
     applications = await projects.by_register(session, county_code, applications)
-    wanted = {each.household_id for each in applications}
-    wanted |= {member for each in applications for member in each.stated.members}
+    wanted = {who for each in applications for who in (each.household_id, *each.stated.members)}
     borrowers = await store.lock_borrowers(session, county_code, wanted)
     intake = _Intake(
         county_code,
@@ -98,18 +97,16 @@ async def apply_for_loans(
     outcomes: list[Outcome] = []
     for application in applications:
         try:
-            if (refusal := stopped.get(_offer(application))) is not None:
-                raise refusal
+            _require_offered(application, stopped)
             borrower = _borrower(borrowers, application)
             _require_near(borrower, application, may_act_in)
             ref = catalogue.in_force(county_code, application.programme_id, intake.today)
             terms = terms_of(ref)
-            own = breakers_of(scopes_of_application(application, borrower), breakers)
             known = Known(
                 borrower=borrower,
                 members=tuple(borrowers.get(each) for each in application.stated.members),
                 parties=catalogue.parties(county_code, ref),
-                breakers=own,
+                breakers=breakers_of(scopes_of_application(application, borrower), breakers),
                 listings=_listings(application, terms, intake.listings),
                 lent_fen=await _lent(session, intake, application, terms),
                 open_loans=intake.open_loans.get(_product_key(application), 0),
@@ -134,9 +131,15 @@ async def apply_for_loans(
         if file.stated.project is not None
     ]
     if used:
-        by = Actor("", "", person_id)
-        await projects.note_loans(session, county_code, used, by=by, on=intake.today)
+        by, on = Actor("", "", person_id), intake.today
+        await projects.note_loans(session, county_code, used, by=by, on=on)
     return outcomes
+
+
+def _require_offered(application: Application, stopped: Mapping[str, Refused]) -> None:
+    """Refuse what operators let stand still."""
+    if (refusal := stopped.get(_offer(application))) is not None:
+        raise refusal
 
 
 def _offer(application: Application) -> str:
