@@ -11,7 +11,6 @@ from uuid import UUID
 
 import pytest
 
-from services.claims.store import payouts as payout_store
 from services.funds.store import funds as fund_store
 from services.kernel import inbox, outbox
 from services.kernel.money import Fen
@@ -20,7 +19,7 @@ from services.loans import store as loan_store
 from services.loans.operations.desk import Desk
 from services.loans.rules import payouts as undoing
 from tests.sagas import mutants as planted
-from tests.sim import stores_claims, world
+from tests.sim import world
 from tests.sim.memory import Database, Row, Session
 from tests.sim.world import Command, World
 
@@ -151,23 +150,6 @@ def read_then_write_reservation(patch: Patch) -> None:
     patch.setattr(fund_store, "lock_funds", lock_funds)
 
 
-def payout_not_held(patch: Patch) -> None:
-    """Two words about one payout do not see each other."""
-    original = stores_claims.lock_payouts
-
-    async def lock_payouts(session: Session, keys: Sequence[Any]) -> Any:
-        quiet = session.alone
-        session.alone = True
-        try:
-            found = await original(session, keys)
-        finally:
-            session.alone = quiet
-        await session.pause()
-        return found
-
-    patch.setattr(payout_store, "lock_payouts", lock_payouts)
-
-
 def cached_breaker(patch: Patch) -> None:
     """Whoever approves and pays out looks at breakers as they once were."""
     seen: dict[Any, Any] = {}
@@ -206,7 +188,7 @@ def excess_kept(patch: Patch) -> None:
 _OWN = (
     *(no_inbox, sequence_ignored, acknowledged_before_commit, published_after_commit),
     *(stream_not_filled_again, request_id_ignored, body_not_compared, answer_not_kept),
-    *(split_outside_the_lock, read_then_write_reservation, payout_not_held, cached_breaker),
+    *(split_outside_the_lock, read_then_write_reservation, cached_breaker),
     *(reversal_of_more, excess_kept),
 )
 _KERNELS = ("acknowledged_before_commit", "no_inbox", "no_idempotency", "sequence_ignored")
