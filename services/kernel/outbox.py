@@ -429,10 +429,18 @@ async def _last_row_that_stands(
     stands = await connection.fetchval(
         "SELECT true FROM outbox WHERE stream_sequence = $1 AND event_id = $2::uuid",
         last.seq,
-        (last.headers or {}).get("ce-id", ""),
+        _event_id(last),
     )
     # One that is in the stream and not noted yet was published just before a crash.
     return last.seq if stands else await _highest_before(connection, last.seq)
+
+
+def _event_id(message: RawStreamMsg) -> UUID | None:
+    """The id of an event; None of a message that is none, which must not stop the relay."""
+    try:
+        return UUID((message.headers or {}).get("ce-id", ""))
+    except ValueError:
+        return None
 
 
 async def _highest_before(connection: asyncpg.Connection[Any], stream_sequence: int) -> int:

@@ -91,7 +91,7 @@ class Report:
             one.outcome = HELD
 
     @asynccontextmanager
-    async def control(self, kind: str, what: str, *, seed: int = 0) -> AsyncIterator[Trial]:
+    async def control(self, kind: str, what: str, *, seed: int = 1) -> AsyncIterator[Trial]:
         """A planted wrong way: what checks the trial of this kind must fail."""
         with self._noted(Trial(kind, what, is_control=True, seed=seed)) as one:
             try:

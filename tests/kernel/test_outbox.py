@@ -269,6 +269,21 @@ async def test_a_server_killed_while_events_are_published_loses_none(
     assert all(told == list(range(1, 51)) for told in first_told.values()), "in order, too"
 
 
+@pytest.mark.parametrize("event_id", ["", "not an id"])
+@pytest.mark.usefixtures("stream")
+async def test_a_message_that_is_no_event_does_not_stop_the_relay(
+    event_id: str, fields: Schema, connect: Connect, start: Start
+) -> None:
+    client = await connect("fields")
+    headers = {"ce-id": event_id} if event_id else None
+    await client.jetstream().publish(f"{SOWN}.{COUNTY}", b"nothing", headers=headers)
+
+    start(a_relay(fields).run(client))
+    await say(fields, sown("a", 1))
+
+    await eventually_published(fields)
+
+
 async def test_a_purged_stream_is_filled_again(
     fields: Schema,
     stream: NatsServer,
