@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.type import date_pb2 as _date_pb2
 import builtins as _builtins
 import sys
@@ -19,6 +20,78 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PauseKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PauseKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PauseKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PAUSE_KIND_UNSPECIFIED: _PauseKind.ValueType  # 0
+    """Not said."""
+    PAUSE_KIND_INSTITUTION: _PauseKind.ValueType  # 1
+    """An institution: its calls are refused (INSTITUTION_PAUSED) but for its questions how it stands."""
+    PAUSE_KIND_FEED: _PauseKind.ValueType  # 2
+    """An institution's feed: nothing is told, nothing is lost; it goes on from where it was."""
+    PAUSE_KIND_CONSUMER: _PauseKind.ValueType  # 3
+    """The consumer of this service: it takes no events, and catches up when it is resumed."""
+    PAUSE_KIND_PRODUCT: _PauseKind.ValueType  # 4
+    """A product: new applications and policies are refused (PRODUCT_PAUSED); what exists goes on."""
+
+class PauseKind(_PauseKind, metaclass=_PauseKindEnumTypeWrapper):
+    """What can be paused."""
+
+PAUSE_KIND_UNSPECIFIED: PauseKind.ValueType  # 0
+"""Not said."""
+PAUSE_KIND_INSTITUTION: PauseKind.ValueType  # 1
+"""An institution: its calls are refused (INSTITUTION_PAUSED) but for its questions how it stands."""
+PAUSE_KIND_FEED: PauseKind.ValueType  # 2
+"""An institution's feed: nothing is told, nothing is lost; it goes on from where it was."""
+PAUSE_KIND_CONSUMER: PauseKind.ValueType  # 3
+"""The consumer of this service: it takes no events, and catches up when it is resumed."""
+PAUSE_KIND_PRODUCT: PauseKind.ValueType  # 4
+"""A product: new applications and policies are refused (PRODUCT_PAUSED); what exists goes on."""
+Global___PauseKind: _TypeAlias = PauseKind  # noqa: Y015
+
+class _PauseState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PauseStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PauseState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PAUSE_STATE_UNSPECIFIED: _PauseState.ValueType  # 0
+    """Not said."""
+    PAUSE_STATE_PROPOSED: _PauseState.ValueType  # 1
+    """Asked for; it waits for its second person."""
+    PAUSE_STATE_PAUSED: _PauseState.ValueType  # 2
+    """In force."""
+    PAUSE_STATE_RESUME_PROPOSED: _PauseState.ValueType  # 3
+    """In force, and somebody asked to end it."""
+    PAUSE_STATE_RESUMED: _PauseState.ValueType  # 4
+    """It was ended by two persons."""
+    PAUSE_STATE_EXPIRED: _PauseState.ValueType  # 5
+    """It ended by itself at its time."""
+    PAUSE_STATE_DROPPED: _PauseState.ValueType  # 6
+    """It never began: the second person refused it, or nobody decided within a day."""
+
+class PauseState(_PauseState, metaclass=_PauseStateEnumTypeWrapper):
+    """How far a pause is."""
+
+PAUSE_STATE_UNSPECIFIED: PauseState.ValueType  # 0
+"""Not said."""
+PAUSE_STATE_PROPOSED: PauseState.ValueType  # 1
+"""Asked for; it waits for its second person."""
+PAUSE_STATE_PAUSED: PauseState.ValueType  # 2
+"""In force."""
+PAUSE_STATE_RESUME_PROPOSED: PauseState.ValueType  # 3
+"""In force, and somebody asked to end it."""
+PAUSE_STATE_RESUMED: PauseState.ValueType  # 4
+"""It was ended by two persons."""
+PAUSE_STATE_EXPIRED: PauseState.ValueType  # 5
+"""It ended by itself at its time."""
+PAUSE_STATE_DROPPED: PauseState.ValueType  # 6
+"""It never began: the second person refused it, or nobody decided within a day."""
+Global___PauseState: _TypeAlias = PauseState  # noqa: Y015
 
 @_typing.final
 class GetTotalsRequest(_message.Message):
@@ -485,3 +558,327 @@ class RepublishEventsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RepublishEventsResponse: _TypeAlias = RepublishEventsResponse  # noqa: Y015
+
+@_typing.final
+class Pause(_message.Message):
+    """A pause and its course."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAUSE_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PROPOSED_BY_FIELD_NUMBER: _builtins.int
+    PROPOSED_TIME_FIELD_NUMBER: _builtins.int
+    CONFIRMED_BY_FIELD_NUMBER: _builtins.int
+    PAUSED_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    RESUME_PROPOSED_BY_FIELD_NUMBER: _builtins.int
+    RESUME_REASON_FIELD_NUMBER: _builtins.int
+    ENDED_BY_FIELD_NUMBER: _builtins.int
+    ENDED_TIME_FIELD_NUMBER: _builtins.int
+    pause_id: _builtins.str
+    """Its id (UUIDv7)."""
+    kind: Global___PauseKind.ValueType
+    """What kind of thing is paused."""
+    subject: _builtins.str
+    """Which: an institution's id, a service's noun, or a product as `programme/product`."""
+    county_code: _builtins.str
+    """Of a product: only in this county; empty for every county."""
+    reason: _builtins.str
+    """Why; institutions that it concerns are told."""
+    state: Global___PauseState.ValueType
+    """How far it is."""
+    proposed_by: _builtins.str
+    """The person who asked for it."""
+    confirmed_by: _builtins.str
+    """The second person, empty while none has decided."""
+    resume_proposed_by: _builtins.str
+    """The person who asked to end it, empty for nobody."""
+    resume_reason: _builtins.str
+    """Why it may end."""
+    ended_by: _builtins.str
+    """The second person who agreed to end it, or who refused to begin it."""
+    @_builtins.property
+    def proposed_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    @_builtins.property
+    def paused_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it is in force; unset while it is not."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends by itself; unset for never."""
+
+    @_builtins.property
+    def ended_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended; unset while it has not."""
+
+    def __init__(
+        self,
+        *,
+        pause_id: _builtins.str = ...,
+        kind: Global___PauseKind.ValueType = ...,
+        subject: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        state: Global___PauseState.ValueType = ...,
+        proposed_by: _builtins.str = ...,
+        proposed_time: _timestamp_pb2.Timestamp | None = ...,
+        confirmed_by: _builtins.str = ...,
+        paused_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        resume_proposed_by: _builtins.str = ...,
+        resume_reason: _builtins.str = ...,
+        ended_by: _builtins.str = ...,
+        ended_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended_time", b"ended_time", "expire_time", b"expire_time", "paused_time", b"paused_time", "proposed_time", b"proposed_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed_by", b"confirmed_by", "county_code", b"county_code", "ended_by", b"ended_by", "ended_time", b"ended_time", "expire_time", b"expire_time", "kind", b"kind", "pause_id", b"pause_id", "paused_time", b"paused_time", "proposed_by", b"proposed_by", "proposed_time", b"proposed_time", "reason", b"reason", "resume_proposed_by", b"resume_proposed_by", "resume_reason", b"resume_reason", "state", b"state", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pause: _TypeAlias = Pause  # noqa: Y015
+
+@_typing.final
+class ProposePauseRequest(_message.Message):
+    """Asks for a pause."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    COUNTY_CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    kind: Global___PauseKind.ValueType
+    """What kind of thing."""
+    subject: _builtins.str
+    """Which: an institution's id, the service's own noun, or a product as `programme/product`."""
+    county_code: _builtins.str
+    """Of a product: only in this county; empty for every county, and for everything else."""
+    reason: _builtins.str
+    """Why, in words that whom it concerns understands: no names of persons or households."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends by itself; unset for never."""
+
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        kind: Global___PauseKind.ValueType = ...,
+        subject: _builtins.str = ...,
+        county_code: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "expire_time", b"expire_time", "kind", b"kind", "reason", b"reason", "request_id", b"request_id", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposePauseRequest: _TypeAlias = ProposePauseRequest  # noqa: Y015
+
+@_typing.final
+class ProposePauseResponse(_message.Message):
+    """The pause, not decided yet."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAUSE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pause(self) -> Global___Pause:
+        """As it stands."""
+
+    def __init__(
+        self,
+        *,
+        pause: Global___Pause | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pause", b"pause"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pause", b"pause"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposePauseResponse: _TypeAlias = ProposePauseResponse  # noqa: Y015
+
+@_typing.final
+class ProposeResumeRequest(_message.Message):
+    """Asks to end a pause."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PAUSE_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    pause_id: _builtins.str
+    """Which (UUIDv7)."""
+    reason: _builtins.str
+    """Why it may end."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        pause_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pause_id", b"pause_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeResumeRequest: _TypeAlias = ProposeResumeRequest  # noqa: Y015
+
+@_typing.final
+class ProposeResumeResponse(_message.Message):
+    """The pause, still in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAUSE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pause(self) -> Global___Pause:
+        """As it stands."""
+
+    def __init__(
+        self,
+        *,
+        pause: Global___Pause | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pause", b"pause"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pause", b"pause"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProposeResumeResponse: _TypeAlias = ProposeResumeResponse  # noqa: Y015
+
+@_typing.final
+class DecidePauseRequest(_message.Message):
+    """Decides what was asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    PAUSE_ID_FIELD_NUMBER: _builtins.int
+    CONFIRM_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """Makes the call idempotent (UUID)."""
+    pause_id: _builtins.str
+    """Which (UUIDv7)."""
+    confirm: _builtins.bool
+    """True to carry it out, false to drop it."""
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        pause_id: _builtins.str = ...,
+        confirm: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm", b"confirm", "pause_id", b"pause_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecidePauseRequest: _TypeAlias = DecidePauseRequest  # noqa: Y015
+
+@_typing.final
+class DecidePauseResponse(_message.Message):
+    """What became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAUSE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pause(self) -> Global___Pause:
+        """As it stands."""
+
+    def __init__(
+        self,
+        *,
+        pause: Global___Pause | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["pause", b"pause"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pause", b"pause"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecidePauseResponse: _TypeAlias = DecidePauseResponse  # noqa: Y015
+
+@_typing.final
+class ListPausesRequest(_message.Message):
+    """Asks for pauses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OVER_TOO_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    over_too: _builtins.bool
+    """True for those that are over too."""
+    kind: Global___PauseKind.ValueType
+    """Only of this kind; unset for all."""
+    page_size: _builtins.int
+    """At most so many, 1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    """From the answer before, opaque; empty for the first page."""
+    def __init__(
+        self,
+        *,
+        over_too: _builtins.bool = ...,
+        kind: Global___PauseKind.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "over_too", b"over_too", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPausesRequest: _TypeAlias = ListPausesRequest  # noqa: Y015
+
+@_typing.final
+class ListPausesResponse(_message.Message):
+    """Pauses."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAUSES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """For the next page; empty at the end."""
+    @_builtins.property
+    def pauses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pause]:
+        """The latest first."""
+
+    def __init__(
+        self,
+        *,
+        pauses: _abc.Iterable[Global___Pause] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "pauses", b"pauses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPausesResponse: _TypeAlias = ListPausesResponse  # noqa: Y015

@@ -69,6 +69,26 @@ class OperatorServiceStub:
                 request_serializer=liandong_dot_common_dot_v1_dot_operator__pb2.RepublishEventsRequest.SerializeToString,
                 response_deserializer=liandong_dot_common_dot_v1_dot_operator__pb2.RepublishEventsResponse.FromString,
                 _registered_method=True)
+        self.ProposePause = channel.unary_unary(
+                '/liandong.common.v1.OperatorService/ProposePause',
+                request_serializer=liandong_dot_common_dot_v1_dot_operator__pb2.ProposePauseRequest.SerializeToString,
+                response_deserializer=liandong_dot_common_dot_v1_dot_operator__pb2.ProposePauseResponse.FromString,
+                _registered_method=True)
+        self.ProposeResume = channel.unary_unary(
+                '/liandong.common.v1.OperatorService/ProposeResume',
+                request_serializer=liandong_dot_common_dot_v1_dot_operator__pb2.ProposeResumeRequest.SerializeToString,
+                response_deserializer=liandong_dot_common_dot_v1_dot_operator__pb2.ProposeResumeResponse.FromString,
+                _registered_method=True)
+        self.DecidePause = channel.unary_unary(
+                '/liandong.common.v1.OperatorService/DecidePause',
+                request_serializer=liandong_dot_common_dot_v1_dot_operator__pb2.DecidePauseRequest.SerializeToString,
+                response_deserializer=liandong_dot_common_dot_v1_dot_operator__pb2.DecidePauseResponse.FromString,
+                _registered_method=True)
+        self.ListPauses = channel.unary_unary(
+                '/liandong.common.v1.OperatorService/ListPauses',
+                request_serializer=liandong_dot_common_dot_v1_dot_operator__pb2.ListPausesRequest.SerializeToString,
+                response_deserializer=liandong_dot_common_dot_v1_dot_operator__pb2.ListPausesResponse.FromString,
+                _registered_method=True)
 
 
 class OperatorServiceServicer:
@@ -126,6 +146,48 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProposePause(self, request, context):
+        """Ask that something of this service be paused: a consumer by every service that hears others, a
+        product by loans (applications) and claims (policies), an institution or a feed by the gateway.
+        Nothing is paused before a second person decides, within a day.
+
+        Errors: INVALID_ARGUMENT (PAUSE_NOT_HERE: this service pauses no such thing; UNKNOWN_SUBJECT: it
+        knows none of that name; DATE_IN_PAST: the end has passed); FAILED_PRECONDITION (NOT_ONESELF: one's
+        own institution; PAUSE_STANDS: it is paused, or about to be); PERMISSION_DENIED (PERSON_NEEDED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ProposeResume(self, request, context):
+        """Ask that a pause be ended before its time; a second person decides, within a day.
+
+        Errors: NOT_FOUND (PAUSE_NOT_FOUND); FAILED_PRECONDITION (PAUSE_OVER; RESUME_ASKED: somebody asked
+        before); PERMISSION_DENIED (PERSON_NEEDED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecidePause(self, request, context):
+        """The second person's word on what was asked last of a pause, to begin it or to end it. It holds at
+        every process within seconds.
+
+        Errors: NOT_FOUND (PAUSE_NOT_FOUND); FAILED_PRECONDITION (PAUSE_OVER; NOTHING_TO_DECIDE: nothing
+        was asked, or longer than a day ago; SECOND_PERSON_NEEDED: who asked may not agree, but may take
+        it back; PAUSE_STANDS); PERMISSION_DENIED (PERSON_NEEDED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPauses(self, request, context):
+        """The pauses of this service, the latest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -158,6 +220,26 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.RepublishEvents,
                     request_deserializer=liandong_dot_common_dot_v1_dot_operator__pb2.RepublishEventsRequest.FromString,
                     response_serializer=liandong_dot_common_dot_v1_dot_operator__pb2.RepublishEventsResponse.SerializeToString,
+            ),
+            'ProposePause': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposePause,
+                    request_deserializer=liandong_dot_common_dot_v1_dot_operator__pb2.ProposePauseRequest.FromString,
+                    response_serializer=liandong_dot_common_dot_v1_dot_operator__pb2.ProposePauseResponse.SerializeToString,
+            ),
+            'ProposeResume': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProposeResume,
+                    request_deserializer=liandong_dot_common_dot_v1_dot_operator__pb2.ProposeResumeRequest.FromString,
+                    response_serializer=liandong_dot_common_dot_v1_dot_operator__pb2.ProposeResumeResponse.SerializeToString,
+            ),
+            'DecidePause': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecidePause,
+                    request_deserializer=liandong_dot_common_dot_v1_dot_operator__pb2.DecidePauseRequest.FromString,
+                    response_serializer=liandong_dot_common_dot_v1_dot_operator__pb2.DecidePauseResponse.SerializeToString,
+            ),
+            'ListPauses': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPauses,
+                    request_deserializer=liandong_dot_common_dot_v1_dot_operator__pb2.ListPausesRequest.FromString,
+                    response_serializer=liandong_dot_common_dot_v1_dot_operator__pb2.ListPausesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -327,6 +409,114 @@ class OperatorService:
             '/liandong.common.v1.OperatorService/RepublishEvents',
             liandong_dot_common_dot_v1_dot_operator__pb2.RepublishEventsRequest.SerializeToString,
             liandong_dot_common_dot_v1_dot_operator__pb2.RepublishEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposePause(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.common.v1.OperatorService/ProposePause',
+            liandong_dot_common_dot_v1_dot_operator__pb2.ProposePauseRequest.SerializeToString,
+            liandong_dot_common_dot_v1_dot_operator__pb2.ProposePauseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProposeResume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.common.v1.OperatorService/ProposeResume',
+            liandong_dot_common_dot_v1_dot_operator__pb2.ProposeResumeRequest.SerializeToString,
+            liandong_dot_common_dot_v1_dot_operator__pb2.ProposeResumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecidePause(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.common.v1.OperatorService/DecidePause',
+            liandong_dot_common_dot_v1_dot_operator__pb2.DecidePauseRequest.SerializeToString,
+            liandong_dot_common_dot_v1_dot_operator__pb2.DecidePauseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPauses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/liandong.common.v1.OperatorService/ListPauses',
+            liandong_dot_common_dot_v1_dot_operator__pb2.ListPausesRequest.SerializeToString,
+            liandong_dot_common_dot_v1_dot_operator__pb2.ListPausesResponse.FromString,
             options,
             channel_credentials,
             insecure,

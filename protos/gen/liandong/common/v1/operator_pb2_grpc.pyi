@@ -59,6 +59,31 @@ class OperatorServiceStub:
     """
     RepublishEvents: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RepublishEventsRequest, _operator_pb2.RepublishEventsResponse]
     """Publish a range of this service's events again. Consumers that applied them are unmoved."""
+    ProposePause: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ProposePauseRequest, _operator_pb2.ProposePauseResponse]
+    """Ask that something of this service be paused: a consumer by every service that hears others, a
+    product by loans (applications) and claims (policies), an institution or a feed by the gateway.
+    Nothing is paused before a second person decides, within a day.
+
+    Errors: INVALID_ARGUMENT (PAUSE_NOT_HERE: this service pauses no such thing; UNKNOWN_SUBJECT: it
+    knows none of that name; DATE_IN_PAST: the end has passed); FAILED_PRECONDITION (NOT_ONESELF: one's
+    own institution; PAUSE_STANDS: it is paused, or about to be); PERMISSION_DENIED (PERSON_NEEDED).
+    """
+    ProposeResume: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ProposeResumeRequest, _operator_pb2.ProposeResumeResponse]
+    """Ask that a pause be ended before its time; a second person decides, within a day.
+
+    Errors: NOT_FOUND (PAUSE_NOT_FOUND); FAILED_PRECONDITION (PAUSE_OVER; RESUME_ASKED: somebody asked
+    before); PERMISSION_DENIED (PERSON_NEEDED).
+    """
+    DecidePause: _grpc.UnaryUnaryMultiCallable[_operator_pb2.DecidePauseRequest, _operator_pb2.DecidePauseResponse]
+    """The second person's word on what was asked last of a pause, to begin it or to end it. It holds at
+    every process within seconds.
+
+    Errors: NOT_FOUND (PAUSE_NOT_FOUND); FAILED_PRECONDITION (PAUSE_OVER; NOTHING_TO_DECIDE: nothing
+    was asked, or longer than a day ago; SECOND_PERSON_NEEDED: who asked may not agree, but may take
+    it back; PAUSE_STANDS); PERMISSION_DENIED (PERSON_NEEDED).
+    """
+    ListPauses: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListPausesRequest, _operator_pb2.ListPausesResponse]
+    """The pauses of this service, the latest first."""
 
 @_typing.type_check_only
 class OperatorServiceAsyncStub(OperatorServiceStub):
@@ -91,6 +116,31 @@ class OperatorServiceAsyncStub(OperatorServiceStub):
     """
     RepublishEvents: _aio.UnaryUnaryMultiCallable[_operator_pb2.RepublishEventsRequest, _operator_pb2.RepublishEventsResponse]  # type: ignore[assignment]
     """Publish a range of this service's events again. Consumers that applied them are unmoved."""
+    ProposePause: _aio.UnaryUnaryMultiCallable[_operator_pb2.ProposePauseRequest, _operator_pb2.ProposePauseResponse]  # type: ignore[assignment]
+    """Ask that something of this service be paused: a consumer by every service that hears others, a
+    product by loans (applications) and claims (policies), an institution or a feed by the gateway.
+    Nothing is paused before a second person decides, within a day.
+
+    Errors: INVALID_ARGUMENT (PAUSE_NOT_HERE: this service pauses no such thing; UNKNOWN_SUBJECT: it
+    knows none of that name; DATE_IN_PAST: the end has passed); FAILED_PRECONDITION (NOT_ONESELF: one's
+    own institution; PAUSE_STANDS: it is paused, or about to be); PERMISSION_DENIED (PERSON_NEEDED).
+    """
+    ProposeResume: _aio.UnaryUnaryMultiCallable[_operator_pb2.ProposeResumeRequest, _operator_pb2.ProposeResumeResponse]  # type: ignore[assignment]
+    """Ask that a pause be ended before its time; a second person decides, within a day.
+
+    Errors: NOT_FOUND (PAUSE_NOT_FOUND); FAILED_PRECONDITION (PAUSE_OVER; RESUME_ASKED: somebody asked
+    before); PERMISSION_DENIED (PERSON_NEEDED).
+    """
+    DecidePause: _aio.UnaryUnaryMultiCallable[_operator_pb2.DecidePauseRequest, _operator_pb2.DecidePauseResponse]  # type: ignore[assignment]
+    """The second person's word on what was asked last of a pause, to begin it or to end it. It holds at
+    every process within seconds.
+
+    Errors: NOT_FOUND (PAUSE_NOT_FOUND); FAILED_PRECONDITION (PAUSE_OVER; NOTHING_TO_DECIDE: nothing
+    was asked, or longer than a day ago; SECOND_PERSON_NEEDED: who asked may not agree, but may take
+    it back; PAUSE_STANDS); PERMISSION_DENIED (PERSON_NEEDED).
+    """
+    ListPauses: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListPausesRequest, _operator_pb2.ListPausesResponse]  # type: ignore[assignment]
+    """The pauses of this service, the latest first."""
 
 class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
     """What an operator may ask of every service: do the books add up, what waits for a person, which day
@@ -156,5 +206,54 @@ class OperatorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.RepublishEventsResponse, _abc.Awaitable[_operator_pb2.RepublishEventsResponse]]:
         """Publish a range of this service's events again. Consumers that applied them are unmoved."""
+
+    @_abc_1.abstractmethod
+    def ProposePause(
+        self,
+        request: _operator_pb2.ProposePauseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ProposePauseResponse, _abc.Awaitable[_operator_pb2.ProposePauseResponse]]:
+        """Ask that something of this service be paused: a consumer by every service that hears others, a
+        product by loans (applications) and claims (policies), an institution or a feed by the gateway.
+        Nothing is paused before a second person decides, within a day.
+
+        Errors: INVALID_ARGUMENT (PAUSE_NOT_HERE: this service pauses no such thing; UNKNOWN_SUBJECT: it
+        knows none of that name; DATE_IN_PAST: the end has passed); FAILED_PRECONDITION (NOT_ONESELF: one's
+        own institution; PAUSE_STANDS: it is paused, or about to be); PERMISSION_DENIED (PERSON_NEEDED).
+        """
+
+    @_abc_1.abstractmethod
+    def ProposeResume(
+        self,
+        request: _operator_pb2.ProposeResumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ProposeResumeResponse, _abc.Awaitable[_operator_pb2.ProposeResumeResponse]]:
+        """Ask that a pause be ended before its time; a second person decides, within a day.
+
+        Errors: NOT_FOUND (PAUSE_NOT_FOUND); FAILED_PRECONDITION (PAUSE_OVER; RESUME_ASKED: somebody asked
+        before); PERMISSION_DENIED (PERSON_NEEDED).
+        """
+
+    @_abc_1.abstractmethod
+    def DecidePause(
+        self,
+        request: _operator_pb2.DecidePauseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.DecidePauseResponse, _abc.Awaitable[_operator_pb2.DecidePauseResponse]]:
+        """The second person's word on what was asked last of a pause, to begin it or to end it. It holds at
+        every process within seconds.
+
+        Errors: NOT_FOUND (PAUSE_NOT_FOUND); FAILED_PRECONDITION (PAUSE_OVER; NOTHING_TO_DECIDE: nothing
+        was asked, or longer than a day ago; SECOND_PERSON_NEEDED: who asked may not agree, but may take
+        it back; PAUSE_STANDS); PERMISSION_DENIED (PERSON_NEEDED).
+        """
+
+    @_abc_1.abstractmethod
+    def ListPauses(
+        self,
+        request: _operator_pb2.ListPausesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.ListPausesResponse, _abc.Awaitable[_operator_pb2.ListPausesResponse]]:
+        """The pauses of this service, the latest first."""
 
 def add_OperatorServiceServicer_to_server(servicer: OperatorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

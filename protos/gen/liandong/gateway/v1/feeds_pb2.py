@@ -28,7 +28,7 @@ from google.type import date_pb2 as google_dot_type_dot_date__pb2
 from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliandong/gateway/v1/feeds.proto\x12\x13liandong.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\"\xca\x02\n\x10SubscribeRequest\x12\x1b\n\x06\x63ursor\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@H\x00\x12+\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x1c\n\tbeginning\x18\x03 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x12\x34\n\x06reader\x18\x04 \x01(\tB$\xbaH!r\x1f\x18 2\x1b^([a-z0-9]+(-[a-z0-9]+)*)?$\x12\x1f\n\x05nouns\x18\x05 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\n\"\x06r\x04\x10\x01\x18(\x12&\n\x0b\x65vent_types\x18\x06 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\xc8\x01\"\x06r\x04\x10\x01\x18x\x12\x46\n\narea_codes\x18\x07 \x03(\tB2\xbaH/\x92\x01,\x10\x64\"(r&2$^[0-9]{6}([0-9]{3}){0,2}([0-9]{2})?$B\x07\n\x05start\"`\n\x11SubscribeResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12-\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1e.liandong.gateway.v1.FeedEvent\x12\x0c\n\x04live\x18\x03 \x01(\x08\"\xa5\x02\n\tFeedEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x64\x61ta_content_type\x18\x06 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x07 \x01(\t\x12\x16\n\x0e\x61ggregate_type\x18\x08 \x01(\t\x12\x10\n\x08sequence\x18\t \x01(\x03\x12\x13\n\x0b\x63ounty_code\x18\n \x01(\t\x12(\n\rbusiness_date\x18\x0b \x01(\x0b\x32\x11.google.type.Date\x12\x11\n\tprogramme\x18\x0c \x01(\t\x12\x0e\n\x06masked\x18\r \x03(\t\"\x87\x01\n\x16\x41\x63knowledgeFeedRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x34\n\x06reader\x18\x02 \x01(\tB$\xbaH!r\x1f\x18 2\x1b^([a-z0-9]+(-[a-z0-9]+)*)?$\x12\x19\n\x06\x63ursor\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\")\n\x17\x41\x63knowledgeFeedResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"\x16\n\x14GetFeedStatusRequest\"\xd6\x01\n\x15GetFeedStatusResponse\x12\x30\n\x07readers\x18\x01 \x03(\x0b\x32\x1f.liandong.gateway.v1.FeedReader\x12\x13\n\x0blast_cursor\x18\x02 \x01(\t\x12\x33\n\x0flast_event_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nkept_since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tnats_open\x18\x05 \x01(\x08\"\xd1\x01\n\nFeedReader\x12\x0e\n\x06reader\x18\x01 \x01(\t\x12\x1b\n\x13\x61\x63knowledged_cursor\x18\x02 \x01(\t\x12\x35\n\x11\x61\x63knowledged_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0ewaiting_events\x18\x04 \x01(\x05\x12\x14\n\x0cmore_waiting\x18\x05 \x01(\x08\x12\x31\n\rwaiting_since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x18\n\x16GetFeedDocumentRequest\"+\n\x17GetFeedDocumentResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\"c\n\x12SetNatsFeedRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12!\n\x0einstitution_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(\x12\x0c\n\x04open\x18\x03 \x01(\x08\"V\n\x13SetNatsFeedResponse\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x0f\n\x07\x64urable\x18\x02 \x01(\t\x12\x10\n\x08subjects\x18\x03 \x01(\t\x12\x0c\n\x04open\x18\x04 \x01(\x08\x32\xc8\x05\n\x0c\x46\x65\x65\x64sService\x12z\n\tSubscribe\x12%.liandong.gateway.v1.SubscribeRequest\x1a&.liandong.gateway.v1.SubscribeResponse\"\x1c\xea\xe0\x18\x18\n\x04\x66\x65\x65\x64\x12\x04read\x1a\x08\x65veryone \x05\x30\x01\x12\x91\x01\n\x0f\x41\x63knowledgeFeed\x12+.liandong.gateway.v1.AcknowledgeFeedRequest\x1a,.liandong.gateway.v1.AcknowledgeFeedResponse\"#\xea\xe0\x18\x1f\n\x04\x66\x65\x65\x64\x12\x0b\x61\x63knowledge\x1a\x08\x65veryone \x05\x12\x8b\x01\n\rGetFeedStatus\x12).liandong.gateway.v1.GetFeedStatusRequest\x1a*.liandong.gateway.v1.GetFeedStatusResponse\"#\xea\xe0\x18\x1f\n\x04\x66\x65\x65\x64\x12\x0bread_status\x1a\x08\x65veryone \x05\x12\x93\x01\n\x0fGetFeedDocument\x12+.liandong.gateway.v1.GetFeedDocumentRequest\x1a,.liandong.gateway.v1.GetFeedDocumentResponse\"%\xea\xe0\x18!\n\x04\x66\x65\x65\x64\x12\rread_document\x1a\x08\x65veryone \x01\x12\x83\x01\n\x0bSetNatsFeed\x12\'.liandong.gateway.v1.SetNatsFeedRequest\x1a(.liandong.gateway.v1.SetNatsFeedResponse\"!\xea\xe0\x18\x1d\n\x04\x66\x65\x65\x64\x12\x08set_nats\x1a\toperators \x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliandong/gateway/v1/feeds.proto\x12\x13liandong.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\"\xca\x02\n\x10SubscribeRequest\x12\x1b\n\x06\x63ursor\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@H\x00\x12+\n\x05since\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x1c\n\tbeginning\x18\x03 \x01(\x08\x42\x07\xbaH\x04j\x02\x08\x01H\x00\x12\x34\n\x06reader\x18\x04 \x01(\tB$\xbaH!r\x1f\x18 2\x1b^([a-z0-9]+(-[a-z0-9]+)*)?$\x12\x1f\n\x05nouns\x18\x05 \x03(\tB\x10\xbaH\r\x92\x01\n\x10\n\"\x06r\x04\x10\x01\x18(\x12&\n\x0b\x65vent_types\x18\x06 \x03(\tB\x11\xbaH\x0e\x92\x01\x0b\x10\xc8\x01\"\x06r\x04\x10\x01\x18x\x12\x46\n\narea_codes\x18\x07 \x03(\tB2\xbaH/\x92\x01,\x10\x64\"(r&2$^[0-9]{6}([0-9]{3}){0,2}([0-9]{2})?$B\x07\n\x05start\"v\n\x11SubscribeResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12-\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x1e.liandong.gateway.v1.FeedEvent\x12\x0c\n\x04live\x18\x03 \x01(\x08\x12\x14\n\x0cheld_because\x18\x04 \x01(\t\"\xa5\x02\n\tFeedEvent\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04type\x18\x02 \x01(\t\x12\x0e\n\x06source\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12(\n\x04time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11\x64\x61ta_content_type\x18\x06 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x07 \x01(\t\x12\x16\n\x0e\x61ggregate_type\x18\x08 \x01(\t\x12\x10\n\x08sequence\x18\t \x01(\x03\x12\x13\n\x0b\x63ounty_code\x18\n \x01(\t\x12(\n\rbusiness_date\x18\x0b \x01(\x0b\x32\x11.google.type.Date\x12\x11\n\tprogramme\x18\x0c \x01(\t\x12\x0e\n\x06masked\x18\r \x03(\t\"\x87\x01\n\x16\x41\x63knowledgeFeedRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x34\n\x06reader\x18\x02 \x01(\tB$\xbaH!r\x1f\x18 2\x1b^([a-z0-9]+(-[a-z0-9]+)*)?$\x12\x19\n\x06\x63ursor\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\")\n\x17\x41\x63knowledgeFeedResponse\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\"\x16\n\x14GetFeedStatusRequest\"\xd6\x01\n\x15GetFeedStatusResponse\x12\x30\n\x07readers\x18\x01 \x03(\x0b\x32\x1f.liandong.gateway.v1.FeedReader\x12\x13\n\x0blast_cursor\x18\x02 \x01(\t\x12\x33\n\x0flast_event_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nkept_since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tnats_open\x18\x05 \x01(\x08\"\xd1\x01\n\nFeedReader\x12\x0e\n\x06reader\x18\x01 \x01(\t\x12\x1b\n\x13\x61\x63knowledged_cursor\x18\x02 \x01(\t\x12\x35\n\x11\x61\x63knowledged_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0ewaiting_events\x18\x04 \x01(\x05\x12\x14\n\x0cmore_waiting\x18\x05 \x01(\x08\x12\x31\n\rwaiting_since\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x18\n\x16GetFeedDocumentRequest\"+\n\x17GetFeedDocumentResponse\x12\x10\n\x08\x64ocument\x18\x01 \x01(\t\"c\n\x12SetNatsFeedRequest\x12\x1c\n\nrequest_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12!\n\x0einstitution_id\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(\x12\x0c\n\x04open\x18\x03 \x01(\x08\"V\n\x13SetNatsFeedResponse\x12\x0e\n\x06stream\x18\x01 \x01(\t\x12\x0f\n\x07\x64urable\x18\x02 \x01(\t\x12\x10\n\x08subjects\x18\x03 \x01(\t\x12\x0c\n\x04open\x18\x04 \x01(\x08\x32\xc8\x05\n\x0c\x46\x65\x65\x64sService\x12z\n\tSubscribe\x12%.liandong.gateway.v1.SubscribeRequest\x1a&.liandong.gateway.v1.SubscribeResponse\"\x1c\xea\xe0\x18\x18\n\x04\x66\x65\x65\x64\x12\x04read\x1a\x08\x65veryone \x05\x30\x01\x12\x91\x01\n\x0f\x41\x63knowledgeFeed\x12+.liandong.gateway.v1.AcknowledgeFeedRequest\x1a,.liandong.gateway.v1.AcknowledgeFeedResponse\"#\xea\xe0\x18\x1f\n\x04\x66\x65\x65\x64\x12\x0b\x61\x63knowledge\x1a\x08\x65veryone \x05\x12\x8b\x01\n\rGetFeedStatus\x12).liandong.gateway.v1.GetFeedStatusRequest\x1a*.liandong.gateway.v1.GetFeedStatusResponse\"#\xea\xe0\x18\x1f\n\x04\x66\x65\x65\x64\x12\x0bread_status\x1a\x08\x65veryone \x05\x12\x93\x01\n\x0fGetFeedDocument\x12+.liandong.gateway.v1.GetFeedDocumentRequest\x1a,.liandong.gateway.v1.GetFeedDocumentResponse\"%\xea\xe0\x18!\n\x04\x66\x65\x65\x64\x12\rread_document\x1a\x08\x65veryone \x01\x12\x83\x01\n\x0bSetNatsFeed\x12\'.liandong.gateway.v1.SetNatsFeedRequest\x1a(.liandong.gateway.v1.SetNatsFeedResponse\"!\xea\xe0\x18\x1d\n\x04\x66\x65\x65\x64\x12\x08set_nats\x1a\toperators \x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -70,27 +70,27 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBSCRIBEREQUEST']._serialized_start=176
   _globals['_SUBSCRIBEREQUEST']._serialized_end=506
   _globals['_SUBSCRIBERESPONSE']._serialized_start=508
-  _globals['_SUBSCRIBERESPONSE']._serialized_end=604
-  _globals['_FEEDEVENT']._serialized_start=607
-  _globals['_FEEDEVENT']._serialized_end=900
-  _globals['_ACKNOWLEDGEFEEDREQUEST']._serialized_start=903
-  _globals['_ACKNOWLEDGEFEEDREQUEST']._serialized_end=1038
-  _globals['_ACKNOWLEDGEFEEDRESPONSE']._serialized_start=1040
-  _globals['_ACKNOWLEDGEFEEDRESPONSE']._serialized_end=1081
-  _globals['_GETFEEDSTATUSREQUEST']._serialized_start=1083
-  _globals['_GETFEEDSTATUSREQUEST']._serialized_end=1105
-  _globals['_GETFEEDSTATUSRESPONSE']._serialized_start=1108
-  _globals['_GETFEEDSTATUSRESPONSE']._serialized_end=1322
-  _globals['_FEEDREADER']._serialized_start=1325
-  _globals['_FEEDREADER']._serialized_end=1534
-  _globals['_GETFEEDDOCUMENTREQUEST']._serialized_start=1536
-  _globals['_GETFEEDDOCUMENTREQUEST']._serialized_end=1560
-  _globals['_GETFEEDDOCUMENTRESPONSE']._serialized_start=1562
-  _globals['_GETFEEDDOCUMENTRESPONSE']._serialized_end=1605
-  _globals['_SETNATSFEEDREQUEST']._serialized_start=1607
-  _globals['_SETNATSFEEDREQUEST']._serialized_end=1706
-  _globals['_SETNATSFEEDRESPONSE']._serialized_start=1708
-  _globals['_SETNATSFEEDRESPONSE']._serialized_end=1794
-  _globals['_FEEDSSERVICE']._serialized_start=1797
-  _globals['_FEEDSSERVICE']._serialized_end=2509
+  _globals['_SUBSCRIBERESPONSE']._serialized_end=626
+  _globals['_FEEDEVENT']._serialized_start=629
+  _globals['_FEEDEVENT']._serialized_end=922
+  _globals['_ACKNOWLEDGEFEEDREQUEST']._serialized_start=925
+  _globals['_ACKNOWLEDGEFEEDREQUEST']._serialized_end=1060
+  _globals['_ACKNOWLEDGEFEEDRESPONSE']._serialized_start=1062
+  _globals['_ACKNOWLEDGEFEEDRESPONSE']._serialized_end=1103
+  _globals['_GETFEEDSTATUSREQUEST']._serialized_start=1105
+  _globals['_GETFEEDSTATUSREQUEST']._serialized_end=1127
+  _globals['_GETFEEDSTATUSRESPONSE']._serialized_start=1130
+  _globals['_GETFEEDSTATUSRESPONSE']._serialized_end=1344
+  _globals['_FEEDREADER']._serialized_start=1347
+  _globals['_FEEDREADER']._serialized_end=1556
+  _globals['_GETFEEDDOCUMENTREQUEST']._serialized_start=1558
+  _globals['_GETFEEDDOCUMENTREQUEST']._serialized_end=1582
+  _globals['_GETFEEDDOCUMENTRESPONSE']._serialized_start=1584
+  _globals['_GETFEEDDOCUMENTRESPONSE']._serialized_end=1627
+  _globals['_SETNATSFEEDREQUEST']._serialized_start=1629
+  _globals['_SETNATSFEEDREQUEST']._serialized_end=1728
+  _globals['_SETNATSFEEDRESPONSE']._serialized_start=1730
+  _globals['_SETNATSFEEDRESPONSE']._serialized_end=1816
+  _globals['_FEEDSSERVICE']._serialized_start=1819
+  _globals['_FEEDSSERVICE']._serialized_end=2531
 # @@protoc_insertion_point(module_scope)

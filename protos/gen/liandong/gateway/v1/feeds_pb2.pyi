@@ -85,10 +85,13 @@ class SubscribeResponse(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     EVENT_FIELD_NUMBER: _builtins.int
     LIVE_FIELD_NUMBER: _builtins.int
+    HELD_BECAUSE_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
     """After all that was told so far: where to go on."""
     live: _builtins.bool
     """Everything that is kept has been told; what follows is new."""
+    held_because: _builtins.str
+    """Why an operator holds the feed; said once, when it is held. What waits follows when it is resumed."""
     @_builtins.property
     def event(self) -> Global___FeedEvent:
         """The event; unset when nothing was told for a while, or when everything has been told."""
@@ -99,10 +102,11 @@ class SubscribeResponse(_message.Message):
         cursor: _builtins.str = ...,
         event: Global___FeedEvent | None = ...,
         live: _builtins.bool = ...,
+        held_because: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "event", b"event", "live", b"live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "event", b"event", "held_because", b"held_because", "live", b"live"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,10 +26,11 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.type import date_pb2 as google_dot_type_dot_date__pb2
 from liandong.access.v1 import access_pb2 as liandong_dot_access_dot_v1_dot_access__pb2
+from liandong.gateway.v1 import feeds_pb2 as liandong_dot_gateway_dot_v1_dot_feeds__pb2
 from liandong.gateway.v1 import institutions_pb2 as liandong_dot_gateway_dot_v1_dot_institutions__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!liandong/gateway/v1/gateway.proto\x12\x13liandong.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\x1a&liandong/gateway/v1/institutions.proto\"v\n\x0bInstitution\x12\x16\n\x0einstitution_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07name_zh\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x13\n\x0b\x63ounty_code\x18\x05 \x01(\t\x12\r\n\x05\x61reas\x18\x06 \x03(\t\"\x0f\n\rWhoAmIRequest\"Z\n\x0eWhoAmIResponse\x12\x35\n\x0binstitution\x18\x01 \x01(\x0b\x32 .liandong.gateway.v1.Institution\x12\x11\n\tperson_id\x18\x02 \x01(\t\"~\n\x17ListInstitutionsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"k\n\x18ListInstitutionsResponse\x12\x36\n\x0cinstitutions\x18\x01 \x03(\x0b\x32 .liandong.gateway.v1.Institution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x12\n\x10GetStatusRequest\"\x81\x01\n\x0bLimitStatus\x12\r\n\x05scope\x18\x01 \x01(\t\x12)\n\x05limit\x18\x02 \x01(\x0b\x32\x1a.liandong.gateway.v1.Limit\x12\x13\n\x0b\x63\x61lls_today\x18\x03 \x01(\x03\x12\x12\n\ncalls_left\x18\x04 \x01(\x03\x12\x0f\n\x07running\x18\x05 \x01(\x05\"-\n\x0cRefusalCount\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x03\"\x85\x04\n\x11GetStatusResponse\x12\x35\n\x0binstitution\x18\x01 \x01(\x0b\x32 .liandong.gateway.v1.Institution\x12\x1e\n\x03\x64\x61y\x18\x02 \x01(\x0b\x32\x11.google.type.Date\x12/\n\x0bnext_day_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x06limits\x18\x04 \x03(\x0b\x32 .liandong.gateway.v1.LimitStatus\x12\x33\n\x08refusals\x18\x05 \x03(\x0b\x32!.liandong.gateway.v1.RefusalCount\x12\x1f\n\x17\x63\x65rtificate_fingerprint\x18\x06 \x01(\t\x12\x37\n\x13\x63\x65rtificate_ends_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10\x63ontract_ends_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x0c\x63\x65rtificates\x18\t \x03(\x0b\x32&.liandong.gateway.v1.ClientCertificate\x12\x33\n\x0bperson_keys\x18\n \x03(\x0b\x32\x1e.liandong.gateway.v1.PersonKey2\xa0\x03\n\x0eGatewayService\x12v\n\x06WhoAmI\x12\".liandong.gateway.v1.WhoAmIRequest\x1a#.liandong.gateway.v1.WhoAmIResponse\"#\xea\xe0\x18\x1f\n\x0binstitution\x12\x04read\x1a\x08\x65veryone \x05\x12\x94\x01\n\x10ListInstitutions\x12,.liandong.gateway.v1.ListInstitutionsRequest\x1a-.liandong.gateway.v1.ListInstitutionsResponse\"#\xea\xe0\x18\x1f\n\x0binstitution\x12\x04read\x1a\x08\x65veryone \x01\x12\x7f\n\tGetStatus\x12%.liandong.gateway.v1.GetStatusRequest\x1a&.liandong.gateway.v1.GetStatusResponse\"#\xea\xe0\x18\x1f\n\x0binstitution\x12\x04read\x1a\x08\x65veryone \x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!liandong/gateway/v1/gateway.proto\x12\x13liandong.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16google/type/date.proto\x1a\x1fliandong/access/v1/access.proto\x1a\x1fliandong/gateway/v1/feeds.proto\x1a&liandong/gateway/v1/institutions.proto\"v\n\x0bInstitution\x12\x16\n\x0einstitution_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07name_zh\x18\x03 \x01(\t\x12\x0c\n\x04role\x18\x04 \x01(\t\x12\x13\n\x0b\x63ounty_code\x18\x05 \x01(\t\x12\r\n\x05\x61reas\x18\x06 \x03(\t\"\x0f\n\rWhoAmIRequest\"Z\n\x0eWhoAmIResponse\x12\x35\n\x0binstitution\x18\x01 \x01(\x0b\x32 .liandong.gateway.v1.Institution\x12\x11\n\tperson_id\x18\x02 \x01(\t\"~\n\x17ListInstitutionsRequest\x12&\n\x0b\x63ounty_code\x18\x01 \x01(\tB\x11\xbaH\x0er\x0c\x32\n^[0-9]{6}$\x12\x1d\n\tpage_size\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xf4\x03(\x00\x12\x1c\n\npage_token\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\"k\n\x18ListInstitutionsResponse\x12\x36\n\x0cinstitutions\x18\x01 \x03(\x0b\x32 .liandong.gateway.v1.Institution\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x12\n\x10GetStatusRequest\"\x81\x01\n\x0bLimitStatus\x12\r\n\x05scope\x18\x01 \x01(\t\x12)\n\x05limit\x18\x02 \x01(\x0b\x32\x1a.liandong.gateway.v1.Limit\x12\x13\n\x0b\x63\x61lls_today\x18\x03 \x01(\x03\x12\x12\n\ncalls_left\x18\x04 \x01(\x03\x12\x0f\n\x07running\x18\x05 \x01(\x05\"-\n\x0cRefusalCount\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\r\n\x05\x63\x61lls\x18\x02 \x01(\x03\"\xdc\x05\n\x11GetStatusResponse\x12\x35\n\x0binstitution\x18\x01 \x01(\x0b\x32 .liandong.gateway.v1.Institution\x12\x1e\n\x03\x64\x61y\x18\x02 \x01(\x0b\x32\x11.google.type.Date\x12/\n\x0bnext_day_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x06limits\x18\x04 \x03(\x0b\x32 .liandong.gateway.v1.LimitStatus\x12\x33\n\x08refusals\x18\x05 \x03(\x0b\x32!.liandong.gateway.v1.RefusalCount\x12\x1f\n\x17\x63\x65rtificate_fingerprint\x18\x06 \x01(\t\x12\x37\n\x13\x63\x65rtificate_ends_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x10\x63ontract_ends_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12<\n\x0c\x63\x65rtificates\x18\t \x03(\x0b\x32&.liandong.gateway.v1.ClientCertificate\x12\x33\n\x0bperson_keys\x18\n \x03(\x0b\x32\x1e.liandong.gateway.v1.PersonKey\x12\x13\n\x0b\x63\x61lls_today\x18\x0b \x01(\x03\x12\x15\n\rrefused_today\x18\x0c \x01(\x03\x12-\n\x06pauses\x18\r \x03(\x0b\x32\x1d.liandong.gateway.v1.OwnPause\x12\x35\n\x0c\x66\x65\x65\x64_readers\x18\x0e \x03(\x0b\x32\x1f.liandong.gateway.v1.FeedReader\x12\x43\n\x13\x65nding_certificates\x18\x0f \x03(\x0b\x32&.liandong.gateway.v1.ClientCertificate\"\x8a\x01\n\x08OwnPause\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12/\n\x0bpaused_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xa0\x03\n\x0eGatewayService\x12v\n\x06WhoAmI\x12\".liandong.gateway.v1.WhoAmIRequest\x1a#.liandong.gateway.v1.WhoAmIResponse\"#\xea\xe0\x18\x1f\n\x0binstitution\x12\x04read\x1a\x08\x65veryone \x05\x12\x94\x01\n\x10ListInstitutions\x12,.liandong.gateway.v1.ListInstitutionsRequest\x1a-.liandong.gateway.v1.ListInstitutionsResponse\"#\xea\xe0\x18\x1f\n\x0binstitution\x12\x04read\x1a\x08\x65veryone \x01\x12\x7f\n\tGetStatus\x12%.liandong.gateway.v1.GetStatusRequest\x1a&.liandong.gateway.v1.GetStatusResponse\"#\xea\xe0\x18\x1f\n\x0binstitution\x12\x04read\x1a\x08\x65veryone \x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,24 +49,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GATEWAYSERVICE'].methods_by_name['ListInstitutions']._serialized_options = b'\352\340\030\037\n\013institution\022\004read\032\010everyone \001'
   _globals['_GATEWAYSERVICE'].methods_by_name['GetStatus']._loaded_options = None
   _globals['_GATEWAYSERVICE'].methods_by_name['GetStatus']._serialized_options = b'\352\340\030\037\n\013institution\022\004read\032\010everyone \005'
-  _globals['_INSTITUTION']._serialized_start=217
-  _globals['_INSTITUTION']._serialized_end=335
-  _globals['_WHOAMIREQUEST']._serialized_start=337
-  _globals['_WHOAMIREQUEST']._serialized_end=352
-  _globals['_WHOAMIRESPONSE']._serialized_start=354
-  _globals['_WHOAMIRESPONSE']._serialized_end=444
-  _globals['_LISTINSTITUTIONSREQUEST']._serialized_start=446
-  _globals['_LISTINSTITUTIONSREQUEST']._serialized_end=572
-  _globals['_LISTINSTITUTIONSRESPONSE']._serialized_start=574
-  _globals['_LISTINSTITUTIONSRESPONSE']._serialized_end=681
-  _globals['_GETSTATUSREQUEST']._serialized_start=683
-  _globals['_GETSTATUSREQUEST']._serialized_end=701
-  _globals['_LIMITSTATUS']._serialized_start=704
-  _globals['_LIMITSTATUS']._serialized_end=833
-  _globals['_REFUSALCOUNT']._serialized_start=835
-  _globals['_REFUSALCOUNT']._serialized_end=880
-  _globals['_GETSTATUSRESPONSE']._serialized_start=883
-  _globals['_GETSTATUSRESPONSE']._serialized_end=1400
-  _globals['_GATEWAYSERVICE']._serialized_start=1403
-  _globals['_GATEWAYSERVICE']._serialized_end=1819
+  _globals['_INSTITUTION']._serialized_start=250
+  _globals['_INSTITUTION']._serialized_end=368
+  _globals['_WHOAMIREQUEST']._serialized_start=370
+  _globals['_WHOAMIREQUEST']._serialized_end=385
+  _globals['_WHOAMIRESPONSE']._serialized_start=387
+  _globals['_WHOAMIRESPONSE']._serialized_end=477
+  _globals['_LISTINSTITUTIONSREQUEST']._serialized_start=479
+  _globals['_LISTINSTITUTIONSREQUEST']._serialized_end=605
+  _globals['_LISTINSTITUTIONSRESPONSE']._serialized_start=607
+  _globals['_LISTINSTITUTIONSRESPONSE']._serialized_end=714
+  _globals['_GETSTATUSREQUEST']._serialized_start=716
+  _globals['_GETSTATUSREQUEST']._serialized_end=734
+  _globals['_LIMITSTATUS']._serialized_start=737
+  _globals['_LIMITSTATUS']._serialized_end=866
+  _globals['_REFUSALCOUNT']._serialized_start=868
+  _globals['_REFUSALCOUNT']._serialized_end=913
+  _globals['_GETSTATUSRESPONSE']._serialized_start=916
+  _globals['_GETSTATUSRESPONSE']._serialized_end=1648
+  _globals['_OWNPAUSE']._serialized_start=1651
+  _globals['_OWNPAUSE']._serialized_end=1789
+  _globals['_GATEWAYSERVICE']._serialized_start=1792
+  _globals['_GATEWAYSERVICE']._serialized_end=2208
 # @@protoc_insertion_point(module_scope)

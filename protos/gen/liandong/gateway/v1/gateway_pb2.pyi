@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.type import date_pb2 as _date_pb2
+from liandong.gateway.v1 import feeds_pb2 as _feeds_pb2
 from liandong.gateway.v1 import institutions_pb2 as _institutions_pb2
 import builtins as _builtins
 import sys
@@ -267,8 +268,17 @@ class GetStatusResponse(_message.Message):
     CONTRACT_ENDS_AT_FIELD_NUMBER: _builtins.int
     CERTIFICATES_FIELD_NUMBER: _builtins.int
     PERSON_KEYS_FIELD_NUMBER: _builtins.int
+    CALLS_TODAY_FIELD_NUMBER: _builtins.int
+    REFUSED_TODAY_FIELD_NUMBER: _builtins.int
+    PAUSES_FIELD_NUMBER: _builtins.int
+    FEED_READERS_FIELD_NUMBER: _builtins.int
+    ENDING_CERTIFICATES_FIELD_NUMBER: _builtins.int
     certificate_fingerprint: _builtins.str
     """Fingerprint of the certificate of this call."""
+    calls_today: _builtins.int
+    """Calls of today that were let in, of every class; those at other gateways within seconds."""
+    refused_today: _builtins.int
+    """Calls of today that were refused or failed."""
     @_builtins.property
     def institution(self) -> Global___Institution:
         """The institution of the certificate."""
@@ -305,6 +315,18 @@ class GetStatusResponse(_message.Message):
     def person_keys(self) -> _containers.RepeatedCompositeFieldContainer[_institutions_pb2.PersonKey]:
         """What the registry has of its keys, oldest first."""
 
+    @_builtins.property
+    def pauses(self) -> _containers.RepeatedCompositeFieldContainer[Global___OwnPause]:
+        """Pauses in force of the institution or of its feed."""
+
+    @_builtins.property
+    def feed_readers(self) -> _containers.RepeatedCompositeFieldContainer[_feeds_pb2.FeedReader]:
+        """How its feed's readers stand, as `FeedsService.GetFeedStatus` says it; none where it never read."""
+
+    @_builtins.property
+    def ending_certificates(self) -> _containers.RepeatedCompositeFieldContainer[_institutions_pb2.ClientCertificate]:
+        """Certificates that end within 30 days, the one of this call included, the first to end first."""
+
     def __init__(
         self,
         *,
@@ -318,11 +340,54 @@ class GetStatusResponse(_message.Message):
         contract_ends_at: _timestamp_pb2.Timestamp | None = ...,
         certificates: _abc.Iterable[_institutions_pb2.ClientCertificate] | None = ...,
         person_keys: _abc.Iterable[_institutions_pb2.PersonKey] | None = ...,
+        calls_today: _builtins.int = ...,
+        refused_today: _builtins.int = ...,
+        pauses: _abc.Iterable[Global___OwnPause] | None = ...,
+        feed_readers: _abc.Iterable[_feeds_pb2.FeedReader] | None = ...,
+        ending_certificates: _abc.Iterable[_institutions_pb2.ClientCertificate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["certificate_ends_at", b"certificate_ends_at", "contract_ends_at", b"contract_ends_at", "day", b"day", "institution", b"institution", "next_day_at", b"next_day_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate_ends_at", b"certificate_ends_at", "certificate_fingerprint", b"certificate_fingerprint", "certificates", b"certificates", "contract_ends_at", b"contract_ends_at", "day", b"day", "institution", b"institution", "limits", b"limits", "next_day_at", b"next_day_at", "person_keys", b"person_keys", "refusals", b"refusals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls_today", b"calls_today", "certificate_ends_at", b"certificate_ends_at", "certificate_fingerprint", b"certificate_fingerprint", "certificates", b"certificates", "contract_ends_at", b"contract_ends_at", "day", b"day", "ending_certificates", b"ending_certificates", "feed_readers", b"feed_readers", "institution", b"institution", "limits", b"limits", "next_day_at", b"next_day_at", "pauses", b"pauses", "person_keys", b"person_keys", "refusals", b"refusals", "refused_today", b"refused_today"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatusResponse: _TypeAlias = GetStatusResponse  # noqa: Y015
+
+@_typing.final
+class OwnPause(_message.Message):
+    """A pause that concerns the caller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PAUSED_TIME_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """`institution` or `feed`."""
+    reason: _builtins.str
+    """Why."""
+    @_builtins.property
+    def paused_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ends by itself; unset for never."""
+
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        paused_time: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "paused_time", b"paused_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "kind", b"kind", "paused_time", b"paused_time", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnPause: _TypeAlias = OwnPause  # noqa: Y015

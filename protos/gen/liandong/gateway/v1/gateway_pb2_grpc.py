@@ -75,8 +75,9 @@ class GatewayServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetStatus(self, request, context):
-        """How the caller stands: what it called today, what was refused and why, what is left, and until
-        when its certificate and contract are good.
+        """How the caller stands: what it called today, what was refused and why, what is left, how far its
+        feed is behind, whether it is paused, and until when its certificate and contract are good. Whoever
+        is paused or has used up its quota may still ask.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

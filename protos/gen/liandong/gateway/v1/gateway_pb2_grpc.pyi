@@ -41,8 +41,9 @@ class GatewayServiceStub:
     ListInstitutions: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListInstitutionsRequest, _gateway_pb2.ListInstitutionsResponse]
     """Institutions of the county, in id order."""
     GetStatus: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GetStatusRequest, _gateway_pb2.GetStatusResponse]
-    """How the caller stands: what it called today, what was refused and why, what is left, and until
-    when its certificate and contract are good.
+    """How the caller stands: what it called today, what was refused and why, what is left, how far its
+    feed is behind, whether it is paused, and until when its certificate and contract are good. Whoever
+    is paused or has used up its quota may still ask.
     """
 
 @_typing.type_check_only
@@ -58,8 +59,9 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     ListInstitutions: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListInstitutionsRequest, _gateway_pb2.ListInstitutionsResponse]  # type: ignore[assignment]
     """Institutions of the county, in id order."""
     GetStatus: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GetStatusRequest, _gateway_pb2.GetStatusResponse]  # type: ignore[assignment]
-    """How the caller stands: what it called today, what was refused and why, what is left, and until
-    when its certificate and contract are good.
+    """How the caller stands: what it called today, what was refused and why, what is left, how far its
+    feed is behind, whether it is paused, and until when its certificate and contract are good. Whoever
+    is paused or has used up its quota may still ask.
     """
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -90,8 +92,9 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _gateway_pb2.GetStatusRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.GetStatusResponse, _abc.Awaitable[_gateway_pb2.GetStatusResponse]]:
-        """How the caller stands: what it called today, what was refused and why, what is left, and until
-        when its certificate and contract are good.
+        """How the caller stands: what it called today, what was refused and why, what is left, how far its
+        feed is behind, whether it is paused, and until when its certificate and contract are good. Whoever
+        is paused or has used up its quota may still ask.
         """
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
