@@ -1,8 +1,8 @@
 """
 Fetch the scripts of others that the console serves, from npm, with their licences.
 
-Run it by hand after raising a version: `python -m deploy.vendor_console`. Each archive must have the
-hash that stands here, so the same files come out whoever runs it; nothing is fetched when it runs.
+Run it by hand after raising a version: `python -m deploy.vendor_console`. Each archive must have
+the hash that stands here, so the same files come out whoever runs it.
 """
 
 import base64

@@ -16,6 +16,7 @@ from deploy.demo import run as demo
 from deploy.local import audit as audits
 from deploy.local import (
     cli_access_log,
+    cli_console,
     cli_events,
     cli_feeds,
     cli_files,
@@ -38,6 +39,7 @@ STOP_SECONDS_MAX = 60.0
 app = typer.Typer(no_args_is_help=True, help="Liandong: registry, credit, loans, claims, funds.")
 app.add_typer(cli_events.events, name="events")
 app.add_typer(cli_events.parked, name="parked")
+app.add_typer(cli_console.console, name="console")
 app.add_typer(cli_feeds.feeds, name="feeds")
 app.add_typer(cli_institutions.institutions, name="institutions")
 app.add_typer(cli_access_log.access_log, name="access-log")
@@ -73,6 +75,7 @@ def up(
         programme_folders=(county_folder.resolve(),),
         institutions_path=institutions.resolve() if institutions.exists() else None,
         processes=processes,
+        console=True,
     )
 
     async def stay() -> None:
@@ -81,6 +84,7 @@ def up(
         async with Stack(found, own, shape) as stack:
             console.print(f"the platform serves at {stack.gateway_address} (mTLS)")
             console.print(f"certificates and data: {own.path}")
+            demo.print_console(stack, console)
             await stack.until_asked_to_stop()
             console.print("stopping …")
 

@@ -26,6 +26,8 @@ class Remote:
     counties: tuple[str, ...]
     institutions: Mapping[str, str]
     """Institution id to role."""
+    console: str = ""
+    """Where browsers find the console; empty where none was started."""
 
     def save(self, folder: DataFolder) -> None:
         """Write it into the stack's folder."""

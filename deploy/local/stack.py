@@ -5,8 +5,10 @@ import os
 import secrets
 import signal
 import sys
+import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
+from deploy.local import console as consoles
 from deploy.local.ca import Credentials, LocalCA
 from deploy.local.nats import Nats, connect, read_feeds
 from deploy.local.places import DataFolder, Places, write_file
@@ -53,6 +56,8 @@ class Shape:
     trace_ratio_ppm: int = 2_000
     streams: Topology | None = None
     gateway_address: str = "127.0.0.1"
+    console: bool = False
+    """The web console too, in a process of its own."""
 
 
 class Stack:
@@ -72,11 +77,11 @@ class Stack:
             feeds=read_feeds(self._feeds_path) or feed_channel.users(shape.env, ()),
         )
         self.supervisor = Supervisor()
-        self.spans = SpanStore(folder.private("spans") / "spans.sqlite")
+        self.spans = SpanStore(consoles.spans_path(folder))
         self._sink = SpanSink(self.spans)
         self._watching: list[asyncio.Task[None]] = []
         # Read once: a port that we listen on ourselves would look taken.
-        self._ports = {noun: folder.port(noun) for noun in (*NOUNS, PUBLIC)}
+        self._ports = {noun: folder.port(noun) for noun in (*NOUNS, PUBLIC, consoles.PORT)}
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -94,6 +99,16 @@ class Stack:
     def public_address(self) -> str:
         """Host and port that everybody calls, without a certificate."""
         return f"{self.shape.gateway_address}:{self._ports[PUBLIC]}"
+
+    @property
+    def console_url(self) -> str:
+        """Where browsers find the console."""
+        return f"http://127.0.0.1:{self._ports[consoles.PORT]}"
+
+    def console_link(self, institution_id: str) -> str:
+        """An address by which the first post of an institution comes in, once."""
+        key = consoles.key_path(self.folder)
+        return consoles.link(self.console_url, key, institution_id, f"{institution_id}-p1")
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -119,6 +134,8 @@ class Stack:
             await self._sink.start()
             await self.supervisor.start(*self._programs())
             self._announce()
+            if self.shape.console:
+                await self.supervisor.start(self._console())
         except BaseException:
             await self.stop()
             raise
@@ -154,6 +171,7 @@ class Stack:
             env=self.shape.env,
             counties=catalogue.counties(),
             institutions={key: str(each.role) for key, each in catalogue.institutions.items()},
+            console=self.console_url if self.shape.console else "",
         ).save(self.folder)
         write_file(self._pid_path, f"{os.getpid()}\n", mode=0o600)
 
@@ -200,6 +218,28 @@ class Stack:
             name=name,
             argv=[sys.executable, "-m", module],
             env=env,
+            folder=self.folder,
+            ready=ready,
+            start_seconds_max=60.0,
+        )
+
+    def _console(self) -> Program:
+        """The console: a client like any institution's system, so it is told no database."""
+        port = self._ports[consoles.PORT]
+
+        async def ready() -> bool:
+            return await asyncio.to_thread(_answers, f"{self.console_url}/healthz")
+
+        return Program(
+            name="console",
+            argv=[sys.executable, "-m", "deploy.local.console"],
+            env=consoles.environment(
+                self.folder,
+                port=port,
+                gateway=self.gateway_address,
+                public=self.public_address,
+                common=self.environment(),
+            ),
             folder=self.folder,
             ready=ready,
             start_seconds_max=60.0,
@@ -274,6 +314,14 @@ class Stack:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(secrets.token_bytes(32))
         return path
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own address
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False
 
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")

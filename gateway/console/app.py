@@ -26,6 +26,7 @@ from gateway.console.looks import STATIC, Looks
 from gateway.console.public_door import PublicDoor
 from gateway.console.sessions import Session, Sessions
 from gateway.console.settings import ConsoleSettings
+from gateway.console.traces import Traces
 from gateway.console.wording import Language, language_of
 from services.kernel.status import reason_of
 from services.programmes.loader import Catalogue, load
@@ -63,7 +64,12 @@ class Console:
     """What all requests share."""
 
     def __init__(
-        self, settings: ConsoleSettings, env: str, programme_folders: list[Path], places: list[Place]
+        self,
+        settings: ConsoleSettings,
+        env: str,
+        programme_folders: list[Path],
+        places: list[Place],
+        traces: Traces | None = None,
     ) -> None:
         self.settings = settings
         self.callers = Callers(settings, env)
@@ -78,13 +84,14 @@ class Console:
         )
         self.catalogue: Catalogue = load(programme_folders)
         self.places = places
+        self.traces = traces
 
     async def close(self) -> None:
         """Close the connections to the gateway."""
         await self.callers.close()
         await self.public.close()
 
-    # --- the door -------------------------------------------------------------------------------------
+    # --- the door ---------------------------------------------------------------------------------
 
     def language(self, request: Request) -> Language:
         """Of this request."""
@@ -92,12 +99,15 @@ class Console:
             request.cookies.get(LANGUAGE_COOKIE), request.headers.get("accept-language", "")
         )
 
-    def bare(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
+    def bare(
+        self, request: Request, template: str, *, status: int = 200, **values: Any
+    ) -> Response:
         """A page for somebody who is not signed in."""
         html = self.looks.render(
             template,
             self.language(request),
-            **{"desk": None, "path": request.url.path, "csrf": "", "reason": "", "message": ""} | values,
+            **{"desk": None, "path": request.url.path, "csrf": "", "reason": "", "message": ""}
+            | values,
         )
         return HTMLResponse(html, status_code=status)
 
@@ -190,10 +200,13 @@ class Console:
         return [
             (place.path, desk.say(*place.title))
             for place in self.places
-            if place.title is not None and open_to(place.needs, desk)
+            if place.title is not None
+            and open_to(place.needs, desk)
+            # Without a store of spans there is no list of them.
+            and (place.path != "/traces" or self.traces is not None)
         ]
 
-    # --- every page -----------------------------------------------------------------------------------
+    # --- every page -------------------------------------------------------------------------------
 
     def endpoint(self, place: Place) -> Callable[[Request], Awaitable[Response]]:
         """A page behind the door: session, role, form, errors."""

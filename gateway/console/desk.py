@@ -83,7 +83,7 @@ class Desk:
     async def all_pages(
         self, method: str, request: Any, field: str, service: str = ""
     ) -> tuple[list[Any], bool]:
-        """Every page up to a bound, and whether something was left out; nothing if not one's own."""
+        """Every page up to a bound, and whether something was left out; none if not one's own."""
         asked = type(request)()
         asked.CopyFrom(request)
         asked.page_size = PAGE
@@ -98,7 +98,7 @@ class Desk:
                 return found, False
         return found, True
 
-    # --- what every page needs, asked once a session ------------------------------------------------
+    # --- what every page needs, asked once a session ----------------------------------------------
 
     @property
     def counties(self) -> tuple[str, ...]:
@@ -148,7 +148,7 @@ class Desk:
             return None if answer is None else _date(answer.business_date)
         return None
 
-    # --- showing --------------------------------------------------------------------------------------
+    # --- showing ----------------------------------------------------------------------------------
 
     async def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
         """A whole page, or only its part for a page that asked for a part."""

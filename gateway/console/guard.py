@@ -7,17 +7,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-POLICY: Final = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """No script or style but our own files, nothing from elsewhere, in nobody's frame."""
 
@@ -25,7 +17,7 @@ HEADERS: Final = {
     "content-security-policy": POLICY,
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
@@ -82,13 +74,14 @@ class Kept:
 def _is_versioned(scope: MutableMapping[str, Any]) -> bool:
     if scope["type"] != "http":
         return False
-    return scope["path"].startswith(STATIC_PATH) and scope["query_string"].startswith(b"v=")
+    path, query = str(scope["path"]), bytes(scope["query_string"])
+    return path.startswith(STATIC_PATH) and query.startswith(b"v=")
 
 
 def same_origin(request: Request) -> bool:
     """Whether a form was sent from one of our own pages."""
     site = request.headers.get("sec-fetch-site")
-    if site is not None and site != "same-origin":
-        return False
+    if site is not None:
+        return site == "same-origin"
     origin = request.headers.get("origin")
     return origin is None or origin.split("://", 1)[-1] == request.headers.get("host", "")

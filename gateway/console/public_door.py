@@ -33,6 +33,6 @@ class PublicDoor:
     async def ask(self, method: str, county_code: str) -> Any:
         """One of its lists about a county."""
         assert self._channel is not None
-        stub = public_pb2_grpc.PublicServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        stub = public_pb2_grpc.PublicServiceStub(self._channel)
         request = getattr(public_pb2, f"{method}Request")(county_code=county_code)
         return await getattr(stub, method)(request, timeout=self._seconds)

@@ -81,6 +81,16 @@ class Sessions:
         found.used = now
         return found
 
+    def lives(self, session_id: str) -> bool:
+        """Whether a session still is; to ask does not count as using it."""
+        found = self._sessions.get(session_id)
+        now = self._clock()
+        return (
+            found is not None
+            and now - found.began <= self._lifetime
+            and now - found.used <= self._lifetime
+        )
+
     def end(self, session_id: str) -> None:
         """Sign out."""
         self._sessions.pop(session_id, None)

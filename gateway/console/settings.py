@@ -37,6 +37,7 @@ class ConsoleSettings(BaseSettings):
     """Of a session from its beginning."""
     idle_seconds: int = Field(default=3_600, ge=30, le=86_400)
     """After which a session that nobody uses is over."""
+    connections_max: int = Field(default=500, ge=10, le=10_000)
     sessions_max: int = Field(default=1_000, ge=1, le=100_000)
     streams_of_session_max: int = Field(default=4, ge=1, le=32)
     """Live pages that one session may hold open."""

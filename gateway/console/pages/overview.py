@@ -10,15 +10,16 @@ from liandong.common.v1 import operator_pb2
 from liandong.credit.v1 import areas_pb2
 from liandong.funds.v1 import accounts_pb2, funds_pb2, watch_pb2
 from liandong.loans.v1 import loans_pb2, reports_pb2
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
-from gateway.console.desk import REPORT, TOTALS, Desk, Hidden, proto_day
+from gateway.console.desk import REPORT, TOTALS, Desk, proto_day
 
 BREAKERS = "liandong.loans.v1.LoansService/ListBreakers"
 COVERAGE = "liandong.credit.v1.CreditService/GetCoverage"
 FUNDS = "liandong.funds.v1.FundsService/ListFunds"
 WATCH = "liandong.funds.v1.WatchService/GetFundWatch"
 FUND_BALANCE = "liandong.funds.v1.FundAccountsService/GetFundBalance"
+IDENTIFY = "liandong.gateway.v1.HouseholdSelfService/IdentifyMe"
 SERVICES = ("households", "credit", "loans", "claims", "funds")
 VILLAGES_MAX = 2_000
 FUNDS_MAX = 6
@@ -54,14 +55,23 @@ class Township:
     stopped: bool
 
 
+async def first(desk: Desk) -> Response:
+    """To the page that a role begins with."""
+    if desk.may(REPORT, TOTALS):
+        return RedirectResponse("/overview", status_code=303)
+    return RedirectResponse("/me" if desk.may(IDENTIFY) else "/status", status_code=303)
+
+
 async def overview(desk: Desk) -> Response:
-    """The first page; what the role may not know is not on it."""
+    """The county at a glance; what the role may not know is not on it."""
     if not desk.may(REPORT):
         return await _for_operators(desk)
     whole, villages, breakers, coverage, funds = await asyncio.gather(
         desk.ask_if_mine(REPORT, _report(desk, [])),
         desk.ask_if_mine(REPORT, _report(desk, [reports_pb2.LOAN_REPORT_DIMENSION_VILLAGE])),
-        desk.all_pages(BREAKERS, loans_pb2.ListBreakersRequest(county_code=desk.county), "breakers"),
+        desk.all_pages(
+            BREAKERS, loans_pb2.ListBreakersRequest(county_code=desk.county), "breakers"
+        ),
         desk.ask_if_mine(COVERAGE, _coverage(desk)),
         _funds(desk),
     )
@@ -174,14 +184,12 @@ async def _funds(desk: Desk) -> list[tuple[funds_pb2.Fund, Any]]:
 
 async def _for_operators(desk: Desk) -> Response:
     """Who runs the platform sees that it runs: totals, days and what waits, of each service."""
-    if not desk.may(TOTALS):
-        raise Hidden("overview")
     request = operator_pb2.GetTotalsRequest(county_code=desk.county)
     answers = await asyncio.gather(*(desk.ask(TOTALS, request, noun) for noun in SERVICES))
     return await desk.page("platform.html", services=list(zip(SERVICES, answers, strict=True)))
 
 
-# --- over time ------------------------------------------------------------------------------------------
+# --- over time ----------------------------------------------------------------------------------
 
 
 def month_ends(today: date, months: int) -> list[date]:
@@ -210,7 +218,7 @@ class Month:
 
 
 async def history(desk: Desk) -> Response:
-    """A year in months: balances, flows, bad loans, funds and their leverage; loaded after the page."""
+    """A year in months: balances, flows, bad loans, funds, leverage; loaded after the page."""
     today = await desk.today()
     if today is None:
         return await desk.page("overview_history.html", months=[])
