@@ -10,7 +10,16 @@ from typing import Any
 import structlog
 from nats.aio.client import Client
 
-from gateway import break_glass, event_handlers, operations, own_operator, public, retention, usage
+from gateway import (
+    break_glass,
+    event_handlers,
+    find_servicer,
+    operations,
+    own_operator,
+    public,
+    retention,
+    usage,
+)
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
 from gateway.documents.servicer import DocumentsServicer
@@ -19,6 +28,7 @@ from gateway.feed_pages import Pages
 from gateway.feed_publisher import Publisher, Way
 from gateway.feed_servicer import FeedsServicer
 from gateway.feed_stream import Tail
+from gateway.find_servicer import FindServicer
 from gateway.forward import Backends
 from gateway.identity import Directory
 from gateway.judge import Judge
@@ -61,6 +71,7 @@ class Feeds:
 
     tail: Tail
     servicer: FeedsServicer
+    finding: FindServicer
     publisher: Publisher | None
     """None where the gateway is not in the feeds' account on NATS."""
 
@@ -83,7 +94,7 @@ class Feeds:
                 db, way, directory=directory, pages=pages, tail=tail, access_log=access_log
             )
         servicer = FeedsServicer(db, directory, pages, tail, streams_max=streams_max)
-        return cls(tail, servicer, publisher)
+        return cls(tail, servicer, FindServicer(db, directory, pages), publisher)
 
     def publishing(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What publishes, if anything does."""
@@ -138,6 +149,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
             db, directory, glasses, limiter=limiter, catalogue=catalogue, settings=settings
         ),
         **feeds.servicer.methods(),
+        **feeds.finding.methods(),
     }
     server = build_server(
         settings,
@@ -171,6 +183,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
             retention.keep_running(db, signer, rules),
             operations.keep_fresh(db, directory),
             usage.keep(db, limiter, directory),
+            find_servicer.keep_filling(db),
             event_handlers.consumer(db, batch_size_max=settings.batch_size_max).run(client),
             relay.run(client),
         )

@@ -34,6 +34,7 @@ from gateway.limits import Gate, Limiter, LimitReached
 from gateway.onward import Onward
 from gateway.person_tokens import PersonTokens
 from gateway.routes import OWN, ROUTES, Route
+from gateway.rules import MONEY
 from gateway.servicer import OwnMethod
 from gateway.settings import GatewaySettings
 from gateway.spans import Span
@@ -45,7 +46,6 @@ from services.kernel.errors import Exhausted, LiandongError, invalid_field
 from services.kernel.rpc import Context
 
 _COUNTY = re.compile("[0-9]{6}")
-INSTITUTION_ATTRIBUTE = "liandong.institution"
 
 log = structlog.get_logger(__name__)
 
@@ -271,6 +271,7 @@ class Door(grpc.GenericRpcHandler):
         visit.county_code = institution.county_code
         if institution.county_code == ABOVE_COUNTIES and county_of is not None:
             visit.county_code = county_of(body) or ABOVE_COUNTIES
+        visit.span.note(telemetry.COUNTY, visit.county_code)
         if visit.claim.break_glass_id:
             self._glasses.require(visit.claim, institution, visit.route.method, visit.county_code)
         else:
@@ -332,7 +333,7 @@ class Door(grpc.GenericRpcHandler):
             self._limiter.stranger()
             raise
         visit.institution_id = institution.institution_id
-        visit.span.note(INSTITUTION_ATTRIBUTE, institution.institution_id)
+        visit.span.note(telemetry.INSTITUTION, institution.institution_id)
         visit.gates = self._limiter.enter(institution, visit.route.method)
         claim = visit.claim
         if claim.token or claim.person_id:
@@ -383,12 +384,16 @@ class Door(grpc.GenericRpcHandler):
         )
         if visit.institution_id:
             self._limiter.note(visit.institution_id, reason_in(failure) or failure.code.name)
-        if isinstance(error, LimitReached) and error.told:
+        flood = isinstance(error, LimitReached) and error.told
+        if flood:
             # A flood that is refused must not become one of the access log.
             visit.recorded = True
         if not visit.recorded:
             self._log.add(visit.entry(failure.code, failure.reason))
-        visit.span.failed(failure.code)
+        # Nor one of spans; and who follows a feed ends it by going.
+        gone = visit.route.tells and isinstance(error, asyncio.CancelledError | GeneratorExit)
+        if not flood and not gone:
+            visit.span.failed(failure.code)
         visit.span.end()
         if not isinstance(error, Exception):
             raise error
@@ -413,7 +418,8 @@ def _county_reader(route: Route) -> Callable[[bytes], str]:
 
 def _visit(route: Route, context: Context) -> Visit:
     claim = read_claim(context)
-    return Visit(route, claim, Span.of_client(route.path, claim.traceparent))
+    kept = route.method in MONEY
+    return Visit(route, claim, Span.of_client(route.path, claim.traceparent, keep=kept))
 
 
 def _failure(visit: Visit, error: BaseException) -> Failure:

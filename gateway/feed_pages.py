@@ -84,7 +84,7 @@ class Pages:
 
     async def read(self, reader: Institution, filters: Filters, *, after: int) -> Page:
         """The next events that a reader may know, at most a page of them."""
-        question = _question(reader, filters)
+        question = question_of(reader, filters)
         async with self._turns, self._db.transaction() as session:
             last = await feed_store.last_position(session)
             upto = min(last, after + POSITIONS_MAX)
@@ -93,7 +93,7 @@ class Pages:
             )
             if len(found) == ROWS_MAX:
                 upto = found[-1].position
-            allowed = await self._allowed(session, reader, filters.purpose, found)
+            allowed = await self.allowed(session, reader, filters.purpose, found)
         items = [
             told(kept, reader, grounds)
             for kept, grounds in allowed
@@ -107,16 +107,16 @@ class Pages:
             last = await feed_store.last_position(session)
             found = await feed_store.find(
                 session,
-                _question(reader, Filters()),
+                question_of(reader, Filters()),
                 after=max(0, last - 10 * POSITIONS_MAX),
                 upto=last,
                 rows_max=ROWS_MAX,
                 newest=True,
             )
-            allowed = await self._allowed(session, reader, "", found)
+            allowed = await self.allowed(session, reader, "", found)
         return allowed[0][0] if allowed else None
 
-    async def _allowed(
+    async def allowed(
         self, session: AsyncSession, reader: Institution, purpose: str, found: Sequence[Kept]
     ) -> list[tuple[Kept, Grounds]]:
         """Those of the events that a reader may know, each with the grounds that it has."""
@@ -150,7 +150,8 @@ def told(kept: Kept, reader: Institution, grounds: Grounds) -> Item:
     return Item(kept, data, tuple(masked))
 
 
-def _question(reader: Institution, filters: Filters) -> Question:
+def question_of(reader: Institution, filters: Filters) -> Question:
+    """Which events are looked at for a reader."""
     types = feed_rules.told_types(reader.role)
     if filters.event_types is not None:
         types &= filters.event_types

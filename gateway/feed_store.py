@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
+from google.protobuf.message import Message
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from gateway import find_names
+from gateway.event_types import MESSAGES
 from gateway.feed_ties import Key, Tie
 from services.kernel import database
 from services.kernel.cloudevents import Envelope
@@ -14,8 +17,9 @@ from services.kernel.cloudevents import Envelope
 _COLUMNS = (
     *("position", "event_id", "event_type", "noun", "aggregate_type", "aggregate_id", "sequence"),
     *("county_code", "area_code", "household_id", "parties", "programme", "business_date"),
-    *("recorded_at", "payload"),
+    *("recorded_at", "payload", "traceparent"),
 )
+NAMED_COLUMNS = ("id", "position", "kind")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,17 @@ async def keep(session: AsyncSession, events: Sequence[Kept]) -> None:
         _COLUMNS,
         [_row(position, each) for position, each in enumerate(events, first)],
     )
+    named = [
+        row
+        for position, each in enumerate(events, first)
+        for row in find_names.rows(position, each.envelope, read(each))
+    ]
+    await database.copy(session, "feed_named", NAMED_COLUMNS, named)
+
+
+def read(kept: Kept) -> Message:
+    """What an event says."""
+    return MESSAGES[kept.envelope.event_type].FromString(kept.payload)
 
 
 def _row(position: int, kept: Kept) -> tuple[object, ...]:
@@ -100,6 +115,7 @@ def _row(position: int, kept: Kept) -> tuple[object, ...]:
         envelope.business_date,
         envelope.recorded_at,
         kept.payload,
+        envelope.traceparent,
     )
 
 
@@ -147,10 +163,11 @@ async def find(
         list(question.parties),
         rows_max,
     )
-    return [_kept(row) for row in rows]
+    return [kept_of(row) for row in rows]
 
 
-def _kept(row: asyncpg.Record) -> Kept:
+def kept_of(row: asyncpg.Record) -> Kept:
+    """An event of its row."""
     return Kept(
         Envelope(
             event_id=row["event_id"],
@@ -161,7 +178,7 @@ def _kept(row: asyncpg.Record) -> Kept:
             county_code=row["county_code"],
             business_date=row["business_date"],
             programme=row["programme"],
-            traceparent="",
+            traceparent=row["traceparent"],
             recorded_at=row["recorded_at"],
         ),
         row["payload"],

@@ -18,20 +18,23 @@ HOUSEHOLD_KINDS = (
 
 _UUID = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _DEPTH_MAX = 8
-# The call's own id is no resource, and a cursor is what was read before.
+# The call's own id stands before the resources (`reader`), and a cursor is what was read before.
 _NOT = re.compile("request_id|after_.*")
+REQUEST = "request"
 # A word before these says in which part: the lead household is a household.
 _LAST_WORD = re.compile(".*_(household|loan|cover|instruction|person)")
 
 Read = Callable[[bytes], tuple[str, ...]]
+Naming = Callable[[Message], Iterator[str]]
 _Fields = Mapping[str, "str | _Fields"]
 """Field to the kind that its ids are of, or to the fields of its message."""
 
 
 def reader(request: Descriptor) -> Read | None:
-    """How to read what a request names; None when it can name nothing."""
+    """How to read what a request names, its own id before all; None when it can name nothing."""
     fields = _fields(request, ())
-    if not fields:
+    has_id = "request_id" in request.fields_by_name
+    if not fields and not has_id:
         return None
     request_type: Any = message_factory.GetMessageClass(request)
 
@@ -40,9 +43,16 @@ def reader(request: Descriptor) -> Read | None:
             message = request_type.FromString(body)
         except DecodeError:
             return ()
-        return bounded(_named(message, fields))
+        own = name_of(REQUEST, message.request_id.lower()) if has_id else ""
+        return (own, *bounded(_named(message, fields))) if own else bounded(_named(message, fields))
 
     return read
+
+
+def naming(message: Descriptor) -> Naming | None:
+    """How to read what a message names; None when it can name nothing."""
+    fields = _fields(message, ())
+    return (lambda found: _named(found, fields)) if fields else None
 
 
 def bounded(named: Iterator[str] | Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from gateway import log_files, log_store
+from gateway import find_store, log_files, log_store
 from gateway.log_chain import GENESIS, Checkpoint, Cut, Head, LogSigner, keys_of
 from gateway.log_check import Proofs
 from gateway.log_files import LogFile
@@ -189,7 +189,10 @@ async def of_table(job: Job, category: str) -> Report:
             ROWS_MAX,
         )
 
-    return replace(report, removed_rows=await job.in_rounds(remove))
+    report = replace(report, removed_rows=await job.in_rounds(remove))
+    if table.name == "feed_event":
+        await job.in_rounds(find_store.forget)
+    return report
 
 
 async def run(

@@ -42,6 +42,8 @@ class Rule:
     roles: frozenset[str]
     ownership: str
     purposes: frozenset[str]
+    money: bool = False
+    """It moves money, or decides that it moves: its trace is always kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ def rule_of(method: MethodDescriptor) -> Rule:
         purposes=frozenset(
             access_pb2.Purpose.Name(each).removeprefix("PURPOSE_").lower() for each in said.purposes
         ),
+        money=said.money,
     )
 
 
@@ -92,6 +95,9 @@ def _roles(names: Iterable[str]) -> frozenset[str]:
 
 RULES: Mapping[str, Rule] = {route.method: rule_of(route.descriptor) for route in ROUTES}
 """Method to its rule."""
+
+MONEY: frozenset[str] = frozenset(method for method, rule in RULES.items() if rule.money)
+"""Methods that move money."""
 
 EVENT_FILES: tuple[FileDescriptor, ...] = (
     households_events.DESCRIPTOR,

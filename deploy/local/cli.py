@@ -20,6 +20,7 @@ from deploy.local import (
     cli_events,
     cli_feeds,
     cli_files,
+    cli_find,
     cli_institutions,
     cli_insurance,
     cli_programmes,
@@ -54,6 +55,8 @@ app.command(name="reconcile")(cli_insurance.reconcile)
 app.command(name="export-insurance")(cli_insurance.export_insurance)
 app.command(name="report")(cli_reports.report)
 app.command(name="what-if")(cli_what_if.what_if)
+app.command(name="find")(cli_find.find)
+app.command(name="trace")(cli_find.trace)
 console = Console()
 
 Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]

@@ -181,11 +181,18 @@ def summary(spans: Sequence[StoredSpan]) -> TraceSummary:
 
 
 def _stored(row: tuple[Any, ...]) -> StoredSpan:
-    *plain, failed, attributes, links = row
+    trace_id, span_id, parent_id, service, name, kind, start_ns, end_ns, failed, said, links = row
     return StoredSpan(
-        *plain,
+        trace_id=trace_id,
+        span_id=span_id,
+        parent_id=parent_id,
+        service=service,
+        name=name,
+        kind=kind,
+        start_ns=start_ns,
+        end_ns=end_ns,
         failed=bool(failed),
-        attributes=json.loads(attributes),
+        attributes=json.loads(said),
         links=tuple(SpanLink(*each) for each in json.loads(links)),
     )
 

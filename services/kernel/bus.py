@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,11 +17,12 @@ import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import cloudevents, inbox, parked, process, telemetry, walls
+from services.kernel import causes, cloudevents, inbox, parked, process, telemetry, walls
 from services.kernel.away import is_away, may_run_again
+from services.kernel.cloudevents import Envelope
 from services.kernel.database import Database
 from services.kernel.inbox import Delivery, Handlers, Incoming
 from services.kernel.nats_client import LeanClient
@@ -41,6 +43,7 @@ _REFUSED = "permissions violation"
 
 log = structlog.get_logger(__name__)
 tracer = trace.get_tracer("liandong.kernel.bus")
+_CONSUMER = trace.SpanKind.CONSUMER
 
 
 async def connect(url: str, *, name: str, ca_path: Path, cert_path: Path, key_path: Path) -> Client:
@@ -98,6 +101,27 @@ async def require_synced_streams(monitor_url: str) -> None:
         synced = await asyncio.to_thread(_syncs_always, monitor_url)
     if not synced:
         raise SystemExit("NATS does not run with sync_interval `always`; liandong needs it")
+
+
+def _attributes(noun: str, envelope: Envelope, events: int) -> dict[str, str | int]:
+    found: dict[str, str | int] = {
+        "messaging.system": "nats",
+        "messaging.operation.type": "process",
+        "messaging.operation.name": "process",
+        "messaging.destination.name": envelope.event_type,
+        "messaging.consumer.group.name": noun,
+        "messaging.batch.message_count": events,
+        telemetry.COUNTY: envelope.county_code,
+    }
+    return found | {telemetry.PROGRAMME: envelope.programme} if envelope.programme else found
+
+
+def own_span(parent: trace.SpanContext | None, batch: trace.SpanContext) -> trace.SpanContext:
+    """The span of one event of a batch, in the event's trace; the batch's where it has none."""
+    if parent is None:
+        return batch
+    sampled = bool(parent.trace_flags.sampled)
+    return telemetry.new_context(parent.trace_id, sampled=sampled)
 
 
 class Consumer:
@@ -221,19 +245,41 @@ class Consumer:
             Incoming(delivery.envelope, handler.message_type.FromString(delivery.payload))
             for delivery in run
         ]
-        context = propagate.extract({"traceparent": run[0].envelope.traceparent})
-        with tracer.start_as_current_span(
+        parents = [telemetry.read_traceparent(event.envelope.traceparent) for event in events]
+        said = _attributes(self._noun, run[0].envelope, len(run))
+        if len(run) == 1:
+            said |= {"messaging.message.id": str(run[0].envelope.event_id)}
+            with telemetry.spanning(
+                tracer, f"process {event_type}", kind=_CONSUMER, attributes=said, parent=parents[0]
+            ):
+                await handler.handle(session, events)
+            return
+        kept = [parent for parent in parents if parent and parent.trace_flags.sampled]
+        with telemetry.spanning(
+            tracer,
             f"process {event_type}",
-            context=context if len(run) == 1 else None,
-            kind=trace.SpanKind.CONSUMER,
-            attributes={
-                "messaging.system": "nats",
-                "messaging.operation.type": "process",
-                "messaging.batch.message_count": len(run),
-                "liandong.county": run[0].envelope.county_code,
-            },
-        ):
-            await handler.handle(session, events)
+            kind=_CONSUMER,
+            attributes=said,
+            links=kept,
+            keep=bool(kept),
+        ) as batch:
+            owns = [own_span(parent, batch.get_span_context()) for parent in parents]
+            start_ns = time.time_ns()
+            traceparents = [telemetry.traceparent(own) for own in owns]
+            with causes.of_batch(causes.Causes(events, traceparents)):
+                await handler.handle(session, events)
+            for event, own, parent in zip(events, owns, parents, strict=True):
+                if parent is not None and own.trace_flags.sampled:
+                    telemetry.record(
+                        f"process {event_type}",
+                        own,
+                        parent,
+                        kind=_CONSUMER,
+                        start_ns=start_ns,
+                        attributes=_attributes(self._noun, event.envelope, 1)
+                        | {"messaging.message.id": str(event.envelope.event_id)},
+                        links=[trace.Link(batch.get_span_context())],
+                    )
 
     async def _settle(self, client: Client, found: inbox.Sorted) -> None:
         for delivery in (*found.take, *found.known, *found.behind):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import asyncpg
@@ -15,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import walls
+from services.kernel import telemetry, walls
 from services.kernel.away import is_away, may_run_again
 from services.kernel.caller import Caller
 from services.kernel.errors import Unavailable
@@ -26,7 +27,8 @@ T = TypeVar("T")
 STATEMENT_TIMEOUT_MS = 60_000
 ATTEMPTS_MAX = 5
 
-tracer = trace.get_tracer("liandong.kernel.database")
+SLOW_NS = 5_000_000
+"""A statement that takes so long is a span of its own in a trace that is kept."""
 
 _DRIVER = "liandong.driver"
 _SAID = "liandong.said"
@@ -185,11 +187,24 @@ def mark_said(session: AsyncSession) -> None:
     session.info[_SAID] = True
 
 
-def _span(sql: str) -> AbstractContextManager[trace.Span]:
-    """A statement's span; one that nobody keeps would cost twice what the statement does."""
-    name = " ".join(sql.split(None, 4)[:3])[:60]
-    attributes = {"db.system.name": "postgresql"}
-    return tracer.start_as_current_span(name, kind=trace.SpanKind.CLIENT, attributes=attributes)
+@asynccontextmanager
+async def _timed(sql: str) -> AsyncIterator[None]:
+    """A span of a statement that took long; of every one they would cost more than they tell."""
+    within = trace.get_current_span()
+    start_ns = time.time_ns()
+    try:
+        yield
+    finally:
+        if within.is_recording() and time.time_ns() - start_ns >= SLOW_NS:
+            parent = within.get_span_context()
+            telemetry.record(
+                " ".join(sql.split(None, 4)[:3])[:60],
+                telemetry.new_context(parent.trace_id, sampled=True),
+                parent,
+                kind=trace.SpanKind.CLIENT,
+                start_ns=start_ns,
+                attributes={"db.system.name": "postgresql"},
+            )
 
 
 async def fetch(session: AsyncSession, sql: str, *args: object) -> list[asyncpg.Record]:
@@ -197,7 +212,7 @@ async def fetch(session: AsyncSession, sql: str, *args: object) -> list[asyncpg.
     driver = _driver(session)
     if not trace.get_current_span().is_recording():
         return await driver.fetch(sql, *args)
-    with _span(sql):
+    async with _timed(sql):
         return await driver.fetch(sql, *args)
 
 
@@ -214,7 +229,7 @@ async def execute(session: AsyncSession, sql: str, *args: object) -> int:
     """Run one prepared statement; how many rows it touched."""
     driver = _driver(session)
     if trace.get_current_span().is_recording():
-        with _span(sql):
+        async with _timed(sql):
             status = await driver.execute(sql, *args)
     else:
         status = await driver.execute(sql, *args)
@@ -227,10 +242,7 @@ async def copy(
 ) -> None:
     """Write rows by binary COPY inside the session's transaction; the table has no policies."""
     driver = _driver(session)
-    if not trace.get_current_span().is_recording():
-        await driver.copy_records_to_table(table, records=rows, columns=names)
-        return
-    with _span(f"COPY {table} FROM"):
+    async with _timed(f"COPY {table} FROM"):
         await driver.copy_records_to_table(table, records=rows, columns=names)
 
 

@@ -99,21 +99,17 @@ def runs(deliveries: Sequence[Delivery], handlers: Handlers) -> Iterator[list[De
     """
     Cut a batch into runs of one event type that keep each aggregate's order.
 
-    An event of a sampled trace is a run of its own, so that what it causes is in its trace.
+    Each event's trace goes on all the same (`causes`).
     """
     left = [delivery for delivery in deliveries if delivery.envelope.event_type in handlers]
     while left:
         first = left[0]
-        if first.envelope.sampled:
-            yield [first]
-            left = left[1:]
-            continue
         run: list[Delivery] = []
         rest: list[Delivery] = []
         held: set[tuple[str, str]] = set()
         for delivery in left:
             envelope = delivery.envelope
-            same = envelope.event_type == first.envelope.event_type and not envelope.sampled
+            same = envelope.event_type == first.envelope.event_type
             if same and envelope.aggregate not in held:
                 run.append(delivery)
             else:

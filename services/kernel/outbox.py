@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date
@@ -18,10 +19,10 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
-from opentelemetry import propagate
+from opentelemetry import trace
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import cloudevents, database, ids, process, walls
+from services.kernel import causes, cloudevents, database, ids, process, telemetry, walls
 from services.kernel.away import is_away
 from services.kernel.database import Database
 
@@ -74,9 +75,12 @@ async def record(session: AsyncSession, events: Sequence[OutgoingEvent]) -> None
     """Write events in the caller's transaction, in the order given; the relay does the rest."""
     if not events:
         return
-    carrier: dict[str, str] = {}
-    propagate.inject(carrier)
-    traceparent = carrier.get("traceparent", "")
+    span = trace.get_current_span()
+    own = span.get_span_context()
+    traceparent = telemetry.traceparent(own) if own.is_valid else ""
+    if span.is_recording():
+        _note(span, events)
+    batch = causes.current()
     rows = [
         (
             event_id,
@@ -88,7 +92,7 @@ async def record(session: AsyncSession, events: Sequence[OutgoingEvent]) -> None
             event.business_date,
             event.programme,
             event.message.SerializeToString(deterministic=True),
-            traceparent,
+            (batch.of(event.aggregate_id, event.message) if batch else "") or traceparent,
         )
         for event_id, event in zip(ids.new_ids(len(events)), events, strict=True)
     ]
@@ -98,6 +102,14 @@ async def record(session: AsyncSession, events: Sequence[OutgoingEvent]) -> None
     else:
         await database.copy_staged(session, "outbox", _COLUMNS, rows, {})
     database.mark_said(session)
+
+
+def _note(span: trace.Span, events: Sequence[OutgoingEvent]) -> None:
+    """Tell under which programme a span's work was done, where it is one."""
+    programmes = {event.programme for event in events if event.programme}
+    if len(programmes) == 1:
+        span.set_attribute(telemetry.PROGRAMME, programmes.pop())
+    span.set_attribute(telemetry.COUNTY, events[0].county_code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +244,7 @@ class Relay:
         rows: Sequence[_Row],
     ) -> bool:
         """Publish rows and note their positions; False when the stream is not as we left it."""
+        start_ns = time.time_ns()
         try:
             sequences = await self._publish_batch(client, rows) if len(rows) > 1 else None
             if sequences is None:
@@ -246,7 +259,34 @@ class Relay:
             [row.position for row in rows],
             sequences,
         )
+        self._tell(rows, start_ns)
         return True
+
+    def _tell(self, rows: Sequence[_Row], start_ns: int) -> None:
+        """A span of the publishing for each trace that is kept, in that trace."""
+        kept: dict[int, list[_Row]] = {}
+        parents: dict[int, trace.SpanContext] = {}
+        for row in rows:
+            parent = telemetry.read_traceparent(row.headers.get("traceparent", ""))
+            if parent is not None and parent.trace_flags.sampled:
+                parents.setdefault(parent.trace_id, parent)
+                kept.setdefault(parent.trace_id, []).append(row)
+        for trace_id, own_rows in kept.items():
+            telemetry.record(
+                "send events",
+                telemetry.new_context(trace_id, sampled=True),
+                parents[trace_id],
+                kind=trace.SpanKind.PRODUCER,
+                start_ns=start_ns,
+                attributes={
+                    "messaging.system": "nats",
+                    "messaging.operation.type": "send",
+                    "messaging.operation.name": "publish",
+                    "messaging.destination.name": STREAM,
+                    "messaging.batch.message_count": len(own_rows),
+                    "messaging.message.id": own_rows[0].headers["ce-id"],
+                },
+            )
 
     def _fence(self) -> dict[str, str]:
         return {

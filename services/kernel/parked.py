@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import cloudevents, database
+from services.kernel import cloudevents, database, telemetry
 from services.kernel.cloudevents import Envelope
 from services.kernel.errors import LiandongError, NotFound, Refused
 from services.kernel.inbox import Delivery, Handlers, Incoming
@@ -112,8 +112,20 @@ async def run_again(session: AsyncSession, event: ParkedEvent, handlers: Handler
     handler = handlers.get(event.envelope.event_type)
     if handler is not None:
         message = handler.message_type.FromString(event.payload)
-        context = propagate.extract({"traceparent": event.envelope.traceparent})
-        with tracer.start_as_current_span(f"replay {event.envelope.event_type}", context=context):
+        with telemetry.spanning(
+            tracer,
+            f"replay {event.envelope.event_type}",
+            kind=trace.SpanKind.CONSUMER,
+            attributes={
+                "messaging.system": "nats",
+                "messaging.operation.type": "process",
+                "messaging.operation.name": "replay",
+                "messaging.destination.name": event.envelope.event_type,
+                "messaging.message.id": str(event.envelope.event_id),
+                telemetry.COUNTY: event.envelope.county_code,
+            },
+            parent=telemetry.read_traceparent(event.envelope.traceparent),
+        ):
             await handler.handle(session, [Incoming(event.envelope, message)])
 
 

@@ -1,6 +1,7 @@
 """RPC: a service's gRPC server: mTLS, signed callers, validation, rich errors, health."""
 
 import asyncio
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from buf.validate import validate_pb2
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from opentelemetry import trace
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
 from services.kernel import caller as callers
@@ -183,8 +185,11 @@ class Guard(grpc.aio.ServerInterceptor):
 
     def _unary(self, handler: Any, method: str) -> Callable[..., Awaitable[Any]]:
         async def serve(body: bytes, context: Context) -> Any:
+            start_ns = time.time_ns()
+
             async def work() -> Any:
                 caller = self._caller(context, method, body)
+                _note(caller)
                 request = _parse(handler.request_deserializer, body)
                 check(request)
                 _require_county(caller, request)
@@ -195,7 +200,7 @@ class Guard(grpc.aio.ServerInterceptor):
                         raise
                     raise _unstorable(request) from error
 
-            return await _answer(work, context, method)
+            return await _answer(work, context, method, start_ns)
 
         return serve
 
@@ -211,15 +216,17 @@ class Guard(grpc.aio.ServerInterceptor):
         async def serve(requests: AsyncIterator[Message], context: Context) -> AsyncIterator[Any]:
             async def begin() -> AsyncIterator[Any]:
                 caller = self._caller(context, method, None)
+                _note(caller)
                 answers: AsyncIterator[Any] = handler.stream_stream(
                     checked(caller, requests), Guarded(context, caller)
                 )
                 return answers
 
-            answers = await _answer(begin, context, method)
+            start_ns = time.time_ns()
+            answers = await _answer(begin, context, method, start_ns)
             while True:
                 try:
-                    answer = await _answer(answers.__anext__, context, method)
+                    answer = await _answer(answers.__anext__, context, method, start_ns)
                 except StopAsyncIteration:
                     return
                 yield answer
@@ -275,7 +282,44 @@ def _parse(deserialize: Callable[[bytes], Any], body: bytes) -> Message:
     return request
 
 
-async def _answer(work: Callable[[], Awaitable[Any]], context: Context, method: str) -> Any:
+def _note(caller: Caller) -> None:
+    """Tell whose call it is, where it is a span that is kept."""
+    span = trace.get_current_span()
+    if span.is_recording():
+        span.set_attribute(telemetry.INSTITUTION, caller.institution_id)
+        span.set_attribute(telemetry.COUNTY, caller.county_code)
+
+
+def _tell_failure(context: Context, method: str, start_ns: int, error: Exception) -> None:
+    """A span, after the event, of a call that broke in a trace that is not kept."""
+    within = trace.get_current_span()
+    if within.is_recording():
+        within.set_attribute(telemetry.ERROR_TYPE, type(error).__name__)
+        return
+    brought = dict(context.invocation_metadata() or ()).get("traceparent", "")
+    parent = telemetry.read_traceparent(str(brought))
+    if parent is None:
+        return
+    _, service, name = method.split("/", 2)
+    telemetry.record(
+        method,
+        telemetry.new_context(parent.trace_id, sampled=False),
+        parent,
+        kind=trace.SpanKind.SERVER,
+        start_ns=start_ns,
+        attributes={
+            "rpc.system": "grpc",
+            "rpc.service": service,
+            "rpc.method": name,
+            "rpc.grpc.status_code": grpc.StatusCode.INTERNAL.value[0],
+        },
+        error_type=type(error).__name__,
+    )
+
+
+async def _answer(
+    work: Callable[[], Awaitable[Any]], context: Context, method: str, start_ns: int
+) -> Any:
     try:
         answer = await work()
     except StopAsyncIteration:
@@ -285,7 +329,8 @@ async def _answer(work: Callable[[], Awaitable[Any]], context: Context, method: 
         await status.abort(context, error)
     except (asyncio.CancelledError, grpc.aio.AbortError):
         raise
-    except Exception:
+    except Exception as error:
+        _tell_failure(context, method, start_ns, error)
         opaque = uuid.uuid4().hex
         log.exception("rpc_fails", method=method, error_id=opaque)
         telemetry.count("liandong.rpc.failed", method=method)

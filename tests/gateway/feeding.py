@@ -47,6 +47,7 @@ class County:
         *messages: Message,
         county_code: str = COUNTY,
         payload: bytes | None = None,
+        traceparent: str = "",
     ) -> None:
         """Let the owner of an aggregate say something of it, or what is not even a message."""
         noun = kind.split(".", maxsplit=1)[0]
@@ -63,7 +64,7 @@ class County:
                 county_code=county_code,
                 business_date=date(2019, 5, 6),
                 programme="",
-                traceparent="",
+                traceparent=traceparent,
                 recorded_at=datetime.now(UTC),
             )
             await (

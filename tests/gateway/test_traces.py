@@ -9,7 +9,6 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from gateway.door import INSTITUTION_ATTRIBUTE
 from services.kernel import telemetry
 from tests.eventually import eventually
 from tests.gateway.conftest import House
@@ -39,7 +38,7 @@ async def test_the_clients_trace_goes_on_to_the_service(house: House) -> None:
     server, client = spans[trace.SpanKind.SERVER], spans[trace.SpanKind.CLIENT]
     assert client.parent is not None
     assert client.parent.span_id == server.context.span_id
-    assert dict(server.attributes or {})[INSTITUTION_ATTRIBUTE] == "bank-1"
+    assert dict(server.attributes or {})[telemetry.INSTITUTION] == "bank-1"
     handed_on = str(house.seen.metadata[-1]["traceparent"])
     assert handed_on.split("-")[1:3] == [trace_id, format(client.context.span_id, "016x")]
     assert (await house.logged("bank-1"))[-1]["trace_id"] == trace_id

@@ -381,9 +381,16 @@ async def test_what_a_sampled_event_causes_is_in_its_trace(
     taking = [s for s in spans.get_finished_spans() if s.kind is SpanKind.CONSUMER]
     ids_of = {f"{span.context.trace_id:032x}" for span in taking if span.context}
     assert ids_of >= set(traces.values())
-    sizes = [(span.attributes or {})["messaging.batch.message_count"] for span in taking]
-    assert sum(int(str(size)) for size in sizes) == 13
-    assert max(int(str(size)) for size in sizes) > 1, "others go together"
+    batches = [span for span in taking if span.links and span.parent is None]
+    assert batches, "they went together"
+    linked = {f"{link.context.trace_id:032x}" for span in batches for link in span.links}
+    assert linked == set(traces.values())
+    own = {f"{span.context.trace_id:032x}": span for span in taking if span.context and span.parent}
+    assert own.keys() == set(traces.values())
+    for span in own.values():
+        found = {link.context.span_id for link in span.links}
+        assert found <= {batch.context.span_id for batch in batches if batch.context}
+        assert (span.attributes or {})["liandong.county_code"]
 
 
 async def test_a_batch_is_one_transaction(

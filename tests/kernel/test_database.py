@@ -136,16 +136,16 @@ async def test_a_lock_on_a_connection_ends_with_it(barns: Schema) -> None:
     assert free
 
 
-async def test_statements_are_spans_below_the_one_that_asks(
+async def test_slow_statements_are_spans_below_the_one_that_asks(
     barns: Schema, spans: InMemorySpanExporter
 ) -> None:
     with get_tracer("test").start_as_current_span("the call") as asking:
         async with barns.db.transaction() as session:
-            await database.fetch(session, "SELECT sacks FROM bin WHERE bin_id = $1", "王芳")
-            await database.execute(session, "INSERT INTO bin VALUES ($1, 1)", "王芳")
+            await database.fetch(session, "SELECT $1::text, pg_sleep(0.02)", "王芳")
+            await database.execute(session, "SELECT $1::text, pg_sleep(0.02)", "王芳")
 
     found = [span for span in spans.get_finished_spans() if span.kind is SpanKind.CLIENT]
-    assert [span.name for span in found] == ["SELECT sacks FROM", "INSERT INTO bin"]
+    assert [span.name for span in found] == ["SELECT $1::text, pg_sleep(0.02)"] * 2
     for span in found:
         assert span.parent is not None
         assert span.parent.span_id == asking.get_span_context().span_id

@@ -87,6 +87,6 @@ def _stored(event: Incoming[StringValue]) -> OutgoingEvent:
         aggregate_id=f"{event.envelope.aggregate_id}/{event.envelope.sequence}",
         sequence=1,
         county_code=event.envelope.county_code,
-        message=event.message,
+        message=StringValue(value=event.envelope.aggregate_id),
         business_date=None,
     )

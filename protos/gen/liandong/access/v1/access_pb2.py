@@ -25,19 +25,19 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliandong/access/v1/access.proto\x12\x12liandong.access.v1\x1a google/protobuf/descriptor.proto\"\x9a\x01\n\x04Rule\x12\x10\n\x08resource\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61llers\x18\x03 \x03(\t\x12\x30\n\townership\x18\x04 \x01(\x0e\x32\x1d.liandong.access.v1.Ownership\x12-\n\x08purposes\x18\x05 \x03(\x0e\x32\x1b.liandong.access.v1.Purpose\"[\n\x04Told\x12\x10\n\x08resource\x18\x01 \x01(\t\x12\x0f\n\x07readers\x18\x02 \x03(\t\x12\x30\n\townership\x18\x03 \x01(\x0e\x32\x1d.liandong.access.v1.Ownership*\xaa\x01\n\tOwnership\x12\x19\n\x15OWNERSHIP_UNSPECIFIED\x10\x00\x12\x14\n\x10OWNERSHIP_COMMON\x10\x01\x12\x12\n\x0eOWNERSHIP_AREA\x10\x02\x12\x13\n\x0fOWNERSHIP_PARTY\x10\x03\x12\x17\n\x13OWNERSHIP_HOUSEHOLD\x10\x04\x12\x12\n\x0eOWNERSHIP_SELF\x10\x05\x12\x16\n\x12OWNERSHIP_PLATFORM\x10\x06*\x88\x03\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPURPOSE_LENDING\x10\x01\x12\x16\n\x12PURPOSE_MONITORING\x10\x02\x12\x15\n\x11PURPOSE_REPAYMENT\x10\x03\x12\x16\n\x12PURPOSE_COLLECTION\x10\x04\x12\x12\n\x0ePURPOSE_REVIEW\x10\x05\x12\x15\n\x11PURPOSE_INSURANCE\x10\x06\x12\x11\n\rPURPOSE_CLAIM\x10\x07\x12\x18\n\x14PURPOSE_COMPENSATION\x10\x08\x12\x13\n\x0fPURPOSE_SUBSIDY\x10\t\x12\x18\n\x14PURPOSE_REGISTRATION\x10\n\x12\x1a\n\x16PURPOSE_RECONCILIATION\x10\x0b\x12\x17\n\x13PURPOSE_SUPERVISION\x10\x0c\x12\x16\n\x12PURPOSE_STATISTICS\x10\r\x12\x1d\n\x19PURPOSE_HOUSEHOLD_REQUEST\x10\x0e\x12\x15\n\x11PURPOSE_OPERATION\x10\x0f:H\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\x8d\x8c\x03 \x01(\x0b\x32\x18.liandong.access.v1.Rule:I\n\x04told\x12\x1f.google.protobuf.MessageOptions\x18\x8d\x8c\x03 \x01(\x0b\x32\x18.liandong.access.v1.Told:-\n\x04\x64\x61ta\x12\x1d.google.protobuf.FieldOptions\x18\x8d\x8c\x03 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fliandong/access/v1/access.proto\x12\x12liandong.access.v1\x1a google/protobuf/descriptor.proto\"\xa9\x01\n\x04Rule\x12\x10\n\x08resource\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61llers\x18\x03 \x03(\t\x12\x30\n\townership\x18\x04 \x01(\x0e\x32\x1d.liandong.access.v1.Ownership\x12-\n\x08purposes\x18\x05 \x03(\x0e\x32\x1b.liandong.access.v1.Purpose\x12\r\n\x05money\x18\x06 \x01(\x08\"[\n\x04Told\x12\x10\n\x08resource\x18\x01 \x01(\t\x12\x0f\n\x07readers\x18\x02 \x03(\t\x12\x30\n\townership\x18\x03 \x01(\x0e\x32\x1d.liandong.access.v1.Ownership*\xaa\x01\n\tOwnership\x12\x19\n\x15OWNERSHIP_UNSPECIFIED\x10\x00\x12\x14\n\x10OWNERSHIP_COMMON\x10\x01\x12\x12\n\x0eOWNERSHIP_AREA\x10\x02\x12\x13\n\x0fOWNERSHIP_PARTY\x10\x03\x12\x17\n\x13OWNERSHIP_HOUSEHOLD\x10\x04\x12\x12\n\x0eOWNERSHIP_SELF\x10\x05\x12\x16\n\x12OWNERSHIP_PLATFORM\x10\x06*\x88\x03\n\x07Purpose\x12\x17\n\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPURPOSE_LENDING\x10\x01\x12\x16\n\x12PURPOSE_MONITORING\x10\x02\x12\x15\n\x11PURPOSE_REPAYMENT\x10\x03\x12\x16\n\x12PURPOSE_COLLECTION\x10\x04\x12\x12\n\x0ePURPOSE_REVIEW\x10\x05\x12\x15\n\x11PURPOSE_INSURANCE\x10\x06\x12\x11\n\rPURPOSE_CLAIM\x10\x07\x12\x18\n\x14PURPOSE_COMPENSATION\x10\x08\x12\x13\n\x0fPURPOSE_SUBSIDY\x10\t\x12\x18\n\x14PURPOSE_REGISTRATION\x10\n\x12\x1a\n\x16PURPOSE_RECONCILIATION\x10\x0b\x12\x17\n\x13PURPOSE_SUPERVISION\x10\x0c\x12\x16\n\x12PURPOSE_STATISTICS\x10\r\x12\x1d\n\x19PURPOSE_HOUSEHOLD_REQUEST\x10\x0e\x12\x15\n\x11PURPOSE_OPERATION\x10\x0f:H\n\x04rule\x12\x1e.google.protobuf.MethodOptions\x18\x8d\x8c\x03 \x01(\x0b\x32\x18.liandong.access.v1.Rule:I\n\x04told\x12\x1f.google.protobuf.MessageOptions\x18\x8d\x8c\x03 \x01(\x0b\x32\x18.liandong.access.v1.Told:-\n\x04\x64\x61ta\x12\x1d.google.protobuf.FieldOptions\x18\x8d\x8c\x03 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'liandong.access.v1.access_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OWNERSHIP']._serialized_start=340
-  _globals['_OWNERSHIP']._serialized_end=510
-  _globals['_PURPOSE']._serialized_start=513
-  _globals['_PURPOSE']._serialized_end=905
+  _globals['_OWNERSHIP']._serialized_start=355
+  _globals['_OWNERSHIP']._serialized_end=525
+  _globals['_PURPOSE']._serialized_start=528
+  _globals['_PURPOSE']._serialized_end=920
   _globals['_RULE']._serialized_start=90
-  _globals['_RULE']._serialized_end=244
-  _globals['_TOLD']._serialized_start=246
-  _globals['_TOLD']._serialized_end=337
+  _globals['_RULE']._serialized_end=259
+  _globals['_TOLD']._serialized_start=261
+  _globals['_TOLD']._serialized_end=352
 # @@protoc_insertion_point(module_scope)

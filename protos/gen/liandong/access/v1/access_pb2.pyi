@@ -156,12 +156,15 @@ class Rule(_message.Message):
     CALLERS_FIELD_NUMBER: _builtins.int
     OWNERSHIP_FIELD_NUMBER: _builtins.int
     PURPOSES_FIELD_NUMBER: _builtins.int
+    MONEY_FIELD_NUMBER: _builtins.int
     resource: _builtins.str
     """What it is about, e.g. `loan`."""
     action: _builtins.str
     """What is done to it, e.g. `repay`; `read` changes nothing."""
     ownership: Global___Ownership.ValueType
     """Whose it must be."""
+    money: _builtins.bool
+    """It moves money, or decides that money moves: the trace of every call is kept."""
     @_builtins.property
     def callers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Roles (`county_centre`) and groups of roles (`lenders`) that may call it."""
@@ -178,10 +181,11 @@ class Rule(_message.Message):
         callers: _abc.Iterable[_builtins.str] | None = ...,
         ownership: Global___Ownership.ValueType = ...,
         purposes: _abc.Iterable[Global___Purpose.ValueType] | None = ...,
+        money: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "callers", b"callers", "ownership", b"ownership", "purposes", b"purposes", "resource", b"resource"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "callers", b"callers", "money", b"money", "ownership", b"ownership", "purposes", b"purposes", "resource", b"resource"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
