@@ -20,6 +20,7 @@ from gateway import (
     retention,
     usage,
 )
+from gateway import readings as own_readings
 from gateway.access_log import AccessLog
 from gateway.break_glass import Glasses
 from gateway.documents.servicer import DocumentsServicer
@@ -36,6 +37,8 @@ from gateway.limits import Limiter
 from gateway.log_chain import LogSigner
 from gateway.log_seals import Seals
 from gateway.log_servicer import AccessLogServicer
+from gateway.own_status import OwnStatus
+from gateway.pauses import Pauses
 from gateway.person_tokens import PersonTokens
 from gateway.public_model import PublicModel, Reader
 from gateway.routes import SERVICE_NAMES
@@ -44,7 +47,7 @@ from gateway.server import Server
 from gateway.servicer import GatewayServicer, OwnMethod
 from gateway.settings import GatewaySettings
 from gateway.telling import OwnTelling
-from services.kernel import bus, metrics, outbox, process, rpc, telemetry
+from services.kernel import bus, metrics, outbox, process, readings, rpc, telemetry
 from services.kernel.caller import Signer
 from services.kernel.database import Database
 from services.kernel.settings import PlatformSettings
@@ -70,6 +73,7 @@ class Feeds:
     """What tells institutions what happens."""
 
     tail: Tail
+    pages: Pages
     servicer: FeedsServicer
     finding: FindServicer
     publisher: Publisher | None
@@ -85,16 +89,23 @@ class Feeds:
         way: Way | None,
         *,
         streams_max: int,
+        paused: Pauses,
     ) -> "Feeds":
         """Put them together."""
         tail, pages = Tail(db), Pages(db, judge)
         publisher = None
         if way is not None:
             publisher = Publisher(
-                db, way, directory=directory, pages=pages, tail=tail, access_log=access_log
+                db,
+                way,
+                directory=directory,
+                pages=pages,
+                tail=tail,
+                access_log=access_log,
+                paused=paused,
             )
-        servicer = FeedsServicer(db, directory, pages, tail, streams_max=streams_max)
-        return cls(tail, servicer, FindServicer(db, directory, pages), publisher)
+        servicer = FeedsServicer(db, directory, pages, tail, streams_max=streams_max, paused=paused)
+        return cls(tail, pages, servicer, FindServicer(db, directory, pages), publisher)
 
     def publishing(self) -> Iterator[Coroutine[Any, Any, None]]:
         """What publishes, if anything does."""
@@ -130,7 +141,8 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     await bus.require_synced_streams(platform.nats_monitor_url)
     db = await opened(settings)
     directory = Directory(env=platform.env, clock=time.monotonic, admission=settings.admission())
-    await operations.refresh(db, directory)
+    paused = Pauses()
+    await operations.refresh(db, directory, paused)
     limiter = Limiter(settings.limits)
     await usage.save(db, limiter)
     glasses = Glasses()
@@ -143,11 +155,10 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
     access_log = AccessLog(db)
     way = way_of(settings, platform)
     most = settings.concurrent_rpcs_max // 2
-    feeds = Feeds.of(db, directory, judge, access_log, way, streams_max=most)
+    feeds = Feeds.of(db, directory, judge, access_log, way, streams_max=most, paused=paused)
     own = {
-        **own_methods(
-            db, directory, glasses, limiter=limiter, catalogue=catalogue, settings=settings
-        ),
+        **own_methods(db, directory, glasses, catalogue=catalogue, settings=settings),
+        **OwnStatus(db, limiter, feeds.pages, paused).methods(),
         **feeds.servicer.methods(),
         **feeds.finding.methods(),
     }
@@ -162,6 +173,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         telling=feeds.servicer.telling(),
         limiter=limiter,
         judge=judge,
+        paused=paused,
     )
     doors = [server, *public_doors(settings, backends, access_log, catalogue)]
     rules = retention.Rules(
@@ -181,11 +193,12 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
             Seals(db, signer, access_log).run(),
             break_glass.keep_fresh(db, glasses),
             retention.keep_running(db, signer, rules),
-            operations.keep_fresh(db, directory),
+            operations.keep_fresh(db, directory, paused),
             usage.keep(db, limiter, directory),
             find_servicer.keep_filling(db),
             event_handlers.consumer(db, batch_size_max=settings.batch_size_max).run(client),
             relay.run(client),
+            *read_for_metrics(db, client, platform),
         )
     finally:
         await backends.close()
@@ -202,6 +215,14 @@ async def connected(settings: GatewaySettings, platform: PlatformSettings) -> Cl
         cert_path=settings.cert_path,
         key_path=settings.key_path,
     )
+
+
+def read_for_metrics(
+    db: Database, client: Client, platform: PlatformSettings
+) -> Iterator[Coroutine[Any, Any, None]]:
+    """What reads tables for the gauges, where metrics are served."""
+    if platform.metrics_port:
+        yield readings.keep(db, NOUN, reads=(own_readings.read,), client=client)
 
 
 def way_of(settings: GatewaySettings, platform: PlatformSettings) -> Way | None:
@@ -223,20 +244,19 @@ def own_methods(
     directory: Directory,
     glasses: Glasses,
     *,
-    limiter: Limiter,
     catalogue: Catalogue,
     settings: GatewaySettings,
 ) -> dict[str, OwnMethod]:
     """What the gateway answers itself, by path."""
     log_servicer = AccessLogServicer(db, glasses)
     return {
-        **GatewayServicer(db, directory, limiter).methods(),
+        **GatewayServicer(db, directory).methods(),
         **log_servicer.methods(),
         **DocumentsServicer(directory, log_servicer).methods(),
         **SelfServicer(
             db, directory, catalogue, calls_per_second=settings.self_service_calls_per_second
         ).methods(),
-        **own_operator.methods(db),
+        **own_operator.methods(db, directory),
     }
 
 
@@ -272,6 +292,7 @@ def build_server(
     telling: Mapping[str, OwnTelling],
     limiter: Limiter,
     judge: Judge,
+    paused: Pauses,
 ) -> Server:
     """The gateway's gRPC server, with all services' descriptors for reflection."""
     server = Server(
@@ -292,6 +313,7 @@ def build_server(
         limiter=limiter,
         tokens=PersonTokens(f"spiffe://liandong/{platform.env}/svc/gateway"),
         judge=judge,
+        paused=paused,
     )
     server.server.add_generic_rpc_handlers((door,))
     server.offer(*SERVICE_NAMES)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import re
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
@@ -30,8 +31,9 @@ from gateway.identity import (
     read_claim,
 )
 from gateway.judge import NO_GROUND, Judge, Sight
-from gateway.limits import Gate, Limiter, LimitReached
+from gateway.limits import METHOD_CLASSES, Gate, Limiter, LimitReached
 from gateway.onward import Onward
+from gateway.pauses import Pauses
 from gateway.person_tokens import PersonTokens
 from gateway.routes import OWN, ROUTES, Route
 from gateway.rules import MONEY
@@ -39,7 +41,7 @@ from gateway.servicer import OwnMethod
 from gateway.settings import GatewaySettings
 from gateway.spans import Span
 from gateway.telling import OwnTelling, Watch
-from services.kernel import ids, telemetry
+from services.kernel import ids, metrics, telemetry
 from services.kernel.caller import STREAM_HASH, Signer, body_hash
 from services.kernel.clock import recorded_time
 from services.kernel.errors import Exhausted, LiandongError, invalid_field
@@ -58,6 +60,7 @@ class Visit:
     claim: Claim
     span: Span
     called_at: datetime = field(default_factory=recorded_time)
+    began: float = field(default_factory=time.perf_counter)
     call_id: UUID = field(default_factory=ids.new_id)
     institution_id: str = ""
     county_code: str = ""
@@ -109,8 +112,11 @@ class Door(grpc.GenericRpcHandler):
         limiter: Limiter,
         tokens: PersonTokens,
         judge: Judge,
+        paused: Pauses,
     ) -> None:
         self._judge = judge
+        self._paused = paused
+        self._calls = metrics.Calls(OWN)
         self._limiter = limiter
         self._tokens = tokens
         self._directory = directory
@@ -227,6 +233,7 @@ class Door(grpc.GenericRpcHandler):
     def _allowed_still(self, visit: Visit) -> Institution:
         """Whose call it is, as it is now; refused as a new call would be."""
         institution = self._directory.identify(visit.claim)
+        self._paused.require_running(institution.institution_id, visit.route.method)
         access.require(institution.role, visit.route.method)
         if visit.claim.person_id:
             self._directory.require_office(institution, visit.claim.person_id)
@@ -335,6 +342,7 @@ class Door(grpc.GenericRpcHandler):
         visit.institution_id = institution.institution_id
         visit.span.note(telemetry.INSTITUTION, institution.institution_id)
         visit.gates = self._limiter.enter(institution, visit.route.method)
+        self._paused.require_running(institution.institution_id, visit.route.method)
         claim = visit.claim
         if claim.token or claim.person_id:
             person_id = self._directory.require_person(institution, claim, self._tokens.person_of)
@@ -365,7 +373,12 @@ class Door(grpc.GenericRpcHandler):
 
     async def _record(self, visit: Visit) -> None:
         """Record a call that ended well; what was read is handed out once that is on disk."""
-        telemetry.count("liandong.gateway.calls", method=visit.route.method, outcome="OK")
+        self._calls.ended(
+            visit.route.method,
+            "OK",
+            time.perf_counter() - visit.began,
+            METHOD_CLASSES[visit.route.method],
+        )
         entry = visit.entry(grpc.StatusCode.OK)
         visit.recorded = True
         if visit.route.command:
@@ -379,8 +392,11 @@ class Door(grpc.GenericRpcHandler):
         failure = _failure(visit, error)
         if visit.sight is not None:
             failure = visit.sight.worded(failure)
-        telemetry.count(
-            "liandong.gateway.calls", method=visit.route.method, outcome=failure.code.name
+        self._calls.ended(
+            visit.route.method,
+            failure.code.name,
+            time.perf_counter() - visit.began,
+            METHOD_CLASSES[visit.route.method],
         )
         if visit.institution_id:
             self._limiter.note(visit.institution_id, reason_in(failure) or failure.code.name)

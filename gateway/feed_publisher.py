@@ -29,9 +29,11 @@ from gateway import feed_channel, feed_store
 from gateway.access_log import AccessLog, Entry
 from gateway.feed_channel import WRITER
 from gateway.feed_pages import Filters, Item, Pages
-from gateway.feed_servicer import NATS, SERVICE, cursor_of
+from gateway.feed_readers import cursor_of
+from gateway.feed_servicer import NATS, SERVICE
 from gateway.feed_stream import Tail
 from gateway.identity import Directory, Institution
+from gateway.pauses import Pauses
 from services.kernel import bus, cloudevents, ids, process, telemetry
 from services.kernel.away import is_away
 from services.kernel.clock import recorded_time
@@ -82,7 +84,9 @@ class Publisher:
         pages: Pages,
         tail: Tail,
         access_log: AccessLog,
+        paused: Pauses,
     ) -> None:
+        self._paused = paused
         self._db = db
         self._directory = directory
         self._pages = pages
@@ -135,6 +139,9 @@ class Publisher:
             last = self._tail.last
             left = False
             for row in await self._tell_users():
+                if self._paused.of(row["institution_id"]):
+                    # Its position stays where it is; whoever reads keeps its account.
+                    continue
                 reader = self._directory.find(row["institution_id"])
                 assert reader is not None
                 try:

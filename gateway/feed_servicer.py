@@ -20,9 +20,11 @@ from gateway.event_types import noun_of
 from gateway.feed_channel import CHANNELS_MAX, FEED_SYSTEMS, durable_of, stream_of, subjects_of
 from gateway.feed_document import document
 from gateway.feed_pages import Filters, Item, Pages
+from gateway.feed_readers import cursor_of, readers
 from gateway.feed_rules import ORGANS
 from gateway.feed_stream import Tail
 from gateway.identity import ABOVE_COUNTIES, Claim, Directory, Institution, caller_for
+from gateway.pauses import Pauses
 from gateway.registry import timestamp
 from gateway.servicer import OwnMethod, of_bytes
 from gateway.telling import OwnTelling, Watch
@@ -45,8 +47,6 @@ MAIN = "main"
 NATS = "nats"
 READERS_MAX = 16
 FULL_RETRY_SECONDS = 5.0
-COUNTED_PAGES_MAX = 10
-"""Pages that are counted for each reader: 1,000 events, or 50,000 positions."""
 _CURSOR = re.compile(r"feed:([0-9]{1,18})")
 
 
@@ -54,8 +54,16 @@ class FeedsServicer:
     """Tells every institution its own feed."""
 
     def __init__(
-        self, db: Database, directory: Directory, pages: Pages, tail: Tail, *, streams_max: int
+        self,
+        db: Database,
+        directory: Directory,
+        pages: Pages,
+        tail: Tail,
+        *,
+        streams_max: int,
+        paused: Pauses,
     ) -> None:
+        self._paused = paused
         self._db = db
         self._directory = directory
         self._pages = pages
@@ -97,11 +105,15 @@ class FeedsServicer:
         reader = watch.allowed()
         filters = replace(_filters(reader, request), purpose=watch.purpose)
         after = await self._start(reader, request)
-        async for told in feed_stream.follow(self._pages, self._tail, watch, filters, after=after):
+        held = self._paused.feed
+        async for told in feed_stream.follow(
+            self._pages, self._tail, watch, filters, after=after, held=held
+        ):
             answer = pb.SubscribeResponse(
                 cursor=cursor_of(told.position),
                 event=_to_proto(told.item) if told.item else None,
                 live=told.live,
+                held_because=told.held_because,
             )
             yield answer.SerializeToString()
 
@@ -161,29 +173,13 @@ class FeedsServicer:
             known = await feed_store.readers(session, own)
             channels = await feed_store.channels(session)
         newest = await self._pages.newest(institution)
-        answer = pb.GetFeedStatusResponse(
+        return pb.GetFeedStatusResponse(
             last_cursor=cursor_of(last),
             last_event_time=timestamp(newest.envelope.recorded_at if newest else None),
             kept_since=timestamp(since),
             nats_open=any(row["institution_id"] == own and row["open"] for row in channels),
+            readers=await readers(self._pages, institution, known, first_kept=first),
         )
-        for row in known:
-            waiting, more, page = await feed_stream.count(
-                self._pages,
-                institution,
-                after=max(row["position"], first - 1),
-                pages_max=COUNTED_PAGES_MAX,
-            )
-            begun = page.items[0].kept.envelope.recorded_at if page else None
-            answer.readers.add(
-                reader=row["reader"],
-                acknowledged_cursor=cursor_of(row["position"]),
-                acknowledged_time=timestamp(row["acknowledged_at"]),
-                waiting_events=waiting,
-                more_waiting=more,
-                waiting_since=timestamp(begun),
-            )
-        return answer
 
     async def GetFeedDocument(
         self, institution: Institution, _claim: Claim, _request: pb.GetFeedDocumentRequest
@@ -234,11 +230,6 @@ class FeedsServicer:
         method = f"{SERVICE}/SetNatsFeed"
         caller = caller_for(institution, claim, method=method, body_hash=body_hash(b""))
         return await once(self._db, caller, request, pb.SetNatsFeedResponse, work, money=False)
-
-
-def cursor_of(position: int) -> str:
-    """A position as readers know it."""
-    return wire.page_token(f"feed:{position}")
 
 
 async def _position(session: AsyncSession, cursor: str) -> int:

@@ -1,7 +1,7 @@
 """Feed stream: one reader's feed as it happens; a slow one waits alone."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import structlog
 
@@ -12,6 +12,7 @@ from gateway.telling import Watch
 from services.kernel.away import is_away
 from services.kernel.database import Database
 from services.kernel.errors import Unavailable
+from services.kernel.pauses import Pause
 
 LOOK_SECONDS = 0.25
 """How often a process looks for what others of its kind have kept."""
@@ -19,6 +20,9 @@ CHECK_SECONDS = 1.0
 """How often a reader to whom there is nothing to tell is allowed anew."""
 SILENT_SECONDS_MAX = 15.0
 """After that the cursor is told alone: nobody looks twice through what is not the reader's."""
+
+Held = Callable[[str], Pause | None]
+"""The pause that holds an institution's feed, if any does."""
 
 log = structlog.get_logger(__name__)
 
@@ -75,37 +79,54 @@ class Tail:
 
 
 class Told:
-    """What a stream says next: an event, or only how far it has come."""
+    """What a stream says next: an event, or only how far it has come, or that it is held."""
 
-    __slots__ = ("item", "live", "position")
+    __slots__ = ("held_because", "item", "live", "position")
 
-    def __init__(self, position: int, item: Item | None, *, live: bool) -> None:
+    def __init__(
+        self, position: int, item: Item | None, *, live: bool, held_because: str = ""
+    ) -> None:
+        self.held_because = held_because
         self.position = position
         self.item = item
         self.live = live
 
 
 async def follow(
-    pages: Pages, tail: Tail, watch: Watch, filters: Filters, *, after: int
+    pages: Pages,
+    tail: Tail,
+    watch: Watch,
+    filters: Filters,
+    *,
+    after: int,
+    held: Held,
 ) -> AsyncGenerator[Told]:
     """
     Everything a reader may know from a position on, in order, and then as it happens.
 
     A page is read, recorded and told before the next one is read, and telling waits for the client:
-    a reader that is slow holds one page and nobody up.
+    a reader that is slow holds one page and nobody up. While an operator holds the feed it is told
+    so, once, and then nothing; what waits is told when it is resumed.
     """
     loop = asyncio.get_running_loop()
     ends = loop.time() + watch.seconds
-    told, said_at, live = after, loop.time(), False
+    told, said_at, live, standing = after, loop.time(), False, False
     while loop.time() < ends:
         tail.require_running()
         reader = watch.allowed()
+        if (pause := held(reader.institution_id)) is not None:
+            if not standing:
+                standing = True
+                yield Told(told, None, live=False, held_because=pause.reason)
+            await asyncio.sleep(min(CHECK_SECONDS, max(0.0, ends - loop.time())))
+            continue
+        standing = False
         page = await pages.read(reader, filters, after=told)
         if page.items:
             await watch.record(page.resources)
         for item in page.items:
             tail.require_running()
-            if watch.allowed() is not reader:
+            if watch.allowed() is not reader or held(reader.institution_id) is not None:
                 # Something about it has changed: the rest of the page is decided upon once more.
                 break
             told, said_at = item.kept.position, loop.time()

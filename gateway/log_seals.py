@@ -13,6 +13,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from gateway import events_out, log_store
 from gateway.access_log import AccessLog
 from gateway.log_chain import DAY_ZONE, Checkpoint, DayRoot, LogSigner, day_of
+from services.kernel import metrics as measured
 from services.kernel import outbox
 from services.kernel.away import is_away
 from services.kernel.clock import recorded_time
@@ -110,7 +111,8 @@ class Seals:
 
     async def _try(self) -> bool:
         try:
-            await self.now()
+            with measured.job("gateway", "seal_access_log"):
+                await self.now()
         except Exception as error:
             if not is_away(error):
                 raise

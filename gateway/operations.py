@@ -8,7 +8,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from gateway import events_out, store
 from gateway.identity import REFRESH_SECONDS, Directory
-from services.kernel import outbox
+from gateway.pauses import Pauses
+from services.kernel import outbox, pauses
 from services.kernel.away import is_away
 from services.kernel.database import Database
 from services.programmes.schema import deployment
@@ -32,9 +33,11 @@ async def set_active(session: AsyncSession, institution_id: str, *, active: bool
     return bool(changed)
 
 
-async def refresh(db: Database, directory: Directory) -> None:
-    """Bring the directory to the state of the database."""
+async def refresh(db: Database, directory: Directory, paused: Pauses | None = None) -> None:
+    """Bring the directory, and what is paused, to the state of the database."""
     async with db.transaction() as session:
+        if paused is not None:
+            paused.replace(await pauses.in_force(session, pauses.INSTITUTION, pauses.FEED))
         version = await store.directory_version(session)
         if version == directory.version:
             directory.confirm()
@@ -42,12 +45,12 @@ async def refresh(db: Database, directory: Directory) -> None:
             directory.replace(version, await store.read_institutions(session))
 
 
-async def keep_fresh(db: Database, directory: Directory) -> None:
-    """Refresh the directory until cancelled; while the database is away it only ages."""
+async def keep_fresh(db: Database, directory: Directory, paused: Pauses) -> None:
+    """Refresh both until cancelled; while the database is away it only ages."""
     while True:
         await asyncio.sleep(REFRESH_SECONDS)
         try:
-            await refresh(db, directory)
+            await refresh(db, directory, paused)
         except Exception as error:
             if not is_away(error):
                 raise

@@ -7,10 +7,11 @@ from google.protobuf.message import Message
 from liandong.common.v1 import operator_pb2 as pb
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from gateway import event_handlers, feed_store
-from gateway.identity import Claim, Institution, caller_for
+from gateway import event_handlers, feed_store, pauses
+from gateway.identity import Claim, Directory, Institution, caller_for
+from gateway.routes import OWN
 from gateway.servicer import OwnMethod, of_bytes
-from services.kernel import rpc
+from services.kernel import pause_desk, rpc
 from services.kernel.caller import body_hash
 from services.kernel.database import Database
 from services.kernel.operator import Books, OperatorServicer
@@ -22,6 +23,10 @@ METHODS: Mapping[str, type[Message]] = {
     "ReplayParkedEvents": pb.ReplayParkedEventsRequest,
     "DropParkedEvent": pb.DropParkedEventRequest,
     "RepublishEvents": pb.RepublishEventsRequest,
+    "ProposePause": pb.ProposePauseRequest,
+    "ProposeResume": pb.ProposeResumeRequest,
+    "DecidePause": pb.DecidePauseRequest,
+    "ListPauses": pb.ListPausesRequest,
 }
 
 
@@ -36,10 +41,13 @@ async def _close_day(_session: AsyncSession, _county_code: str, _day: date) -> N
     raise AssertionError("no method of the gateway closes a day")
 
 
-def methods(db: Database) -> Mapping[str, OwnMethod]:
+def methods(db: Database, directory: Directory) -> Mapping[str, OwnMethod]:
     """What every service serves, where a call names the gateway as the service that it means."""
     servicer = OperatorServicer(
-        db, Books(totals=_totals, close_day=_close_day), event_handlers.replay_handlers()
+        db,
+        Books(totals=_totals, close_day=_close_day),
+        event_handlers.replay_handlers(),
+        {**pause_desk.consumer_of(OWN), **pauses.pausable(directory)},
     )
     return {
         f"{SERVICE}/{name}": of_bytes(request_type, _method(servicer, name))

@@ -1,18 +1,15 @@
 """The gateway's own methods: who the caller is, which institutions there are, lists by identity."""
 
-import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from google.protobuf.message import DecodeError, Message
-from liandong.gateway.v1 import gateway_pb2, institutions_pb2, insured_pb2
+from liandong.gateway.v1 import gateway_pb2, insured_pb2
 
-from gateway import insured, store, usage
-from gateway.identity import ABOVE_COUNTIES, FOREVER, Claim, Directory, Institution
-from gateway.limits import REASONS_MAX, Limiter, Usage
+from gateway import insured
+from gateway.identity import ABOVE_COUNTIES, Claim, Directory, Institution
 from gateway.onward import Onward
-from gateway.registry import METHODS, Registry, certificate_to_proto, key_to_proto, timestamp
+from gateway.registry import METHODS, Registry
 from gateway.routes import OWN
 from services.kernel import rpc, wire
 from services.kernel.database import Database
@@ -29,10 +26,8 @@ _INSURED = f"/liandong.{OWN}.v1.InsuredListService"
 class GatewayServicer:
     """Answers from the directory; decides nothing but whose county it is."""
 
-    def __init__(self, db: Database, directory: Directory, limiter: Limiter) -> None:
-        self._db = db
+    def __init__(self, db: Database, directory: Directory) -> None:
         self._directory = directory
-        self._limiter = limiter
         self._registry = Registry(db, directory)
 
     async def WhoAmI(
@@ -40,7 +35,7 @@ class GatewayServicer:
     ) -> gateway_pb2.WhoAmIResponse:
         """Who the gateway takes the caller for."""
         return gateway_pb2.WhoAmIResponse(
-            institution=_to_proto(institution), person_id=claim.person_id
+            institution=institution_to_proto(institution), person_id=claim.person_id
         )
 
     async def ListInstitutions(
@@ -63,44 +58,8 @@ class GatewayServicer:
         page = found[:size]
         last = page[-1].institution_id if len(found) > size else ""
         return gateway_pb2.ListInstitutionsResponse(
-            institutions=[_to_proto(one) for one in page],
+            institutions=[institution_to_proto(one) for one in page],
             next_page_token=wire.page_token(last) if last else "",
-        )
-
-    async def GetStatus(
-        self, institution: Institution, claim: Claim, _request: gateway_pb2.GetStatusRequest
-    ) -> gateway_pb2.GetStatusResponse:
-        """How the caller stands: what it may, what was refused, until when."""
-        own = institution.institution_id
-        day = self._limiter.begin()
-        async with self._db.transaction() as session:
-            refused = Counter(await usage.refusals(session, own, day))
-            certificates, keys = await store.credentials(session, [own])
-        for (counted, whose, reason), calls in self._limiter.refused.items():
-            if (counted, whose) == (day, own):
-                refused[reason] += calls
-        shown = claim.certificate
-        registered = institution.certificates.get(shown.fingerprint) if shown else None
-        ends = min(
-            shown.not_after if shown else FOREVER,
-            registered.period.ends if registered else FOREVER,
-        )
-        now = time.time()
-        contract = max((c.ends for c in institution.contracts if c.holds(now)), default=FOREVER)
-        return gateway_pb2.GetStatusResponse(
-            institution=_to_proto(institution),
-            day=wire.date_to_proto(day),
-            next_day_at=timestamp(now + self._limiter.seconds_left()),
-            limits=[_limit_status(one) for one in self._limiter.usage(institution)],
-            refusals=[
-                gateway_pb2.RefusalCount(reason=reason, calls=calls)
-                for reason, calls in refused.most_common(REASONS_MAX)
-            ],
-            certificate_fingerprint=shown.fingerprint if shown else "",
-            certificate_ends_at=timestamp(ends),
-            contract_ends_at=timestamp(contract),
-            certificates=[certificate_to_proto(one) for one in certificates],
-            person_keys=[key_to_proto(one) for one in keys],
         )
 
     def methods(self) -> Mapping[str, OwnMethod]:
@@ -113,7 +72,6 @@ class GatewayServicer:
             f"{_INSURED}/EnrolInsuredByIdentity": going_on(
                 insured_pb2.EnrolInsuredByIdentityRequest, insured.enrol_by_identity
             ),
-            f"{_SERVICE}/GetStatus": of_bytes(gateway_pb2.GetStatusRequest, self.GetStatus),
             **{
                 path: of_bytes(request_type, getattr(self._registry, name))
                 for path, (request_type, name) in METHODS.items()
@@ -149,7 +107,8 @@ def going_on(
     return serve
 
 
-def _to_proto(institution: Institution) -> gateway_pb2.Institution:
+def institution_to_proto(institution: Institution) -> gateway_pb2.Institution:
+    """An institution for the wire."""
     return gateway_pb2.Institution(
         institution_id=institution.institution_id,
         name=institution.name,
@@ -157,15 +116,4 @@ def _to_proto(institution: Institution) -> gateway_pb2.Institution:
         role=institution.role,
         county_code=institution.county_code,
         areas=institution.areas,
-    )
-
-
-def _limit_status(one: Usage) -> gateway_pb2.LimitStatus:
-    most = one.limit.calls_per_day
-    return gateway_pb2.LimitStatus(
-        scope=one.scope,
-        limit=institutions_pb2.Limit(**one.limit.model_dump()),
-        calls_today=one.used,
-        calls_left=max(0, most - one.used),
-        running=one.running,
     )

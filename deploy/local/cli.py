@@ -23,6 +23,7 @@ from deploy.local import (
     cli_find,
     cli_institutions,
     cli_insurance,
+    cli_pauses,
     cli_programmes,
     cli_reports,
     cli_what_if,
@@ -57,6 +58,10 @@ app.command(name="report")(cli_reports.report)
 app.command(name="what-if")(cli_what_if.what_if)
 app.command(name="find")(cli_find.find)
 app.command(name="trace")(cli_find.trace)
+app.command(name="pause")(cli_pauses.pause)
+app.command(name="resume")(cli_pauses.resume)
+app.command(name="paused")(cli_pauses.paused)
+app.command(name="status")(cli_institutions.status)
 console = Console()
 
 Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]

@@ -334,7 +334,15 @@ def status(institution: Id, *, folder: Folder = "main", post: Post = 1) -> None:
             console.print(f"{each.scope}: {each.calls_today} today, {each.calls_left} left")
         for refusal in answer.refusals:
             console.print(f"refused {refusal.calls}: {refusal.reason}")
+        console.print(f"calls today {answer.calls_today}, refused {answer.refused_today}")
+        for reader in answer.feed_readers:
+            more = " and more" if reader.more_waiting else ""
+            console.print(f"feed {reader.reader}: {reader.waiting_events}{more} events wait")
+        for pause in answer.pauses:
+            console.print(f"{pause.kind} paused: {pause.reason}")
         console.print(f"certificate until {answer.certificate_ends_at.ToJsonString()}")
+        for ending in answer.ending_certificates:
+            console.print(f"ends soon: {ending.fingerprint[:12]} {ending.not_after.ToJsonString()}")
 
     run(work())
 

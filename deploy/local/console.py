@@ -1,7 +1,6 @@
 """The console of one machine: its process with the local store of spans, and sign-in links."""
 
 import os
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,4 +68,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

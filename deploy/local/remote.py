@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Remote:
     """Institution id to role."""
     console: str = ""
     """Where browsers find the console; empty where none was started."""
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    """Process to the host and port of its metrics."""
 
     def save(self, folder: DataFolder) -> None:
         """Write it into the stack's folder."""

@@ -82,6 +82,7 @@ class Stack:
         self._watching: list[asyncio.Task[None]] = []
         # Read once: a port that we listen on ourselves would look taken.
         self._ports = {noun: folder.port(noun) for noun in (*NOUNS, PUBLIC, consoles.PORT)}
+        self._metrics_ports = {name: folder.port(f"metrics-{name}") for name in self.programs}
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -172,6 +173,7 @@ class Stack:
             counties=catalogue.counties(),
             institutions={key: str(each.role) for key, each in catalogue.institutions.items()},
             console=self.console_url if self.shape.console else "",
+            metrics=self.metrics,
         ).save(self.folder)
         write_file(self._pid_path, f"{os.getpid()}\n", mode=0o600)
 
@@ -207,6 +209,11 @@ class Stack:
             return [self._program("platform", "deploy.local.platform", env, NOUNS)]
         return [self._program(noun, PACKAGES[noun], env, (noun,)) for noun in NOUNS]
 
+    @property
+    def metrics(self) -> dict[str, str]:
+        """Where each of the platform's processes tells its metrics."""
+        return {name: f"127.0.0.1:{self._metrics_ports[name]}" for name in self.programs}
+
     def _program(
         self, name: str, module: str, env: Mapping[str, str], nouns: Sequence[str]
     ) -> Program:
@@ -217,7 +224,7 @@ class Stack:
         return Program(
             name=name,
             argv=[sys.executable, "-m", module],
-            env=env,
+            env={**env, "LIANDONG_METRICS_PORT": str(self._metrics_ports[name])},
             folder=self.folder,
             ready=ready,
             start_seconds_max=60.0,

@@ -4,6 +4,7 @@ from services.funds import jobs, reports
 from services.funds.events_in import handlers
 from services.funds.servicer.everything import PROTO_SERVICES, Doors, add_to_server
 from services.funds.settings import FundsSettings
+from services.funds.store import readings
 from services.kernel import chassis, process, telemetry
 from services.kernel.chassis import Service
 from services.kernel.operator import Books
@@ -21,6 +22,7 @@ async def serve(settings: FundsSettings, platform: PlatformSettings) -> None:
         servicer=lambda db: Doors(db, catalogue),
         handlers=handlers(catalogue),
         books=Books(totals=reports.totals, close_day=jobs.close_day(catalogue)),
+        reads=(readings.read,),
     )
     await chassis.run(service, settings, platform)
 

@@ -20,8 +20,19 @@ from nats.js import JetStreamContext
 from opentelemetry import trace
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import causes, cloudevents, inbox, parked, process, telemetry, walls
+from services.kernel import (
+    causes,
+    cloudevents,
+    inbox,
+    metrics,
+    parked,
+    pauses,
+    process,
+    telemetry,
+    walls,
+)
 from services.kernel.away import is_away, may_run_again
+from services.kernel.clock import recorded_time
 from services.kernel.cloudevents import Envelope
 from services.kernel.database import Database
 from services.kernel.inbox import Delivery, Handlers, Incoming
@@ -142,6 +153,8 @@ class Consumer:
         self._take_all = take_all
         self._batch_size_max = batch_size_max
         self._early_since: dict[tuple[str, str], float] = {}
+        self._look_at = 0.0
+        self._standing = False
 
     async def run(self, client: Client) -> None:
         """Consume until cancelled; a server that is away is tried again, ever more slowly."""
@@ -178,6 +191,9 @@ class Consumer:
         try:
             while True:
                 process.heed_cancel()
+                if await self._stands(connection):
+                    await asyncio.sleep(pauses.LOOK_SECONDS)
+                    continue
                 try:
                     messages = await puller.fetch(self._batch_size_max)
                 except TimeoutError:
@@ -191,6 +207,20 @@ class Consumer:
         finally:
             if client.is_connected:
                 await puller.close()
+
+    async def _stands(self, connection: asyncpg.Connection[Any]) -> bool:
+        """Whether operators let it stand still; looked up at most once a second."""
+        now = asyncio.get_running_loop().time()
+        if now < self._look_at:
+            return False
+        self._look_at = now + pauses.LOOK_SECONDS
+        stands = await pauses.consumer_stands(connection, self._noun)
+        if stands != self._standing:
+            self._standing = stands
+            log.warning("consumer_paused" if stands else "consumer_resumed", noun=self._noun)
+        if stands:
+            self._look_at = now
+        return stands
 
     async def _check_durable(self, stream: JetStreamContext) -> None:
         """An emptied server has no durable: say so instead of waiting for ever."""
@@ -245,6 +275,20 @@ class Consumer:
             Incoming(delivery.envelope, handler.message_type.FromString(delivery.payload))
             for delivery in run
         ]
+        oldest = min(each.envelope.recorded_at for each in events)
+        age = (recorded_time() - oldest).total_seconds()
+        with metrics.handling(self._noun, event_type, age):
+            await self._traced(session, handler, run, events)
+
+    async def _traced(
+        self,
+        session: AsyncSession,
+        handler: inbox.Handler,
+        run: Sequence[Delivery],
+        events: list[Incoming[Any]],
+    ) -> None:
+        """The handler in a span; of a batch, one for each event in the trace that it comes from."""
+        event_type = run[0].envelope.event_type
         parents = [telemetry.read_traceparent(event.envelope.traceparent) for event in events]
         said = _attributes(self._noun, run[0].envelope, len(run))
         if len(run) == 1:

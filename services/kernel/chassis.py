@@ -1,17 +1,29 @@
 """The chassis: how every service is put together from its own parts and the kernel's."""
 
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 from liandong.common.v1 import operator_pb2, operator_pb2_grpc
 
-from services.kernel import bus, metrics, operator, outbox, process, rpc, telemetry
+from services.kernel import (
+    bus,
+    metrics,
+    operator,
+    outbox,
+    pause_desk,
+    process,
+    readings,
+    rpc,
+    telemetry,
+)
 from services.kernel.caller import Verifier
 from services.kernel.database import Database
 from services.kernel.inbox import Handlers
 from services.kernel.operator import Books, OperatorServicer
+from services.kernel.pause_desk import Pausable
+from services.kernel.readings import Read
 from services.kernel.settings import PlatformSettings, ServiceSettings
 
 log = structlog.get_logger(__name__)
@@ -32,6 +44,15 @@ class Service:
     books: Books
     work: Callable[[Database], Coroutine[Any, Any, None]] | None = None
     """What goes on by itself in this service, for ever; nothing for most."""
+    pausable: Pausable = field(default_factory=dict)
+    """What operators may pause here beside the consumer."""
+    reads: Sequence[Read] = ()
+    """What is told of this service's tables as gauges."""
+
+
+def _pausable(service: Service) -> Pausable:
+    own = pause_desk.consumer_of(service.noun) if service.handlers else {}
+    return {**own, **service.pausable}
 
 
 async def run(service: Service, settings: ServiceSettings, platform: PlatformSettings) -> None:
@@ -53,12 +74,16 @@ async def run(service: Service, settings: ServiceSettings, platform: PlatformSet
     server = rpc.Server(
         address=settings.grpc_address,
         credentials=rpc.server_credentials(platform.ca_path, settings.cert_path, settings.key_path),
-        interceptors=[rpc.guard(Verifier(platform.caller_public_key_path), env=platform.env)],
+        interceptors=[
+            rpc.guard(
+                Verifier(platform.caller_public_key_path), env=platform.env, noun=service.noun
+            )
+        ],
         concurrent_rpcs_max=settings.concurrent_rpcs_max,
     )
     service.add_to_server(service.servicer(db), server.server)
     operator_pb2_grpc.add_OperatorServiceServicer_to_server(
-        OperatorServicer(db, service.books, service.handlers), server.server
+        OperatorServicer(db, service.books, service.handlers, _pausable(service)), server.server
     )
     operator_name = operator_pb2.DESCRIPTOR.services_by_name["OperatorService"].full_name
     named = service.proto_service
@@ -71,6 +96,12 @@ async def run(service: Service, settings: ServiceSettings, platform: PlatformSet
         parts.append(consumer.run(client))
     if service.work is not None:
         parts.append(service.work(db))
+    if platform.metrics_port:
+        parts.append(
+            readings.keep(
+                db, service.noun, reads=service.reads, client=client if service.handlers else None
+            )
+        )
     parts.append(outbox.Relay(db, service.noun, batch_size_max=size).run(client))
     log.info("service_runs", noun=service.noun, address=settings.grpc_address)
     try:

@@ -17,6 +17,7 @@ from services.kernel import (
     idempotency,
     inbox,
     journal,
+    metrics,
     outbox,
     parked,
     walls,
@@ -30,6 +31,7 @@ from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
 from services.kernel.inbox import Handlers
 from services.kernel.parked import ParkedEvent
+from services.kernel.pause_desk import Pausable, PauseDesk
 from services.kernel.rpc import Context, caller_of
 
 SEAL_SECONDS = 60.0
@@ -53,11 +55,14 @@ class Books:
     """
 
 
-class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
-    """Control totals, business days, parked events, publishing again."""
+class OperatorServicer(PauseDesk, operator_pb2_grpc.OperatorServiceServicer):
+    """Control totals, business days, parked events, publishing again, pauses."""
 
-    def __init__(self, db: Database, books: Books, handlers: Handlers) -> None:
+    def __init__(
+        self, db: Database, books: Books, handlers: Handlers, pausable: Pausable | None = None
+    ) -> None:
         self._database = db
+        self._pausable = pausable or {}
         self._books = books
         self._handlers = handlers
         self._closing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -146,7 +151,8 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
 
     async def _close(self, county_code: str, day: date) -> None:
         if self._books.work_day is not None:
-            await self._books.work_day(self._database, county_code, day)
+            with metrics.job(self._database.schema, "work_day"):
+                await self._books.work_day(self._database, county_code, day)
 
         async def close(session: AsyncSession) -> None:
             # Another process may have closed it meanwhile.
@@ -154,7 +160,8 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
                 await self._books.close_day(session, county_code, day)
                 await business_day.open_day(session, county_code, day + timedelta(days=1))
 
-        await self._database.work(close)
+        with metrics.job(self._database.schema, "close_day"):
+            await self._database.work(close)
 
     async def ListParkedEvents(
         self, request: operator_pb2.ListParkedEventsRequest, context: Context
@@ -276,9 +283,10 @@ async def keep_house(db: Database) -> None:
     while True:
         await asyncio.sleep(SEAL_SECONDS)
         try:
-            async with db.transaction(walls.EVERY_COUNTY) as session:
-                await journal.seal(session)
-                await idempotency.forget_old(session)
+            with metrics.job(db.schema, "keep_house"):
+                async with db.transaction(walls.EVERY_COUNTY) as session:
+                    await journal.seal(session)
+                    await idempotency.forget_old(session)
         except Exception as error:
             if not is_away(error):
                 raise

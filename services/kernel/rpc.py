@@ -18,7 +18,7 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
 from services.kernel import caller as callers
-from services.kernel import status, telemetry
+from services.kernel import metrics, status, telemetry
 from services.kernel.away import is_unstorable_text
 from services.kernel.caller import Caller, Verifier
 from services.kernel.errors import Denied, Invalid, LiandongError, Unauthenticated, Violation
@@ -68,6 +68,7 @@ class Guarded:
 
 
 _validator = protovalidate.Validator()
+_CODES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 def _path(violation: Any) -> str:
@@ -157,9 +158,10 @@ class Guard(grpc.aio.ServerInterceptor):
     is in the log beside the real error.
     """
 
-    def __init__(self, verifier: Verifier, *, peer: str) -> None:
+    def __init__(self, verifier: Verifier, *, peer: str, noun: str) -> None:
         self._verifier = verifier
         self._peer = peer
+        self._calls = metrics.Calls(noun)
 
     async def intercept_service(
         self,
@@ -200,7 +202,16 @@ class Guard(grpc.aio.ServerInterceptor):
                         raise
                     raise _unstorable(request) from error
 
-            return await _answer(work, context, method, start_ns)
+            began, code = time.perf_counter(), "CANCELLED"
+            try:
+                answer = await _answer(work, context, method, start_ns)
+                code = "OK"
+                return answer
+            except grpc.aio.AbortError:
+                code = _name_of(context.code())
+                raise
+            finally:
+                self._calls.ended(method[1:], code, time.perf_counter() - began)
 
         return serve
 
@@ -242,6 +253,11 @@ class Guard(grpc.aio.ServerInterceptor):
                 token = value if isinstance(value, bytes) else value.encode()
                 return self._verifier.verify(token, method=method, body=body)
         raise Unauthenticated("CALLER_MISSING", "the call carries no signed caller")
+
+
+def _name_of(code: object) -> str:
+    """A status code's name: the library gives back its number."""
+    return _CODES.get(code, "UNKNOWN") if isinstance(code, int) else getattr(code, "name", "OK")
 
 
 def _require_county(caller: Caller, request: Message) -> None:
@@ -336,7 +352,6 @@ async def _answer(
         telemetry.count("liandong.rpc.failed", method=method)
         await context.abort(grpc.StatusCode.INTERNAL, f"internal error {opaque}")
     else:
-        telemetry.count("liandong.rpc.served", method=method)
         return answer
 
 
@@ -393,6 +408,6 @@ class Server:
             await self.server.stop(STOP_SECONDS)
 
 
-def guard(verifier: Verifier, *, env: str) -> Guard:
+def guard(verifier: Verifier, *, env: str, noun: str = "") -> Guard:
     """The interceptor of a service that accepts only the gateway of its environment."""
-    return Guard(verifier, peer=f"spiffe://liandong/{env}/svc/gateway")
+    return Guard(verifier, peer=f"spiffe://liandong/{env}/svc/gateway", noun=noun)

@@ -1,6 +1,8 @@
 """Start the loans service: the only module that builds things."""
 
-from services.kernel import chassis, process, telemetry
+from functools import partial
+
+from services.kernel import chassis, pause_desk, process, telemetry
 from services.kernel.chassis import Service
 from services.kernel.operator import Books
 from services.kernel.settings import PlatformSettings
@@ -9,6 +11,8 @@ from services.loans.events_in import handlers
 from services.loans.jobs import close_day, work_day
 from services.loans.servicer.everything import PROTO_SERVICES, Doors, add_to_server
 from services.loans.settings import LoansSettings
+from services.loans.store import readings
+from services.programmes import offers
 from services.programmes.loader import load
 
 
@@ -26,6 +30,8 @@ async def serve(settings: LoansSettings, platform: PlatformSettings) -> None:
             close_day=close_day(catalogue),
             work_day=work_day(catalogue),
         ),
+        pausable=pause_desk.products_of(partial(offers.has_product, catalogue)),
+        reads=(readings.read,),
     )
     await chassis.run(service, settings, platform)
 

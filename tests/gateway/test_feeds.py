@@ -25,6 +25,7 @@ from gateway.feed_stream import Tail
 from gateway.identity import Admission, Directory
 from gateway.judge import Judge
 from gateway.log_chain import LogSigner
+from gateway.pauses import Pauses
 from services.kernel import bus, ids, status
 from services.kernel.errors import Exhausted
 from services.programmes import loader
@@ -408,7 +409,7 @@ async def test_those_who_follow_leave_room_for_calls(county: County) -> None:
     directory = Directory(env="local", clock=time.monotonic, admission=Admission())
     db = county.house.db
     pages = Pages(db, Judge(db, loader.load([])))
-    full = FeedsServicer(db, directory, pages, Tail(db), streams_max=0)
+    full = FeedsServicer(db, directory, pages, Tail(db), streams_max=0, paused=Pauses())
     watch: Any = None
 
     with pytest.raises(Exhausted, match="TOO_MANY_STREAMS"):

@@ -26,7 +26,7 @@ from services.claims.store import assignments as assignments_store
 from services.claims.store import insured as store
 from services.claims.store import policies as policies_store
 from services.claims.store import premium as premium_store
-from services.kernel import business_day, ids
+from services.kernel import business_day, ids, pauses
 from services.kernel.caller import Caller
 from services.kernel.errors import LiandongError, Refused
 from services.kernel.money import Fen
@@ -91,10 +91,14 @@ async def _decided(
         [(line.household_id, line.cover_id) for line in lines],
     )
     terms = terms_of(catalogue, policy)
+    offered = {cover_id: f"{policy.programme_id}/{cover_id}" for cover_id in policy.covers}
+    stopped = await pauses.stopped_products(session, county_code, offered.values())
     outcomes: list[Outcome] = []
     parts: dict[UUID, Parts] = {}
     for line in lines:
         try:
+            if (refusal := stopped.get(offered.get(line.cover_id, ""))) is not None:
+                raise refusal
             loan, is_open = (
                 loans.get(line.loan_id, (None, False)) if line.loan_id else (None, False)
             )

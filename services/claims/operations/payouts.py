@@ -29,7 +29,7 @@ from services.claims.store import assignments
 from services.claims.store import payments as payments_store
 from services.claims.store import payouts as store
 from services.claims.store.payouts import PayoutKey
-from services.kernel import business_day, ids, journal, outbox
+from services.kernel import business_day, ids, journal, metrics, outbox
 from services.kernel.caller import Caller
 from services.kernel.errors import LiandongError, NotFound
 from services.kernel.journal import Account, Entry, Transfer
@@ -369,6 +369,9 @@ async def save(session: AsyncSession, saga: Saga) -> None:
     await store.save_instructions(session, changed)
     await journal.post(session, entries)
     await outbox.record(session, saga.events)
+    for before, after in steps:
+        if after.state is PayoutState.SETTLED and before.state is not PayoutState.SETTLED:
+            metrics.payout_settled(after.payout_id)
 
 
 def _moved(payout: Payout, was: Instruction | None, now: Instruction, on: date) -> list[Entry]:

@@ -26,7 +26,7 @@ from services.claims.store import assignments as assignments_store
 from services.claims.store import insured as insured_store
 from services.claims.store import others
 from services.claims.store import policies as store
-from services.kernel import business_day, ids
+from services.kernel import business_day, ids, pauses
 from services.kernel.caller import Caller
 from services.kernel.errors import Conflict, Denied, NotFound, Refused
 from services.kernel.money import Fen
@@ -91,6 +91,9 @@ async def _issue(
     issuer = actor_of(caller)
     terms = terms_of(catalogue, policy)
     rules.check_policy(policy, terms)
+    offered = [f"{policy.programme_id}/{cover_id}" for cover_id in policy.covers]
+    for refusal in (await pauses.stopped_products(session, policy.county_code, offered)).values():
+        raise refusal
     agreements = await agreements_store.agreements_of(
         session, policy.county_code, policy.programme_id, policy.insurer_id
     )

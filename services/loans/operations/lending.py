@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import business_day, ids, outbox
+from services.kernel import business_day, ids, outbox, pauses
 from services.kernel.errors import Denied, LiandongError, NotFound
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
@@ -94,9 +94,12 @@ async def apply_for_loans(
         for scope in scopes_of_application(each, borrowers[each.household_id])
     ]
     breakers = await share_breakers(session, county_code, scopes, catalogue, intake.today)
+    stopped = await pauses.stopped_products(session, county_code, map(_offer, applications))
     outcomes: list[Outcome] = []
     for application in applications:
         try:
+            if (refusal := stopped.get(_offer(application))) is not None:
+                raise refusal
             borrower = _borrower(borrowers, application)
             _require_near(borrower, application, may_act_in)
             ref = catalogue.in_force(county_code, application.programme_id, intake.today)
@@ -134,6 +137,11 @@ async def apply_for_loans(
         by = Actor("", "", person_id)
         await projects.note_loans(session, county_code, used, by=by, on=intake.today)
     return outcomes
+
+
+def _offer(application: Application) -> str:
+    """The product as a pause names it."""
+    return f"{application.programme_id}/{application.product_id}"
 
 
 def _borrower(borrowers: Mapping[UUID, Borrower], application: Application) -> Borrower:

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from services.kernel.migrations import row_walls, tables_0001
+from services.kernel.migrations import row_walls, tables_0001, tables_pauses
 
 revision = "farm_0001"
 down_revision = None
@@ -34,5 +34,7 @@ def upgrade() -> None:
     """Make the tables."""
     tables_0001.create()
     tables_0001.run_script(FARM)
-    tables_0001.grant(op.get_context().opts["version_table_schema"])
+    schema = op.get_context().opts["version_table_schema"]
+    tables_0001.grant(schema)
+    tables_pauses.create(schema)
     row_walls.raise_walls()

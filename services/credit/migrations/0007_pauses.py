@@ -1,0 +1,13 @@
+"""Pauses: what two persons let stand still."""
+
+from services.kernel.migrations import tables_pauses
+
+revision = "credit_0007"
+down_revision = "credit_0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make the table."""
+    tables_pauses.create("credit")
