@@ -14,6 +14,7 @@ from liandong.loans.v1 import loans_pb2
 from starlette.responses import RedirectResponse, Response
 
 from gateway.console.desk import Desk, Hidden
+from gateway.console.pages.traces import TRACE, shown_of
 
 FIND = "liandong.gateway.v1.FindService/Find"
 TELL = "liandong.gateway.v1.FindService/TellStory"
@@ -27,7 +28,6 @@ HOUSEHOLD = "liandong.households.v1.HouseholdsService/GetHousehold"
 CLAIMS = "liandong.claims.v1.ClaimsService/ListClaims"
 ACCESSES = "liandong.gateway.v1.AccessLogService/SearchAccesses"
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-TRACE = re.compile(r"[0-9a-f]{32}")
 PLACES = {"loan": "loans", "claim": "claims", "case": "cases", "household": "households"}
 AREA = re.compile(r"[0-9]{6}([0-9]{3}){0,2}([0-9]{2})?")
 STORY_STEPS = 100
@@ -93,7 +93,10 @@ async def story(desk: Desk) -> Response:
 
 
 async def _shown(desk: Desk, template: str, told: Any, **values: Any) -> Response:
-    return await desk.page(template, story=told, address=address, thing_id=_id(desk), **values)
+    traces = await shown_of(desk, {step.trace_id for step in told.steps if step.trace_id})
+    return await desk.page(
+        template, story=told, address=address, thing_id=_id(desk), traces=traces, **values
+    )
 
 
 def _id(desk: Desk) -> str:

@@ -1,15 +1,16 @@
 """Traces: the waterfall of one, from the store of spans on this machine, or where Jaeger has it."""
 
 import asyncio
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from starlette.responses import RedirectResponse, Response
 
 from gateway.console.desk import TOTALS, Desk, Hidden
-from gateway.console.pages.things import TRACE
 from gateway.console.traces import Span
 
+TRACE = re.compile(r"[0-9a-f]{32}")
 ROWS_MAX = 500
 WIDTH = 1_000
 NS_PER_MS = 1_000_000
@@ -67,6 +68,21 @@ async def trace(desk: Desk) -> Response:
         services=sorted({span.service for span in spans}),
         links=sorted({link.trace_id for span in spans for link in span.links} - {trace_id})[:20],
     )
+
+
+async def shown_of(desk: Desk, trace_ids: set[str]) -> set[str]:
+    """Of some traces, those that a link may lead this person to."""
+    store = desk.request.state.console.traces
+    if desk.settings.jaeger_url and sees_all(desk):
+        return trace_ids
+    if store is None:
+        return set()
+
+    def look() -> set[str]:
+        found = ((trace_id, list(store.trace(trace_id))) for trace_id in trace_ids)
+        return {key for key, spans in found if spans and (sees_all(desk) or _began(desk, spans))}
+
+    return await asyncio.to_thread(look)
 
 
 def _began(desk: Desk, spans: Sequence[Span]) -> bool:

@@ -39,7 +39,7 @@ async def _deadlines(session: AsyncSession) -> list[Reading]:
         """SELECT county_code, count(*) FILTER (WHERE due_on >= business_date) AS at_risk,
                   count(*) FILTER (WHERE due_on < business_date) AS missed
            FROM claim JOIN business_day USING (county_code)
-           WHERE due_on IS NOT NULL AND due_on <= business_date + $1
+           WHERE due_on IS NOT NULL AND due_on <= business_date + $1::int
              AND state IN ('reported', 'suspended', 'proposed')
            GROUP BY county_code ORDER BY county_code LIMIT $2""",
         AT_RISK_DAYS,

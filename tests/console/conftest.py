@@ -1,0 +1,15 @@
+"""One platform, one county and one browser for all tests of the console."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.console.house import House, a_house
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """A county that lived its year."""
+    async with a_house(tmp_path_factory.mktemp("console")) as made:
+        yield made
