@@ -18,7 +18,7 @@ endif
 SOURCES := services gateway deploy tests
 WORK := .liandong/make
 
-.PHONY: help venv lock protos protos-third-party proto-release proto-breaking errors guide fmt check test test-fast faults faults-long fuzz fuzz-long canaries access-matrix sbom import-long loans-long reservations-long sagas-long cases cases-live rows programmes up down demo bench
+.PHONY: help venv lock protos protos-third-party proto-release proto-breaking errors guide fmt check test test-fast faults faults-long fuzz fuzz-long canaries access-matrix sbom import-long loans-long reservations-long sagas-long cases cases-live console-test rows programmes up down demo bench
 
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -159,6 +159,11 @@ fuzz-long: $(VENV) ## The same for an hour; LIANDONG_FUZZ_SEED and LIANDONG_FUZZ
 
 canaries: $(VENV) ## All suites on platforms, then a search for everybody who was sent to them
 	$(BIN)/pytest -q -m "" -p tests.attack.canary_plugin --timeout=3600 --log-cli-level=INFO tests/attack tests/flows tests/live
+
+# --- the console ----------------------------------------------------------------------------------------
+
+console-test: $(VENV) ## The console in headless Chromium; leaves its pictures in docs/guides/operators
+	LIANDONG_CONSOLE_TEST=1 $(BIN)/pytest -q -m "" -s --timeout=900 tests/console
 
 # --- programmes: packs, cases, and the rows they come from ---------------------------------------------
 
