@@ -14,8 +14,8 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from deploy.demo.run import COUNTY_FOLDER, SEED
 from deploy.demo.year import Year
-from deploy.local import places
 from deploy.local import console as consoles
+from deploy.local import places
 from deploy.local.client import Institution
 from deploy.local.places import DataFolder
 from deploy.local.processes import remove_folder
@@ -106,6 +106,8 @@ class House:
     remote: Remote
     browser: Browser
     year: Year
+    empty: dict[str, str] = field(default_factory=dict)
+    """What pages said before the county opened, by path."""
     looks: list[Look] = field(default_factory=list)
     contexts: list[BrowserContext] = field(default_factory=list)
 
@@ -150,6 +152,27 @@ class House:
             assert look.outside == []
 
 
+EMPTY_PATHS = (
+    "/overview", "/overview/history", "/money", "/loans", "/work/tasks", "/work/issues",
+    "/work/notices", "/work/claims", "/live", "/programmes", "/status",
+)  # fmt: skip
+
+
+async def look_around(house: House) -> None:
+    """Every page of a county that has nothing yet."""
+    look = await house.come_in("cfc-0001")
+    for path in EMPTY_PATHS:
+        if path == "/overview/history":
+            answer = await look.page.goto(look.own + path, timeout=WAIT_MS)
+            assert answer is not None
+            house.empty[path] = str(answer.status)
+        else:
+            house.empty[path] = await look.open(path)
+    operator = await house.come_in("opr-0001")
+    for path in ("/overview", "/parked", "/hands"):
+        house.empty[f"operator {path}"] = await operator.open(path)
+
+
 @asynccontextmanager
 async def a_house(work: Path) -> AsyncIterator[House]:
     """Start everything, live the year, stop everything."""
@@ -178,11 +201,12 @@ async def a_house(work: Path) -> AsyncIterator[House]:
         browser = await playwright.chromium.launch(
             executable_path=browser_path, args=["--no-sandbox"]
         )
-        began = time.monotonic()
-        await year.live()
-        print(f"the county's year took {time.monotonic() - began:.0f} s")  # noqa: T201
         house = House(stack, folder, remote, browser, year)
         try:
+            await look_around(house)
+            began = time.monotonic()
+            await year.live()
+            print(f"the county's year took {time.monotonic() - began:.0f} s")  # noqa: T201
             yield house
         finally:
             await browser.close()
