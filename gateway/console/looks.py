@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from gateway import story_words
 from gateway.console import wording
 from gateway.console.wording import Language
 
@@ -67,6 +68,7 @@ class Looks:
             say=say,
             enum=enum,
             amount=amount,
+            happened=lambda event_type: say(*story_words.event(event_type)),
             code=partial(wording.code, language=language),
             large=partial(wording.large_yuan, language=language),
             **values,

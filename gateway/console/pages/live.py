@@ -105,7 +105,6 @@ def _event(desk: Desk, answer: feeds_pb2.SubscribeResponse) -> ServerSentEvent:
         "live_event.html",
         desk.language,
         event=event,
-        what=event.type.rsplit(".", 1)[-1],
         noun=event.source.rsplit("/", 1)[-1],
         said=_said(event.data),
         at=datetime.fromtimestamp(event.time.seconds, UTC),

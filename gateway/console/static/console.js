@@ -47,7 +47,9 @@
       series: kinds.map((kind, i) => ({ name: heads[i + 1], type: kind === "bar" ? "bar" : "line", yAxisIndex: kind === "line2" ? 1 : 0, data: rows.map((r) => r[i + 1]), barMaxWidth: 18, symbolSize: 5, lineStyle: { width: 2 } })),
     };
   }
-  function flows(figure, { rows }) {
+  function flows(figure, { rows: all }) {
+    // What is only owed has no width; it stands in the table.
+    const rows = all.filter((r) => r[2] > 0);
     const seen = [...new Set(rows.flatMap((r) => [r[0], r[1]]))];
     return {
       color: COLOURS, animation: false,
