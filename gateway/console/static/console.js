@@ -39,7 +39,7 @@
     const kinds = figure.dataset.kinds.split(",");
     const axis = (name, position) => ({ type: "value", name, position, nameTextStyle: TEXT, axisLabel: TEXT, splitLine: { show: position !== "right", lineStyle: { color: "#eef1f4" } } });
     return {
-      color: COLOURS, animation: false, grid: { left: 8, right: 12, top: 36, bottom: 4, containLabel: true },
+      color: COLOURS, animation: false, grid: { left: 8, right: 12, top: 58, bottom: 4, containLabel: true },
       legend: { top: 0, right: 0, textStyle: TEXT, itemHeight: 10 },
       tooltip: { trigger: "axis", renderMode: "richText", valueFormatter: round },
       xAxis: { type: "category", data: rows.map((r) => r[0].slice(2, 10)), axisLabel: TEXT, axisTick: { show: false } },
