@@ -3,8 +3,9 @@
 from collections.abc import MutableMapping
 from typing import Any, Final
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 POLICY: Final = (
@@ -23,6 +24,7 @@ HEADERS: Final = {
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
 STATIC_PATH = "/static/"
+FORM_BYTES_MAX = 65_536
 
 
 class Guard:
@@ -40,6 +42,9 @@ class Guard:
             await self._app(scope, receive, send)
             return
         static = str(scope["path"]).startswith(STATIC_PATH)
+        if scope["method"] == "POST" and not _is_short(scope):
+            await PlainTextResponse("too long\n", status_code=413)(scope, receive, send)
+            return
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -69,6 +74,12 @@ class Kept:
             await send(message)
 
         await self._app(scope, receive, said)
+
+
+def _is_short(scope: Scope) -> bool:
+    """Whether a form says its length, and that it is none of a file."""
+    said = Headers(scope=scope).get("content-length", "")
+    return said.isdecimal() and len(said) < 12 and int(said) <= FORM_BYTES_MAX
 
 
 def _is_versioned(scope: MutableMapping[str, Any]) -> bool:

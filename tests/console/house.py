@@ -51,6 +51,10 @@ def require_chromium() -> str:
     return found
 
 
+FIGURES: dict[str, int] = {}
+"""What the last line says."""
+
+
 @dataclass(slots=True)
 class Look:
     """A person's browser window, and what went wrong in it."""
@@ -81,6 +85,7 @@ class Look:
     async def open(self, path: str, *, status: int = 200) -> str:
         """Go to a page, expect its status, give its text."""
         self.allowed = (status,)
+        FIGURES["pages"] = FIGURES.get("pages", 0) + 1
         answer = await self.page.goto(self.own + path, wait_until="load", timeout=WAIT_MS)
         assert answer is not None
         assert answer.status == status, (path, answer.status, await self.text())
@@ -147,6 +152,9 @@ class House:
 
     def clean(self) -> None:
         """No window wrote an error or asked anybody else."""
+        FIGURES["windows"] = len(self.looks)
+        FIGURES["errors"] = sum(len(look.problems) for look in self.looks)
+        FIGURES["outside_requests"] = sum(len(look.outside) for look in self.looks)
         for look in self.looks:
             assert look.problems == []
             assert look.outside == []
@@ -206,7 +214,7 @@ async def a_house(work: Path) -> AsyncIterator[House]:
             await look_around(house)
             began = time.monotonic()
             await year.live()
-            print(f"the county's year took {time.monotonic() - began:.0f} s")  # noqa: T201
+            FIGURES["year_seconds"] = round(time.monotonic() - began)
             yield house
         finally:
             await browser.close()

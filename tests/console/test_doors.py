@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Message
 
 from gateway.console import links
-from gateway.console.guard import POLICY
+from gateway.console.guard import POLICY, Guard
 from gateway.console.links import Link
 from gateway.console.pages.overview import band_of, month_ends
 from gateway.console.sessions import Sessions
@@ -142,6 +144,43 @@ def test_the_year_on_the_charts_ends_today() -> None:
     found = month_ends(date(2018, 3, 15), 3)
 
     assert found == [date(2018, 1, 31), date(2018, 2, 28), date(2018, 3, 15)]
+
+
+async def asked(method: str, **headers: str) -> tuple[int, dict[str, str]]:
+    """What the guard answers before a page that takes everything: status and headers."""
+    told: list[Message] = []
+
+    async def send(message: Message) -> None:
+        told.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    sent = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+    scope = {"type": "http", "method": method, "path": "/enter", "headers": sent}
+    await Guard(PlainTextResponse("taken"), secure=True)(scope, receive, send)
+    found = {name.decode(): value.decode() for name, value in told[0]["headers"]}
+    return told[0]["status"], found
+
+
+async def test_a_form_that_is_too_long_or_says_no_length_is_not_read() -> None:
+    statuses = [
+        (await asked("POST", content_length="65536"))[0],
+        (await asked("POST", content_length="65537"))[0],
+        (await asked("POST", content_length="-1"))[0],
+        (await asked("POST"))[0],
+    ]
+
+    assert statuses == [200, 413, 413, 413]
+
+
+async def test_every_answer_carries_the_headers_and_nobody_keeps_it() -> None:
+    _, headers = await asked("GET")
+
+    assert headers["content-security-policy"] == POLICY
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "strict-transport-security" in headers
 
 
 def test_no_page_carries_a_script_or_a_style_of_its_own() -> None:

@@ -17,7 +17,7 @@ from liandong.households.v1 import (
 from playwright.async_api import expect
 
 from deploy.demo.counter import COUNTY
-from tests.console.house import WAIT_MS, House, Look
+from tests.console.house import FIGURES, WAIT_MS, House, Look
 from tests.console.proxy import a_wire
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
@@ -67,7 +67,7 @@ async def test_the_county_at_a_glance(house: House) -> None:
     assert villages == len([code for code in await areas(house) if len(code) == 12])
     await expect(look.page.locator("#history canvas")).to_have_count(3, timeout=WAIT_MS)
     size, paint = await weight_and_paint(look)
-    print(f"overview: first paint {paint} ms, {size // 1024} KiB, {villages} villages")  # noqa: T201
+    FIGURES.update(first_paint_ms=paint, page_kib=size // 1024, villages=villages)
     assert 0 < size < 900_000
     assert await look.page.locator("figure[data-chart] table").count() == 3
     await look.shot("overview")
