@@ -155,9 +155,8 @@ class House:
         FIGURES["windows"] = len(self.looks)
         FIGURES["errors"] = sum(len(look.problems) for look in self.looks)
         FIGURES["outside_requests"] = sum(len(look.outside) for look in self.looks)
-        for look in self.looks:
-            assert look.problems == []
-            assert look.outside == []
+        assert [each for look in self.looks for each in look.problems] == []
+        assert [each for look in self.looks for each in look.outside] == []
 
 
 EMPTY_PATHS = (

@@ -236,6 +236,7 @@ async def test_events_come_as_they_happen_and_nothing_is_missed_on_the_way(house
         await expect(look.page.locator(".feed li")).to_have_count(2)
         assert "连接已中断" not in await look.page.inner_text("body")
         # The browser itself writes of the connection that was cut.
+        await look.page.close()
         look.problems.clear()
 
     shown = await house.come_in(CENTRE)
@@ -362,10 +363,10 @@ async def test_everything_parked_renders_a_page_at_a_time(house: House) -> None:
 
 async def park(house: House, events: int) -> None:
     """Events of as many loans that nobody could take, as a broken handler would leave them."""
-    connection = await asyncpg.connect(house.stack.postgres.dsn("loans", "owner"))
+    connection = await asyncpg.connect(house.stack.postgres.superuser_dsn())
     try:
         await connection.execute(
-            """INSERT INTO parked_event (event_id, event_type, aggregate_type, aggregate_id,
+            """INSERT INTO loans.parked_event (event_id, event_type, aggregate_type, aggregate_id,
                    sequence, county_code, headers, payload, reason, attempts)
                SELECT gen_random_uuid(), 'liandong.claims.v1.payout_authorised', 'claims.payout',
                       gen_random_uuid()::text, 1, $1, '{}', '', 'LOAN_NOT_FOUND', 5
@@ -378,9 +379,9 @@ async def park(house: House, events: int) -> None:
 
 
 async def unpark(house: House) -> None:
-    connection = await asyncpg.connect(house.stack.postgres.dsn("loans", "owner"))
+    connection = await asyncpg.connect(house.stack.postgres.superuser_dsn())
     try:
-        await connection.execute("DELETE FROM parked_event")
+        await connection.execute("DELETE FROM loans.parked_event")
     finally:
         await connection.close()
 
