@@ -182,6 +182,11 @@ fuzz-long: $(VENV) ## The same for an hour; LIANDONG_FUZZ_SEED and LIANDONG_FUZZ
 canaries: $(VENV) ## All suites on platforms, then a search for everybody who was sent to them
 	$(BIN)/pytest -q -m "" -p tests.attack.canary_plugin --timeout=3600 --log-cli-level=INFO tests/attack tests/flows tests/live
 
+# --- the console ----------------------------------------------------------------------------------------
+
+console-test: $(VENV) ## The console in headless Chromium; leaves its pictures in docs/guides/operators
+	LIANDONG_CONSOLE_TEST=1 $(BIN)/pytest -q -m "" -s --timeout=900 tests/console
+
 # --- programmes: packs, cases, and the rows they come from ---------------------------------------------
 
 CASES ?= tests/programmes/cases/golden.json

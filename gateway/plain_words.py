@@ -50,6 +50,14 @@ WORDS: Final[dict[str, tuple[str, str]]] = {
     "equal_instalment": ("等额本息", "equal instalments"),
     "benchmark": ("基准利率", "the benchmark"),
     "lpr": ("贷款市场报价利率", "the loan prime rate"),
+    # Uses.
+    "mushroom_growing": ("食用菌种植", "growing mushrooms"),
+    "walnut_growing": ("核桃种植", "growing walnuts"),
+    "herb_growing": ("中药材种植", "growing herbs"),
+    "beekeeping": ("养蜂", "beekeeping"),
+    "cattle_raising": ("养牛", "raising cattle"),
+    "chicken_raising": ("养鸡", "raising chickens"),
+    "farm_tourism": ("乡村旅游", "farm tourism"),
     # Conditions.
     "able_to_work": ("有劳动能力", "able to work"),
     "assured_income": ("有稳定收入来源", "assured income"),

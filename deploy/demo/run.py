@@ -15,6 +15,7 @@ from deploy.local import audit, places
 from deploy.local.audit import Audit
 from deploy.local.client import Institution, credentials_in
 from deploy.local.processes import remove_folder, ticks
+from deploy.local.remote import Remote
 from deploy.local.spans import SpanStore, StoredSpan, tree
 from deploy.local.stack import Shape, Stack
 from deploy.nats import topology
@@ -41,13 +42,25 @@ class Options:
     folder: str = "demo"
 
 
-def shape(*, processes: bool) -> Shape:
+def shape(*, processes: bool, console: bool = False) -> Shape:
     """The example county on one machine."""
     return Shape(
         programme_folders=(COUNTY_FOLDER,),
         institutions_path=COUNTY_FOLDER / "institutions.yaml",
         processes=processes,
+        console=console,
     )
+
+
+def print_console(stack: Stack, console: Console) -> None:
+    """Where the console is, and a link into it for each role that looks at the whole county."""
+    print(f"console: {stack.console_url}")
+    roles = Remote.read(stack.folder).institutions
+    for wanted in ("county_centre", "bank", "operator", "auditor"):
+        first = next((each for each, role in roles.items() if role == wanted), None)
+        if first is not None:
+            print(f"  {wanted}: {stack.console_link(first)}")
+    console.print("other links: liandong console link --institution ID --person ID --folder …")
 
 
 async def run(options: Options, console: Console) -> int:
@@ -61,11 +74,14 @@ async def run(options: Options, console: Console) -> int:
         await remove_folder(folder)
         folder = found.folder(options.folder)
     console.print("starting PostgreSQL, NATS, five services and the gateway …")
-    stack = Stack(found, folder, shape(processes=options.processes))
+    stack = Stack(found, folder, shape(processes=options.processes, console=options.keep))
     async with stack:
         console.print(f"the platform serves at {stack.gateway_address}")
         certificates = folder.private("certs")
-        code = await _live(options, console, stack.gateway_address, certificates, stack.spans)
+        keeps = stack if options.keep else None
+        code = await _live(
+            options, console, stack.gateway_address, certificates, stack.spans, keeps=keeps
+        )
         if options.keep:
             console.print(f"kept up at {stack.gateway_address}; end it with Ctrl-C or `make down`")
             await stack.until_asked_to_stop()
@@ -73,7 +89,13 @@ async def run(options: Options, console: Console) -> int:
 
 
 async def _live(
-    options: Options, console: Console, address: str, certificates: Path, spans: SpanStore | None
+    options: Options,
+    console: Console,
+    address: str,
+    certificates: Path,
+    spans: SpanStore | None,
+    *,
+    keeps: Stack | None = None,
 ) -> int:
     began = time.monotonic()
     work = places.find().folder(f"{options.folder}-files").private("files")
@@ -106,6 +128,8 @@ async def _live(
     calls = f"{year.calls} calls, {year.retries} asked again"
     console.print(f"[dim]{calls}[/dim]")
     bulletin.print_bulletin(annual, console)
+    if keeps is not None:
+        print_console(keeps, console)
     totals = books.totals
     # The last line is read by machines.
     print(

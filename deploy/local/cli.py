@@ -18,6 +18,7 @@ from deploy.local import (
     cli_access_log,
     cli_alerts,
     cli_backup,
+    cli_console,
     cli_events,
     cli_feeds,
     cli_files,
@@ -42,6 +43,7 @@ STOP_SECONDS_MAX = 60.0
 app = typer.Typer(no_args_is_help=True, help="Liandong: registry, credit, loans, claims, funds.")
 app.add_typer(cli_events.events, name="events")
 app.add_typer(cli_events.parked, name="parked")
+app.add_typer(cli_console.console, name="console")
 app.add_typer(cli_feeds.feeds, name="feeds")
 app.add_typer(cli_institutions.institutions, name="institutions")
 app.add_typer(cli_access_log.access_log, name="access-log")
@@ -90,6 +92,7 @@ def up(
         institutions_path=institutions.resolve() if institutions.exists() else None,
         processes=processes,
         wal_archive=wal_archive.resolve() if wal_archive else None,
+        console=True,
     )
 
     async def stay() -> None:
@@ -98,6 +101,7 @@ def up(
         async with Stack(found, own, shape) as stack:
             console.print(f"the platform serves at {stack.gateway_address} (mTLS)")
             console.print(f"certificates and data: {own.path}")
+            demo.print_console(stack, console)
             await stack.until_asked_to_stop()
             console.print("stopping …")
 

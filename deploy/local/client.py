@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.message import Message
 
 from deploy.local.ca import Credentials
-from deploy.local.person_signer import REPLAYED, PersonSigner
+from gateway.person_signer import REPLAYED, PersonSigner
 from services.kernel.status import link_broke, reason_of
 
 R = TypeVar("R", bound=Message)

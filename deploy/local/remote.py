@@ -26,6 +26,8 @@ class Remote:
     counties: tuple[str, ...]
     institutions: Mapping[str, str]
     """Institution id to role."""
+    console: str = ""
+    """Where browsers find the console; empty where none was started."""
     metrics: Mapping[str, str] = field(default_factory=dict)
     """Process to the host and port of its metrics."""
 

@@ -5,8 +5,10 @@ import os
 import secrets
 import signal
 import sys
+import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Self
 
@@ -17,6 +19,7 @@ from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
+from deploy.local import console as consoles
 from deploy.local.ca import Credentials, LocalCA
 from deploy.local.nats import Nats, connect, read_feeds
 from deploy.local.places import DataFolder, Places, write_file
@@ -59,6 +62,8 @@ class Shape:
     gateway_address: str = "127.0.0.1"
     wal_archive: Path | None = None
     """Where PostgreSQL's log is kept, so that a backup can be brought to any time after it."""
+    console: bool = False
+    """The web console too, in a process of its own."""
 
 
 class Stack:
@@ -79,11 +84,11 @@ class Stack:
             feeds=read_feeds(self._feeds_path) or feed_channel.users(shape.env, ()),
         )
         self.supervisor = Supervisor()
-        self.spans = SpanStore(folder.private("spans") / "spans.sqlite")
+        self.spans = SpanStore(consoles.spans_path(folder))
         self._sink = SpanSink(self.spans)
         self._watching: list[asyncio.Task[None]] = []
         # Read once: a port that we listen on ourselves would look taken.
-        self._ports = {noun: folder.port(noun) for noun in (*NOUNS, PUBLIC)}
+        self._ports = {noun: folder.port(noun) for noun in (*NOUNS, PUBLIC, consoles.PORT)}
         self._metrics_ports = {name: folder.port(f"metrics-{name}") for name in self.programs}
 
     async def __aenter__(self) -> Self:
@@ -102,6 +107,16 @@ class Stack:
     def public_address(self) -> str:
         """Host and port that everybody calls, without a certificate."""
         return f"{self.shape.gateway_address}:{self._ports[PUBLIC]}"
+
+    @property
+    def console_url(self) -> str:
+        """Where browsers find the console."""
+        return f"http://127.0.0.1:{self._ports[consoles.PORT]}"
+
+    def console_link(self, institution_id: str) -> str:
+        """An address by which the first post of an institution comes in, once."""
+        key = consoles.key_path(self.folder)
+        return consoles.link(self.console_url, key, institution_id, f"{institution_id}-p1")
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -128,6 +143,8 @@ class Stack:
             await self._sink.start()
             await self.supervisor.start(*self._programs())
             self._announce()
+            if self.shape.console:
+                await self.supervisor.start(self._console())
         except BaseException:
             await self.stop()
             raise
@@ -163,6 +180,7 @@ class Stack:
             env=self.shape.env,
             counties=catalogue.counties(),
             institutions={key: str(each.role) for key, each in catalogue.institutions.items()},
+            console=self.console_url if self.shape.console else "",
             metrics=self.metrics,
         ).save(self.folder)
         write_file(self._pid_path, f"{os.getpid()}\n", mode=0o600)
@@ -263,6 +281,28 @@ class Stack:
             start_seconds_max=60.0,
         )
 
+    def _console(self) -> Program:
+        """The console: a client like any institution's system, so it is told no database."""
+        port = self._ports[consoles.PORT]
+
+        async def ready() -> bool:
+            return await asyncio.to_thread(_answers, f"{self.console_url}/healthz")
+
+        return Program(
+            name="console",
+            argv=[sys.executable, "-m", "deploy.local.console"],
+            env=consoles.environment(
+                self.folder,
+                port=port,
+                gateway=self.gateway_address,
+                public=self.public_address,
+                common=self.environment(),
+            ),
+            folder=self.folder,
+            ready=ready,
+            start_seconds_max=60.0,
+        )
+
     async def _serves(self, noun: str) -> bool:
         operator = self.ca.service("operator")
         credentials = grpc.ssl_channel_credentials(
@@ -332,6 +372,14 @@ class Stack:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(secrets.token_bytes(32))
         return path
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - our own address
+            return bool(answer.status == HTTPStatus.OK)
+    except OSError:
+        return False
 
 
 _PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "PYTHONPATH", "VIRTUAL_ENV", "TMPDIR")

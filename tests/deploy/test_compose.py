@@ -27,6 +27,7 @@ from deploy import containers
 from deploy.demo.run import Options, run
 from deploy.local import places, processes
 from deploy.nats import topology
+from gateway.console.settings import ConsoleSettings
 from gateway.settings import GatewaySettings
 from services.claims.settings import ClaimsSettings
 from services.credit.settings import CreditSettings
@@ -95,10 +96,10 @@ def test_a_step_runs_once_and_is_waited_for(name: str) -> None:
     assert waiting
 
 
-def test_only_the_loopback_of_the_host_is_published_and_only_four_doors() -> None:
+def test_only_the_loopback_of_the_host_is_published_and_only_what_people_open() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
 
-    assert set(published) == {"gateway", "jaeger", "prometheus", "grafana"}
+    assert set(published) == {"console", "gateway", "jaeger", "prometheus", "grafana"}
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert COMPOSE["networks"]["inner"] == {"internal": True}
 
@@ -119,6 +120,8 @@ def test_nobody_holds_the_keys_of_another() -> None:
     assert {name: held for name, held in keys.items() if held} == {
         **own,
         "prepare": {"operator-keys"},
+        # It calls as the institutions that it serves; as nobody of the platform.
+        "console": {"institutions-keys"},
     }
     assert seeing == ["certificates"]
 
@@ -148,6 +151,16 @@ def test_a_process_is_told_only_what_its_settings_read(noun: str) -> None:
     known |= {f"{noun}_{field}".upper() for field in SETTINGS[noun].model_fields}
 
     assert set(SERVICES[noun]["environment"]) - known == set()
+
+
+def test_the_console_is_told_only_what_its_settings_read_and_no_database() -> None:
+    known = {f"LIANDONG_{field}".upper() for field in PlatformSettings.model_fields}
+    known |= {f"CONSOLE_{field}".upper() for field in ConsoleSettings.model_fields}
+    told = SERVICES["console"]["environment"]
+
+    assert set(told) - known == set()
+    assert "postgres" not in json.dumps(told)
+    assert SERVICES["console"]["command"] == ["python", "-m", "gateway.console"]
 
 
 def test_the_broker_gives_the_stream_the_room_that_it_may_take() -> None:

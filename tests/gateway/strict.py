@@ -16,8 +16,8 @@ from liandong.gateway.v1 import institutions_pb2 as pb
 from liandong.gateway.v1 import institutions_pb2_grpc
 
 from deploy.local.ca import Credentials, LocalCA
-from deploy.local.person_signer import PersonSigner
 from gateway.identity import Certificate
+from gateway.person_signer import PersonSigner
 from tests.gateway.conftest import INSTITUTIONS, House, channel
 
 STRICT: Mapping[str, Any] = {

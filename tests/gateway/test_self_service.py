@@ -26,8 +26,8 @@ from liandong.loans.v1 import (
 )
 
 from deploy.local.ca import LocalCA
-from deploy.local.person_signer import PersonSigner
 from gateway import access
+from gateway.person_signer import PersonSigner
 from gateway.routes import ROUTES
 from services.kernel import status
 from services.kernel.caller import Caller

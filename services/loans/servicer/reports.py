@@ -293,11 +293,10 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
             product_id=request.product_id,
         )
         name = reports_pb2.ReportPeriod.Name(request.period).removeprefix(_PERIOD)
-        day = wire.date_from_proto("day", request.day)
-        period = programme_bulletins.period(Every[name], day)
-        assert period is not None
         async with self._database.transaction(caller, snapshot=True) as session:
             today = await reporting.today_of(session, request.county_code)
+            period = programme_bulletins.period(Every[name], _day(request, "day") or today)
+            assert period is not None
             span = span_of(period.first, period.last, as_of=_day(request, "as_of"), today=today)
             return await reporting.report(session, asked, by, span, self._catalogue)
 

@@ -418,7 +418,7 @@ class GetReportRequest(_message.Message):
 
     @_builtins.property
     def day(self) -> _date_pb2.Date:
-        """Any day of the period; flows are counted through its last day."""
+        """Any day of the period; flows are counted through its last day. Today when unset."""
 
     @_builtins.property
     def as_of(self) -> _date_pb2.Date:
@@ -540,7 +540,7 @@ class ExportReportRequest(_message.Message):
 
     @_builtins.property
     def day(self) -> _date_pb2.Date:
-        """Any day of the period; flows are counted through its last day."""
+        """Any day of the period; flows are counted through its last day. Today when unset."""
 
     @_builtins.property
     def as_of(self) -> _date_pb2.Date:

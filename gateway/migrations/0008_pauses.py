@@ -2,8 +2,8 @@
 
 from services.kernel.migrations import tables_pauses
 
-revision = "0007"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

@@ -1,0 +1,1 @@
+"""The console in headless Chromium, on a platform with a small county."""

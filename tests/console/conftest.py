@@ -1,0 +1,22 @@
+"""One platform, one county and one browser for all tests of the console."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.console.house import FIGURES, House, a_house
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
+    """A county that lived its year."""
+    async with a_house(tmp_path_factory.mktemp("console")) as made:
+        yield made
+
+
+def pytest_unconfigure() -> None:
+    """One line of figures, the last that is printed."""
+    if FIGURES:
+        said = " ".join(f"{name}={value}" for name, value in FIGURES.items())
+        print(f"console: {said}")  # noqa: T201
