@@ -1,4 +1,4 @@
-"""Driver: what of asyncpg is ours, so that an array costs a third to send (decision 00NN)."""
+"""Driver: what of asyncpg is ours, so that an array costs a third to send (decision 0016)."""
 
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from datetime import date
