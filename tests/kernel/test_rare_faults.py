@@ -58,8 +58,8 @@ def monitor(port: int, *, syncs: bool) -> Iterator[None]:
 async def test_a_server_that_is_not_up_yet_is_asked_again() -> None:
     port = free_port()
     asking = asyncio.create_task(bus.require_synced_streams(f"http://127.0.0.1:{port}"))
-    await asyncio.sleep(0)
-    assert not asking.done()
+    _, waits = await asyncio.wait({asking}, timeout=0.2)
+    assert waits == {asking}
     with monitor(port, syncs=True):
         await asyncio.wait_for(asking, 20)
 
