@@ -34,6 +34,8 @@ from services.programmes.loader import Catalogue, load
 SESSION_COOKIE = "liandong_session"
 LANGUAGE_COOKIE = "liandong_language"
 COUNTY_COOKIE = "liandong_county"
+IDENTIFY = "liandong.gateway.v1.HouseholdSelfService/IdentifyMe"
+"""Only portals through which people come may call it."""
 YEAR_SECONDS = 31_536_000
 FORM_FIELDS_MAX = 40
 
@@ -56,7 +58,9 @@ class Place:
 
 
 def open_to(needs: tuple[str, ...], desk: Desk) -> bool:
-    """Whether a page is there for a person."""
+    """Whether a page is there for a person; a portal's pages for people are theirs alone."""
+    if desk.may(IDENTIFY):
+        return not needs or IDENTIFY in needs
     return not needs or desk.may(*needs)
 
 

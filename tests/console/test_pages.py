@@ -1,7 +1,9 @@
 """The pages in a browser: what each role sees, charts, the search, traces, forms, live events."""
 
+import json
 import re
 import uuid
+from datetime import UTC, date, datetime
 
 import asyncpg
 import pytest
@@ -17,6 +19,8 @@ from liandong.households.v1 import (
 from playwright.async_api import expect
 
 from deploy.demo.counter import COUNTY
+from services.kernel import cloudevents
+from services.kernel.cloudevents import Envelope
 from tests.console.house import FIGURES, WAIT_MS, House, Look
 from tests.console.proxy import a_wire
 
@@ -308,7 +312,10 @@ async def test_a_person_reads_the_own_file(house: House) -> None:
     look = await house.come_in("portal-0001", answer.household.members[0].person_id)
 
     assert look.page.url.endswith("/me")
-    text = await look.text()
+    assert await look.page.locator(".menu a").all_inner_texts() == ["我的档案"]
+    hidden = await look.open("/status", status=404)
+    assert hidden == await look.open("/live", status=404)
+    text = await look.open("/me")
     assert "我家的信用与贷款档案" in text
     assert "谁看过我的档案" in text
     await look.shot("my-file")
@@ -362,20 +369,43 @@ async def test_everything_parked_renders_a_page_at_a_time(house: House) -> None:
 
 
 async def park(house: House, events: int) -> None:
-    """Events of as many loans that nobody could take, as a broken handler would leave them."""
+    """Events of as many payouts that nobody could take, as a broken handler would leave them."""
     connection = await asyncpg.connect(house.stack.postgres.superuser_dsn())
     try:
-        await connection.execute(
+        await connection.executemany(
             """INSERT INTO loans.parked_event (event_id, event_type, aggregate_type, aggregate_id,
                    sequence, county_code, headers, payload, reason, attempts)
-               SELECT gen_random_uuid(), 'liandong.claims.v1.payout_authorised', 'claims.payout',
-                      gen_random_uuid()::text, 1, $1, '{}', '', 'LOAN_NOT_FOUND', 5
-               FROM generate_series(1, $2)""",
-            COUNTY,
-            events,
+               VALUES ($1, $2, $3, $4, $5, $6, $7, '', 'LOAN_NOT_FOUND', 5)""",
+            [
+                (
+                    each.event_id,
+                    each.event_type,
+                    each.aggregate_type,
+                    each.aggregate_id,
+                    each.sequence,
+                    each.county_code,
+                    json.dumps(cloudevents.headers(each, source="claims")),
+                )
+                for each in (an_event() for _ in range(events))
+            ],
         )
     finally:
         await connection.close()
+
+
+def an_event() -> Envelope:
+    return Envelope(
+        event_id=uuid.uuid4(),
+        event_type="liandong.claims.v1.payout_authorised",
+        aggregate_type="claims.payout",
+        aggregate_id=str(uuid.uuid4()),
+        sequence=1,
+        county_code=COUNTY,
+        business_date=date(2018, 12, 25),
+        programme="",
+        traceparent="",
+        recorded_at=datetime(2018, 12, 25, tzinfo=UTC),
+    )
 
 
 async def unpark(house: House) -> None:
