@@ -24,7 +24,7 @@ PLACES = [
     Place("/money", money.money, (money.PAYOUTS, money.CASES), ("资金流向", "Money flows")),
     Place("/loans", things.loans, (things.LOANS,), ("贷款", "Loans")),
     Place("/work", work.work, tuple(work.METHODS.values()), ("待办", "Work")),
-    Place("/work/{list}", work.listed, tuple(work.METHODS.values())),
+    Place("/duties/{list}", work.listed, tuple(work.METHODS.values())),
     Place("/live", live.live, (live.SUBSCRIBE,), ("实时事件", "Live events")),
     Place("/live/stream", live.stream, (live.SUBSCRIBE,)),
     Place("/find", things.find, (things.FIND,)),

@@ -163,8 +163,8 @@ class House:
 
 
 EMPTY_PATHS = (
-    "/overview", "/overview/history", "/money", "/loans", "/work/tasks", "/work/issues",
-    "/work/notices", "/work/claims", "/live", "/programmes", "/status",
+    "/overview", "/overview/history", "/money", "/loans", "/duties/tasks", "/duties/issues",
+    "/duties/notices", "/duties/claims", "/live", "/programmes", "/status",
 )  # fmt: skip
 
 

@@ -95,14 +95,14 @@ async def test_money_flows_and_work_lists(house: House) -> None:
     await expect(look.page.locator("figure canvas")).to_have_count(1, timeout=WAIT_MS)
     await look.shot("money")
     for path, word in (
-        ("/work/tasks", "自查"),
-        ("/work/issues", "待办"),
-        ("/work/notices", "待办"),
+        ("/duties/tasks", "自查"),
+        ("/duties/issues", "待办"),
+        ("/duties/notices", "待办"),
     ):
         assert word in await look.open(path)
-    await look.open("/work/claims")
+    await look.open("/duties/claims")
     assert "邮政储蓄银行（示例）" in await look.open("/loans?within=411224101")
-    await look.open("/work/tasks")
+    await look.open("/duties/tasks")
     await look.shot("work")
 
 

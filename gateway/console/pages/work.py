@@ -33,7 +33,7 @@ async def work(desk: Desk) -> Response:
     """The first list that the person may read."""
     for name, method in METHODS.items():
         if desk.may(method):
-            return RedirectResponse(f"/work/{name}", status_code=303)
+            return RedirectResponse(f"/duties/{name}", status_code=303)
     raise Hidden("work")
 
 
