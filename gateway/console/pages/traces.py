@@ -65,7 +65,7 @@ async def trace(desk: Desk) -> Response:
         rows=rows[:ROWS_MAX],
         left_out=max(0, len(rows) - ROWS_MAX),
         total_ms=(max(s.end_ns for s in spans) - spans[0].start_ns) / NS_PER_MS,
-        services=sorted({span.service for span in spans}),
+        services=tuple(dict.fromkeys(row.span.service for row in rows)),
         links=sorted({link.trace_id for span in spans for link in span.links} - {trace_id})[:20],
     )
 
