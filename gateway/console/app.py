@@ -14,7 +14,13 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+)
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -298,10 +304,16 @@ async def healthy(_request: Request) -> Response:
     return PlainTextResponse("ok\n")
 
 
+async def icon(_request: Request) -> Response:
+    """For browsers that ask for it before they read where it is."""
+    return FileResponse(STATIC / "icon.svg")
+
+
 def application(console: Console, extra: list[Route]) -> Starlette:
     """All routes and what stands before them."""
     routes: list[Route | Mount] = [
         Route("/healthz", healthy),
+        Route("/favicon.ico", icon),
         Route("/enter", console.enter, methods=["GET", "POST"]),
         Route("/leave", console.leave, methods=["POST"]),
         Route("/prefer", console.prefer, methods=["POST"]),

@@ -69,7 +69,10 @@ class Look:
 
     def watch(self) -> None:
         """Note console errors, page errors, and requests to anywhere else."""
-        self.page.on("console", lambda each: self._said(each.type, each.text))
+        # The browser says of which address it writes, not in the text but beside it.
+        self.page.on(
+            "console", lambda each: self._said(each.type, f"{each.text} {each.location['url']}")
+        )
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", lambda request: self._asked(request.url))
 

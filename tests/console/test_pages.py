@@ -272,6 +272,9 @@ async def flag(house: House, number: int) -> None:
 async def test_an_institution_sees_how_it_stands(house: House) -> None:
     look = await house.come_in(BANK)
 
+    assert "贷款余额" in await look.text()
+    # A fund's balance is not a bank's to know, so neither is the picture of it.
+    await expect(look.page.locator("#history canvas")).to_have_count(2, timeout=WAIT_MS)
     await look.open("/status")
     await look.shot("status")
     assert "证书到期" in await look.text()
