@@ -9,7 +9,7 @@ from deploy.local.places import ServerUser, write_file
 from deploy.nats.topology import SERVER_CONF, Topology
 
 OPERATOR = "operator"
-PROBE_SUBJECT = "liandong.probe"
+PROBE_SUBJECT = "liandong.probe.v1.written.000000"
 """Where the operator tries whether the stream takes anything in; nobody hears it."""
 
 INTERNAL = "LIANDONG"

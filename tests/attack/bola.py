@@ -73,7 +73,7 @@ class Attacker:
             return False
         if self.role in {"bank", "insurer", "mutual_aid_society"}:
             return not owner.institutions or self.institution_id in owner.institutions
-        return True
+        return not self.is_foreign(owner)
 
     def is_foreign(self, owner: Owner) -> bool:
         """Whether an id is the victim's and nobody else's."""
@@ -81,6 +81,8 @@ class Attacker:
             return False
         if self.across:
             return True
+        if not (self.owner or self.area):
+            return False
         if self.owner:
             return owner.institutions == {self.victim.institution(self.owner)}
         return bool(owner.areas) and all(area.startswith(self.area) for area in owner.areas)
@@ -283,7 +285,8 @@ class Attack:
             )
         ):
             findings.told[where] = f"nobody's: {missing.short()}; another's: {found.short()}"
-        known = {foreign}
+        # What was asked may be named back.
+        known = {foreign, *UUID.findall(str(base))}
         if place.kind == "cursor":
             known.add(wire.page_start(foreign))
         said = {each for each in UUID.findall(found.raw.decode("latin-1")) if each not in known}

@@ -52,14 +52,12 @@ SETTINGS: dict[str, type[BaseSettings]] = {
 TLS_TO_POSTGRES = {"PGSSLMODE", "PGSSLROOTCERT"}
 NOT_OF_COMPOSE = {*TLS_TO_POSTGRES, "LIANDONG_STREAM_REPLICAS"}
 LEFT_TO_THE_CLUSTER = {
-    "postgres",
-    "jaeger",
-    "prometheus",
-    "alertmanager",
-    "grafana",
-    "certificates",
+    *("postgres", "certificates"),
+    *("jaeger", "prometheus", "alertmanager", "grafana"),
+    "console",
 }
-"""Of compose: an operator, what a cluster has already, and `deploy.kubernetes.secrets`."""
+"""Of compose: an operator and `deploy.kubernetes.secrets`; what a cluster has already; a client that
+stands where its institutions' credentials are."""
 DATABASE = "liandong-db"
 DNS, PEERS, OPERATOR_PORT, POSTGRES_METRICS = 53, 6222, 8000, 9187
 
