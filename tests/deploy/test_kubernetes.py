@@ -56,8 +56,8 @@ LEFT_TO_THE_CLUSTER = {
     *("jaeger", "prometheus", "alertmanager", "grafana"),
     "console",
 }
-"""Of compose: an operator and `deploy.kubernetes.secrets`; what a cluster has already; a client that
-stands where its institutions' credentials are."""
+"""Of compose: an operator and `deploy.kubernetes.secrets`; what a cluster has already; a client
+that stands where the credentials of its institutions are."""
 DATABASE = "liandong-db"
 DNS, PEERS, OPERATOR_PORT, POSTGRES_METRICS = 53, 6222, 8000, 9187
 
