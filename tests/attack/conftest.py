@@ -10,7 +10,7 @@ from tests.attack import seeding
 from tests.attack.world import World, a_world
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """Two counties, two lenders, two insurers; built once."""
     spans: Path = tmp_path_factory.mktemp("spans") / "spans.bin"

@@ -8,7 +8,7 @@ import pytest_asyncio
 from tests.console.house import FIGURES, House, a_house
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[House]:
     """A county that lived its year."""
     async with a_house(tmp_path_factory.mktemp("console")) as made:

@@ -30,14 +30,14 @@ def report(request: pytest.FixtureRequest) -> Report:
     return request.config.stash.get(REPORT, None) or Report()
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def original() -> AsyncIterator[Original]:
     """The year that every trial has a copy of."""
     async with Original.lived() as lived:
         yield lived
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def no_disks() -> str:
     """Why there are no disks here; empty when there are."""
     return await disks.why_not()
@@ -66,7 +66,7 @@ class Shared:
         await ending.aclose()
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def shared(original: Original, no_disks: str) -> AsyncIterator[Shared]:
     """The county that trials share."""
     made = Shared(original, disks=not no_disks)

@@ -97,7 +97,7 @@ async def _live(stack: Stack) -> None:
         await year.close()
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
     """A scratch folder beside a platform; of this project it holds the protos and the guide."""
     machine = places.find()
