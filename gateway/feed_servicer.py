@@ -5,7 +5,6 @@ import re
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import UTC
 from typing import Any
 
 from google.protobuf.message import DecodeError, Message
@@ -124,7 +123,7 @@ class FeedsServicer:
                 case "beginning":
                     return first - 1
                 case "since":
-                    moment = request.since.ToDatetime(tzinfo=UTC)
+                    moment = wire.time_from_proto("since", request.since)
                     return max(first - 1, await feed_store.position_at(session, moment))
                 case "cursor":
                     after = await _position(session, request.cursor)

@@ -1,7 +1,7 @@
 """The access log's own methods: keys, day roots, searches, break-glasses, reports of retention."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
 from asyncpg import Record
@@ -104,8 +104,8 @@ class AccessLogServicer:
     ) -> pb.SearchAccessesResponse:
         """Calls of a time; an auditor of one county sees that county's."""
         asked = Search(
-            from_time=request.from_time.ToDatetime(UTC),
-            to_time=request.to_time.ToDatetime(UTC),
+            from_time=wire.time_from_proto("from_time", request.from_time),
+            to_time=wire.time_from_proto("to_time", request.to_time),
             institution_id=request.institution_id,
             person_id=request.person_id,
             method=request.method,
@@ -223,8 +223,9 @@ class AccessLogServicer:
         self, _institution: Institution, _claim: Claim, request: pb.ListRetentionReportsRequest
     ) -> pb.ListRetentionReportsResponse:
         """What was removed, the latest first."""
-        given = request.HasField("before_time")
-        before = request.before_time.ToDatetime(UTC) if given else recorded_time()
+        before = recorded_time()
+        if request.HasField("before_time"):
+            before = wire.time_from_proto("before_time", request.before_time)
         size = wire.page_size(request.page_size)
         async with self._db.transaction() as session:
             found = await log_store.read_reports(session, before=before, rows_max=size)

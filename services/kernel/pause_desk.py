@@ -1,7 +1,7 @@
 """The pauses' part of the operator's surface: asked by one person, decided by another."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -190,7 +190,7 @@ def _operator(context: Context) -> Caller:
 async def _end(session: AsyncSession, asked: Timestamp) -> datetime:
     rows = await database.fetch(session, "SELECT now() AS now")
     now = rows[0]["now"]
-    end = asked.ToDatetime(tzinfo=UTC)
+    end = wire.time_from_proto("expire_time", asked)
     if not now < end <= now + timedelta(days=DAYS_MAX):
         rule = f"must be in the future, at most {DAYS_MAX} days away"
         raise invalid_field("DATE_IN_PAST", "expire_time", end.isoformat(), rule, "截止时间无效")

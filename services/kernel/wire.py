@@ -2,9 +2,10 @@
 
 import base64
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import TypeVar
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
 from liandong.common.v1 import common_pb2
 
@@ -27,6 +28,16 @@ def date_from_proto(field: str, day: Date) -> date:
     except ValueError:
         text = f"{day.year:04d}-{day.month:02d}-{day.day:02d}"
         raise invalid_field("MALFORMED_DATE", field, text, "must be a calendar day") from None
+
+
+def time_from_proto(field: str, moment: Timestamp) -> datetime:
+    """A moment from the wire, in UTC; refused by field when it is outside the years 1 to 9999."""
+    try:
+        return moment.ToDatetime(UTC)
+    except ValueError:
+        text = f"{moment.seconds} s, {moment.nanos} ns"
+        rule = "must be a time of the years 1 to 9999"
+        raise invalid_field("MALFORMED_TIME", field, text, rule) from None
 
 
 def page_size(asked: int, *, default: int = 50) -> int:

@@ -35,7 +35,7 @@ def spans_whole(path: Path) -> Iterator[None]:
         spans._read = read
 
 
-async def of(stack: Stack, *, metrics_port: int = 0, more: tuple[Path, ...] = ()) -> Left:
+async def of(stack: Stack, *, metrics: bool = False, more: tuple[Path, ...] = ()) -> Left:
     """Logs, spans, metrics, the stream's files and every row of every table, in pieces."""
     for path in (*_files(stack.folder.private("logs")), *_files(stack.folder.private("spans"))):
         for piece in _pieces(path):
@@ -47,8 +47,9 @@ async def of(stack: Stack, *, metrics_port: int = 0, more: tuple[Path, ...] = ()
     for path in _files(stack.nats.store):
         for piece in _pieces(path):
             yield f"nats {path.name}", piece
-    if metrics_port:
-        yield "metrics", await asyncio.to_thread(_metrics, metrics_port)
+    if metrics:
+        for name, address in stack.metrics.items():
+            yield f"metrics of {name}", await asyncio.to_thread(_metrics, address)
     connection = await asyncpg.connect(stack.postgres.superuser_dsn())
     try:
         for noun in NOUNS:
@@ -70,8 +71,8 @@ def _pieces(path: Path) -> Iterator[bytes]:
             end = piece[-512:]
 
 
-def _metrics(port: int) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+def _metrics(address: str) -> bytes:
+    with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as answer:
         found: bytes = answer.read()
     return found
 

@@ -174,9 +174,7 @@ async def test_nothing_is_left_of_ten_thousand_people(world: World, tmp_path: Pa
     search = Search.of(everybody)
     for said in world.said:
         search.look("a refusal", said)
-    async for place, piece in leftovers.of(
-        world.stack, metrics_port=world.stack.metrics_port, more=(world.spans,)
-    ):
+    async for place, piece in leftovers.of(world.stack, metrics=True, more=(world.spans,)):
         search.look(place, piece)
     log.info(
         "people=%d searched=%d hits=%d", len(everybody), search.bytes_searched, len(search.hits)

@@ -60,18 +60,6 @@ def short_of(role: str) -> str:
     return named or ONE_OF_EACH[Role(role)]
 
 
-class WatchedStack(Stack):
-    """A platform whose metrics can be read."""
-
-    def __init__(self, machine: places.Places, data: places.DataFolder, shape: Shape) -> None:
-        super().__init__(machine, data, shape)
-        self.metrics_port = places.free_port()
-
-    def environment(self) -> dict[str, str]:
-        """With a port for Prometheus."""
-        return super().environment() | {"LIANDONG_METRICS_PORT": str(self.metrics_port)}
-
-
 @dataclass
 class World:
     """A platform, two counties on it, and what was made there."""
@@ -87,9 +75,8 @@ class World:
     """Every refusal that a test received: words and details as they came."""
 
     @property
-    def stack(self) -> WatchedStack:
+    def stack(self) -> Stack:
         """The servers and processes below."""
-        assert isinstance(self.platform.stack, WatchedStack)
         return self.platform.stack
 
     def counties(self) -> tuple[County, County]:
@@ -153,7 +140,7 @@ async def a_world(spans: Path) -> AsyncIterator[World]:
             trace_ratio_ppm=TRACE_PPM,
             streams=topology.load(events_bytes_max=64 * MIB),
         )
-        stack = WatchedStack(machine, data, shape)
+        stack = Stack(machine, data, shape)
         platform = Platform(stack, catalogue)
         try:
             with leftovers.spans_whole(spans):

@@ -1,11 +1,12 @@
 """The wire: days, pages and verdicts come back as they went."""
 
 from contextlib import suppress
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.date_pb2 import Date
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.kernel import wire
@@ -33,6 +34,25 @@ def test_a_day_that_is_none_is_refused_by_its_field(year: int, month: int, day: 
             wire.date_from_proto("value_date", Date(year=year, month=month, day=day))
         assert refusal.value.reason == "MALFORMED_DATE"
         assert refusal.value.violations[0].field == "value_date"
+
+
+@given(st.integers(253_402_300_800, 2**63 - 1) | st.integers(-(2**63), -62_135_596_801), st.just(0))
+@example(0, -1)
+@example(0, 1_000_000_000)
+def test_a_moment_of_no_year_is_refused_by_its_field(seconds: int, nanos: int) -> None:
+    said = Timestamp(seconds=seconds, nanos=nanos)
+    with pytest.raises(Invalid) as refusal:
+        wire.time_from_proto("since", said)
+    assert refusal.value.reason == "MALFORMED_TIME"
+    assert refusal.value.violations[0].field == "since"
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_moment_of_the_calendar_comes_back(moment: datetime) -> None:
+    said = Timestamp()
+    said.FromDatetime(moment)
+
+    assert wire.time_from_proto("since", said) == moment
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=50))

@@ -1,6 +1,6 @@
 """Funds over gRPC: statements, past balances, the register."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 import asyncpg
@@ -142,7 +142,7 @@ class BooksDoor(accounts_pb2_grpc.FundAccountsServiceServicer):
             value_date = wire.date_from_proto("value_date", request.value_date)
         instant: datetime | None = None
         if request.HasField("recorded_time"):
-            instant = request.recorded_time.ToDatetime(UTC)
+            instant = wire.time_from_proto("recorded_time", request.recorded_time)
         async with self._database.transaction(caller) as session:
             held = await accounts.balance_at(
                 session,
