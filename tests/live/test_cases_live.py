@@ -26,6 +26,7 @@ def test_what_no_service_says_and_what_fails_is_in_the_golden_cases() -> None:
 
 
 @pytest.mark.stack
+@pytest.mark.timeout(1_800)
 async def test_the_services_answer_as_the_cases_say() -> None:
     outcomes = await runner.run(runner.few(runner.golden(), CASES_OF_A_RULE))
 
