@@ -162,8 +162,9 @@ class Session:
             self.db.locks[place] = (share and shared, owners)
             return True
         if share and shared:
-            owners.add(self)
-            self._held.append(place)
+            if self not in owners:
+                owners.add(self)
+                self._held.append(place)
             return True
         return False
 
