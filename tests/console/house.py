@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, Response, async_playwright
 
 from deploy.demo.run import COUNTY_FOLDER, SEED
 from deploy.demo.year import Year
@@ -30,6 +30,8 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 SHOTS = Path(__file__).parents[2] / "docs" / "guides" / "operators"
 WIDTH, HEIGHT = 1440, 900
 WAIT_MS = 60_000
+BUSY = 503
+BUSY_TIMES_MAX = 5
 
 WHOLE = os.environ.get("LIANDONG_CONSOLE_TEST") == "1"
 """Under `make console-test`: Chromium must be there, and pictures are taken."""
@@ -88,12 +90,24 @@ class Look:
     async def open(self, path: str, *, status: int = 200) -> str:
         """Go to a page, expect its status, give its text."""
         # The browser writes its line a little later: what was expected once stays so.
-        self.allowed = (*self.allowed, status)
+        self.allowed = (*self.allowed, status, BUSY)
         FIGURES["pages"] = FIGURES.get("pages", 0) + 1
-        answer = await self.page.goto(self.own + path, wait_until="load", timeout=WAIT_MS)
-        assert answer is not None
+        answer = await self.patiently(
+            await self.page.goto(self.own + path, wait_until="load", timeout=WAIT_MS)
+        )
         assert answer.status == status, (path, answer.status, await self.text())
         return await self.text()
+
+    async def patiently(self, answer: Response | None) -> Response:
+        """A page that says that the platform is busy is asked for again, as a person would."""
+        assert answer is not None
+        for _ in range(BUSY_TIMES_MAX):
+            if answer.status != BUSY:
+                break
+            again = await self.page.reload(wait_until="load", timeout=WAIT_MS)
+            assert again is not None
+            answer = again
+        return answer
 
     async def text(self) -> str:
         """What a person reads on the page."""
@@ -146,8 +160,13 @@ class House:
         """A window at which a person is signed in."""
         look = await self.window(url=url, locale=locale)
         await look.page.goto(self.link(institution, person, url=url), timeout=WAIT_MS)
-        await look.page.click("button.primary")
-        await look.page.wait_for_url(lambda at: urlparse(at).path != "/enter", timeout=WAIT_MS)
+        # The browser may write of a busy platform before its answer is here.
+        look.allowed = (*look.allowed, BUSY)
+        async with look.page.expect_navigation(
+            url=lambda at: urlparse(at).path != "/enter", timeout=WAIT_MS
+        ) as landing:
+            await look.page.click("button.primary")
+        await look.patiently(await landing.value)
         return look
 
     async def client(self, institution: str) -> Institution:
