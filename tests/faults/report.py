@@ -48,7 +48,8 @@ class Trial:
 
 
 _HEAD = (
-    "Written by `make faults`, from nothing but what that run saw; `faults.json` beside it is the"
+    "Written by `make faults`: each row is what the run at its time saw, and one that a run did "
+    "not try stays; `faults.json` beside it is the"
     " same for machines. The load is claims that are reported, decided, split between lenders and"
     " households, paid and confirmed through the gateway, on a platform with a county's year behind"
     " it. After each trial the audit must come out at 0 fen, every payout must be allocated, booked"
