@@ -25,7 +25,7 @@ from gateway.servicer import OwnMethod, going_on
 from services.kernel import telemetry, wire
 from services.kernel.away import is_away
 from services.kernel.database import Database
-from services.kernel.errors import LiandongError, NotFound, invalid_field
+from services.kernel.errors import NotFound
 
 SERVICE = "/liandong.gateway.v1.FindService"
 EVENT, INSTRUCTION = "event", "instruction"
@@ -112,7 +112,8 @@ class FindServicer:
     ) -> pb.TellStoryResponse:
         """A page of a story."""
         asker = Asker(institution, claim.purpose)
-        size, after = wire.page_size(request.page_size), _after(request.page_token)
+        size = wire.page_size(request.page_size)
+        after = wire.page_offset(request.page_token, digits_max=wire.POSITION_DIGITS_MAX)
         async with self._turns, self._db.transaction() as session:
             found = await self._find(session, asker, UUID(request.id))
             about = [each for each in found if request.kind in ("", each.finding.kind)]
@@ -353,24 +354,12 @@ def _token(position: int) -> str:
     return wire.page_token(str(position))
 
 
-def _after(token: str) -> int:
-    """The position after which a page begins."""
-    start = wire.page_start(token) if token else "0"
-    if not start.isascii() or not start.isdigit() or len(start) > 18:
-        rule = "must come from the answer before"
-        raise invalid_field("MALFORMED_PAGE_TOKEN", "page_token", token[:64], rule, "分页标记无效")
-    return int(start)
-
-
 async def keep_filling(db: Database) -> None:
     """Name the events that were kept before names were, some at a time, until cancelled."""
     while True:
         try:
             with telemetry.job("name events"):
                 more = await db.work(find_store.fill)
-        except (LiandongError, OSError) as error:
-            log.warning("names_wait", error=type(error).__name__)
-            more = False
         except Exception as error:
             if not is_away(error):
                 raise

@@ -298,13 +298,9 @@ def _person(institution: Institution, claim: Claim) -> str:
 
 def before_of(page_token: str) -> int:
     """Before which position a page begins."""
-    text = wire.page_start(page_token)
-    if not text:
+    if not page_token:
         return log_store.POSITION_MAX
-    if not (text.isdecimal() and len(text) <= 18):
-        rule = "must come from the answer before"
-        raise invalid_field("MALFORMED_PAGE_TOKEN", "page_token", page_token, rule)
-    return int(text)
+    return wire.page_offset(page_token, digits_max=wire.POSITION_DIGITS_MAX)
 
 
 def _time(moment: datetime | None) -> Timestamp | None:

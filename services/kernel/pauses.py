@@ -36,7 +36,10 @@ LOOK_SECONDS: Final = 1.0
 """How often who must heed pauses looks for new ones."""
 IN_FORCE_MAX: Final = 10_000
 
-_IN_FORCE = "paused_at IS NOT NULL AND ended_at IS NULL AND coalesce(expires_at > now(), true)"
+IN_FORCE: Final = (
+    "paused_at IS NOT NULL AND ended_at IS NULL AND coalesce(expires_at > now(), true)"
+)
+"""What a row of `pause` must say to be heeded."""
 _STATE = """CASE
     WHEN ended_at IS NOT NULL AND paused_at IS NULL THEN 'dropped'
     WHEN ended_at IS NOT NULL AND ended_by = '' THEN 'expired'
@@ -220,7 +223,7 @@ async def in_force(session: AsyncSession, *kinds: str) -> list[Pause]:
     rows = await database.fetch(
         session,
         f"""SELECT kind, subject, reason, paused_at, expires_at FROM pause
-            WHERE kind = ANY ($1) AND {_IN_FORCE} LIMIT $2""",  # noqa: S608 - as above
+            WHERE kind = ANY ($1) AND {IN_FORCE} LIMIT $2""",  # noqa: S608 - as above
         list(kinds),
         IN_FORCE_MAX,
     )
@@ -231,7 +234,7 @@ async def consumer_stands(connection: "asyncpg.Connection[Any]", noun: str) -> b
     """Whether a consumer is paused: asked by itself, on the connection of its lock."""
     found: bool = await connection.fetchval(
         f"""SELECT EXISTS (SELECT FROM pause
-                           WHERE kind = 'consumer' AND subject = $1 AND {_IN_FORCE})""",  # noqa: S608 - as above
+                           WHERE kind = 'consumer' AND subject = $1 AND {IN_FORCE})""",  # noqa: S608 - as above
         noun,
     )
     return found
@@ -245,7 +248,7 @@ async def stopped_products(
         session,
         f"""SELECT DISTINCT ON (subject) kind, subject, reason, paused_at, expires_at FROM pause
             WHERE kind = 'product' AND subject = ANY ($1) AND only_county IN ('', $2)
-              AND {_IN_FORCE}
+              AND {IN_FORCE}
             ORDER BY subject, paused_at""",  # noqa: S608 - as above
         sorted(set(products)),
         county_code,

@@ -20,7 +20,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import database, walls
+from services.kernel import database, pauses, walls
 from services.kernel.away import is_away
 from services.kernel.database import Database
 from services.kernel.outbox import STREAM
@@ -87,9 +87,8 @@ async def of_kernel(session: AsyncSession) -> list[Reading]:
     )
     paused = await database.fetch(
         session,
-        """SELECT kind, count(*) AS things FROM pause
-           WHERE paused_at IS NOT NULL AND ended_at IS NULL
-             AND coalesce(expires_at > now(), true) GROUP BY kind ORDER BY kind""",
+        f"""SELECT kind, count(*) AS things FROM pause
+            WHERE {pauses.IN_FORCE} GROUP BY kind ORDER BY kind""",  # noqa: S608 - a text of ours
     )
     row = rows[0]
     return [

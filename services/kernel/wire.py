@@ -14,6 +14,8 @@ from services.kernel.errors import LiandongError, invalid_field
 T = TypeVar("T")
 
 PAGE_DIGITS_MAX = 9
+POSITION_DIGITS_MAX = 18
+"""Of a place in a log: every bigint of so many digits is one."""
 
 
 def date_to_proto(day: date | None) -> Date | None:
@@ -70,10 +72,10 @@ def page_start(token: str) -> str:
         raise invalid_field("MALFORMED_PAGE_TOKEN", "page_token", token, rule) from None
 
 
-def page_offset(token: str) -> int:
-    """How many items the pages before had, where a token counts them."""
+def page_offset(token: str, *, digits_max: int = PAGE_DIGITS_MAX) -> int:
+    """The number that a token holds: how many items the pages before had, or the last position."""
     text = page_start(token) or "0"
-    if not (text.isdecimal() and len(text) <= PAGE_DIGITS_MAX):
+    if not (text.isascii() and text.isdecimal() and len(text) <= digits_max):
         rule = "must come from the answer before"
         raise invalid_field("MALFORMED_PAGE_TOKEN", "page_token", token, rule)
     return int(text)
