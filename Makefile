@@ -105,7 +105,15 @@ fmt: $(VENV) ## Format the code and the protos
 	$(BIN)/ruff format --quiet $(SOURCES)
 	cd protos && ../$(BIN)/buf format --write
 
+CHECKED := tests/test_tidy.py tests/contract/test_errors_page.py
+# Types take as long as all the rest: one on each core.
 check: $(VENV) ## Everything static: format, lint, types, contracts, protos, tidiness
+	@$(MAKE) -j 2 --output-sync=target check-types check-rest
+
+check-types: $(VENV)
+	$(BIN)/mypy
+
+check-rest: $(VENV)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/lint-imports --no-logo
@@ -114,20 +122,26 @@ check: $(VENV) ## Everything static: format, lint, types, contracts, protos, tid
 	$(call generate,$(WORK)/gen)
 	diff -r $(WORK)/gen protos/gen --exclude=__pycache__ || { echo "protos/gen is stale: run make protos"; exit 1; }
 	$(BIN)/codespell
-	$(BIN)/mypy
-	$(BIN)/pytest --quiet tests/test_tidy.py tests/contract/test_errors_page.py
+	$(BIN)/pytest --quiet $(CHECKED)
 
 # --- tests: real servers, started by the fixtures -----------------------------------------------------
 
-# Each worker has servers of its own; a file stays on one, as its fixtures are dear.
-test: $(VENV) ## All tests
-	$(BIN)/pytest -m "" -n 2 --dist loadfile --no-loadscope-reorder
+# Each worker has servers of its own; tests/schedule.py says which files stay together and begin first.
+test: $(VENV) ## All tests in their short form, but for those of `make check`
+	$(BIN)/pytest -m "" -n 2 --dist loadfile --no-loadscope-reorder $(addprefix --ignore=,$(CHECKED))
+
+# What has a short form above (tests/lengths.py) and no target of its own.
+LONG_OF := tests/attack tests/live tests/programmes tests/claims tests/deploy tests/kernel tests/loans tests/funds
+test-long: $(VENV) ## The long form of the trials that `make test` shortens: every swap, 500 examples, large files
+	LIANDONG_TEST_LONG=1 LIANDONG_MATRIX_WHOLE=1 LIANDONG_FUZZ_SECONDS=60 \
+		$(BIN)/pytest -q -m "" -n 2 --dist loadfile --no-loadscope-reorder --timeout=3600 $(LONG_OF)
 
 test-fast: $(VENV) ## Only the tests that need no server
 	$(BIN)/pytest
 
 KIND ?=
-FAULTS := LIANDONG_FAULTS_REPORT=docs/evidence $(BIN)/pytest -q -m faults -p tests.faults.report -k "$(KIND)"
+FAULTS := LIANDONG_FAULTS_REPORT=docs/evidence $(if $(KIND),LIANDONG_FAULTS_KEEP=1) \
+	$(BIN)/pytest -q -m faults -p tests.faults.report -k "$(KIND)"
 faults: $(VENV) ## Every kind of fault once under load, each with its control; KIND=NAME only those
 	LIANDONG_FAULTS_ROUNDS=1 $(FAULTS) tests/faults/test_trials*.py
 
@@ -145,7 +159,7 @@ excepts: $(VENV) ## Run EXCEPTS=tests and name every `except` that none of them 
 
 SEEDS ?= 10
 faults-long: $(VENV) ## The same with SEEDS=10 seeds, 300 kills under payouts, years of random kills
-	LIANDONG_FAULTS_ROUNDS=$(SEEDS) LIANDONG_FAULTS_KILLS=300 LIANDONG_FAULTS_SEEDS=$(SEEDS) $(FAULTS) tests/faults
+	LIANDONG_FAULTS_SECONDS=86400 LIANDONG_FAULTS_ROUNDS=$(SEEDS) LIANDONG_FAULTS_KILLS=300 LIANDONG_FAULTS_SEEDS=$(SEEDS) $(FAULTS) tests/faults
 
 loans-long: $(VENV) ## A hundred thousand steps of a loan's life against a plain model
 	LIANDONG_LOANS_LONG=1 $(BIN)/pytest -m "" --timeout=7200 tests/loans/test_life.py
@@ -180,12 +194,15 @@ fuzz-long: $(VENV) ## The same for an hour; LIANDONG_FUZZ_SEED and LIANDONG_FUZZ
 	LIANDONG_FUZZ_SECONDS=3600 $(BIN)/pytest -q -m "" --timeout=5400 --log-cli-level=INFO tests/attack/test_fuzz.py
 
 canaries: $(VENV) ## All suites on platforms, then a search for everybody who was sent to them
-	$(BIN)/pytest -q -m "" -p tests.attack.canary_plugin --timeout=3600 --log-cli-level=INFO tests/attack tests/flows tests/live
+	LIANDONG_TEST_LONG=1 $(BIN)/pytest -q -m "" -p tests.attack.canary_plugin --timeout=3600 --log-cli-level=INFO tests/attack tests/flows tests/live
 
 # --- the console ----------------------------------------------------------------------------------------
 
 console-test: $(VENV) ## The console in headless Chromium; leaves its pictures in docs/guides/operators
 	LIANDONG_CONSOLE_TEST=1 $(BIN)/pytest -q -m "" -s --timeout=900 tests/console
+
+console-long: $(VENV) ## The console's pages on a county with 500,000 loans; prints console: ... slowest_page_ms=
+	LIANDONG_CONSOLE_LOANS=500000 $(BIN)/pytest -q -m "" -s --timeout=3600 tests/console/test_very_many_loans.py
 
 # --- programmes: packs, cases, and the rows they come from ---------------------------------------------
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from nats.aio.client import Client
 
 from gateway import (
     break_glass,
@@ -50,6 +49,7 @@ from gateway.telling import OwnTelling
 from services.kernel import bus, metrics, outbox, process, readings, rpc, telemetry
 from services.kernel.caller import Signer
 from services.kernel.database import Database
+from services.kernel.nats_client import LeanClient
 from services.kernel.settings import PlatformSettings
 from services.programmes import loader
 from services.programmes.loader import Catalogue
@@ -206,7 +206,7 @@ async def serve(settings: GatewaySettings, platform: PlatformSettings) -> None:
         await db.close()
 
 
-async def connected(settings: GatewaySettings, platform: PlatformSettings) -> Client:
+async def connected(settings: GatewaySettings, platform: PlatformSettings) -> LeanClient:
     """The gateway's own connection to NATS."""
     return await bus.connect(
         platform.nats_url,
@@ -218,7 +218,7 @@ async def connected(settings: GatewaySettings, platform: PlatformSettings) -> Cl
 
 
 def read_for_metrics(
-    db: Database, client: Client, platform: PlatformSettings
+    db: Database, client: LeanClient, platform: PlatformSettings
 ) -> Iterator[Coroutine[Any, Any, None]]:
     """What reads tables for the gauges, where metrics are served."""
     if platform.metrics_port:

@@ -42,6 +42,7 @@ from gateway.settings import GatewaySettings
 from gateway.spans import Span
 from gateway.telling import OwnTelling, Watch
 from services.kernel import ids, metrics, telemetry
+from services.kernel.admission import Admission
 from services.kernel.caller import STREAM_HASH, Signer, body_hash
 from services.kernel.clock import recorded_time
 from services.kernel.errors import Exhausted, LiandongError, invalid_field
@@ -128,6 +129,7 @@ class Door(grpc.GenericRpcHandler):
         self._telling = telling
         self._settings = settings
         self._readers: dict[str, resources.Read | None] = {}
+        self._admission = Admission(OWN, settings.concurrent_rpcs_max)
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             route.path: self._handler(route) for route in ROUTES
         }
@@ -135,16 +137,18 @@ class Door(grpc.GenericRpcHandler):
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
     ) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        """The handler of a method, made once at the start."""
-        return self._handlers.get(handler_call_details.method)
+        """The handler of a method, made once at the start; one too many is not even read."""
+        found = self._handlers.get(handler_call_details.method)
+        return self._admission.refusing if found and self._admission.is_full else found
 
     def _handler(self, route: Route) -> "grpc.RpcMethodHandler[Any, Any]":
+        counted = self._admission
         # Without serializers the bodies stay the bytes they came as.
         if route.streams:
-            return grpc.stream_stream_rpc_method_handler(self._stream(route))
+            return grpc.stream_stream_rpc_method_handler(counted.stream(self._stream(route)))
         if route.tells:
-            return grpc.unary_stream_rpc_method_handler(self._tell(route))
-        return grpc.unary_unary_rpc_method_handler(self._unary(route))
+            return grpc.unary_stream_rpc_method_handler(counted.stream(self._tell(route)))
+        return grpc.unary_unary_rpc_method_handler(counted.unary(route.path, self._unary(route)))
 
     def _unary(self, route: Route) -> Any:
         county_of = _county_reader(route)

@@ -46,6 +46,6 @@ async def take(session: AsyncSession, events: Sequence[tuple[Envelope, bytes]]) 
         tie, more = feed_ties.learn(envelope, message, known)
         if more:
             changed[envelope.aggregate] = None
-        kept.append(Kept(envelope, payload, tie))
+        kept.append((Kept(envelope, payload, tie), message))
     await feed_store.keep(session, kept)
     await feed_store.save_ties(session, {key: known[key] for key in changed})

@@ -95,6 +95,8 @@ class Publisher:
         self._way = way
         self._made: dict[str, str] = {}
         """Institution to when its stream was made, once we know that it is there."""
+        self._users = ""
+        """What we wrote of who is in the feeds' account, in this turn."""
 
     async def run(self) -> None:
         """Publish until cancelled; a server that is away is tried again, ever more slowly."""
@@ -104,6 +106,7 @@ class Publisher:
             try:
                 async with self._db.connection() as connection:
                     await self._take_turn(connection)
+                    self._users = ""
                     await self._tell_users()
                     client = await self._way.connect()
                     try:
@@ -166,7 +169,9 @@ class Publisher:
         if self._way.users_path is not None:
             named = [row["institution_id"] for row in open_ones]
             text = json.dumps(feed_channel.users(self._way.env, named), indent=1) + "\n"
-            await asyncio.to_thread(_write_if_new, self._way.users_path, text)
+            if text != self._users:
+                await asyncio.to_thread(_write_if_new, self._way.users_path, text)
+                self._users = text
         return open_ones
 
     def _admitted(self, institution_id: str) -> bool:

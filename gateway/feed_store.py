@@ -70,7 +70,7 @@ async def save_ties(session: AsyncSession, ties: Mapping[Key, Tie]) -> None:
     )
 
 
-async def keep(session: AsyncSession, events: Sequence[Kept]) -> None:
+async def keep(session: AsyncSession, events: Sequence[tuple[Kept, Message]]) -> None:
     """Give events their positions and write them; others wait, so that order is order of commit."""
     rows = await database.fetch(
         session,
@@ -82,12 +82,12 @@ async def keep(session: AsyncSession, events: Sequence[Kept]) -> None:
         session,
         "feed_event",
         _COLUMNS,
-        [_row(position, each) for position, each in enumerate(events, first)],
+        [_row(position, each) for position, (each, _) in enumerate(events, first)],
     )
     named = [
         row
-        for position, each in enumerate(events, first)
-        for row in find_names.rows(position, each.envelope, read(each))
+        for position, (each, message) in enumerate(events, first)
+        for row in find_names.rows(position, each.envelope, message)
     ]
     await database.copy(session, "feed_named", NAMED_COLUMNS, named)
 

@@ -3,32 +3,37 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import asyncpg
 import structlog
+from liandong.claims.v1 import claims_pb2, payouts_pb2
 from liandong.gateway.v1 import find_pb2 as pb
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from gateway import find_store, resources, story_words
+from gateway.access import may_call
 from gateway.feed_pages import Filters, Pages, question_of
 from gateway.feed_rules import ORGANS
 from gateway.find_names import HOUSEHOLD, TRACE
 from gateway.find_story import Links, Told, linked_ids, shown, step_of, time_of
 from gateway.groups import AUDITORS, OPERATORS
 from gateway.identity import ABOVE_COUNTIES, Claim, Directory, Institution
-from gateway.onward import Onward
+from gateway.onward import Onward, ask
 from gateway.registry import timestamp
 from gateway.resources import REQUEST
 from gateway.servicer import OwnMethod, going_on
-from services.kernel import telemetry, wire
+from services.kernel import metrics, wire
 from services.kernel.away import is_away
 from services.kernel.database import Database
 from services.kernel.errors import NotFound
 
 SERVICE = "/liandong.gateway.v1.FindService"
-EVENT, INSTRUCTION = "event", "instruction"
+EVENT, INSTRUCTION, PAYOUT = "event", "instruction", "payout"
+PAYOUTS = "liandong.claims.v1.PayoutsService/ListPayouts"
+COUNTIES_MAX = 16
+"""Counties in which an instruction is looked for."""
 SCANNED_MAX = 500
 """Events that one page looks at."""
 ROUNDS_MAX = 10
@@ -39,7 +44,7 @@ AT_ONCE_MAX = 4
 FILL_SECONDS = 0.2
 FILLED_SECONDS = 3_600.0
 CALL_KINDS = (REQUEST, INSTRUCTION)
-"""What events do not name, and only calls do."""
+"""What events do not name: calls do, and of instructions the claims service knows."""
 NAMED_KINDS = (
     *(HOUSEHOLD, "loan", "claim", "payout", "case", "policy", "insured", "task", "issue", "cover"),
     *("collateral", "entitlement", "dispute", "review", "measure", "fund", "complaint", "contest"),
@@ -77,6 +82,8 @@ class Found:
     finding: pb.Finding
     seeds: tuple[UUID, ...]
     calls: tuple[asyncpg.Record, ...] = ()
+    told_as: str = ""
+    """The kind as which its story is told where that is another: an instruction's its payout's."""
 
 
 class FindServicer:
@@ -100,8 +107,7 @@ class FindServicer:
     ) -> pb.FindResponse:
         """What an id is of."""
         asker = Asker(institution, claim.purpose)
-        async with self._turns, self._db.transaction() as session:
-            found = await self._find(session, asker, UUID(request.id))
+        found = await self._look_up(asker, UUID(request.id), onward)
         if not found:
             raise _unknown()
         _touch(onward, found[0].finding)
@@ -114,11 +120,11 @@ class FindServicer:
         asker = Asker(institution, claim.purpose)
         size = wire.page_size(request.page_size)
         after = wire.page_offset(request.page_token, digits_max=wire.POSITION_DIGITS_MAX)
+        found = await self._look_up(asker, UUID(request.id), onward)
+        about = [each for each in found if request.kind in ("", each.finding.kind)]
+        if not about:
+            raise _unknown()
         async with self._turns, self._db.transaction() as session:
-            found = await self._find(session, asker, UUID(request.id))
-            about = [each for each in found if request.kind in ("", each.finding.kind)]
-            if not about:
-                raise _unknown()
             links = await self._links(session, asker, about[0])
             told, token = await self._page(session, asker, links, after=after, size=size)
             steps = await self._steps(session, asker, links, told)
@@ -131,6 +137,39 @@ class FindServicer:
             steps=steps,
             next_page_token=token,
         )
+
+    async def _look_up(self, asker: Asker, one: UUID, onward: Onward) -> list[Found]:
+        """What has an id: by events, calls, and the claims service, which keeps instructions."""
+        async with self._turns, self._db.transaction() as session:
+            found = await self._find(session, asker, one)
+        if any(each.finding.kind != INSTRUCTION for each in found):
+            return found
+        # No connection is held while another service is asked.
+        payout = await self._payout_of(asker, one, onward)
+        if payout is None:
+            return found
+        calls = found[0].calls if found else ()
+        paid = UUID(payout.payout_id)
+        async with self._turns, self._db.transaction() as session:
+            told = await self._first(session, asker, paid)
+        if told is None:
+            # A payout of which the feeds tell nothing yet, or not to this reader.
+            return found
+        made = _found(INSTRUCTION, one, (paid,), told=told, calls=calls)
+        return [replace(made, told_as=PAYOUT)]
+
+    async def _payout_of(self, asker: Asker, one: UUID, onward: Onward) -> claims_pb2.Payout | None:
+        """The payout of an instruction, by the rules of those who may list payouts."""
+        if not may_call(asker.reader.role, PAYOUTS):
+            return None
+        for county in counties_of(asker.reader)[:COUNTIES_MAX]:
+            request = payouts_pb2.ListPayoutsRequest(
+                county_code=county, instruction_id=str(one), page_size=1
+            )
+            answer = await ask(onward, PAYOUTS, request, payouts_pb2.ListPayoutsResponse)
+            if answer.payouts:
+                return answer.payouts[0]
+        return None
 
     async def _find(self, session: AsyncSession, asker: Asker, one: UUID) -> list[Found]:
         """What has an id, as far as the asker may know."""
@@ -165,6 +204,8 @@ class FindServicer:
                 for row in rows
                 if f"{kind}:{one}" in row["resources"]
                 and asker.may_see(row)
+                # The search itself asks claims by it, whatever it is.
+                and row["method"] != PAYOUTS
                 # That somebody asked in vain tells nothing of what it is.
                 and (kind == REQUEST or asker.sees_calls or row["outcome"] == "OK")
             ]
@@ -200,8 +241,9 @@ class FindServicer:
 
     async def _links(self, session: AsyncSession, asker: Asker, found: Found) -> Links:
         """What is linked: of the first and the latest events, so that a long story stays quick."""
-        links = Links(found.finding.kind, found.seeds)
-        if found.finding.kind in (TRACE, *CALL_KINDS) or found.calls:
+        kind = found.told_as or found.finding.kind
+        links = Links(kind, found.seeds)
+        if kind in (TRACE, *CALL_KINDS) or (found.calls and not found.told_as):
             return links
         new: Sequence[UUID] = found.seeds
         for _ in range(2):
@@ -294,6 +336,14 @@ class FindServicer:
         return alone
 
 
+def counties_of(reader: Institution) -> tuple[str, ...]:
+    """The counties that an institution works in: of its areas, or its own."""
+    found = sorted({area[:6] for area in reader.areas if len(area) >= 6})
+    if not found and reader.county_code != ABOVE_COUNTIES:
+        return (reader.county_code,)
+    return tuple(found)
+
+
 def _found(
     kind: str,
     one: UUID,
@@ -358,7 +408,7 @@ async def keep_filling(db: Database) -> None:
     """Name the events that were kept before names were, some at a time, until cancelled."""
     while True:
         try:
-            with telemetry.job("name events"):
+            with metrics.job("gateway", "name_events"):
                 more = await db.work(find_store.fill)
         except Exception as error:
             if not is_away(error):

@@ -14,7 +14,7 @@ from gateway import events_out, log_store
 from gateway.access_log import AccessLog
 from gateway.log_chain import DAY_ZONE, Checkpoint, DayRoot, LogSigner, day_of
 from services.kernel import metrics as measured
-from services.kernel import outbox, telemetry
+from services.kernel import outbox
 from services.kernel.away import is_away
 from services.kernel.clock import recorded_time
 from services.kernel.database import Database
@@ -111,7 +111,7 @@ class Seals:
 
     async def _try(self) -> bool:
         try:
-            with measured.job("gateway", "seal_access_log"), telemetry.job("seal access log"):
+            with measured.job("gateway", "seal_access_log"):
                 await self.now()
         except Exception as error:
             if not is_away(error):

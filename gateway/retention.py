@@ -14,7 +14,7 @@ from gateway.log_chain import GENESIS, Checkpoint, Cut, Head, LogSigner, keys_of
 from gateway.log_check import Proofs
 from gateway.log_files import LogFile
 from gateway.log_verify import verify_file
-from services.kernel import database, ids, telemetry
+from services.kernel import database, ids, metrics
 from services.kernel.away import is_away
 from services.kernel.clock import recorded_time
 from services.kernel.database import Database
@@ -227,7 +227,7 @@ async def keep_running(db: Database, signer: LogSigner, rules: Rules) -> None:
         await asyncio.sleep(LOOK_SECONDS)
         try:
             if await is_due(db):
-                with telemetry.job("retention"):
+                with metrics.job("gateway", "retention"):
                     found = await run(db, signer, rules)
                 log.info("retention_ran", removed={r.category: r.removed_rows for r in found})
         except (LiandongError, OSError) as error:

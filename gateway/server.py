@@ -6,6 +6,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
 from services.kernel import rpc
+from services.kernel.admission import REFUSING_MAX
 
 
 class Server(rpc.Server):
@@ -22,7 +23,7 @@ class Server(rpc.Server):
         # Of two options of one name the later counts.
         self.server = grpc.aio.server(
             options=list(dict([*rpc.OPTIONS, *options]).items()),
-            maximum_concurrent_rpcs=concurrent_rpcs_max,
+            maximum_concurrent_rpcs=concurrent_rpcs_max + REFUSING_MAX,
         )
         self._health = health.aio.HealthServicer()
         add: Callable[..., None] = health_pb2_grpc.add_HealthServicer_to_server

@@ -202,6 +202,8 @@ AMOUNTS: Final[dict[str, str]] = {
     "released_fen": "释放金额",
     "principal_back_fen": "退回本金",
     "interest_back_fen": "退回利息",
+    "principal_less_fen": "减少的应还本金",
+    "interest_less_fen": "减少的应还利息",
     "premium_fen": "保费",
     "payouts_fen": "赔款",
     "payable_fen": "应赔金额",

@@ -2,16 +2,16 @@
 
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 import pytest_asyncio
 import structlog
 from hypothesis import HealthCheck, settings
-from nats.aio.client import Client
 
 from deploy.local.ca import LocalCA
-from tests import servers
+from services.kernel.nats_client import LeanClient
+from tests import lengths, schedule, servers
 from tests.servers import ENV, NatsServer, PostgresServer, Schema, Schemas
 
 
@@ -20,9 +20,24 @@ def pytest_configure() -> None:
     renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[structlog.processors.add_log_level, renderer])
     # A busy machine fails no property: neither by a deadline nor by how long examples take.
-    patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    patient = settings(
+        deadline=None,
+        max_examples=lengths.EXAMPLES,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
     settings.register_profile("patient", patient)
     settings.load_profile("patient")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> schedule.ByServers:
+    """`-n 2` runs by `tests.schedule`."""
+    return schedule.ByServers(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where workers share the tests, the longest begin first."""
+    if hasattr(config, "workerinput"):
+        items[:] = schedule.ordered(items)
 
 
 class MakeSchema(Protocol):
@@ -36,7 +51,7 @@ class MakeSchema(Protocol):
 class Connect(Protocol):
     """`await connect("loans")`: a NATS connection as that noun, closed after the test."""
 
-    def __call__(self, noun: str) -> Awaitable[Client]: ...
+    def __call__(self, noun: str) -> Awaitable[LeanClient]: ...
 
 
 @pytest.fixture(scope="session")
@@ -90,9 +105,9 @@ async def stream(nats: NatsServer) -> NatsServer:
 @pytest_asyncio.fixture(loop_scope="session")
 async def connect(nats: NatsServer) -> AsyncIterator[Connect]:
     """Makes connections for one test; they are closed after it."""
-    made: list[Client] = []
+    made: list[LeanClient] = []
 
-    async def connect_as(noun: str) -> Client:
+    async def connect_as(noun: str) -> LeanClient:
         made.append(await nats.connect(noun))
         return made[-1]
 

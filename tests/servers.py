@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -25,6 +26,8 @@ from deploy.nats.topology import Topology
 from deploy.nats.users import write_server_files
 from services.kernel import bus, migrate
 from services.kernel.database import Database
+from services.kernel.nats_client import LeanClient
+from tests import reuse
 from tests.eventually import eventually
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ _PASSWORD = "only-for-tests"
 _STARTER = "liandong.tests.pid"
 """Label of our containers: the process that stops them."""
 _DAEMON_SECONDS_MAX = 2
+_DROP = 'DROP DATABASE "{database}" WITH (FORCE)'
 _OPEN = """
 REVOKE ALL ON DATABASE "{database}" FROM PUBLIC;
 GRANT CONNECT ON DATABASE "{database}" TO "{noun}_owner", "{noun}_app";
@@ -199,9 +203,22 @@ class _Onlooker:
 
     async def ask(self, sql: str, *args: object) -> list[asyncpg.Record]:
         async with self._alone:
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await _connected(self.dsn, self.schema)
-            return await self._connection.fetch(sql, *args)
+            return await (await self._open()).fetch(sql, *args)
+
+    async def remember(self) -> reuse.Original:
+        """What the database is before it is used."""
+        async with self._alone:
+            return await reuse.remember(await self._open())
+
+    async def put_back(self, original: reuse.Original) -> bool:
+        """Empty the database; whether that could be done."""
+        async with self._alone:
+            return await reuse.put_back(await self._open(), original)
+
+    async def _open(self) -> "asyncpg.Connection[Any]":
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await _connected(self.dsn, self.schema)
+        return self._connection
 
     async def close(self) -> None:
         if self._connection is not None:
@@ -260,47 +277,61 @@ async def _ask(dsn: str, schema: str, sql: str, *args: object) -> list[asyncpg.R
 
 @dataclass(slots=True)
 class Schemas:
-    """Hands out migrated databases: a noun is migrated once, then copied."""
+    """Hands out migrated databases: a noun is migrated once, then copied; copies are used again."""
 
     server: PostgresServer
     _prefix: str = field(default_factory=lambda: f"test_{secrets.token_hex(4)}")
     _count: int = 0
     _templates: dict[str, str] = field(default_factory=dict)
+    _originals: dict[str, reuse.Original] = field(default_factory=dict)
+    _idle: dict[str, list[str]] = field(default_factory=dict)
     _made: list[Schema] = field(default_factory=list)
     _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def fresh(self, noun: str, *, package: str = "", pool_size: int = 4) -> Schema:
         """A database of a noun with nothing in it but its tables and this month's partition."""
         async with self._alone:
-            if noun not in self._templates:
-                default = "gateway" if noun == "gateway" else f"services.{noun}"
-                self._templates[noun] = await self._migrated(noun, package or default)
-            self._count += 1
-            name = f"{self._prefix}_{noun}_{self._count}"
-            create = f'CREATE DATABASE "{name}" TEMPLATE "{self._templates[noun]}"'
-            # Without fsync copying files is four times quicker than logging their blocks.
-            create += " STRATEGY FILE_COPY"
-            await self.server.run(create, _OPEN.format(database=name, noun=noun))
+            idle = self._idle.setdefault(noun, [])
+            name = idle.pop() if idle else await self._copied(noun, package)
+            onlooker = _Onlooker(self.server.dsn_of(name), noun)
+            if noun not in self._originals:
+                self._originals[noun] = await onlooker.remember()
         url = self.server.dsn_of(name, user=f"{noun}_app")
         db = Database(url, noun, pool_size=pool_size)
-        onlooker = _Onlooker(self.server.dsn_of(name), noun)
         made = Schema(noun, name, self.server, db, onlooker)
         self._made.append(made)
         return made
 
     async def empty(self) -> None:
-        """Drop what was handed out; the migrated originals stay."""
+        """Take back what was handed out, and drop what is not as it was."""
         made, self._made = self._made, []
         for one in made:
             await one.db.close()
+            clean = await one.onlooker.put_back(self._originals[one.noun])
             await one.onlooker.close()
-        await self.server.run(*(f'DROP DATABASE "{one.name}" WITH (FORCE)' for one in made))
+            if clean:
+                self._idle[one.noun].append(one.name)
+            else:
+                await self.server.run(_DROP.format(database=one.name))
 
     async def close(self) -> None:
         """Drop everything; a server that was named to us is left as it was, but for its roles."""
         await self.empty()
-        names = self._templates.values()
-        await self.server.run(*(f'DROP DATABASE "{name}" WITH (FORCE)' for name in names))
+        names = [*chain.from_iterable(self._idle.values()), *self._templates.values()]
+        self._idle.clear()
+        await self.server.run(*(_DROP.format(database=name) for name in names))
+
+    async def _copied(self, noun: str, package: str) -> str:
+        if noun not in self._templates:
+            default = "gateway" if noun == "gateway" else f"services.{noun}"
+            self._templates[noun] = await self._migrated(noun, package or default)
+        self._count += 1
+        name = f"{self._prefix}_{noun}_{self._count}"
+        create = f'CREATE DATABASE "{name}" TEMPLATE "{self._templates[noun]}"'
+        # Without fsync copying files is four times quicker than logging their blocks.
+        create += " STRATEGY FILE_COPY"
+        await self.server.run(create, _OPEN.format(database=name, noun=noun))
+        return name
 
     async def _migrated(self, noun: str, package: str) -> str:
         name = f"{self._prefix}_{noun}"
@@ -340,7 +371,7 @@ class NatsServer:
     certificates: LocalCA
     streams: Topology
 
-    async def connect(self, noun: str) -> Client:
+    async def connect(self, noun: str) -> LeanClient:
         """A connection as a service makes it; the caller closes it."""
         own = self.certificates.service(noun)
         return await bus.connect(

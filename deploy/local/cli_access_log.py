@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from deploy.local import places
-from deploy.local.cli_run import run
+from deploy.local.cli_run import Folder, run
 from deploy.local.places import DataFolder, PlaceError, write_file
 from gateway import log_files, log_store, log_verify
 from gateway import retention as retention_job
@@ -34,7 +34,6 @@ retention = typer.Typer(no_args_is_help=True, help="What is kept how long.")
 console = Console(highlight=False, markup=False, soft_wrap=True)
 errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
 
-Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
 Address = Annotated[
     str,
     typer.Option(

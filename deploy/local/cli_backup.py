@@ -9,10 +9,8 @@ import typer
 from deploy.local import backup as backups
 from deploy.local import places
 from deploy.local import restore as restoring
-from deploy.local.cli_run import run
+from deploy.local.cli_run import Folder, run
 from deploy.local.stack import NOUNS
-
-Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
 
 
 def backup(

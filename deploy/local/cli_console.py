@@ -8,7 +8,7 @@ from rich.console import Console
 
 from deploy.local import console as consoles
 from deploy.local import places
-from deploy.local.cli_run import run
+from deploy.local.cli_run import Folder, run
 from deploy.local.remote import Remote
 from gateway.console.callers import served_in
 from gateway.console.links import key_at
@@ -17,8 +17,6 @@ from gateway.console.settings import ConsoleSettings
 
 console = typer.Typer(help="The web console: links to come in by.", invoke_without_command=True)
 out = Console()
-
-Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
 
 
 @console.callback()

@@ -25,6 +25,7 @@ from rich.table import Table
 
 from deploy.local import places, rebuilding
 from deploy.local.audit import SERVICES
+from deploy.local.cli_run import Folder
 from deploy.local.nats import connect
 from deploy.local.remote import Operator, Remote
 from services.kernel import cloudevents
@@ -50,7 +51,6 @@ parked = typer.Typer(no_args_is_help=True, help="Events that wait for a person."
 console = Console()
 errors = Console(stderr=True)
 
-Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
 Service = Annotated[str, typer.Option("--service", help="Whose events; all when left out.")]
 
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.local import places
-from deploy.local.cli_run import run
+from deploy.local.cli_run import Folder, run
 from deploy.local.client import Institution, may_ask_again
 from deploy.local.remote import Remote
 from gateway.feed_document import document as document_of
@@ -30,7 +30,6 @@ feeds = typer.Typer(no_args_is_help=True, help="Feeds: what each institution is 
 console = Console()
 
 Id = Annotated[str, typer.Argument(help="The institution's id.")]
-Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
 Reader = Annotated[str, typer.Option("--reader", help="Which of its readers; empty for `main`.")]
 Nouns = Annotated[list[str] | None, typer.Option("--noun", help="Only of this service.")]
 Events = Annotated[list[str] | None, typer.Option("--event", help="Only of this type.")]

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from deploy.local import fact_file, indicator_file, places
-from deploy.local.cli_run import run
+from deploy.local.cli_run import County, Folder, run
 from deploy.local.household_file import (
     CHUNK_LINES,
     Exported,
@@ -26,8 +26,6 @@ from deploy.local.remote import Remote
 console = Console()
 errors = Console(stderr=True)
 
-Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
-County = Annotated[str, typer.Option("--county", help="Six digits; needed with several counties.")]
 Institution = Annotated[str, typer.Option("--as", help="The institution that acts.")]
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV or XLSX.")]
 Titles = Annotated[

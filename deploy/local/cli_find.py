@@ -8,10 +8,9 @@ from liandong.gateway.v1 import find_pb2 as pb
 from liandong.gateway.v1 import find_pb2_grpc
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from deploy.local import places
-from deploy.local.cli_run import run
+from deploy.local.cli_run import Folder, run
 from deploy.local.client import Institution
 from deploy.local.remote import Remote
 from deploy.local.spans import SpanStore, StoredSpan, TraceSummary, tree
@@ -22,8 +21,6 @@ PAGE = 100
 PAGES_MAX = 50
 
 console = Console()
-
-Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
 
 
 def find(
@@ -49,11 +46,10 @@ def find(
                     highlight=False,
                 )
             kind = found.findings[0].kind
-            table = Table("day", "recorded", "what", "of", "yuan", "by", "trace", "call")
             async for answer in _story(client, kind, one):
                 for step in answer.steps:
-                    table.add_row(*_row(step))
-            console.print(table)
+                    for line in _lines(step):
+                        console.print(line, highlight=False, soft_wrap=True)
 
     run(work())
 
@@ -70,18 +66,26 @@ async def _story(client: Institution, kind: str, one: str) -> AsyncIterator[pb.T
             return
 
 
-def _row(step: pb.StoryStep) -> list[str]:
+def _lines(step: pb.StoryStep) -> list[str]:
+    """A step in lines that a narrow terminal shows whole, ids to be copied among them."""
     day = step.business_date
-    amounts = [f"{each.words_zh} {each.amount_fen / 100:,.2f}" for each in step.amounts]
+    amounts = [
+        f"{each.words_zh} {each.amount_fen // 100:,}.{each.amount_fen % 100:02d} yuan"
+        for each in step.amounts
+    ]
+    who = step.institution_name_zh or step.institution_id
+    on = f"{day.year:04d}-{day.month:02d}-{day.day:02d}" if day.year else "no business day"
+    said = [f"{step.words_zh} {escape(step.words)}".strip(), *amounts, f"by {who}" if who else ""]
+    call = f"{step.call.method.rpartition('/')[2]} {step.call.call_id}".strip()
+    below = {
+        step.about.kind: step.about.id,
+        "trace": step.trace_id,
+        "call": call,
+        "recorded": f"{step.recorded_time.ToDatetime():%Y-%m-%d %H:%M:%S} UTC",
+    }
     return [
-        f"{day.year:04d}-{day.month:02d}-{day.day:02d}" if day.year else "",
-        f"{step.recorded_time.ToDatetime():%Y-%m-%d %H:%M:%S}",
-        f"{step.words_zh} {escape(step.words)}",
-        f"{step.about.kind} {step.about.id}".strip(),
-        "\n".join(amounts),
-        step.institution_name_zh or step.institution_id,
-        step.trace_id,
-        f"{step.call.method.rpartition('/')[2]} {step.call.call_id}".strip(),
+        f"{on}  " + " · ".join(each for each in said if each),
+        *(f"    {name} {value}" for name, value in below.items() if value),
     ]
 
 
@@ -123,16 +127,19 @@ def _print_tree(trace_id: str, spans: list[StoredSpan]) -> None:
 
 
 def _print_list(found: list[TraceSummary]) -> None:
-    table = Table("trace", "begins with", "institution", "county", "spans", "ms", "services", "")
+    if not found:
+        console.print("no trace is kept")
     for each in found:
-        table.add_row(
-            each.trace_id,
-            escape(f"{each.service}: {each.name}"),
+        ms = (each.end_ns - each.start_ns) // 1_000_000
+        parts = (
+            f"{each.service}: {each.name}",
             each.institution_id,
-            each.county_code,
-            str(each.spans),
-            str((each.end_ns - each.start_ns) // 1_000_000),
+            each.county_code and f"county {each.county_code}",
+            f"{each.spans} spans",
+            f"{ms} ms",
             ", ".join(each.services),
             "failed" if each.failed else "",
         )
-    console.print(table if found else "no trace is kept")
+        # One line each: the id is what the next command needs.
+        said = " · ".join(part for part in parts if part)
+        console.print(f"{each.trace_id}  {escape(said)}", highlight=False, soft_wrap=True)

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from deploy.local import places
 from deploy.local.ca import LocalCA, institution_id
-from deploy.local.cli_run import run
+from deploy.local.cli_run import Folder, run
 from deploy.local.client import Institution, credentials_in
 from deploy.local.places import write_file
 from deploy.local.remote import Remote
@@ -35,7 +35,6 @@ institutions = typer.Typer(no_args_is_help=True, help="Institutions: who may cal
 console = Console()
 
 Id = Annotated[str, typer.Argument(help="The institution's id.")]
-Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
 Post = Annotated[int, typer.Option("--post", help="Which of the operator's persons acts.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept.")]
 Own = Annotated[

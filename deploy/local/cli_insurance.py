@@ -11,7 +11,7 @@ from rich.console import Console
 
 from deploy.local import insurance_file, insured_file, list_file, places
 from deploy.local.cli_files import Encoding, Mapping, Titles, Verdicts
-from deploy.local.cli_run import run
+from deploy.local.cli_run import County, Folder, run
 from deploy.local.household_file import VerdictFile, file_digest
 from deploy.local.insurance_file import DIMENSIONS, Heading, Reconciled
 from deploy.local.line_files import read_mapping
@@ -19,9 +19,6 @@ from deploy.local.remote import Remote
 
 console = Console()
 errors = Console(stderr=True)
-
-Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
-County = Annotated[str, typer.Option("--county", help="Six digits; needed with several counties.")]
 
 
 def reconcile(

@@ -9,10 +9,9 @@ import typer
 from google.protobuf.timestamp_pb2 import Timestamp
 from liandong.common.v1 import operator_pb2 as pb
 from rich.console import Console
-from rich.table import Table
 
 from deploy.local import places
-from deploy.local.cli_run import run
+from deploy.local.cli_run import Folder, run
 from deploy.local.remote import Operator, Remote
 from services.kernel.pause_desk import KINDS
 
@@ -24,7 +23,6 @@ _STATES = {number: name[12:].lower() for name, number in pb.PauseState.items()}
 
 console = Console(highlight=False, markup=False, soft_wrap=True)
 
-Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
 Post = Annotated[int, typer.Option("--post", help="Which of the operator's persons, 1 or 2.")]
 Drop = Annotated[bool, typer.Option("--drop", help="Drop what was asked instead of agreeing.")]
 
@@ -116,22 +114,12 @@ def paused(
     async def work() -> None:
         remote = Remote.read(places.find().folder(folder))
         rows = 0
-        table = Table("in", "pause", "kind", "what", "county", "state", "until", "asked by", "why")
         async with remote.institution(remote.with_role("operator")) as client:
             async for noun, found in _listed(Operator(client), over_too=over_too):
                 rows += 1
-                table.add_row(
-                    noun,
-                    found.pause_id,
-                    KINDS[found.kind],
-                    found.subject,
-                    found.county_code,
-                    _STATES[found.state],
-                    _moment(found),
-                    found.resume_proposed_by or found.proposed_by,
-                    found.resume_reason or found.reason,
-                )
-        console.print(table if rows else "nothing is paused")
+                console.print(_line(noun, found))
+        if not rows:
+            console.print("nothing is paused")
 
     run(work())
 
@@ -166,6 +154,18 @@ async def _decide(
     )
     made: pb.Pause = (await operator.ask(noun, "DecidePause", asked, post=post)).pause
     return made
+
+
+def _line(noun: str, found: pb.Pause) -> str:
+    """A pause in one line: its id is what the next command needs, whole in a narrow window too."""
+    what = f"{KINDS[found.kind]} {found.subject}" + (
+        f" in county {found.county_code}" if found.county_code else ""
+    )
+    until = f" until {_moment(found)} UTC" if found.HasField("expire_time") else ""
+    asked = (
+        f"{found.resume_proposed_by or found.proposed_by}: {found.resume_reason or found.reason}"
+    )
+    return f"{found.pause_id}  {what} in {noun}: {_STATES[found.state]}{until}, asked by {asked}"
 
 
 def _moment(found: pb.Pause) -> str:

@@ -1,7 +1,7 @@
-"""How a command runs to its end: what is expected to go wrong is said in one line."""
+"""What commands share: options, and how one ends: what is expected to go wrong is one line."""
 
 from collections.abc import Awaitable
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import grpc
 import typer
@@ -16,6 +16,8 @@ from services.kernel.status import explain
 from services.programmes.loader import PackErrors
 
 T = TypeVar("T")
+Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
+County = Annotated[str, typer.Option("--county", help="Six digits; needed with several counties.")]
 
 _EXPECTED = (
     *(StartError, PlaceError, FolderInUseError, FileError, BackupError),

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.local import places
-from deploy.local.cli_run import run
+from deploy.local.cli_run import County, Folder, run
 from deploy.local.client import Institution
 from deploy.local.remote import Remote
 
@@ -21,9 +21,6 @@ PAGES_MAX = 100
 PROGRAMME = re.compile(r"^\s+programme:\s*\"?([^\s@\"]+)@", re.MULTILINE)
 """In an overlay, the pack that it is for."""
 console = Console()
-
-Folder = Annotated[str, typer.Option("--folder", help="Data folder of the platform.")]
-County = Annotated[str, typer.Option("--county", help="Six digits; needed with several counties.")]
 
 
 def what_if(

@@ -1,6 +1,7 @@
 """An institution's client: its certificate, its persons, patience while the platform restarts."""
 
 import asyncio
+import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -13,7 +14,7 @@ from google.protobuf.message import Message
 
 from deploy.local.ca import Credentials
 from gateway.person_signer import REPLAYED, PersonSigner
-from services.kernel.status import link_broke, reason_of
+from services.kernel.status import link_broke, reason_of, retry_seconds_of
 
 R = TypeVar("R", bound=Message)
 
@@ -80,6 +81,7 @@ class Institution:
         self._signer = signer
         self.calls = 0
         self.retries = 0
+        self._random = random.Random()
         self._channel = grpc.aio.secure_channel(
             address,
             grpc.ssl_channel_credentials(
@@ -140,7 +142,12 @@ class Institution:
         return await self.patiently(once)
 
     async def patiently(self, once: Callable[[], Awaitable[Any]]) -> Any:
-        """Try again while the answer is that the platform is away."""
+        """
+        Try again while the answer is that the platform is away, for a bounded time.
+
+        Each pause is longer than the one before, never shorter than the platform asks for, and of a
+        length of its own: many clients that were refused together must not come back together.
+        """
         deadline = time.monotonic() + PATIENCE_SECONDS
         pause = 0.05
         while True:
@@ -148,10 +155,11 @@ class Institution:
             try:
                 return await once()
             except grpc.aio.AioRpcError as error:
-                if not self._may_ask_again(error) or time.monotonic() > deadline:
+                asked = min(retry_seconds_of(error), PATIENCE_SECONDS)
+                if not self._may_ask_again(error) or time.monotonic() + asked > deadline:
                     raise
             self.retries += 1
-            await asyncio.sleep(pause)
+            await asyncio.sleep(max(pause, asked) * self._random.uniform(1.0, 1.2))
             pause = min(pause * 2, PAUSE_SECONDS_MAX)
 
     def _may_ask_again(self, error: grpc.aio.AioRpcError) -> bool:

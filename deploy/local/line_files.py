@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 from zipfile import BadZipFile
 
 import yaml
@@ -31,8 +31,7 @@ class FileError(ValueError):
     """The file as a whole cannot be read: no header, a column unknown or missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One row: where it begins, its cells by field, and why it cannot be read, if so."""
 
     number: int
@@ -112,9 +111,14 @@ def read_rows(path: Path, columns: Columns, *, encoding: str = "utf-8-sig") -> I
 
 
 def _row(number: int, names: Sequence[str], cells: Sequence[str], fault: str) -> Row:
-    given = {name: cell for name, cell in zip(names, cells, strict=False) if name}
+    given = dict(zip(names, cells, strict=False))
+    given.pop("", None)
     if not fault and len(cells) != len(names):
         fault = f"{len(cells)} columns where the header has {len(names)}"
+    # Nearly every row is short and sound as a whole; then no cell need be looked at.
+    whole = "".join(given.values())
+    if len(whole) <= CELL_CHARACTERS_MAX and _UNREADABLE_CHARACTER not in whole:
+        return Row(number, given, fault)
     for name, cell in given.items():
         if len(cell) > CELL_CHARACTERS_MAX:
             fault = fault or f"a cell of more than {CELL_CHARACTERS_MAX} characters"

@@ -26,7 +26,7 @@ from starlette.staticfiles import StaticFiles
 
 from gateway.console import links
 from gateway.console.callers import Callers
-from gateway.console.desk import WHO, Desk, Hidden, chosen, counties_of
+from gateway.console.desk import WHO, Desk, Hidden, TooLong, chosen, counties_of
 from gateway.console.guard import Guard, Kept, same_origin
 from gateway.console.looks import STATIC, Looks
 from gateway.console.public_door import PublicDoor
@@ -231,6 +231,8 @@ class Console:
                 return await self._answer(request, session, place)
             except Hidden:
                 return await self._error(request, session, "unknown", 404)
+            except TooLong:
+                return await self._error(request, session, "long", 200)
             except grpc.aio.AioRpcError as error:
                 return await self._refused(request, session, error)
 

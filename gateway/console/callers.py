@@ -70,25 +70,30 @@ class Caller:
             return [(PERSON_KEY, person_id), *said]
         return [("authorization", f"Bearer {self._signer.token(person_id)}"), *said]
 
-    async def ask(self, person_id: str, method: str, request: Message, service: str = "") -> Any:
+    async def ask(
+        self,
+        person_id: str,
+        method: str,
+        request: Message,
+        service: str = "",
+        *,
+        seconds: float = 0,
+    ) -> Any:
         """One method, by its full name; of several services that serve it, the one named."""
+        bound = seconds or self._call_seconds
         call = self._channel.unary_unary(
             _ROUTES[method].path,
             request_serializer=type(request).SerializeToString,
             response_deserializer=_answer_type(method).FromString,
         )
         try:
-            return await call(
-                request, timeout=self._call_seconds, metadata=self._named(person_id, service)
-            )
+            return await call(request, timeout=bound, metadata=self._named(person_id, service))
         except grpc.aio.AioRpcError as error:
             if self._signer is None or reason_of(error) != REPLAYED:
                 raise
         # The connection is another one than the token's.
         self._signer.forget()
-        return await call(
-            request, timeout=self._call_seconds, metadata=self._named(person_id, service)
-        )
+        return await call(request, timeout=bound, metadata=self._named(person_id, service))
 
     async def follow(self, person_id: str, method: str, request: Message) -> AsyncIterator[Any]:
         """A stream of answers until it ends or the reader goes."""

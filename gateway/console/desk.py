@@ -1,15 +1,17 @@
 """A desk: one request of one signed-in person, with what it may ask and how it is shown."""
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 from google.type.date_pb2 import Date
 from liandong.common.v1 import operator_pb2
+from liandong.credit.v1 import areas_pb2
 from liandong.gateway.v1 import gateway_pb2
 from liandong.households.v1 import households_pb2
 from liandong.loans.v1 import reports_pb2
@@ -19,7 +21,7 @@ from starlette.responses import HTMLResponse, Response
 from gateway.access import may_call
 from gateway.console.callers import Caller
 from gateway.console.looks import Looks
-from gateway.console.sessions import Session
+from gateway.console.sessions import Running, Session
 from gateway.console.settings import ConsoleSettings
 from gateway.console.wording import Language
 
@@ -27,10 +29,27 @@ PAGE = 500
 WHO = "liandong.gateway.v1.GatewayService/WhoAmI"
 INSTITUTIONS = "liandong.gateway.v1.GatewayService/ListInstitutions"
 AREAS = "liandong.households.v1.HouseholdsService/ListAreas"
+COVERAGE = "liandong.credit.v1.CreditService/GetCoverage"
 REPORT = "liandong.loans.v1.ReportsService/GetReport"
 TOTALS = "liandong.common.v1.OperatorService/GetTotals"
 ABOVE_COUNTIES = "000000"
+RUNNING_MAX = 8
+"""Of one session, what is being worked out at once."""
+TODAY_SECONDS = 60.0
+T = TypeVar("T")
 NOT_YOURS: Final = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.NOT_FOUND)
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """A county's business date, as it was told at a moment."""
+
+    on: date
+    asked: float
+
+
+class TooLong(RuntimeError):
+    """What was being worked out was not ready by the bound of the call."""
 
 
 class Hidden(LookupError):
@@ -67,7 +86,37 @@ class Desk:
         """Ask the gateway as this person."""
         if not self.may(method):
             raise Hidden(method)
-        return await self.caller.ask(self.session.person_id, method, request, service)
+        # These add up every loan of a county: they may take as long as the gateway lets them.
+        seconds = self.settings.report_seconds if method in (REPORT, TOTALS) else 0
+        return await self.caller.ask(
+            self.session.person_id, method, request, service, seconds=seconds
+        )
+
+    async def when_ready(self, key: str, make: Callable[[], Awaitable[T]]) -> T | None:
+        """
+        What takes long, or None while it is being worked out: the page then asks again.
+
+        However often a person asks meanwhile, it is worked out once, and given once.
+        """
+        running, now = self.session.running, time.monotonic()
+        for name in [name for name, each in running.items() if each.is_stale(now)]:
+            running.pop(name).task.cancel()
+        if key not in running:
+            if len(running) >= RUNNING_MAX:
+                return None
+            running[key] = Running(asyncio.ensure_future(make()), now)
+        task = running[key].task
+        await asyncio.wait({task}, timeout=self.settings.page_seconds)
+        if not task.done():
+            return None
+        running.pop(key, None)
+        try:
+            found: T = task.result()
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise TooLong(key) from error
+            raise
+        return found
 
     async def ask_if_mine(self, method: str, request: Message, service: str = "") -> Any:
         """The answer, or None where it is not this person's to know or there is none yet."""
@@ -134,11 +183,30 @@ class Desk:
 
     async def today(self) -> date | None:
         """The county's business date; None before its first day."""
+        key, now = f"today:{self.county}", time.monotonic()
+        known = self.session.facts.get(key)
+        if isinstance(known, Today) and now - known.asked < TODAY_SECONDS:
+            return known.on
+        on = await self._today()
+        if on is not None:
+            self.session.facts[key] = Today(on, now)
+        return on
+
+    async def _today(self) -> date | None:
+        if self.may(COVERAGE):
+            covered = await self.ask_if_mine(
+                COVERAGE,
+                areas_pb2.GetCoverageRequest(
+                    county_code=self.county, level=areas_pb2.COVERAGE_LEVEL_COUNTY, page_size=1
+                ),
+            )
+            return None if covered is None else _date(covered.as_of)
         if self.may(REPORT):
             request = reports_pb2.GetReportRequest(
                 county_code=self.county,
                 period=reports_pb2.REPORT_PERIOD_DAY,
                 page_size=1,
+                brief=True,
             )
             answer = await self.ask_if_mine(REPORT, request)
             return None if answer is None else _date(answer.as_of)

@@ -21,6 +21,7 @@ PLACES = [
     Place("/", overview.first, ()),
     Place("/overview", overview.overview, (REPORT, TOTALS), ("概览", "Overview")),
     Place("/overview/history", overview.history, (REPORT,)),
+    Place("/overview/collected", overview.collected, (REPORT,)),
     Place("/money", money.money, (money.PAYOUTS, money.CASES), ("资金流向", "Money flows")),
     Place("/loans", things.loans, (things.LOANS,), ("贷款", "Loans")),
     Place("/work", work.work, tuple(work.METHODS.values()), ("待办", "Work")),

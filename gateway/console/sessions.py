@@ -1,13 +1,28 @@
 """Sessions: who is signed in, kept in memory only; a restart asks everybody to sign in again."""
 
+import asyncio
 import hmac
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.console.links import Link
 
 LINKS_REMEMBERED_MAX = 10_000
+RUNNING_SECONDS_MAX = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Something that is being worked out for a person who will ask for it again."""
+
+    task: "asyncio.Future[Any]"
+    began: float
+
+    def is_stale(self, now: float) -> bool:
+        """Whether it has long been begun: nobody came back, or the answer would be an old one."""
+        return now - self.began > RUNNING_SECONDS_MAX
 
 
 @dataclass(slots=True)
@@ -24,6 +39,7 @@ class Session:
     """Live pages that it holds open now."""
     facts: dict[str, object] = field(default_factory=dict)
     """What the gateway said about the institution, asked once a session."""
+    running: dict[str, Running] = field(default_factory=dict)
 
     def owns(self, csrf: str) -> bool:
         """Whether a form came from a page of this session."""

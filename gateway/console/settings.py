@@ -42,6 +42,10 @@ class ConsoleSettings(BaseSettings):
     streams_of_session_max: int = Field(default=4, ge=1, le=32)
     """Live pages that one session may hold open."""
     call_seconds: float = Field(default=30.0, gt=0, le=120)
+    report_seconds: float = Field(default=120.0, gt=0, le=3_600)
+    """Of a report over every loan of a county; the gateway has a bound of its own."""
+    page_seconds: float = Field(default=3.0, gt=0, le=60)
+    """After which a page is shown without what is still being worked out, and asks again."""
     pages_read_max: int = Field(default=20, ge=1, le=200)
     """Pages of 500 that one page adds up; what is beyond is said to be left out."""
 

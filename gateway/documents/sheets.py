@@ -5,10 +5,6 @@ import io
 from collections.abc import Iterable, Sequence
 from typing import IO, Any, Final
 
-from openpyxl import Workbook
-from openpyxl.cell import WriteOnlyCell
-from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
-
 CSV_ENCODING: Final = "utf-8-sig"
 CELL_MAX: Final = 32_767
 """Characters of a workbook's cell."""
@@ -23,6 +19,9 @@ class Sheet:
         self._book: Any = None
         self._text: Any = None
         if workbook:
+            # Here, and what it brings with it: a gateway that was killed is to serve soon.
+            from openpyxl import Workbook
+
             self._book = Workbook(write_only=True)
             self._sheet: Any = self._book.create_sheet()
         else:
@@ -38,6 +37,9 @@ class Sheet:
 
     def _plain(self, text: str) -> Any:
         """Text as text: one that begins with `=` is nobody's formula."""
+        from openpyxl.cell import WriteOnlyCell
+        from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
         cell: Any = WriteOnlyCell(self._sheet, ILLEGAL_CHARACTERS_RE.sub("�", text)[:CELL_MAX])
         cell.data_type = "s"
         return cell

@@ -89,6 +89,11 @@ class PayoutState(StrEnum):
     SETTLED = "settled"
     REVERSED = "reversed"
 
+    @property
+    def is_over(self) -> bool:
+        """Whether everybody had what was theirs; it may have been taken back since."""
+        return self in (PayoutState.SETTLED, PayoutState.REVERSED)
+
 
 class InstructionState(StrEnum):
     """Where a payment instruction is."""

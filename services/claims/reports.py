@@ -170,12 +170,26 @@ async def list_payouts(
     state: str,
     after: UUID | None,
     limit: int,
+    instruction_id: UUID | None = None,
 ) -> list[Payout]:
-    """A page of payouts, in id order; a lender sees of their instructions only its own."""
+    """
+    A page of payouts, in id order; a lender sees of their instructions only its own.
+
+    With an instruction only its payout, and none where the instruction is not the caller's to see.
+    """
     found = await payouts_store.list_payouts(
-        session, county_code, sight_of(caller), state=state, after=after or FIRST, limit=limit
+        session,
+        county_code,
+        sight_of(caller),
+        state=state,
+        instruction_id=instruction_id,
+        after=after or FIRST,
+        limit=limit,
     )
-    return [seen_by(caller, payout) for payout in found]
+    seen = [seen_by(caller, payout) for payout in found]
+    if instruction_id is None:
+        return seen
+    return [p for p in seen if any(i.instruction_id == instruction_id for i in p.instructions)]
 
 
 async def payout_notes(

@@ -11,3 +11,9 @@ Says: household_graded, household_vetoed, household_listed, household_released, 
 reward_ended, limit_granted, limit_changed, limit_expired, review_moved, refusal_contested,
 contest_answered, area_certified.
 """
+
+import os
+
+# Polars reads this when it is first imported. A chunk is small: threads of its own would cost more
+# than they give, and take the cores from the database.
+os.environ.setdefault("POLARS_MAX_THREADS", "1")

@@ -52,25 +52,36 @@ def _event(decision: Decision, fact: Fact, place: int, on: date) -> OutgoingEven
 def rescored(
     county_code: str, sealed: pl.DataFrame, programme: str, on: date
 ) -> list[OutgoingEvent]:
-    """What a re-score says of files that columns decided: none of them has a veto or a hold."""
-    names = ("household_id", "version", "said", "limit_said", "rating_id", "score_centi", "grade")
+    """What a re-score says of files that columns decided, in the order of `rating`'s facts."""
+    names = ("household_id", "version", "graded", "vetoed", "limit_changed", "rating_id")
+    made = ("score_centi", "grade", "vetoes", "limit_fen", "valid_until")
     events = []
-    for row in sealed.select(*names, "limit_fen", "valid_until").iter_rows():
-        household_id, version, said, limit_said, rating_id, score_centi, grade, fen, until = row
+    for row in sealed.select(*names, *made).iter_rows():
+        household_id, version, graded, vetoed, limit_changed, rating_id, *what = row
+        score_centi, grade, hit, limit_fen, until = what
+        vetoes = hit.split(",") if hit else ()
         messages: list[tuple[str, Message]] = []
-        if said > limit_said:
-            graded = events_pb2.HouseholdGraded(
-                household_id=household_id, rating_id=rating_id, score_centi=score_centi, grade=grade
-            )
-            messages.append(("liandong.credit.v1.household_graded", graded))
-        if limit_said:
-            changed = events_pb2.LimitChanged(
+        if graded:
+            message: Message = events_pb2.HouseholdGraded(
                 household_id=household_id,
-                limit_fen=fen,
+                rating_id=rating_id,
+                score_centi=score_centi,
+                grade=grade,
+                vetoes=vetoes,
+            )
+            messages.append(("liandong.credit.v1.household_graded", message))
+        if vetoed:
+            message = events_pb2.HouseholdVetoed(household_id=household_id, vetoes=vetoes)
+            messages.append(("liandong.credit.v1.household_vetoed", message))
+        if limit_changed:
+            message = events_pb2.LimitChanged(
+                household_id=household_id,
+                limit_fen=limit_fen,
                 grade=grade,
                 valid_until=wire.date_to_proto(until and date.fromisoformat(until)),
+                held_by=() if limit_fen else [f"veto:{each}" for each in vetoes],
             )
-            messages.append(("liandong.credit.v1.limit_changed", changed))
+            messages.append(("liandong.credit.v1.limit_changed", message))
         events += [
             OutgoingEvent(
                 event_type=event_type,

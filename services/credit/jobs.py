@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -9,7 +10,7 @@ import structlog
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.credit.operations import areas, registry, rescoring, standing
-from services.kernel import process, telemetry, walls
+from services.kernel import metrics, process, walls
 from services.kernel.away import is_away, may_run_again
 from services.kernel.database import Database
 from services.kernel.errors import LiandongError
@@ -40,25 +41,48 @@ def rescores(catalogue: Catalogue) -> Work:
     """Re-scores that were started, chunk by chunk, for ever; a chunk that was cut is done again."""
 
     async def work(db: Database) -> None:
+        ahead = Ahead()
         while True:
             process.heed_cancel()
-            if not await advance_rescore(db, catalogue):
+            if not await advance_rescore(db, catalogue, ahead):
                 await asyncio.sleep(POLL_SECONDS)
 
     return work
 
 
-async def advance_rescore(db: Database, catalogue: Catalogue) -> bool:
+@dataclass(slots=True)
+class Ahead:
+    """The chunk that was looked at while the one before it was written; it may prove stale."""
+
+    chunk: rescoring.Chunk | None = None
+
+
+async def advance_rescore(db: Database, catalogue: Catalogue, ahead: Ahead) -> bool:
     """Do the next chunk of the next re-score; False when there is nothing to do just now."""
     running = None
+    found, ahead.chunk = ahead.chunk, None
     try:
         async with db.transaction(walls.EVERY_COUNTY) as session:
             running = await rescoring.find_running(session)
         if running is None:
             return False
-        with telemetry.job("rescore"):
+        with metrics.job(db.schema, "rescore"):
             async with db.transaction(walls.EVERY_COUNTY) as session:
-                return await rescoring.step(session, catalogue, *running)
+                chunk = await rescoring.take(session, catalogue, *running, found)
+                if chunk is None:
+                    return False
+                written, following = await asyncio.gather(
+                    rescoring.write(session, chunk),
+                    _look_ahead(db, catalogue, chunk),
+                    return_exceptions=True,
+                )
+                if isinstance(written, BaseException):
+                    raise written
+            # What is written stays written, whatever became of the look at the next.
+            if isinstance(following, BaseException):
+                raise following
+            ahead.chunk = following
+            return True
     except Exception as error:
         if is_away(error) or may_run_again(error):
             log.warning("rescore_waits", error=type(error).__name__)
@@ -71,3 +95,12 @@ async def advance_rescore(db: Database, catalogue: Catalogue) -> bool:
         async with db.transaction(walls.EVERY_COUNTY) as session:
             await rescoring.fail(session, *running, reason)
         return True
+
+
+async def _look_ahead(
+    db: Database, catalogue: Catalogue, chunk: rescoring.Chunk
+) -> rescoring.Chunk | None:
+    if chunk.over:
+        return None
+    async with db.transaction(walls.EVERY_COUNTY) as session:
+        return await rescoring.look(session, catalogue, chunk.job, chunk.last)

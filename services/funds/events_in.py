@@ -26,6 +26,7 @@ from services.kernel import wire
 from services.kernel.inbox import Handler, Handlers, Incoming
 from services.kernel.money import Fen
 from services.kernel.projections import Kept, Projection
+from services.kernel.values import replace
 from services.programmes.loader import Catalogue
 from services.programmes.schema.insurance import LOAN_LINKED
 
@@ -120,6 +121,14 @@ def _payment(
     )
 
 
+def _repaid(event: Incoming[loans.LoanRepaid]) -> LoanPayment:
+    """By how much less is owed, as a reversal takes back; events of before have the split only."""
+    said, payment = event.message, _payment(event, event.message, payout_id="")
+    if not said.HasField("principal_less_fen"):
+        return payment
+    return replace(payment, paid=Amounts(Fen(said.principal_less_fen), Fen(said.interest_less_fen)))
+
+
 def _undone(event: Incoming[loans.RepaymentReversed]) -> LoanPayment:
     """What a repayment had paid is owed again from the day on which it was undone."""
     return LoanPayment(
@@ -170,8 +179,8 @@ async def _loan_overdue(
 
 
 async def _loan_repaid(session: AsyncSession, events: Sequence[Incoming[loans.LoanRepaid]]) -> None:
-    payments = [_payment(event, event.message, payout_id="") for event in events]
-    await lending.loan_repaid(session, events)
+    payments = [_repaid(event) for event in events]
+    await lending.owes_now(session, events)
     await cover.keep_payments(session, payments)
     # What a recovery here had brought about was shared when it was recorded.
     back = [
@@ -204,7 +213,7 @@ async def _compensation_exceeded(
 async def _repayment_reversed(
     session: AsyncSession, events: Sequence[Incoming[loans.RepaymentReversed]]
 ) -> None:
-    await lending.owed_again(session, events)
+    await lending.owes_now(session, events)
     await cover.keep_payments(session, [_undone(event) for event in events])
     undone = [
         (
@@ -396,7 +405,7 @@ def _of_cover(catalogue: Catalogue) -> Handlers:
     async def loan_reopened(
         session: AsyncSession, events: Sequence[Incoming[loans.LoanReopened]]
     ) -> None:
-        await lending.owed_again(session, events)
+        await lending.owes_now(session, events)
         on = await _days(session, events)
         await cover.reopen_covers(session, catalogue, _loans(events), on)
 
@@ -468,7 +477,7 @@ def copying(catalogue: Catalogue) -> Handlers:
         "liandong.loans.v1.loan_drawn": Handler(loans.LoanDrawn, lending.loan_drawn),
         "liandong.loans.v1.loan_opened": Handler(loans.LoanOpened, lending.loan_opened),
         "liandong.loans.v1.loan_renewed": Handler(loans.LoanRenewed, lending.loan_renewed),
-        "liandong.loans.v1.loan_reopened": Handler(loans.LoanReopened, lending.owed_again),
+        "liandong.loans.v1.loan_reopened": Handler(loans.LoanReopened, lending.owes_now),
         "liandong.loans.v1.loan_refused": Handler(loans.LoanRefused, lending.nothing_owed),
         "liandong.loans.v1.loan_settled": Handler(loans.LoanSettled, lending.nothing_owed),
         "liandong.loans.v1.loan_written_off": Handler(loans.LoanWrittenOff, lending.nothing_owed),

@@ -130,8 +130,7 @@ class Known:
     """People who are in no household now, by their number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A household that may be registered: its number, its head, the others in order."""
 
     household_number: str

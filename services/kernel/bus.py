@@ -58,7 +58,9 @@ tracer = trace.get_tracer("liandong.kernel.bus")
 _CONSUMER = trace.SpanKind.CONSUMER
 
 
-async def connect(url: str, *, name: str, ca_path: Path, cert_path: Path, key_path: Path) -> Client:
+async def connect(
+    url: str, *, name: str, ca_path: Path, cert_path: Path, key_path: Path
+) -> LeanClient:
     """Connect over mTLS; the client reconnects for ever, at a bounded rate."""
     tls = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(ca_path))
     tls.load_cert_chain(cert_path, key_path)
@@ -137,6 +139,15 @@ def own_span(parent: trace.SpanContext | None, batch: trace.SpanContext) -> trac
         return batch
     sampled = bool(parent.trace_flags.sampled)
     return telemetry.new_context(parent.trace_id, sampled=sampled)
+
+
+async def _ack_all(client: Client, messages: Sequence[Msg]) -> None:
+    """Acknowledge messages: together where the client is ours."""
+    if isinstance(client, LeanClient):
+        await client.ack_all(messages)
+        return
+    for message in messages:
+        await message.ack()
 
 
 class Consumer:
@@ -264,8 +275,7 @@ class Consumer:
             return None
 
     async def _apply(self, deliveries: Sequence[Delivery]) -> inbox.Sorted:
-        async with self._database.transaction(walls.EVERY_COUNTY) as session:
-            await inbox.lock(session)
+        async with self._database.transaction(walls.EVERY_COUNTY, lock=inbox.LOCK) as session:
             found = await inbox.sort(session, deliveries)
             if self._take_all is not None and found.take:
                 await self._take_all(session, found.take)
@@ -335,9 +345,10 @@ class Consumer:
 
     async def _settle(self, client: Client, found: inbox.Sorted) -> None:
         aside = [*found.unknown, *found.behind]
-        for delivery in (*found.take, *found.known, *aside):
+        done = (*found.take, *found.known, *aside)
+        for delivery in done:
             self._early_since.pop(delivery.envelope.aggregate, None)
-            await delivery.msg.ack()
+        await _ack_all(client, [delivery.msg for delivery in done])
         telemetry.count("liandong.events.taken", len(found.take), noun=self._noun)
         if aside:
             telemetry.count("liandong.events.parked", len(aside), noun=self._noun)

@@ -71,15 +71,14 @@ async def run(service: Service, settings: ServiceSettings, platform: PlatformSet
         cert_path=settings.cert_path,
         key_path=settings.key_path,
     )
-    most = settings.concurrent_rpcs_max
     verifier = Verifier(platform.caller_public_key_path)
     guard = rpc.guard(verifier, env=platform.env, noun=service.noun)
-    telemetry.bound("rpcs", lambda: guard.running, most, noun=service.noun)
     server = rpc.Server(
         address=settings.grpc_address,
         credentials=rpc.server_credentials(platform.ca_path, settings.cert_path, settings.key_path),
         interceptors=[guard],
-        concurrent_rpcs_max=most,
+        concurrent_rpcs_max=settings.concurrent_rpcs_max,
+        noun=service.noun,
     )
     service.add_to_server(service.servicer(db), server.server)
     operator_pb2_grpc.add_OperatorServiceServicer_to_server(

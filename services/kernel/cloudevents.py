@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from functools import lru_cache
 from urllib.parse import quote, unquote
 from uuid import UUID
 
@@ -61,27 +62,69 @@ class Envelope:
 
 def headers(envelope: Envelope, *, source: str) -> dict[str, str]:
     """The envelope as NATS headers (values percent-encoded as the binary mode asks)."""
+    text = lines(
+        envelope.event_type,
+        source,
+        envelope.recorded_at,
+        envelope.aggregate_type,
+        envelope.county_code,
+        envelope.programme,
+        envelope.business_date,
+        event_id=envelope.event_id,
+        aggregate_id=envelope.aggregate_id,
+        sequence=envelope.sequence,
+        traceparent=envelope.traceparent,
+    )
+    return parted(text)
+
+
+def parted(text: str) -> dict[str, str]:
+    """Lines as headers, for what takes these one by one."""
+    found = [line.partition(": ") for line in text.split("\r\n")]
+    return {name: value for name, colon, value in found if colon}
+
+
+def lines(
+    *alike: *tuple[str, str, datetime, str, str, str, date | None],
+    event_id: UUID,
+    aggregate_id: str,
+    sequence: int,
+    traceparent: str,
+) -> str:
+    """
+    The same as the lines that are sent, for a third of the work: printable, a line break each.
+
+    Alike in most events of a transaction: type, source, recorded at, type of aggregate, county,
+    programme and business date.
+    """
+    return (
+        f"{_alike(*alike)}ce-id: {event_id}\r\nce-subject: {_quoted(aggregate_id)}\r\n"
+        f"sequence: {sequence}\r\n"
+        + (f"traceparent: {_quoted(traceparent)}\r\n" if traceparent else "")
+    )
+
+
+@lru_cache(maxsize=1_000)
+def _alike(*alike: *tuple[str, str, datetime, str, str, str, date | None]) -> str:
+    event_type, source, recorded_at, aggregate_type, county_code, programme, day = alike
     found = {
         "ce-specversion": "1.0",
-        "ce-id": str(envelope.event_id),
-        "ce-type": envelope.event_type,
+        "ce-type": event_type,
         "ce-source": f"/liandong/{source}",
-        "ce-subject": envelope.aggregate_id,
-        "ce-time": envelope.recorded_at.astimezone(UTC).isoformat(),
+        "ce-time": recorded_at.astimezone(UTC).isoformat(),
         "ce-datacontenttype": "application/protobuf",
-        "aggregatetype": envelope.aggregate_type,
-        "sequence": str(envelope.sequence),
-        "countycode": envelope.county_code,
-        "programme": envelope.programme,
+        "aggregatetype": aggregate_type,
+        "countycode": county_code,
+        "programme": programme,
     }
-    if envelope.business_date is not None:
-        found["businessdate"] = envelope.business_date.isoformat()
-    if envelope.traceparent:
-        found["traceparent"] = envelope.traceparent
+    if day is not None:
+        found["businessdate"] = day.isoformat()
+    return "".join([f"{name}: {_quoted(value)}\r\n" for name, value in found.items()])
+
+
+def _quoted(value: str) -> str:
     # Nearly every value is plain, and looking is four times quicker than quoting.
-    if _PLAIN.fullmatch("".join(found.values())):
-        return found
-    return {name: quote(value, safe=_SAFE) for name, value in found.items()}
+    return value if _PLAIN.fullmatch(value) else quote(value, safe=_SAFE)
 
 
 def read(found: Mapping[str, str]) -> Envelope:
@@ -91,13 +134,16 @@ def read(found: Mapping[str, str]) -> Envelope:
     What no database could take is malformed too: such an event could not even be parked.
     """
     plain = found
-    if "%" in "".join(found.values()):
+    text = "".join(found.values())
+    if "%" in text:
         plain = {name: unquote(value) for name, value in found.items()}
-    if "\0" in "".join(plain.values()):
+        text = "".join(plain.values())
+    if "\0" in text:
         raise ValueError("a header holds a NUL")
     if not _TYPE.fullmatch(plain["ce-type"]):
         raise ValueError("not a type of ours")
-    if not 0 < int(plain["sequence"]) <= SEQUENCE_MAX:
+    sequence = int(plain["sequence"])
+    if not 0 < sequence <= SEQUENCE_MAX:
         raise ValueError("not a sequence")
     day = plain.get("businessdate", "")
     return Envelope(
@@ -105,7 +151,7 @@ def read(found: Mapping[str, str]) -> Envelope:
         event_type=plain["ce-type"],
         aggregate_type=plain["aggregatetype"],
         aggregate_id=plain["ce-subject"],
-        sequence=int(plain["sequence"]),
+        sequence=sequence,
         county_code=plain["countycode"],
         business_date=date.fromisoformat(day) if day else None,
         programme=plain.get("programme", ""),

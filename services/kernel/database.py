@@ -7,10 +7,9 @@ import io
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
-import polars as pl
 from asyncpg.transaction import Transaction, TransactionState
 from opentelemetry import trace
 from sqlalchemy.engine import make_url
@@ -26,6 +25,9 @@ from services.kernel.caller import Caller
 from services.kernel.errors import Unavailable
 from services.kernel.walls import Scope
 
+if TYPE_CHECKING:
+    import polars as pl
+
 T = TypeVar("T")
 
 STATEMENT_TIMEOUT_MS = 60_000
@@ -39,6 +41,9 @@ drivers.lighten()
 _DRIVER = "liandong.driver"
 _SAID = "liandong.said"
 _STAGED = "liandong.staged"
+_ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
+"""Of COPY's text form."""
+_PIECE_BYTES = 128 * 1024
 
 
 class _Begun(Transaction):
@@ -54,9 +59,31 @@ class _Begun(Transaction):
         # What `Transaction.start` does, but for the words: the driver has no other way to them.
         driver: Any = self._driver
         assert not driver.is_in_transaction()
-        await driver.execute(self._begin)
+        try:
+            await driver.execute(self._begin)
+        except asyncio.CancelledError:
+            self._let_go()
+            raise
         driver._top_xact = self  # noqa: SLF001
         self._state = TransactionState.STARTED
+
+    async def __aexit__(self, kind: object, error: object, trace: object) -> None:
+        """Commit or roll back."""
+        try:
+            await super().__aexit__(kind, error, trace)
+        except asyncio.CancelledError:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        """
+        Close a connection of which nobody knows whether it is inside a transaction.
+
+        A client that gives up may cut us between the word and the server's answer: the next call
+        would find itself inside what we began.
+        """
+        if not self._driver.is_closed():
+            self._driver.terminate()
 
 
 class Database:
@@ -77,6 +104,7 @@ class Database:
             isolation_level="AUTOCOMMIT",
             pool_reset_on_return=None,
             connect_args={
+                "connection_class": drivers.LeanConnection,
                 "timeout": 5,
                 "server_settings": {
                     "search_path": schema,
@@ -95,21 +123,23 @@ class Database:
 
     @asynccontextmanager
     async def transaction(
-        self, whom: Caller | Scope = walls.NOBODY, *, snapshot: bool = False
+        self, whom: Caller | Scope = walls.NOBODY, *, snapshot: bool = False, lock: str = ""
     ) -> AsyncIterator[AsyncSession]:
         """
         Commit when the block ends; roll back when it raises.
 
         For whom it is decides which rows are there: a caller reads what is its own, events and jobs
         say `walls.EVERY_COUNTY`, and who says nothing finds nothing behind a wall. A snapshot shows
-        all its statements the same moment.
+        all its statements the same moment. A lock is a statement without parameters; it is sent
+        with the beginning and held before any other.
         """
         scope = whom if isinstance(whom, Scope) else walls.of_read(whom)
         try:
             async with self._held() as (connection, driver):
                 session = AsyncSession(bind=connection, expire_on_commit=False)
                 session.info[_DRIVER] = driver
-                async with _Begun(driver, scope.begin(snapshot=snapshot)):
+                begin = scope.begin(snapshot=snapshot)
+                async with _Begun(driver, f"{begin}; {lock}" if lock else begin):
                     yield session
                 if session.info.get(_SAID):
                     self.said.set()
@@ -258,6 +288,14 @@ async def copy(
         await driver.copy_records_to_table(table, records=rows, columns=names)
 
 
+async def _stage(session: AsyncSession, staged: str, make: str) -> None:
+    """Have a temporary table, made where it is missing, and empty where it was used before."""
+    await execute(session, make)
+    if staged in session.info.setdefault(_STAGED, set()):
+        await execute(session, f"TRUNCATE {staged}")
+    session.info[_STAGED].add(staged)
+
+
 async def copy_staged(
     session: AsyncSession,
     table: str,
@@ -275,13 +313,9 @@ async def copy_staged(
     staged = f"staged_{table}"
     own = ", ".join(names)
     casts = [f"${place}::{kind}" for place, (kind, _) in enumerate(fixed.values(), 1)]
-    make = f"AS SELECT {own} FROM {table} WITH NO DATA"  # noqa: S608 - names are the stores' own
-    await execute(
-        session, f"CREATE TEMPORARY TABLE IF NOT EXISTS {staged} ON COMMIT DELETE ROWS {make}"
-    )
-    if staged in session.info.setdefault(_STAGED, set()):
-        await execute(session, f"TRUNCATE {staged}")
-    session.info[_STAGED].add(staged)
+    alike = f"AS SELECT {own} FROM {table} WITH NO DATA"  # noqa: S608 - names are the stores' own
+    make = f"CREATE TEMPORARY TABLE IF NOT EXISTS {staged} ON COMMIT DELETE ROWS {alike}"
+    await _stage(session, staged, make)
     await copy(session, staged, names, rows)
     into, values = ", ".join((*names, *fixed)), ", ".join((*names, *casts))
     await execute(
@@ -296,9 +330,17 @@ async def read_columns(
     session: AsyncSession, sql: str, *args: object, schema: Mapping[str, type[pl.DataType]]
 ) -> pl.DataFrame:
     """Run a query by COPY and give its rows as columns: no object is made of a value."""
+    # Here, as most services never need it, and a service that was killed is to serve soon.
+    import polars as pl
+
     held = io.BytesIO()
+
+    # A file the driver would write in a thread, some kilobytes at a time.
+    async def keep(data: bytes) -> None:
+        held.write(data)
+
     async with _timed(f"COPY {sql}"):
-        await _driver(session).copy_from_query(sql, *args, output=held, format="csv")
+        await _driver(session).copy_from_query(sql, *args, output=keep, format="csv")
     if not held.tell():
         return pl.DataFrame(schema=schema)
     held.seek(0)
@@ -307,14 +349,27 @@ async def read_columns(
 
 async def write_columns(session: AsyncSession, staged: str, make: str, frame: pl.DataFrame) -> None:
     """Write columns by COPY into a temporary table, which is made where it is missing."""
-    await execute(session, make)
-    await execute(session, f"TRUNCATE {staged}")
+    import polars as pl
+
+    await _stage(session, staged, make)
     held = io.BytesIO()
-    frame.write_csv(held, include_header=False)
-    held.seek(0)
+    # In COPY's text form nothing is quoted: JSON would double each of its quotes.
+    escaped = frame.with_columns(
+        pl.col(pl.String).str.replace_many(list(_ESCAPES), list(_ESCAPES.values()))
+    )
+    escaped.write_csv(
+        held, include_header=False, separator="\t", quote_style="never", null_value="\\N"
+    )
+    whole = held.getvalue()
+
+    # A file the driver would read in a thread; and the server begins with what it has.
+    async def pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(whole), _PIECE_BYTES):
+            yield whole[at : at + _PIECE_BYTES]
+
     async with _timed(f"COPY {staged} FROM"):
         await _driver(session).copy_to_table(
-            staged, source=held, columns=frame.columns, format="csv"
+            staged, source=pieces(), columns=frame.columns, format="text"
         )
 
 

@@ -57,13 +57,14 @@ class Sorted:
     """Of a version that this release does not read: park it, for the release that does."""
 
 
+# The services of one machine share a database, where an advisory lock is everybody's.
+LOCK = "SELECT pg_advisory_xact_lock(hashtext('liandong-inbox-take'), hashtext(current_schema()))"
+"""By it the consumer and an operator's replay take turns in one service."""
+
+
 async def lock(session: AsyncSession) -> None:
-    """Let the consumer and an operator's replay take turns in one service."""
-    # The services of one machine share a database, where an advisory lock is everybody's.
-    await database.fetch(
-        session,
-        "SELECT pg_advisory_xact_lock(hashtext('liandong-inbox-take'), hashtext(current_schema()))",
-    )
+    """Wait for the turn in a transaction that has begun."""
+    await database.fetch(session, LOCK)
 
 
 async def sort(session: AsyncSession, deliveries: Sequence[Delivery]) -> Sorted:
@@ -140,15 +141,23 @@ def runs(deliveries: Sequence[Delivery], handlers: Handlers) -> Iterator[list[De
         left = rest
 
 
+_KEEP = """
+WITH ids AS (INSERT INTO inbox_event (event_id) SELECT * FROM unnest($1::uuid[])),
+positions AS (
+    INSERT INTO inbox_position (aggregate_type, aggregate_id, last_sequence)
+    SELECT * FROM unnest($2::text[], $3::text[], $4::bigint[])
+    ON CONFLICT (aggregate_type, aggregate_id)
+    DO UPDATE SET last_sequence = excluded.last_sequence)
+INSERT INTO inbox_count (noun, events)
+SELECT * FROM unnest($5::text[], $6::bigint[])
+ON CONFLICT (noun) DO UPDATE SET events = inbox_count.events + excluded.events
+"""
+
+
 async def keep(session: AsyncSession, deliveries: Sequence[Delivery]) -> None:
     """Write down that these were taken in: their ids, their aggregates' positions, their count."""
     if not deliveries:
         return
-    await database.execute(
-        session,
-        "INSERT INTO inbox_event (event_id) SELECT * FROM unnest($1::uuid[])",
-        [delivery.envelope.event_id for delivery in deliveries],
-    )
     last: dict[tuple[str, str], int] = {}
     count: dict[str, int] = {}
     for delivery in deliveries:
@@ -157,19 +166,11 @@ async def keep(session: AsyncSession, deliveries: Sequence[Delivery]) -> None:
         count[envelope.noun] = count.get(envelope.noun, 0) + 1
     await database.execute(
         session,
-        """INSERT INTO inbox_position (aggregate_type, aggregate_id, last_sequence)
-           SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
-           ON CONFLICT (aggregate_type, aggregate_id)
-           DO UPDATE SET last_sequence = excluded.last_sequence""",
+        _KEEP,
+        [delivery.envelope.event_id for delivery in deliveries],
         [key[0] for key in last],
         [key[1] for key in last],
         list(last.values()),
-    )
-    await database.execute(
-        session,
-        """INSERT INTO inbox_count (noun, events)
-           SELECT * FROM unnest($1::text[], $2::bigint[])
-           ON CONFLICT (noun) DO UPDATE SET events = inbox_count.events + excluded.events""",
         list(count),
         list(count.values()),
     )

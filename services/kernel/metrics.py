@@ -18,6 +18,8 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client import Histogram, disable_created_metrics, start_http_server
 
+from services.kernel import telemetry
+
 _serving: set[tuple[str, int]] = set()
 # A third series for each that nobody reads.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -112,10 +114,11 @@ def payout_settled(payout_id: UUID) -> None:
 
 @contextmanager
 def job(noun: str, name: str) -> Iterator[None]:
-    """Around what a process does by itself."""
+    """Around one round of what a process does by itself: how long it took, and a span."""
     began, error_type = time.perf_counter(), ""
     try:
-        yield
+        with telemetry.job_span(name):
+            yield
     except BaseException as error:
         error_type = type(error).__name__
         raise

@@ -20,7 +20,6 @@ from services.kernel import (
     metrics,
     outbox,
     parked,
-    telemetry,
     walls,
     wire,
 )
@@ -284,7 +283,7 @@ async def keep_house(db: Database) -> None:
     while True:
         await asyncio.sleep(SEAL_SECONDS)
         try:
-            with metrics.job(db.schema, "keep_house"), telemetry.job("seal journal"):
+            with metrics.job(db.schema, "keep_house"):
                 async with db.transaction(walls.EVERY_COUNTY) as session:
                     await journal.seal(session)
                     await idempotency.forget_old(session)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date
 from typing import Any
@@ -14,7 +15,6 @@ from uuid import UUID
 import asyncpg
 import structlog
 from google.protobuf.message import Message
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
@@ -25,6 +25,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.kernel import causes, cloudevents, database, ids, process, telemetry, walls
 from services.kernel.away import is_away
 from services.kernel.database import Database
+from services.kernel.nats_client import LeanClient
 
 STREAM = "EVENTS"
 PUBLISH_TIMEOUT_SECONDS = 10.0
@@ -112,15 +113,6 @@ def _note(span: trace.Span, events: Sequence[OutgoingEvent]) -> None:
     span.set_attribute(telemetry.COUNTY, events[0].county_code)
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    position: int
-    message_id: str
-    subject: str
-    headers: dict[str, str]
-    payload: bytes
-
-
 class _StreamMoved(Exception):
     """The last event of ours in the stream is not the one that we know."""
 
@@ -143,7 +135,7 @@ class Relay:
         self._last = 0
         """Position of the last event of ours that the stream holds, as we know it."""
 
-    async def run(self, client: Client) -> None:
+    async def run(self, client: LeanClient) -> None:
         """Relay until cancelled; a server that is away is tried again, ever more slowly."""
         backoff = 0.1
         control = await client.subscribe(
@@ -176,77 +168,120 @@ class Relay:
         ):
             await asyncio.sleep(TURN_SECONDS)
 
-    async def _relay(self, connection: asyncpg.Connection[Any], client: Client) -> None:
+    async def _relay(self, connection: asyncpg.Connection[Any], client: LeanClient) -> None:
         stream = client.jetstream(timeout=PUBLISH_TIMEOUT_SECONDS)
         loop = asyncio.get_running_loop()
         next_check = 0.0
         connections = client.stats["reconnects"]
+
+        def is_due() -> bool:
+            # A server that was away may have come back without what it held.
+            return loop.time() >= next_check or client.stats["reconnects"] != connections
+
         while True:
             process.heed_cancel()
-            # A server that was away may have come back without what it held.
-            if loop.time() >= next_check or client.stats["reconnects"] != connections:
+            if is_due():
                 connections = client.stats["reconnects"]
                 await self._ensure_partitions(connection)
                 await self._compare_with_stream(connection, stream)
                 next_check = loop.time() + CHECK_SECONDS
             self._database.said.clear()
             rows = await self._unpublished(connection)
-            self._in_hand = len(rows)
-            if rows and not await self._publish(connection, client, stream, rows):
+            if not await self._publish_from(connection, client, stream, rows, is_due):
                 next_check = 0.0
                 await asyncio.sleep(POLL_SECONDS)
                 continue
-            if len(rows) < self._batch_size_max:
-                try:
+            if not is_due():
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._database.said.wait(), POLL_SECONDS)
-                except TimeoutError:
-                    continue
 
     async def _ensure_partitions(self, connection: asyncpg.Connection[Any]) -> None:
         await ensure_partitions(connection)
 
-    async def _unpublished(self, connection: asyncpg.Connection[Any]) -> list[_Row]:
-        found = await connection.fetch(
-            """SELECT position, event_id, event_type, aggregate_type, aggregate_id, sequence,
-                      county_code, business_date, programme, payload, traceparent, recorded_at,
-                      publish_count
-               FROM outbox WHERE stream_sequence IS NULL ORDER BY position LIMIT $1""",
+    async def _unpublished(
+        self, connection: asyncpg.Connection[Any], *, but: Sequence[asyncpg.Record] = ()
+    ) -> list[asyncpg.Record]:
+        found: list[asyncpg.Record] = await connection.fetch(
+            """SELECT position, recorded_month, event_id, event_type, aggregate_type, aggregate_id,
+                      sequence, county_code, business_date, programme, payload, traceparent,
+                      recorded_at, publish_count
+               FROM outbox WHERE stream_sequence IS NULL AND position <> ALL ($2::bigint[])
+               ORDER BY position LIMIT $1""",
             self._batch_size_max,
+            [row["position"] for row in but],
         )
-        return [self._row(record) for record in found]
+        return found
 
-    def _row(self, record: asyncpg.Record) -> _Row:
-        count = record["publish_count"]
-        event_id: UUID = record["event_id"]
+    def _message(self, row: asyncpg.Record) -> tuple[str, bytes, str]:
+        """Subject, body and lines of headers."""
+        event_id, event_type, county_code = row["event_id"], row["event_type"], row["county_code"]
+        lines = cloudevents.lines(
+            event_type,
+            self._noun,
+            row["recorded_at"],
+            row["aggregate_type"],
+            county_code,
+            row["programme"],
+            row["business_date"],
+            event_id=event_id,
+            aggregate_id=row["aggregate_id"],
+            sequence=row["sequence"],
+            traceparent=row["traceparent"],
+        )
         # A repeated id would be swallowed by the stream's duplicate window.
-        message_id = f"{event_id}:{count}" if count else str(event_id)
-        headers = cloudevents.headers(
-            cloudevents.Envelope(
-                event_id=UUID(int=event_id.int),
-                event_type=record["event_type"],
-                aggregate_type=record["aggregate_type"],
-                aggregate_id=record["aggregate_id"],
-                sequence=record["sequence"],
-                county_code=record["county_code"],
-                business_date=record["business_date"],
-                programme=record["programme"],
-                traceparent=record["traceparent"],
-                recorded_at=record["recorded_at"],
-            ),
-            source=self._noun,
-        )
-        headers["Nats-Msg-Id"] = message_id
-        subject = f"{record['event_type']}.{record['county_code']}"
-        return _Row(record["position"], message_id, subject, headers, record["payload"])
+        again = f":{count}" if (count := row["publish_count"]) else ""
+        said = f"{lines}Nats-Msg-Id: {event_id}{again}\r\n"
+        return f"{event_type}.{county_code}", row["payload"], said
 
-    async def _publish(
+    async def _publish_from(
         self,
         connection: asyncpg.Connection[Any],
-        client: Client,
+        client: LeanClient,
         stream: JetStreamContext,
-        rows: Sequence[_Row],
+        rows: Sequence[asyncpg.Record],
+        is_due: Callable[[], bool],
     ) -> bool:
-        """Publish rows and note their positions; False when the stream is not as we left it."""
+        """
+        Publish rows and those of a backlog after them; False: the stream is not as we left it.
+
+        While a full batch is on its way, the places of the one before it are noted and the one
+        after it is read: the database and the stream work at the same time.
+        """
+        done: Sequence[asyncpg.Record] = ()
+        sequences: Sequence[int] = ()
+        while rows:
+            full = len(rows) == self._batch_size_max and not is_due()
+            self._in_hand = len(rows)
+            following, sent = await asyncio.gather(
+                self._note_and_read(connection, done, sequences, rows if full else ()),
+                self._publish(client, stream, rows),
+                return_exceptions=True,
+            )
+            if isinstance(following, BaseException):
+                raise following
+            if isinstance(sent, BaseException):
+                raise sent
+            if sent is None:
+                return False
+            done, sequences, rows = rows, sent, following
+        await self._note(connection, done, sequences)
+        self._in_hand = 0
+        return True
+
+    async def _note_and_read(
+        self,
+        connection: asyncpg.Connection[Any],
+        done: Sequence[asyncpg.Record],
+        sequences: Sequence[int],
+        sending: Sequence[asyncpg.Record],
+    ) -> list[asyncpg.Record]:
+        await self._note(connection, done, sequences)
+        return await self._unpublished(connection, but=sending) if sending else []
+
+    async def _publish(
+        self, client: LeanClient, stream: JetStreamContext, rows: Sequence[asyncpg.Record]
+    ) -> Sequence[int] | None:
+        """Publish rows; their places, or None when the stream is not as we left it."""
         start_ns = time.time_ns()
         try:
             sequences = await self._publish_batch(client, rows) if len(rows) > 1 else None
@@ -254,24 +289,37 @@ class Relay:
                 sequences = [await self._publish_one(stream, row) for row in rows]
         except _StreamMoved:
             log.warning("stream_moved", noun=self._noun, last=self._last)
-            return False
-        await connection.execute(
-            """UPDATE outbox SET stream_sequence = at.sequence
-               FROM unnest($1::bigint[], $2::bigint[]) AS at (position, sequence)
-               WHERE outbox.position = at.position AND outbox.stream_sequence IS NULL""",
-            [row.position for row in rows],
-            sequences,
-        )
+            return None
         self._tell(rows, start_ns)
-        return True
+        return sequences
 
-    def _tell(self, rows: Sequence[_Row], start_ns: int) -> None:
+    async def _note(
+        self,
+        connection: asyncpg.Connection[Any],
+        rows: Sequence[asyncpg.Record],
+        sequences: Sequence[int],
+    ) -> None:
+        if rows:
+            await connection.execute(
+                """UPDATE outbox SET stream_sequence = at.sequence
+                   FROM unnest($1::date[], $2::bigint[], $3::bigint[])
+                        AS at (recorded_month, position, sequence)
+                   WHERE outbox.recorded_month = at.recorded_month
+                     AND outbox.position = at.position AND outbox.stream_sequence IS NULL""",
+                [row["recorded_month"] for row in rows],
+                [row["position"] for row in rows],
+                sequences,
+            )
+
+    def _tell(self, rows: Sequence[asyncpg.Record], start_ns: int) -> None:
         """A span of the publishing for each trace that is kept, in that trace."""
-        kept: dict[int, list[_Row]] = {}
+        kept: dict[int, list[asyncpg.Record]] = {}
         parents: dict[int, trace.SpanContext] = {}
         for row in rows:
-            parent = telemetry.read_traceparent(row.headers.get("traceparent", ""))
-            if parent is not None and parent.trace_flags.sampled:
+            if not row["traceparent"].endswith(cloudevents.TRACE_SAMPLED):
+                continue
+            parent = telemetry.read_traceparent(row["traceparent"])
+            if parent is not None:
                 parents.setdefault(parent.trace_id, parent)
                 kept.setdefault(parent.trace_id, []).append(row)
         for trace_id, own_rows in kept.items():
@@ -287,17 +335,19 @@ class Relay:
                     "messaging.operation.name": "publish",
                     "messaging.destination.name": STREAM,
                     "messaging.batch.message_count": len(own_rows),
-                    "messaging.message.id": own_rows[0].headers["ce-id"],
+                    "messaging.message.id": str(own_rows[0]["event_id"]),
                 },
             )
 
-    def _fence(self) -> dict[str, str]:
-        return {
-            "Nats-Expected-Last-Subject-Sequence": str(self._last),
-            "Nats-Expected-Last-Subject-Sequence-Subject": f"liandong.{self._noun}.>",
-        }
+    def _fence(self) -> str:
+        return (
+            f"Nats-Expected-Last-Subject-Sequence: {self._last}\r\n"
+            f"Nats-Expected-Last-Subject-Sequence-Subject: liandong.{self._noun}.>\r\n"
+        )
 
-    async def _publish_batch(self, client: Client, rows: Sequence[_Row]) -> list[int] | None:
+    async def _publish_batch(
+        self, client: LeanClient, rows: Sequence[asyncpg.Record]
+    ) -> list[int] | None:
         """
         Publish rows as one atomic batch: one sync, all or nothing (limits.md).
 
@@ -306,18 +356,20 @@ class Relay:
         """
         batch_id = ids.new_id().hex
         last = len(rows)
-        for place, row in enumerate(rows[:-1], 1):
-            marks = {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(place)}
-            fence = self._fence() if place == 1 else {}
-            await client.publish(row.subject, row.payload, headers=row.headers | marks | fence)
-        end = rows[-1]
-        marks = {
-            "Nats-Batch-Id": batch_id,
-            "Nats-Batch-Sequence": str(last),
-            "Nats-Batch-Commit": "1",
-        }
+        messages = []
+        for place, row in enumerate(rows, 1):
+            subject, payload, lines = self._message(row)
+            marks = f"Nats-Batch-Id: {batch_id}\r\nNats-Batch-Sequence: {place}\r\n"
+            if place == 1:
+                marks += self._fence()
+            messages.append((subject, payload, f"{lines}{marks}"))
+        await client.publish_all(messages[:-1])
+        subject, payload, lines = messages[-1]
         answer = await client.request(
-            end.subject, end.payload, timeout=PUBLISH_TIMEOUT_SECONDS, headers=end.headers | marks
+            subject,
+            payload,
+            timeout=PUBLISH_TIMEOUT_SECONDS,
+            headers=cloudevents.parted(f"{lines}Nats-Batch-Commit: 1\r\n"),
         )
         ack = json.loads(answer.data)
         if "error" in ack:
@@ -330,11 +382,12 @@ class Relay:
         self._last = ack["seq"]
         return [ack["seq"] - last + place for place in range(1, last + 1)]
 
-    async def _publish_one(self, stream: JetStreamContext, row: _Row) -> int:
-        headers = row.headers | self._fence()
+    async def _publish_one(self, stream: JetStreamContext, row: asyncpg.Record) -> int:
+        subject, payload, lines = self._message(row)
+        headers = cloudevents.parted(f"{lines}{self._fence()}")
         try:
             ack = await stream.publish(
-                row.subject, row.payload, timeout=PUBLISH_TIMEOUT_SECONDS, headers=headers
+                subject, payload, timeout=PUBLISH_TIMEOUT_SECONDS, headers=headers
             )
         except APIError as error:
             if error.err_code == _WRONG_LAST_SEQUENCE:

@@ -23,6 +23,7 @@ INSTITUTION: Final = "institution"
 FEED: Final = "feed"
 CONSUMER: Final = "consumer"
 PRODUCT: Final = "product"
+KINDS: Final = (INSTITUTION, FEED, CONSUMER, PRODUCT)
 
 PROPOSED: Final = "proposed"
 PAUSED: Final = "paused"

@@ -60,15 +60,30 @@ class Puller:
             await self._ask(batch_max)
         found: list[Msg] = []
         try:
-            self._sort(await self._subscription.next_msg(EXPIRES_SECONDS + GRACE_SECONDS), found)
+            if not self._subscription.pending_msgs:
+                wait = EXPIRES_SECONDS + GRACE_SECONDS
+                self._sort(await self._subscription.next_msg(wait), found)
             while self._subscription.pending_msgs and len(found) < batch_max:
-                self._sort(await self._subscription.next_msg(GRACE_SECONDS), found)
+                self._sort(self._next_that_came(), found)
         except TimeoutError:
             # A server that was restarted forgot the request.
             self._owed = 0
             if not found:
                 raise
         return found
+
+    def _next_that_came(self) -> Msg:
+        """
+        The next of the messages that have come.
+
+        It does what the library's `next_msg` does, without the task, the timer and the random name
+        that this makes for each message: a tenth of what a busy consumer cost.
+        """
+        subscription = self._subscription
+        message = subscription._pending_queue.get_nowait()  # noqa: SLF001
+        subscription._pending_size -= len(message.data)  # noqa: SLF001
+        subscription._pending_queue.task_done()  # noqa: SLF001
+        return message
 
     async def _ask(self, batch_max: int) -> None:
         request = {"batch": batch_max, "expires": int(EXPIRES_SECONDS * 1_000_000_000)}

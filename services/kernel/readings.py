@@ -87,8 +87,11 @@ async def of_kernel(session: AsyncSession) -> list[Reading]:
     )
     paused = await database.fetch(
         session,
-        f"""SELECT kind, count(*) AS things FROM pause
-            WHERE {pauses.IN_FORCE} GROUP BY kind ORDER BY kind""",  # noqa: S608 - a text of ours
+        f"""SELECT kind, count(pause_id) AS things
+            FROM unnest($1::text[]) AS kind
+            LEFT JOIN (SELECT kind, pause_id FROM pause WHERE {pauses.IN_FORCE}) AS p USING (kind)
+            GROUP BY kind ORDER BY kind""",  # noqa: S608 - a text of ours
+        pauses.KINDS,
     )
     row = rows[0]
     return [

@@ -4,7 +4,6 @@ import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from opentelemetry.instrumentation.grpc import aio_server_interceptor
 
 from services.kernel import caller as callers
 from services.kernel import metrics, status, telemetry
+from services.kernel.admission import REFUSING_MAX, Admission, Entrance
 from services.kernel.away import is_unstorable_text
 from services.kernel.caller import Caller, Verifier
 from services.kernel.errors import Denied, Invalid, LiandongError, Unauthenticated, Violation
@@ -168,8 +168,6 @@ class Guard(grpc.aio.ServerInterceptor):
         self._verifier = verifier
         self._peer = peer
         self._calls = metrics.Calls(noun)
-        self.running = 0
-        """Calls that are being served."""
 
     async def intercept_service(
         self,
@@ -211,26 +209,17 @@ class Guard(grpc.aio.ServerInterceptor):
                     raise _unstorable(request) from error
 
             began, code = time.perf_counter(), "CANCELLED"
-            with self._counted():
-                try:
-                    answer = await _answer(work, context, method, start_ns)
-                    code = "OK"
-                    return answer
-                except grpc.aio.AbortError:
-                    code = _name_of(context.code())
-                    raise
-                finally:
-                    self._calls.ended(method[1:], code, time.perf_counter() - began)
+            try:
+                answer = await _answer(work, context, method, start_ns)
+                code = "OK"
+                return answer
+            except grpc.aio.AbortError:
+                code = _name_of(context.code())
+                raise
+            finally:
+                self._calls.ended(method[1:], code, time.perf_counter() - began)
 
         return serve
-
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        self.running += 1
-        try:
-            yield
-        finally:
-            self.running -= 1
 
     def _stream(self, handler: Any, method: str) -> Callable[..., AsyncIterator[Any]]:
         async def checked(
@@ -251,14 +240,13 @@ class Guard(grpc.aio.ServerInterceptor):
                 return answers
 
             start_ns = time.time_ns()
-            with self._counted():
-                answers = await _answer(begin, context, method, start_ns)
-                while True:
-                    try:
-                        answer = await _answer(answers.__anext__, context, method, start_ns)
-                    except StopAsyncIteration:
-                        return
-                    yield answer
+            answers = await _answer(begin, context, method, start_ns)
+            while True:
+                try:
+                    answer = await _answer(answers.__anext__, context, method, start_ns)
+                except StopAsyncIteration:
+                    return
+                yield answer
 
         return serve
 
@@ -392,17 +380,20 @@ class Server:
         credentials: grpc.ServerCredentials,
         interceptors: Sequence[Any],
         concurrent_rpcs_max: int,
+        noun: str = "",
         options: Sequence[tuple[str, int]] = (),
     ) -> None:
+        self.admission = Admission(noun, concurrent_rpcs_max)
+        entrance = Entrance(self.admission, unguarded=UNGUARDED)
         # The library's own filters cost more than all else in a small call.
         tracing = aio_server_interceptor(  # type: ignore[no-untyped-call]
             filter_=lambda details: not details.method.startswith(UNGUARDED)
         )
         self.server = grpc.aio.server(
-            interceptors=[tracing, *interceptors],
+            interceptors=[entrance, tracing, *interceptors],
             # Of two options of one name the later counts.
             options=list(dict([*OPTIONS, *options]).items()),
-            maximum_concurrent_rpcs=concurrent_rpcs_max,
+            maximum_concurrent_rpcs=concurrent_rpcs_max + REFUSING_MAX,
         )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)

@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -47,8 +47,17 @@ class Sealer:
 
     def seal(self, value: bytes, place: bytes) -> bytes:
         """Encrypt a value for its place."""
-        nonce = os.urandom(_NONCE_BYTES)
-        return self._head + nonce + self._seal(nonce, value, place)
+        return self.seal_many((value,), (place,))[0]
+
+    def seal_many(self, values: Sequence[bytes], places: Sequence[bytes]) -> list[bytes]:
+        """Encrypt values, each for its place; the nonces of all are drawn in one call."""
+        nonces = os.urandom(_NONCE_BYTES * len(values))
+        head, seal = self._head, self._seal
+        starts = range(0, len(nonces), _NONCE_BYTES)
+        return [
+            head + (nonce := nonces[at : at + _NONCE_BYTES]) + seal(nonce, value, place)
+            for at, value, place in zip(starts, values, places, strict=True)
+        ]
 
     def open(self, sealed: bytes, place: bytes) -> bytes:
         """The value again; SealBroken when it is not what was sealed here."""
@@ -80,6 +89,15 @@ class Finder:
 
     def find_key(self, scope: str, value: str) -> bytes:
         """The 32 bytes under which a value of a scope is stored."""
-        made = self._begun.copy()
-        made.update(f"{scope}:{value}".encode())
-        return made.finalize()
+        return self.find_keys(scope, (value,))[0]
+
+    def find_keys(self, scope: str, values: Iterable[str]) -> list[bytes]:
+        """Those of many values of one scope, which is taken in once."""
+        within = self._begun.copy()
+        within.update(f"{scope}:".encode())
+        found = []
+        for value in values:
+            made = within.copy()
+            made.update(value.encode())
+            found.append(made.finalize())
+        return found

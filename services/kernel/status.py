@@ -130,6 +130,16 @@ def reason_of(error: grpc.aio.AioRpcError) -> str:
     return str(error.code().name)
 
 
+def retry_seconds_of(error: grpc.aio.AioRpcError) -> float:
+    """In how many seconds the refusing side asks to be called again; 0 where it says nothing."""
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    for detail in status.details if status is not None else ():
+        retry = error_details_pb2.RetryInfo()
+        if detail.Is(retry.DESCRIPTOR) and detail.Unpack(retry):
+            return float(retry.retry_delay.ToMilliseconds()) / 1_000
+    return 0.0
+
+
 def explain(error: grpc.aio.AioRpcError) -> str:
     """A received error in a line a person: reason, message, and each field that was wrong."""
     lines = [f"{reason_of(error)}: {error.details()}"]

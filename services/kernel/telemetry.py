@@ -292,8 +292,8 @@ def spanning(
             raise
 
 
-def job(name: str) -> Any:
-    """A span around one round of a job that nobody called."""
+def job_span(name: str) -> Any:
+    """The span of one round of a job that nobody called; `metrics.job` measures it as well."""
     return spanning(_jobs, f"job {name}", kind=SpanKind.INTERNAL, attributes={"liandong.job": name})
 
 

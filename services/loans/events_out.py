@@ -32,6 +32,7 @@ from services.loans.rules.publications import Publication
 from services.loans.rules.relending import Facility, Moved
 from services.loans.rules.tasks import Task, TaskStep
 from services.loans.rules.warnings import DepartmentWarning
+from services.programmes.settlement import Amounts
 
 
 def _of_loan(loan: Loan, event_type: str, message: Message, day: date) -> OutgoingEvent:
@@ -155,8 +156,9 @@ def loan_repaid(
     day: date,
     recovered_fen: int = 0,
     number: int = 0,
+    lowered: Amounts | None = None,
 ) -> OutgoingEvent:
-    """A repayment was posted."""
+    """A repayment was posted; `lowered` is by how much less is owed where anything was owed."""
     message = events_pb2.LoanRepaid(
         loan_id=str(loan.loan_id),
         amount_fen=repayment.amount_fen,
@@ -169,6 +171,8 @@ def loan_repaid(
         recovered_fen=recovered_fen,
         number=number,
         recovery_id=repayment.recovery_id,
+        principal_less_fen=lowered.principal_fen if lowered else None,
+        interest_less_fen=lowered.interest_fen if lowered else None,
     )
     return _of_loan(loan, "liandong.loans.v1.loan_repaid", message, day)
 

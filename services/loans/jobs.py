@@ -8,6 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.kernel.database import Database
 from services.loans.operations import (
     breakers,
+    brief,
     collecting,
     issues,
     notices,
@@ -54,5 +55,6 @@ def close_day(catalogue: Catalogue) -> Callable[[AsyncSession, str, date], Await
         await notices.queue_warnings(session, county_code, day, catalogue)
         await records.note_due(session, county_code, day)
         await reporting.count_households(session, county_code, day)
+        await brief.keep_month_end(session, county_code, day)
 
     return close

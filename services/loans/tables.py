@@ -987,6 +987,32 @@ class CountedHouseholdsRow(SQLModel, table=True):
     households: int
 
 
+class KeptFiguresRow(SQLModel, table=True):
+    """What a month's end came to, by village, lender and product; rows are only added."""
+
+    __tablename__ = "kept_figures"
+    __table_args__ = {"schema": "loans"}
+
+    county_code: str = Field(primary_key=True, max_length=6)
+    kept_on: date = Field(primary_key=True)
+    area_code: str = Field(primary_key=True)
+    lender_id: str = Field(primary_key=True)
+    programme: str = Field(primary_key=True)
+    product_id: str = Field(primary_key=True)
+    borrower_class: str = Field(primary_key=True)
+    loans: int = Field(sa_type=BigInteger)
+    owing_loans: int = Field(sa_type=BigInteger)
+    lent_fen: int = Field(sa_type=BigInteger)
+    disbursed_fen: int = Field(sa_type=BigInteger)
+    collected_principal_fen: int = Field(sa_type=BigInteger)
+    balance_fen: int = Field(sa_type=BigInteger)
+    interest_owed_fen: int = Field(sa_type=BigInteger)
+    overdue_principal_fen: int = Field(sa_type=BigInteger)
+    non_performing_loans: int = Field(sa_type=BigInteger)
+    non_performing_fen: int = Field(sa_type=BigInteger)
+    covered_fen: int = Field(sa_type=BigInteger)
+
+
 class LoanBatchRow(SQLModel, table=True):
     """The lending batch of a loan; rows are only added, the last one counts."""
 

@@ -10,8 +10,9 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from deploy.demo import generator
+from tests.lengths import LONG
 
-PEOPLE = 10_000
+PEOPLE = 10_000 if LONG else 2_000
 A_HOUSEHOLD = 4
 COLUMNS = (
     *("household_number", "village_code", "relation", "name", "identity_number", "phone"),

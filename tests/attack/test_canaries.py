@@ -1,4 +1,4 @@
-"""Ten thousand people who do not exist: nothing of them is left anywhere but sealed."""
+"""Ten thousand people who do not exist (two in CI): nothing of them is left but sealed."""
 
 import base64
 import hashlib
@@ -145,7 +145,7 @@ async def go_wrong(world: World, county: County, one: Person, two: Person) -> No
 
 @pytest.mark.stack
 @pytest.mark.timeout(600)
-async def test_nothing_is_left_of_ten_thousand_people(world: World, tmp_path: Path) -> None:
+async def test_nothing_is_left_of_thousands_of_people(world: World, tmp_path: Path) -> None:
     county = world.first
     everybody = list(canaries.people())
     first, second = tmp_path / "people.csv", tmp_path / "again.csv"
@@ -158,7 +158,7 @@ async def test_nothing_is_left_of_ten_thousand_people(world: World, tmp_path: Pa
     # Everybody once more, in other households: every line is refused.
     canaries.write(
         second,
-        [_elsewhere(each, number) for number, each in enumerate(everybody[:2_000])],
+        [_elsewhere(each, number) for number, each in enumerate(everybody[: len(everybody) // 5])],
         county.village(),
         county.today,
     )
@@ -179,7 +179,7 @@ async def test_nothing_is_left_of_ten_thousand_people(world: World, tmp_path: Pa
     log.info(
         "people=%d searched=%d hits=%d", len(everybody), search.bytes_searched, len(search.hits)
     )
-    assert search.bytes_searched > 5_000_000
+    assert search.bytes_searched > 500 * len(everybody)
     assert search.hits == [], "\n".join(str(hit) for hit in search.hits[:20])
 
 

@@ -25,7 +25,7 @@ from tests.attack.world import World, short_of
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(5_400)]
 log = logging.getLogger(__name__)
 
-SECONDS = float(os.environ.get("LIANDONG_FUZZ_SECONDS", "60"))
+SECONDS = float(os.environ.get("LIANDONG_FUZZ_SECONDS", "10"))
 SEED = int(os.environ.get("LIANDONG_FUZZ_SEED", "20170201"))
 ONE_CASE = os.environ.get("LIANDONG_FUZZ_CASE", "")
 AT_ONCE = 12

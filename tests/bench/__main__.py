@@ -119,10 +119,9 @@ class Bench:
 
     async def _gateway(self) -> Found:
         driver = self._driver(self._county.lender, post=1)
-        figures = await doors.measure(
+        return await doors.measure(
             self._rig, driver, requests=self._amounts.requests, rounds=self._rounds
         )
-        return figures, 0
 
     async def _settle(self) -> Found:
         amounts = self._amounts

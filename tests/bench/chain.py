@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 import asyncpg
 from nats.aio.client import Client
 
+from services.kernel import process
 from services.kernel.outbox import STREAM
 from services.kernel.pull import Puller
 from tests.bench.rig import Rig
@@ -153,6 +154,7 @@ class Chain:
 
     async def _relay(self, connection: asyncpg.Connection) -> None:
         while True:
+            process.heed_cancel()
             self._said.clear()
             rows = await connection.fetch(_UNPUBLISHED)
             if not rows:
@@ -167,6 +169,7 @@ class Chain:
         puller = await Puller.bind(self._hears, stream=STREAM, durable="barns", batch_max=BATCH)
         try:
             while True:
+                process.heed_cancel()
                 try:
                     messages = await puller.fetch(BATCH)
                 except TimeoutError:

@@ -122,7 +122,8 @@ async def _rescore(credit: Schema, catalogue: Catalogue) -> tuple[float, int]:
     )
     began = time.perf_counter()
     started = await servicer.StartRescore(starting, calling(a_caller(), starting))
-    while await jobs.advance_rescore(credit.db, catalogue):
+    ahead = jobs.Ahead()
+    while await jobs.advance_rescore(credit.db, catalogue, ahead):
         pass
     seconds = time.perf_counter() - began
     asking = rescores_pb2.GetRescoreRequest(

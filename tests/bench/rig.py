@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 import asyncpg
-from nats.aio.client import Client
 
 from deploy.demo.run import shape
 from deploy.local import places
@@ -15,6 +14,7 @@ from deploy.local.processes import remove_folder
 from deploy.local.stack import Stack
 from deploy.nats import topology
 from services.kernel import bus
+from services.kernel.nats_client import LeanClient
 from tests.servers import PostgresServer
 
 FOLDER = "bench"
@@ -35,7 +35,7 @@ class Rig:
     stack: Stack
     postgres: PostgresServer
 
-    async def connect(self, noun: str) -> Client:
+    async def connect(self, noun: str) -> LeanClient:
         """A NATS connection as a service makes it; the caller closes it."""
         own = self.stack.ca.service(noun)
         return await bus.connect(

@@ -22,12 +22,12 @@ BATCHES_AT_ONCE = 4
 # Approved in claims, allocated in loans, instructed in claims: when each was committed, in seconds.
 _COMMITS = """
 SELECT extract(epoch FROM pg_xact_commit_timestamp(a.transaction_id::xid))::float8 AS approved,
-       extract(epoch FROM pg_xact_commit_timestamp(s.transaction_id::xid))::float8 AS settled,
+       extract(epoch FROM pg_xact_commit_timestamp(s.xmin))::float8 AS settled,
        extract(epoch FROM pg_xact_commit_timestamp(i.transaction_id::xid))::float8 AS instructed
 FROM claims.claim
 JOIN claims.journal AS a ON a.kind = 'payout_authorised' AND a.cause_id = claim.payout_id::text
                         AND a.line = 0
-JOIN loans.journal AS s ON s.kind = 'payout' AND s.cause_id = claim.payout_id::text AND s.line = 0
+JOIN loans.allocation AS s ON s.county_code = claim.county_code AND s.payout_id = claim.payout_id
 JOIN claims.instruction AS o ON o.county_code = claim.county_code AND o.payout_id = claim.payout_id
 JOIN claims.journal AS i ON i.kind = 'instruction_opened' AND i.cause_id = o.instruction_id::text
                         AND i.line = 0
@@ -66,6 +66,7 @@ class Saga:
     driver: Driver
     claim_ids: list[str]
     settled: int = 0
+    refused: int = 0
 
     def take(self, count: int) -> list[str]:
         """Claims that were never approved."""
@@ -106,26 +107,29 @@ class Saga:
         method = f"{SERVICE}/AdjudicateClaim"
         address = self.rig.stack.gateway_address
         outcome = await self.driver.drive(address, method, bodies, rate=rate)
-        assert outcome.refused == 0, outcome
-        return (await self._commits(taken)).hops_ms
+        # On an overloaded machine some are; then the run goes on, and does not count.
+        self.refused += outcome.refused
+        return (await self._commits(taken, refused=outcome.refused)).hops_ms
 
     async def wrong(self) -> int:
-        """Payouts that loans never allocated or whose lender was not instructed exactly once."""
+        """Payouts never allocated or not instructed exactly once, and approvals refused."""
         async with self.rig.look() as connection:
             found: int = await connection.fetchval(_WRONG)
             settled: int = await connection.fetchval(_SETTLED)
-        return found + abs(settled - self.settled)
+        return found + abs(settled - self.settled) + self.refused
 
-    async def _commits(self, claim_ids: Sequence[str]) -> Commits:
-        self.settled += len(claim_ids)
+    async def _commits(self, claim_ids: Sequence[str], *, refused: int = 0) -> Commits:
+        self.settled += len(claim_ids) - refused
         async with self.rig.look() as connection:
+            # One that was refused for its deadline may have been done all the same.
             await eventually(
-                lambda: _count(connection), self.settled.__eq__, seconds_max=SECONDS_MAX
+                lambda: _count(connection), self.settled.__le__, seconds_max=SECONDS_MAX
             )
             rows = await connection.fetch(
                 _COMMITS, COUNTY, [uuid.UUID(claim_id) for claim_id in claim_ids]
             )
-        assert len({row["approved"] for row in rows}) > 0
+        went = len(rows) + refused
+        assert went >= len(claim_ids), f"{went} of {len(claim_ids)} went all the way"
         return Commits(
             *(tuple(row[step] for row in rows) for step in ("approved", "settled", "instructed"))
         )

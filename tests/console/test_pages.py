@@ -106,6 +106,17 @@ async def test_money_flows_and_work_lists(house: House) -> None:
     await look.shot("work")
 
 
+async def test_every_entry_of_the_menu_opens(house: House) -> None:
+    for institution in (CENTRE, BANK, INSURER, OPERATOR, AUDITOR):
+        look = await house.come_in(institution)
+        entries = await look.page.locator("nav a[href^='/']").evaluate_all(
+            "links => links.map(link => link.getAttribute('href'))"
+        )
+        assert len(entries) > 2, institution
+        for entry in dict.fromkeys(entries):
+            await look.open(entry)
+
+
 async def test_from_a_claim_to_its_trace_in_two_clicks(house: House) -> None:
     payout = await a_payout(house)
     look = await house.come_in(AUDITOR)

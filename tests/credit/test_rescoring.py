@@ -15,6 +15,7 @@ from liandong.credit.v1 import rescores_pb2
 
 from services.credit import events_out, jobs
 from services.credit.model import Cause, CreditFile, Decision, Fact, Last, Observed, Override
+from services.credit.operations.rescoring import CHUNK
 from services.credit.rules import rating, rescored, rescoring
 from services.credit.rules.rescoring import HEADS, OBSERVED, Plan
 from services.credit.rules.scheme import Scheme
@@ -68,13 +69,15 @@ def a_head(file: CreditFile, *, same_terms: bool) -> pl.DataFrame:
         "honour": file.household.honour,
         "score_centi": file.score_centi,
         "grade": file.grade,
+        "vetoes": ",".join(file.vetoes),
+        "barred": ",".join(file.barred),
         "limit_fen": file.limit_fen,
         "valid_until": file.valid_until and file.valid_until.isoformat(),
         "version": file.version,
+        "place": "(0,1)",
         "was": 1,
-        "plain": not (file.vetoes or file.barred or file.holds)
-        and (file.limit_fen > 0 or not file.grade),
-        "granted": file.limit_fen > 0 and file.granted_on is not None,
+        "plain": not file.holds and (file.limit_fen > 0 or not file.grade),
+        "granted": file.granted_on is not None,
         "same_terms": same_terms,
     }
     return pl.DataFrame([head], schema=HEADS)
@@ -113,10 +116,12 @@ def assert_same(plan: Plan, seen: pl.DataFrame, again: Decision, *, scheme: Sche
     assert row["version"] + row["said"] == again.file.version
     assert row["limit_said"] == (Fact.LIMIT_CHANGED in again.facts)
     assert len(plan.said) == bool(again.facts)
+    assert row["vetoes"] == ",".join(made.vetoes) == ",".join(again.file.vetoes)
+    assert row["barred"] == ",".join(again.file.barred)
     for name in ("score_centi", "grade", "base_limit_fen", "uplift_fen", "limit_fen", "honour"):
         assert row[name] == getattr(made, name), name
     assert row["valid_until"] == (made.valid_until and str(made.valid_until))
-    assert (made.vetoes, made.pins.holds, again.file.barred) == ((), (), ())
+    assert made.pins.holds == ()
     said = [
         (each.event_type, each.sequence, each.message)
         for each in events_out.rescored(made.county_code, sealed, scheme.ref, made.rated_on)
@@ -161,7 +166,7 @@ def test_whoever_the_columns_leave_alone_would_come_out_the_same(
     heads = a_head(file, same_terms=file.programme == now.ref)
     seen = rescoring.newest(entries(file, observed(**after)), LATER)
 
-    plan = rescoring.plan(heads, seen, scheme=now, write_all=write_all)
+    plan = rescoring.plan(heads, seen, scheme=now, on=LATER, write_all=write_all)
     again = rating.rescore(
         file,
         observed(**after),
@@ -229,7 +234,11 @@ def test_a_missing_factor_is_counted_not_taken_for_zero() -> None:
     seen = rescoring.newest(entries(file, observed(integrity=80)), LATER)
 
     plan = rescoring.plan(
-        a_head(file, same_terms=True), seen, scheme=a_scheme("weighed@1"), write_all=True
+        a_head(file, same_terms=True),
+        seen,
+        scheme=a_scheme("weighed@1"),
+        on=LATER,
+        write_all=True,
     )
 
     assert (plan.rate, plan.incomplete) == ((), 1)
@@ -261,6 +270,7 @@ class Bureau:
         self.db = db
         self.catalogue = catalogue
         self.servicer = CreditServicer(db, catalogue)
+        self.ahead = jobs.Ahead()
 
     async def start(self, *, by: Caller | None = None, **more: Any) -> str:
         values = {"county_code": COUNTY, "programme_id": "many", "reason": "as decided", **more}
@@ -275,8 +285,11 @@ class Bureau:
         return await self.servicer.GetRescore(request, calling(by or a_caller(), request))
 
     async def finish(self) -> None:
-        while await jobs.advance_rescore(self.db, self.catalogue):
+        while await self.advance():
             pass
+
+    async def advance(self) -> bool:
+        return await jobs.advance_rescore(self.db, self.catalogue, self.ahead)
 
     async def run(self, **more: Any) -> rescores_pb2.GetRescoreResponse:
         rescore_id = await self.start(**more)
@@ -434,7 +447,54 @@ async def test_data_that_no_rule_bears_end_a_re_score_with_their_reason(desk: De
 
     assert failed.state == FAILED
     assert failed.counties[0].failure == "FACTOR_SCORE_OUT_OF_RANGE"
-    assert not await jobs.advance_rescore(desk.db, bureau.catalogue)
+    assert not await bureau.advance()
+
+
+@pytest.mark.postgres
+async def test_what_was_looked_at_ahead_is_looked_at_again_where_it_changed(
+    schema: MakeSchema,
+) -> None:
+    made = await schema("credit")
+    await many.seed(made, CHUNK + 500)
+    bureau = Bureau(made.db, many.a_catalogue(changed=True))
+    await bureau.start()
+
+    assert await bureau.advance()
+    ahead = bureau.ahead.chunk
+    assert ahead is not None
+    assert (ahead.households, ahead.over) == (500, True)
+    [moved] = await made.ask(
+        """UPDATE credit_file SET honour = 'honest' WHERE household_id =
+           (SELECT household_id FROM credit_file WHERE limit_fen > 0
+            ORDER BY household_id DESC LIMIT 1) RETURNING household_id"""
+    )
+    assert not await bureau.advance(), "a file is not as it was read: nothing is written"
+    assert await made.one("SELECT done FROM rescore") == CHUNK
+    await bureau.finish()
+
+    assert await made.one("SELECT count(*) FROM credit_file WHERE programme <> 'many@2'") == 0
+    assert await made.one("SELECT count(*) FROM rating WHERE cause = 'rescored'") == CHUNK + 500
+    last = "SELECT honour FROM rating WHERE cause = 'rescored' AND household_id = $1"
+    assert await made.one(last, moved["household_id"]) == "honest"
+
+
+@pytest.mark.postgres
+async def test_a_new_day_makes_what_was_looked_at_ahead_stale(schema: MakeSchema) -> None:
+    made = await schema("credit")
+    await many.seed(made, CHUNK + 500)
+    bureau = Bureau(made.db, many.a_catalogue(changed=True))
+    await bureau.start()
+
+    assert await bureau.advance()
+    await made.ask("UPDATE business_day SET business_date = business_date + 1")
+    await bureau.finish()
+
+    days = await made.ask(
+        """SELECT rated_on, count(*) AS households FROM rating WHERE cause = 'rescored'
+           GROUP BY rated_on ORDER BY rated_on"""
+    )
+    next_day = many.RESCORED_ON + timedelta(days=1)
+    assert [tuple(row) for row in days] == [(many.RESCORED_ON, CHUNK), (next_day, 500)]
 
 
 @pytest.mark.postgres
@@ -447,8 +507,8 @@ async def test_a_chunk_in_another_process_is_left_to_it(county: Schema) -> None:
             found = await store.find_running(session)
             assert found is not None
             assert await store.lock(session, *found) is not None
-            assert not await jobs.advance_rescore(county.db, bureau.catalogue)
-        assert await jobs.advance_rescore(county.db, bureau.catalogue)
+            assert not await bureau.advance()
+        assert await bureau.advance()
     finally:
         await other.close()
 

@@ -5,10 +5,8 @@ import json
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +17,8 @@ from prometheus_client import REGISTRY
 from deploy.local import alerts, cli
 from deploy.local.alerts import CONDITIONS, DOWN, Sample, Watch
 from deploy.local.places import free_port, project_folder
+from tests import webhook
+from tests.webhook import Receiver
 
 ROOT = project_folder()
 PROMETHEUS = ROOT / "deploy" / "prometheus"
@@ -90,8 +90,7 @@ def test_every_alert_has_a_page_and_every_page_an_alert() -> None:
 
 
 def test_a_page_names_commands_and_pages_that_there_are() -> None:
-    commands = {c.name or getattr(c.callback, "__name__", "") for c in cli.app.registered_commands}
-    commands |= {group.name or "" for group in cli.app.registered_groups}
+    commands = set(cli.COMMANDS)
     for path in RUNBOOKS.glob("*.md"):
         text = path.read_text()
         named = set(re.findall(r"`liandong ([a-z-]+)", text))
@@ -152,43 +151,11 @@ def test_alertmanager_understands_its_file(tmp_path: Path) -> None:
 # --- on one machine -------------------------------------------------------------------------------
 
 
-class Receiver(ThreadingHTTPServer):
-    """What stands at the other end of a webhook."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Post)
-        self.bodies: list[dict[str, Any]] = []
-        self.refuse = 0
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/alerts"
-
-
-class _Post(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        receiver = self.server
-        assert isinstance(receiver, Receiver)
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        receiver.bodies.append(body)
-        refuses = receiver.refuse > 0
-        receiver.refuse -= refuses
-        self.send_response(503 if refuses else 200)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as above
-        """Say nothing."""
-
-
 @pytest.fixture
 def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     monkeypatch.setattr(alerts, "RETRY_SECONDS", 0.001)
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with webhook.listening() as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 def parked(events: int) -> Sample:

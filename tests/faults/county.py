@@ -42,7 +42,7 @@ PATIENCE_SECONDS = 120.0
 SERVES_SECONDS_MAX = 90.0
 ASKED_AGAIN = 200
 """How many of the last answered commands are asked again after a trial."""
-_PROBE_SECONDS = 1.0
+_PROBE_SECONDS = 3.0
 _FAKETIME = ("/usr/lib/*/faketime/libfaketimeMT.so.1", "/usr/lib64/faketime/libfaketimeMT.so.1")
 
 
@@ -122,6 +122,8 @@ class Form:
     """Which countermeasure is switched off (`tests.faults.wrong`); none for a trial."""
     one_process_each: bool = False
     disks: bool = False
+    direct: bool = False
+    """Whether the platform reaches its servers by no link: what a link costs is not its own."""
     watches: bool = True
     """Whether a stream that takes nothing in, though there is room, is noticed."""
     clocks: bool = False
@@ -161,15 +163,18 @@ class Tried(Stack):
     @property
     def gateway_address(self) -> str:
         """Where the link to the gateway listens."""
+        if self._form.direct:
+            return super().gateway_address
         return f"127.0.0.1:{self.door.port}"
 
     def environment(self) -> dict[str, str]:
-        """As ever, but for the ways to the servers."""
+        """As ever, but for the ways to the servers, which lead through links."""
         env = super().environment()
-        for name, value in env.items():
-            if name.endswith("_DATABASE_URL"):
-                env[name] = value.replace(f":{self.postgres.port}/", f":{self.base.port}/")
-        env["LIANDONG_NATS_URL"] = f"tls://127.0.0.1:{self.bus.port}"
+        if not self._form.direct:
+            for name, value in env.items():
+                if name.endswith("_DATABASE_URL"):
+                    env[name] = value.replace(f":{self.postgres.port}/", f":{self.base.port}/")
+            env["LIANDONG_NATS_URL"] = f"tls://127.0.0.1:{self.bus.port}"
         if clock := self.clocks.get("platform"):
             env |= clock.environment()
         return env | dict(self._form.environment) | {wrong.VARIABLE: self._form.wrong}

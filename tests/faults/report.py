@@ -14,6 +14,11 @@ import pytest
 
 FOLDER_VARIABLE = "LIANDONG_FAULTS_REPORT"
 """The folder that the report is written to; none is written when it is not named."""
+KEEP_VARIABLE = "LIANDONG_FAULTS_KEEP"
+"""Set where rows of earlier runs stay that this one does not try: a run of some kinds only."""
+SECONDS_VARIABLE = "LIANDONG_FAULTS_SECONDS"
+"""After so long no further trial begins: what was not tried says so."""
+SECONDS_MAX = float(os.environ.get(SECONDS_VARIABLE, "3600"))
 
 HELD, BROKE, SKIPPED, CAUGHT, MISSED = "held", "broke", "skipped", "caught", "missed"
 
@@ -48,13 +53,13 @@ class Trial:
 
 
 _HEAD = (
-    "Written by `make faults`: each row is what the run at its time saw, and one that a run did "
-    "not try stays; `faults.json` beside it is the"
-    " same for machines. The load is claims that are reported, decided, split between lenders and"
-    " households, paid and confirmed through the gateway, on a platform with a county's year behind"
-    " it. After each trial the audit must come out at 0 fen, every payout must be allocated, booked"
-    " and settled once, every event that was said must be heard, the access log must verify, and"
-    " the last commands that were answered must get the same answer again."
+    "Written by `make faults`, which begins it anew; `make faults KIND=NAME` tries some kinds"
+    " again and leaves the other rows. `faults.json` beside it is the same for machines. The load"
+    " is claims that are reported, decided, split between lenders and households, paid and"
+    " confirmed through the gateway, on a platform with a county's year behind it. After each"
+    " trial the audit must come out at 0 fen, every payout must be allocated, booked and settled"
+    " once, every event that was said must be heard, the access log must verify, and the last"
+    " commands that were answered must get the same answer again."
 )
 _TRIALS_HEAD = (
     "`serves s` is from the end of the fault until all five services answered through the gateway;"
@@ -108,6 +113,8 @@ class Report:
         self.trials.append(one)
         began = time.monotonic()
         try:
+            if began - self.began > SECONDS_MAX:
+                pytest.skip(f"not tried: the run's {SECONDS_MAX:g} s were over")
             yield one
         except pytest.skip.Exception as error:
             one.outcome, one.reason = SKIPPED, str(error.msg)
@@ -141,10 +148,11 @@ class Report:
         )
 
     def write(self, folder: Path) -> None:
-        """Write `faults.json` and `faults.md`; what this run did not try stays as it was."""
+        """Write `faults.json` and `faults.md`: this run alone, or what it did not try as it was."""
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "faults.json"
-        known = {one.name: one for one in _read(file)} | {one.name: one for one in self.trials}
+        earlier = _read(file) if os.environ.get(KEEP_VARIABLE) else []
+        known = {one.name: one for one in earlier} | {one.name: one for one in self.trials}
         whole = Report()
         whole.trials = sorted(known.values(), key=lambda one: one.name)
         line = whole.line(sum(one.seconds for one in whole.trials))

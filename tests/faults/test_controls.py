@@ -2,6 +2,7 @@
 
 import logging
 import os
+import random
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,9 +13,10 @@ import pytest_asyncio
 
 from deploy.local.nats import connect
 from tests.eventually import eventually
+from tests.faults import county as counties
 from tests.faults import harness, payouts
-from tests.faults.county import Form, Tried, platform
-from tests.faults.harness import Kill, Killed, Load, ask
+from tests.faults.county import Form, platform
+from tests.faults.harness import Kill, Killed, ask
 from tests.faults.injector import Spoil
 from tests.faults.test_kills import SEED
 
@@ -23,6 +25,8 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(1_200)]
 log = logging.getLogger(__name__)
 
 QUIET_SECONDS = 5.0
+SPOILT_MIN = 3
+"""Of each way to spoil a letter."""
 KILLS_VARIABLE = "LIANDONG_FAULTS_KILLS"
 """How many processes die under the payout load; the long form kills three hundred."""
 KILLS = int(os.environ.get(KILLS_VARIABLE, "8"))
@@ -33,9 +37,10 @@ PAYOUT_ROUNDS = -(-KILLS // KILLS_EACH)
 class County:
     """A platform on which an undisturbed year has come to its end."""
 
-    def __init__(self, stack: Tried, load: Load, outcome: harness.Outcome) -> None:
-        self.stack = stack
-        self.load = load
+    def __init__(self, tried: counties.County, outcome: harness.Outcome) -> None:
+        self.tried = tried
+        self.stack = tried.stack
+        self.load = tried.load
         self.outcome = outcome
 
     @asynccontextmanager
@@ -55,7 +60,7 @@ async def county() -> AsyncIterator[County]:
     async with platform(Form()) as tried:
         outcome = await tried.load.live()
         harness.remember(outcome, seed=SEED)
-        yield County(tried.stack, tried.load, outcome)
+        yield County(tried, outcome)
 
 
 async def test_a_fen_too_much_on_a_loan_is_found(county: County) -> None:
@@ -148,6 +153,36 @@ async def test_payouts_are_allocated_once_whoever_dies(county: County, seed: int
     harness.require_balanced(outcome)
     assert await payouts.require_once(county.stack) > before
     county.outcome = replace(outcome, killed=())
+
+
+async def test_payouts_go_on_though_connections_break_and_letters_are_lost(county: County) -> None:
+    """The short form of `make faults`' kinds of messages and connections, all at once."""
+    bus, rng = county.stack.bus, random.Random(SEED)
+    spoil = Spoil(
+        doubled_ppm=200_000,
+        dropped_ppm=100_000,
+        delayed_ppm=200_000,
+        delay_seconds_max=1.0,
+        acks_dropped_ppm=200_000,
+    )
+
+    async def fault() -> None:
+        counts = bus.start(spoil, seed=SEED)
+
+        async def least() -> int:
+            return min(counts.doubled, counts.dropped, counts.delayed, counts.acks_dropped)
+
+        try:
+            for link in (bus, county.stack.base, county.stack.door):
+                await link.keep_cutting(rng, times=1, seconds_max=0.5)
+            await eventually(least, lambda hits: hits >= SPOILT_MIN, seconds_max=60)
+        finally:
+            bus.rest()
+
+    await county.tried.under_load(fault, seed=SEED)
+
+    assert min(link.cuts for link in (bus, county.stack.base, county.stack.door)) > 0
+    county.outcome = replace(await county.load.look(), killed=())
 
 
 async def test_without_its_inbox_a_service_would_take_an_event_twice_and_be_caught(

@@ -5,7 +5,7 @@ import random
 import shutil
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -79,7 +79,7 @@ def spoiling(spoil: Spoil, *counted: str) -> Fault:
         finally:
             county.stack.bus.rest()
             one.faults = sum(getattr(counts, name) for name in counted)
-            one.figures |= {name: getattr(counts, name) for name in ("passed", *counted)}
+            one.figures |= {name: hits for name, hits in asdict(counts).items() if hits}
 
     return fault
 

@@ -49,6 +49,8 @@ class Settled:
     instruction_id: str
     request_id: str
     lender_id: str
+    found_before: dict[str, list[str]]
+    """What the lender's instruction was found as, by institution, when no call had named it yet."""
 
     def client(self, institution_id: str) -> Any:
         return self.county._client(institution_id)
@@ -82,6 +84,7 @@ async def _settle(county: BenchCounty, stack: Stack) -> Settled:
     payout_id = decided.claim.payout_id
     day = day_to_proto(county.plan.starts_on + timedelta(days=2))
     instruction_id = request_id = ""
+    found_before: dict[str, list[str]] = {}
     for client in (lender, insurer):
 
         async def open_to(client: Any = client) -> Any:
@@ -100,6 +103,13 @@ async def _settle(county: BenchCounty, stack: Stack) -> Settled:
             ]
 
         (instruction,) = await eventually(open_to, lambda found: len(found) == 1, seconds_max=60)
+        if client is lender:
+            await county.quiet()
+            others = [each for each in county._parties["bank"] if each != lender_id]
+            for asker in (AUDITOR, county.insurer, lender_id, *others[:1]):
+                found_before[asker] = await _kinds(
+                    county._client(asker), instruction.instruction_id
+                )
         confirm = claims_pb2.ConfirmPaymentRequest(
             request_id=str(uuid.uuid4()),
             county_code=COUNTY,
@@ -111,7 +121,20 @@ async def _settle(county: BenchCounty, stack: Stack) -> Settled:
         if client is lender:
             instruction_id, request_id = instruction.instruction_id, confirm.request_id
     await county.quiet()
-    return Settled(stack, county, claim_id, payout_id, instruction_id, request_id, lender_id)
+    return Settled(
+        stack, county, claim_id, payout_id, instruction_id, request_id, lender_id, found_before
+    )
+
+
+async def _kinds(client: Any, one: str) -> list[str]:
+    """What an id is of to somebody; nothing where it is not his to know."""
+    try:
+        found = await client.call(FIND, "Find", pb.FindRequest(id=one))
+    except grpc.aio.AioRpcError as error:
+        if reason_of(error) != "ID_NOT_FOUND":
+            raise
+        return []
+    return [each.kind for each in found.findings]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -170,6 +193,17 @@ async def test_a_payouts_story_goes_from_the_storm_to_the_settled_loan(settled: 
     centre = await _story(settled.client(settled.county._party("county_centre")), settled.payout_id)
     assert _names(centre) == names
     assert not any(step.HasField("call") for step in centre)
+
+
+async def test_an_instruction_is_found_before_any_call_names_it(settled: Settled) -> None:
+    before = settled.found_before
+    for asker in (AUDITOR, settled.county.insurer, settled.lender_id):
+        assert before.pop(asker) == ["instruction"], asker
+    # Another bank, of whose money it is not.
+    assert list(before.values()) == [[]]
+    steps = await _story(settled.client(settled.lender_id), settled.instruction_id)
+    assert "payout_allocated" in _names(steps)
+    assert "loan_settled" in _names(steps)
 
 
 async def test_a_stranger_is_answered_as_for_an_id_that_nobody_has(settled: Settled) -> None:

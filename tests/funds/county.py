@@ -242,13 +242,23 @@ class Loan:
         )
         return self._told("loan_overdue", message, on=on)
 
-    def repaid(self, principal_fen: int, interest_fen: int, *, on: date) -> Delivery:
+    def repaid(
+        self,
+        principal_fen: int,
+        interest_fen: int,
+        *,
+        on: date,
+        less: tuple[int, int] | None = None,
+    ) -> Delivery:
+        """`less` is by how much less principal and interest are owed; None as it was once said."""
         message = loans.LoanRepaid(
             loan_id=str(self.loan_id),
             amount_fen=principal_fen + interest_fen,
             principal_fen=principal_fen,
             interest_fen=interest_fen,
             outstanding_fen=self.principal_fen - principal_fen,
+            principal_less_fen=less[0] if less else None,
+            interest_less_fen=less[1] if less else None,
         )
         return self._told("loan_repaid", message, on=on)
 

@@ -258,6 +258,21 @@ async def test_what_is_owed_does_not_depend_on_the_order_of_the_news(
     assert (await steps.file(servicer, loan)).loss_fen == 4_600_000
 
 
+async def test_a_repayment_lowers_a_loss_by_what_is_no_longer_owed(
+    db: Database, servicer: FundsServicer, consumer: Consumer
+) -> None:
+    await steps.open_fund(servicer, balance_fen=FUND_FEN)
+    loan = Loan(1)
+    await steps.take(consumer, loan.asks(), loan.disbursed())
+    await steps.take(
+        consumer, loan.overdue(70, on=OPENED), loan.overdue(71, on=OPENED, interest_fen=5_000)
+    )
+
+    await steps.take(consumer, loan.repaid(400_000, 0, on=NEXT, less=(399_000, 1_200)))
+
+    assert (await steps.file(servicer, loan)).loss_fen == loan.principal_fen + 5_000 - 400_200
+
+
 async def test_an_undone_payout_is_owed_again(
     db: Database, servicer: FundsServicer, consumer: Consumer
 ) -> None:

@@ -8,6 +8,7 @@ import grpc
 import pytest
 import pytest_asyncio
 from liandong.claims.v1 import events_pb2 as claims
+from liandong.claims.v1 import payouts_pb2, payouts_pb2_grpc
 from liandong.gateway.v1 import find_pb2 as pb
 from liandong.gateway.v1 import find_pb2_grpc, gateway_pb2, gateway_pb2_grpc
 from liandong.loans.v1 import events_pb2 as loans
@@ -18,12 +19,28 @@ from gateway.rules import EVENTS
 from gateway.story_words import AMOUNTS
 from gateway.story_words import EVENTS as WORDS
 from services.kernel import ids
+from services.kernel.rpc import Context
 from services.kernel.status import reason_of
 from tests.gateway.conftest import a_house
+from tests.gateway.fakes import a_target
 from tests.gateway.feeding import INSTITUTIONS, County, repaid
 from tests.servers import PostgresServer, as_server, nats_from_wheel, small_topology
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
+
+
+class NoPayouts(payouts_pb2_grpc.PayoutsServiceServicer):
+    """The claims service, asked of which payout an instruction is: of none."""
+
+    async def ListPayouts(
+        self, request: payouts_pb2.ListPayoutsRequest, context: Context
+    ) -> payouts_pb2.ListPayoutsResponse:
+        return payouts_pb2.ListPayoutsResponse()
+
+
+def add_claims(server: Any) -> None:
+    payouts = NoPayouts()  # type: ignore[abstract]
+    payouts_pb2_grpc.add_PayoutsServiceServicer_to_server(payouts, server)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -31,10 +48,16 @@ async def county(postgres: PostgresServer, certificates: LocalCA) -> AsyncIterat
     streams = small_topology()
     async with nats_from_wheel(certificates, streams) as wheel:
         server = as_server(wheel, certificates, streams)
-        async with a_house(postgres, server, certificates, institutions_path=INSTITUTIONS) as house:
+        asked = a_target(certificates, "claims", add_claims)
+        async with a_house(
+            *(postgres, server, certificates),
+            institutions_path=INSTITUTIONS,
+            claims_address=asked.address,
+        ) as house:
             made = County(house, server, {})
             yield made
             await made.close()
+        await asked.stop()
 
 
 def finder(county: County, institution_id: str) -> Any:

@@ -104,6 +104,45 @@ async def test_a_phone_a_name_and_labour_are_brought_up_to_date_and_the_rest_sta
     assert await registry.count("person_past") == 2
 
 
+async def test_of_two_claims_to_a_person_in_one_chunk_the_first_says_who_it_is(door: Door) -> None:
+    await register_demo_areas(door)
+    person = an_identity(901, "19800101")
+    first = a_line(2, household_number="H-8", name="王芳", identity_number=person)
+    second = a_line(3, household_number="H-9", name="李芬", identity_number=person, phone="")
+
+    answer = await update(door, to_proto(first), to_proto(second))
+
+    assert refused(answer) == [(3, "identity_number", "MEMBER_ELSEWHERE")]
+    (founded,) = answer.households
+    (member,) = (await seen(door, founded.household_id)).members
+    assert (member.name, member.phone) == ("王芳", first.phone)
+
+
+async def test_people_of_one_name_and_birth_date_are_paired_within_a_chunk_and_across(
+    door: Door, registry: Registry
+) -> None:
+    await register_demo_areas(door)
+    lines = [
+        a_line(at, household_number=f"H-{at}", identity_number=an_identity(900 + at))
+        for at in (2, 3, 4)
+    ]
+    lines.append(a_line(5, household_number="H-5", name="李四", identity_number=an_identity(905)))
+
+    await update(door, *map(to_proto, lines[:2]))
+    await update(door, *map(to_proto, lines[2:]))
+
+    pairs = await registry.ask(
+        """SELECT h.household_number AS one, o.household_number AS other
+           FROM duplicate AS d
+           JOIN member AS m USING (county_code, person_id)
+           JOIN household AS h USING (county_code, household_id)
+           JOIN member AS n ON n.county_code = d.county_code AND n.person_id = d.other_id
+           JOIN household AS o ON o.county_code = d.county_code AND o.household_id = n.household_id
+           ORDER BY 1, 2"""
+    )
+    assert [tuple(row) for row in pairs] == [("H-3", "H-2"), ("H-4", "H-2"), ("H-4", "H-3")]
+
+
 async def test_the_same_file_again_under_another_id_changes_nothing(
     door: Door, registry: Registry
 ) -> None:

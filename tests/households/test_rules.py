@@ -268,6 +268,50 @@ def test_members_follow_their_head() -> None:
     ]
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from("ABC"),
+            st.sampled_from(("配偶", "子", "女", "父", "孙子")),
+            st.integers(900, 912),
+            st.sampled_from(("19300101", "19780101", "20050101")),
+            st.sampled_from(("", "非贫困户", "建档立卡贫困户")),
+            st.sampled_from((VILLAGE, VILLAGE, VILLAGE, "411224101202")),
+        ),
+        max_size=14,
+    )
+)
+def test_where_the_head_stands_in_its_household_changes_no_verdict(
+    rows: list[tuple[str, str, int, str, str, str]],
+) -> None:
+    # A household that is right and begins with its head is taken at a look, any other by the rule.
+    heads = [a_line(100 + at, household_number=n) for at, n in enumerate("ABC")]
+    heads = [
+        head._replace(identity_number=an_identity(950 + 2 * at)) for at, head in enumerate(heads)
+    ]
+    others = [
+        a_line(
+            2 + at,
+            household_number=number,
+            relation=relation,
+            identity_number=an_identity(person, born),
+            registration_status=status,
+            village_code=village,
+        )
+        for at, (number, relation, person, born, status, village) in enumerate(rows)
+    ]
+    others.sort(key=lambda line: line.household_number)
+    groups = [[each for each in others if each.household_number == n] for n in "ABC"]
+    first = [line for head, group in zip(heads, groups, strict=True) for line in (head, *group)]
+    last = [line for head, group in zip(heads, groups, strict=True) for line in (*group, head)]
+
+    looked, refused = rules.decide(entries_of(first), NOTHING)
+    ruled, as_well = rules.decide(entries_of(last), NOTHING)
+
+    assert looked == ruled
+    assert sorted(reasons(refused)) == sorted(reasons(as_well))
+
+
 def test_a_household_has_a_bound() -> None:
     drafts, refusals = rules.decide(entries_of(a_family(rules.PEOPLE_MAX + 2)), NOTHING)
 

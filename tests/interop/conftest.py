@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from deploy.demo import run as demo
+from deploy.demo import year_plan
 from deploy.demo.year import Year
 from deploy.local import places, processes
 from deploy.local.client import Institution, credentials_in
@@ -24,6 +25,8 @@ from services.programmes.loader import load
 from tests.interop import guide
 
 SCALE = 0.02
+STARTS_ON = date(2018, 12, 17)
+"""The plan's first weekday of lending; no day is lived that the guide does not need."""
 TODAY = date(2018, 12, 25)
 """As the demo's year leaves it."""
 SECONDS = 280
@@ -58,11 +61,11 @@ class Desk:
 
 
 class Beginning(Year):
-    """The year's first loans, and then its end: enough for who follows the guide."""
+    """A year whose first loans are lent at its end: enough for who follows the guide."""
 
     async def begin(self) -> None:
         """Households, limits, fund, policies and loans; then the days up to the guide's."""
-        plan = self.plan
+        self.plan = plan = year_plan.plan(demo.SEED, SCALE, starts_on=STARTS_ON)
         await self._advance(plan.starts_on - timedelta(days=5))
         await self._register()
         await self._grant_credit()

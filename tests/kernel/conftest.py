@@ -10,7 +10,6 @@ from typing import Any, Protocol
 
 import pytest
 import pytest_asyncio
-from nats.aio.client import Client
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -19,6 +18,7 @@ from deploy.local.nats import Nats
 from deploy.local.places import server_user
 from deploy.local.postgres import Postgres
 from services.kernel import telemetry
+from services.kernel.nats_client import LeanClient
 from services.kernel.settings import PlatformSettings
 from tests import servers
 from tests.conftest import MakeSchema
@@ -84,9 +84,9 @@ class Mortal:
 
     wheel: Nats
     server: NatsServer
-    clients: list[Client] = field(default_factory=list)
+    clients: list[LeanClient] = field(default_factory=list)
 
-    async def connect(self, noun: str) -> Client:
+    async def connect(self, noun: str) -> LeanClient:
         """A connection that is closed after the test."""
         self.clients.append(await self.server.connect(noun))
         return self.clients[-1]

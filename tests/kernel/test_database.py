@@ -22,6 +22,9 @@ from tests.servers import Schema
 pytestmark = pytest.mark.postgres
 
 
+CUTS = 60
+"""Moments of a call at which it is cut off."""
+POOL = 4
 FILL = "INSERT INTO bin VALUES ($1, 1)"
 
 
@@ -259,3 +262,35 @@ async def test_a_stream_gives_all_rows_some_at_a_time(barns: Schema) -> None:
         ]
 
     assert chunks == [[1, 2], [3, 4], [5]]
+
+
+async def test_a_call_that_is_cut_off_anywhere_leaves_no_transaction_to_the_next(
+    barns: Schema,
+) -> None:
+    async def nothing() -> None:
+        return None
+
+    cut = 0
+    for turns in range(CUTS):
+        task = asyncio.create_task(fill(barns, f"bin {turns}", then=nothing))
+        await wait_turns(turns)
+        task.cancel()
+        (end,) = await asyncio.gather(task, return_exceptions=True)
+        cut += isinstance(end, asyncio.CancelledError)
+        # Each of the pool in turn: whichever was cut must not be inside what it began.
+        assert await barns.one("SELECT 1") == 1
+        async with asyncio.TaskGroup() as group:
+            for _ in range(POOL):
+                group.create_task(fill_and_empty(barns))
+    assert cut > CUTS // 6, "hardly any was cut"
+
+
+async def wait_turns(count: int) -> None:
+    """Let the loop turn so many times: no time is meant, but a place in another task's work."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def fill_and_empty(barns: Schema) -> None:
+    async with barns.db.transaction() as session:
+        await database.execute(session, "DELETE FROM bin")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nats import errors
 from nats.aio.client import Client
+from nats.errors import MsgAlreadyAckdError
 
 from services.kernel import cloudevents, telemetry
 from services.kernel.nats_client import LeanClient
@@ -54,6 +55,41 @@ async def test_a_message_is_written_as_the_base_writes_it() -> None:
     assert await written(LeanClient(), headers) == await written(Client(), headers)
 
 
+async def test_many_messages_are_written_as_one_by_one() -> None:
+    envelope = an_envelope()
+    headers = cloudevents.headers(envelope, source="fields")
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    client: Any = LeanClient()
+    client._status = Client.CONNECTED
+    client._max_payload = 1_000_000
+    sent: list[bytes] = []
+
+    async def send(command: bytes, priority: bool = False) -> None:
+        sent.append(command)
+
+    client._send_command = send
+    client._flush_queue = SimpleNamespace(empty=lambda: False)
+    message = ("liandong.fields.v1.sown.000000", b"body", lines)
+    await client.publish_all([message] * 200)
+
+    assert b"".join(sent) == 200 * await written(Client(), headers)
+    assert 1 < len(sent) < 10, "few writes, each of a bounded size"
+    assert client.stats["out_msgs"] == 200
+
+
+async def test_many_messages_are_refused_as_one_would_be() -> None:
+    client: Any = LeanClient()
+    with pytest.raises(errors.ConnectionReconnectingError):
+        await client.publish_all([("liandong.fields", b"body", "")])
+
+    client._status = Client.CONNECTED
+    client._max_payload = 3
+    with pytest.raises(errors.MaxPayloadError):
+        await client.publish_all([("liandong.fields", b"body", "")])
+    with pytest.raises(errors.BadSubjectError):
+        await client.publish_all([("liandong.fields PUB", b"", "")])
+
+
 @pytest.mark.parametrize("value", ["a\r\nNats-Msg-Id: 2", "a\nb", "a\rb"])
 async def test_a_header_cannot_bring_others_along(value: str) -> None:
     with pytest.raises(errors.BadHeaderError):
@@ -73,6 +109,30 @@ async def test_a_server_takes_and_gives_its_messages(stream: NatsServer, connect
 
     assert stream.streams.durable("barns").durable_name == "barns"
     assert (message.data, message.headers) == (b"body", headers)
+
+
+@pytest.mark.nats
+async def test_messages_are_acknowledged_together_and_each_only_once(
+    stream: NatsServer, connect: Connect
+) -> None:
+    says, hears = await connect("fields"), await connect("barns")
+    context = hears.jetstream()
+    subscription = await context.pull_subscribe_bind(durable="barns", stream="EVENTS")
+    for place in range(3):
+        await says.jetstream().publish("liandong.fields.v1.sown.000000", b"%d" % place)
+    messages = await subscription.fetch(3, 5)
+
+    await hears.ack_all([])
+    await hears.ack_all(messages)
+
+    async def left() -> int:
+        found = await context.consumer_info("EVENTS", "barns")
+        return (found.num_ack_pending or 0) + (found.num_pending or 0)
+
+    await eventually(left, (0).__eq__)
+    assert all(message.is_acked for message in messages)
+    with pytest.raises(MsgAlreadyAckdError):
+        await hears.ack_all(messages)
 
 
 @pytest.mark.nats

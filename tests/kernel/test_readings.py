@@ -45,6 +45,33 @@ async def test_every_service_reads_its_own_tables_by_its_own_role(
     assert all(set(each.labels) <= LABELS for each in found.values())
 
 
+@pytest.mark.parametrize(
+    ("noun", "gauges"),
+    [
+        ("claims", ["liandong_payouts_open", "liandong_payouts_oldest_age_seconds",
+                    "liandong_claims_deadline_at_risk", "liandong_claims_deadline_missed"]),
+        ("funds", ["liandong_compensation_cases_open",
+                   "liandong_compensation_cases_oldest_age_seconds"]),
+        ("loans", ["liandong_breakers_tripped"]),
+    ],
+)  # fmt: skip
+async def test_a_county_where_nothing_is_open_is_told_as_zero(
+    schema: MakeSchema, noun: str, gauges: list[str]
+) -> None:
+    made = await schema(noun)
+    async with made.db.transaction(EVERY_COUNTY) as session:
+        await database.execute(
+            session, "INSERT INTO business_day VALUES ('990101', '2018-03-01'::date)"
+        )
+
+    found = await readings.read(made.db, OWN[noun])
+
+    told = {each.name: each.value for each in found if each.labels.get("county") == "990101"}
+    assert told == dict.fromkeys(gauges, 0)
+    kinds = {each.labels["kind"] for each in found if each.name == "liandong_pauses"}
+    assert kinds == {"institution", "feed", "consumer", "product"}
+
+
 async def test_funds_and_cases_are_told_by_county(schema: MakeSchema) -> None:
     made = await schema("funds")
     async with made.db.transaction(EVERY_COUNTY) as session:

@@ -31,10 +31,11 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from deploy.local.ca import LocalCA
 from services.kernel import errors, ids, rpc
+from services.kernel.admission import PUSHBACK_KEY
 from services.kernel.caller import METADATA_KEY, STREAM_HASH, Signer, body_hash
 from services.kernel.errors import Invalid, LiandongError
 from services.kernel.rpc import Context
-from services.kernel.status import reason_of
+from services.kernel.status import reason_of, retry_seconds_of
 from tests.builders import a_caller
 from tests.eventually import eventually
 from tests.kernel.farm.door import ANSWER, COUNT, SERVICE, Door, Farm, channel_of, open_door
@@ -296,9 +297,57 @@ async def test_too_many_calls_at_a_time_are_refused_and_the_others_end(
         first = [asyncio.create_task(ask(door)) for _ in range(2)]
         for _ in first:
             await asyncio.wait_for(at_work.acquire(), 10)
-        assert (await refusal(door)).code() is CODE.RESOURCE_EXHAUSTED
+        waits = [await turned_away(door) for _ in range(3)]
+        assert len(set(waits)) == 3, "they would all come back at once"
+        probe: Any = health_pb2_grpc.HealthStub(door.channel)
+        assert await probe.Check(health_pb2.HealthCheckRequest(), timeout=5), "probes come in"
         may_end.set()
         assert all(answer.dropped for answer in await asyncio.gather(*first))
+        assert (await ask(door)).dropped, "there is room again"
+
+
+async def turned_away(door: Door, **how: Any) -> float:
+    """In how many seconds the door lets a call that is too much come back."""
+    error = await refusal(door, **how)
+    assert (error.code(), reason_of(error)) == (CODE.RESOURCE_EXHAUSTED, "DOOR_FULL")
+    seconds = retry_seconds_of(error)
+    assert seconds > 0
+    pushback = dict(error.trailing_metadata() or ())[PUSHBACK_KEY]
+    assert float(pushback) == 1_000 * seconds
+    return seconds
+
+
+async def test_a_call_whose_client_would_be_gone_is_turned_away_while_others_wait(
+    certificates: LocalCA, farm: Farm
+) -> None:
+    slow = asyncio.Event()
+
+    async def work(_: DropParkedEventRequest, __: Context) -> DropParkedEventResponse:
+        await asyncio.wait_for(slow.wait(), 20)
+        return DropParkedEventResponse(dropped=True)
+
+    farm.work = work
+    # One is few of sixteen: a call in a hurry is served too while there is no more.
+    options = {"concurrent_rpcs_max": 16}
+    async with open_door(certificates, farm.add_to_server, options=options) as door:
+        began = time.monotonic()
+        first = asyncio.create_task(ask(door))
+        await eventually(lambda: of(door.server.admission.running == 1))
+        # Such calls take so long: what is in more of a hurry than that has no use of an answer.
+        await eventually(lambda: of(time.monotonic() - began > 1))
+        slow.set()
+        await first
+        slow.clear()
+        second = asyncio.create_task(ask(door))
+        await eventually(lambda: of(door.server.admission.running == 1))
+        assert await turned_away(door, timeout=0.9) > 0
+        slow.set()
+        assert (await second).dropped
+        assert (await ask(door, timeout=0.9)).dropped, "nobody waits any more"
+
+
+async def of(value: bool) -> bool:
+    return value
 
 
 async def test_a_server_that_stops_lets_running_calls_end(certificates: LocalCA) -> None:

@@ -67,6 +67,26 @@ def test_the_keyed_hash_is_hmac_sha_256(key: bytes, scope: str, value: str) -> N
     assert Finder(key).find_key(scope, value) == expected
 
 
+@given(st.lists(st.tuples(st.binary(max_size=40), st.binary(max_size=40)), max_size=9))
+def test_many_are_sealed_as_one_is_and_no_nonce_serves_twice(
+    pairs: list[tuple[bytes, bytes]],
+) -> None:
+    sealer = Sealer([KEY])
+    values, places = [each[0] for each in pairs], [each[1] for each in pairs]
+
+    sealed = sealer.seal_many(values, places)
+
+    assert list(map(sealer.open, sealed, places)) == values
+    assert len({each[5:17] for each in sealed}) == len(pairs)
+
+
+@given(st.text(max_size=8), st.lists(st.text(max_size=40), max_size=9))
+def test_many_are_found_as_one_is(scope: str, values: list[str]) -> None:
+    finder = Finder(KEY)
+
+    assert finder.find_keys(scope, values) == [finder.find_key(scope, each) for each in values]
+
+
 def test_two_counties_cannot_be_joined() -> None:
     finder = Finder(KEY)
 

@@ -284,6 +284,6 @@ def _dump(path: Path, value: Mapping[str, Any]) -> None:
     )
 
 
-class _Plain(yaml.SafeDumper):
+class _Plain(yaml.CSafeDumper):
     def ignore_aliases(self, data: Any) -> bool:
         return True

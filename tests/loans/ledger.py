@@ -36,6 +36,10 @@ class Sums:
     """Interest that came with a fact: an opening, a payout that was undone."""
     came_in: int = 0
     given_back: int = 0
+    given_of_debt: int = 0
+    """Of it, what the debt had needed; it is owed again."""
+    repaid: int = 0
+    """Principal that money paid and that is not owed again."""
     forgiven: int = 0
     paid_principal: int = 0
     paid_interest: int = 0
@@ -116,6 +120,8 @@ class Ledger:
                 sums.owed += fact.interest
                 sums.lent += fact.fen
                 sums.raised += fact.interest
+                if fact.kind == "payout_undone":
+                    sums.repaid -= fact.fen
             case "repayment" | "payout":
                 first = min(fact.fen, sums.outstanding if self.principal_first else sums.owed)
                 second = min(
@@ -133,14 +139,26 @@ class Ledger:
                 sums.forgiven += interest + principal
                 self._take(sums, fact, interest, principal)
             case "refund":
-                sums.suspense -= fact.fen
+                held = min(fact.fen, sums.suspense)
+                sums.suspense -= held
                 sums.given_back += fact.fen
+                # The rest was owed after all: principal as far as any was paid, else interest.
+                again = fact.fen - held
+                principal = min(again, max(0, sums.repaid))
+                sums.given_of_debt += again
+                sums.outstanding += principal
+                sums.repaid -= principal
+                sums.owed += again - principal
+                sums.paid_principal -= principal
+                sums.paid_interest -= again - principal
 
     @staticmethod
     def _take(sums: Sums, fact: Fact, interest: int, principal: int) -> None:
         sums.owed -= interest
         sums.outstanding -= principal
         sums.paid[fact.number] = (interest, principal)
+        if fact.kind in ("repayment", "payout"):
+            sums.repaid += principal
         if fact.kind != "write_off":
             sums.paid_interest += interest
             sums.paid_principal += principal

@@ -149,6 +149,22 @@ async def repay(
     return (await servicer.RepayLoan(request, calling(caller, request))).loan
 
 
+async def refund(servicer: LoansServicer, loan_id: str, amount_fen: int) -> loans_pb2.Loan:
+    request = loans_pb2.RefundOverpaymentRequest(
+        request_id=an_id(),
+        county_code=COUNTY,
+        loan_id=loan_id,
+        amount_fen=amount_fen,
+        value_date=day(OPENED),
+    )
+    return (await servicer.RefundOverpayment(request, calling(LENDER, request))).loan
+
+
+async def statement(servicer: LoansServicer, loan_id: str) -> list[loans_pb2.Posting]:
+    request = loans_pb2.GetLoanStatementRequest(county_code=COUNTY, loan_id=loan_id)
+    return list((await servicer.GetLoanStatement(request, calling(CENTRE, request))).postings)
+
+
 async def get(servicer: LoansServicer, loan_id: str, *, caller: Caller = CENTRE) -> loans_pb2.Loan:
     request = loans_pb2.GetLoanRequest(county_code=COUNTY, loan_id=loan_id)
     return (await servicer.GetLoan(request, calling(caller, request))).loan

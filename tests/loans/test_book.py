@@ -195,6 +195,70 @@ def test_instalments_sum_to_the_principal_and_end_with_the_term(
     assert days[-1] == calendars.add_months(start, months)
 
 
+def given_back(number: int, days: int, fen: int) -> Posting:
+    return Posting(number, PostingKind.REFUND, after(days), Fen(fen))
+
+
+# 30 yuan of interest for ten days; of 100 yuan paid too much 15 are given back.
+def test_a_refund_within_what_was_paid_too_much_is_no_part_of_the_debt() -> None:
+    replayed = book.replay(
+        TERMS, [lent(), paid(2, 10, 3_013_000), given_back(3, 11, 1_500)], after(30)
+    )
+
+    assert replayed.position.debt == Amounts()
+    assert replayed.position.suspense_fen == 8_500
+    assert replayed.lines[2].taken == Amounts()
+
+
+# Of two payments the first is lowered by 1,000 yuan afterwards: the 100 yuan that had been paid
+# too much and were given back were needed after all.
+def test_a_refund_of_what_was_owed_after_all_is_owed_again() -> None:
+    early = [lent(), paid(2, 10, 2_003_000), paid(3, 10, 1_010_000), given_back(4, 10, 10_000)]
+    assert book.replay(TERMS, early, after(10)).position.debt == Amounts()
+
+    late = [*early, paid(5, 10, 2_003_000, reverses=2), paid(6, 10, 1_903_000)]
+    replayed = book.replay(TERMS, late, after(10))
+
+    assert replayed.position.debt == Amounts(principal_fen=Fen(90_000 + 10_000))
+    assert replayed.position.suspense_fen == 0
+    assert book.given_back_of_debt(replayed.lines) == 10_000
+    refund = replayed.lines[2]
+    assert position.split(refund.posting, refund) == Amounts(principal_fen=Fen(10_000))
+
+
+# Interest that was paid, given back and is owed again is no principal: it bears no interest.
+def test_a_refund_of_all_that_was_paid_is_owed_as_it_was_paid() -> None:
+    early = [lent(), paid(2, 10, 3_003_000), paid(3, 10, 3_003_000), given_back(4, 10, 3_003_000)]
+
+    late = [*early, paid(5, 10, 3_003_000, reverses=2)]
+
+    held = book.replay(TERMS, late, after(10)).position
+    assert held.debt == Amounts(principal_fen=Fen(3_000_000), interest_fen=Fen(3_000))
+
+
+@given(payments, st.data())
+def test_what_was_given_back_is_of_what_was_too_much_or_is_owed_again(
+    found: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    postings = [lent(), *(paid(i, days, fen) for i, (days, fen) in enumerate(found, 2))]
+    held = book.replay(TERMS, postings, after(400)).position.suspense_fen
+    refunded = data.draw(st.integers(0, held))
+    postings.append(given_back(len(postings) + 1, 400, refunded))
+    if len(postings) > 2:
+        wrong = data.draw(st.sampled_from(postings[1:-1]))
+        number = len(postings) + 1
+        postings.append(replace(wrong, number=number, reverses=wrong.number))
+
+    replayed = book.replay(TERMS, postings, after(500))
+
+    now = replayed.position
+    came = sum(each.amount_fen for each in book.counting(postings) if each.kind in book.MONEY_IN)
+    owed = 3_000_000 + now.household_posted_fen + refunded
+    assert now.debt.total_fen + came - now.suspense_fen == owed
+    assert min(now.outstanding_fen, now.owed_fen, now.suspense_fen) >= 0
+    assert now.outstanding_fen <= 3_000_000
+
+
 # The bank's formula by hand: 100,000 yuan, 4.75 %, a year: 8,549.30 yuan a month.
 def test_equal_instalments_are_equal_but_for_the_last() -> None:
     planned = schedule.plan(

@@ -155,7 +155,9 @@ class Life(RuleBasedStateMachine):
         loan_id = self.loan.loan_id
         desk = Desk(COUNTY, {loan_id: self.loan}, self.today, lambda _: self.terms)
         desk._books[loan_id] = list(self.postings)
-        balance.check_suspense(desk.post(loan_id, posting).loan)
+        if posting.reverses:
+            balance.check_undoing(desk.lines_of(loan_id), desk.lines_of(loan_id, posting))
+        desk.post(loan_id, posting)
         desk.settle_up(loan_id, posting.value_date)
         self.loan, self.postings = desk.loans[loan_id], list(desk.book_of(loan_id))
         for entry in desk._entries:
@@ -202,12 +204,13 @@ class Life(RuleBasedStateMachine):
         fact = data.draw(st.sampled_from(self.model.alive("repayment")))
         wrong = balance.repayment_to_undo(self.postings, fact.number)
         undo = Posting(0, wrong.kind, wrong.value_date, wrong.amount_fen, reverses=wrong.number)
+        given = self.model.on(self.today).given_of_debt
         self.model.undo(fact.number)
         try:
             self.post(undo)
         except Refused:
-            # Given back already: to undo it would leave less than nothing.
-            assert self.model.on(self.today).suspense < 0
+            # Given back already: to undo it would make a refund owed again.
+            assert self.model.on(self.today).given_of_debt > given
             place = self.model.facts.index(replace(fact, undone=True))
             self.model.facts[place] = fact
 
@@ -395,8 +398,9 @@ class Served(RuleBasedStateMachine):
             number=fact.number,
             reason="错账",
         )
+        given = self.model.on(self.today).given_of_debt
         self.model.undo(fact.number)
-        if self.model.on(self.today).suspense >= 0:
+        if self.model.on(self.today).given_of_debt <= given:
             self.run(self.servicer.ReverseRepayment(request, calling(LENDER, request)))
             return
         place = self.model.facts.index(replace(fact, undone=True))

@@ -31,11 +31,6 @@ ACTIVE = loans_pb2.LOAN_STATE_ACTIVE
 SETTLED = loans_pb2.LOAN_STATE_SETTLED
 
 
-async def statement(servicer: LoansServicer, loan_id: str) -> list[loans_pb2.Posting]:
-    request = loans_pb2.GetLoanStatementRequest(county_code=COUNTY, loan_id=loan_id)
-    return list((await servicer.GetLoanStatement(request, calling(CENTRE, request))).postings)
-
-
 async def undo(
     servicer: LoansServicer, loan_id: str, number: int
 ) -> loans_pb2.ReverseRepaymentResponse:
@@ -61,10 +56,10 @@ async def test_a_backdated_repayment_is_worth_what_it_would_have_been_in_time(
     one, other = await steps.get(servicer, late), await steps.get(servicer, in_time)
     assert (one.outstanding_fen, one.interest_fen) == (other.outstanding_fen, other.interest_fen)
     await steps.books_are_whole(db)
-    lines = await statement(servicer, late)
+    lines = await steps.statement(servicer, late)
     assert [line.number for line in lines] == [1, 2, 3]
     # What the later payment took is told as the book stands now.
-    assert lines[1].interest_fen == (await statement(servicer, in_time))[2].interest_fen
+    assert lines[1].interest_fen == (await steps.statement(servicer, in_time))[2].interest_fen
 
 
 async def test_an_undone_repayment_leaves_the_loan_as_if_it_had_never_been(
@@ -79,8 +74,34 @@ async def test_an_undone_repayment_leaves_the_loan_as_if_it_had_never_been(
     assert (answer.loan.state, answer.loan.outstanding_fen) == (ACTIVE, 30_000 * YUAN)
     assert await steps.exposure(db, house) == 30_000 * YUAN
     assert (await steps.story(db, loan.loan_id))[-2:] == ["repayment_reversed", "loan_reopened"]
-    assert [line.counts for line in await statement(servicer, loan.loan_id)] == [True, False, False]
+    assert [line.counts for line in await steps.statement(servicer, loan.loan_id)] == [
+        True,
+        False,
+        False,
+    ]
     await steps.books_are_whole(db)
+
+
+async def test_a_late_repayment_lowers_what_its_undoing_raises(
+    servicer: LoansServicer, consumer: Consumer, db: Database, catalogue: Catalogue
+) -> None:
+    loan_id = (await steps.active(servicer, consumer, House())).loan_id
+    today = await steps.advance(db, catalogue, 100)
+    await steps.repay(servicer, loan_id, 1, on=today)
+
+    # The money had come on the first day: a hundred days' interest on it is not owed.
+    await steps.repay(servicer, loan_id, 10_000 * YUAN)
+    await undo(servicer, loan_id, 3)
+
+    on_time, late = await steps.said(db, "loan_repaid", events_pb2.LoanRepaid)
+    assert (on_time.principal_less_fen, on_time.interest_less_fen) == (0, 1)
+    assert (late.principal_fen, late.interest_fen) == (10_000 * YUAN, 0)
+    assert late.interest_less_fen > 0
+    (undone,) = await steps.said(db, "repayment_reversed", events_pb2.RepaymentReversed)
+    assert (undone.principal_back_fen, undone.interest_back_fen) == (
+        late.principal_less_fen,
+        late.interest_less_fen,
+    )
 
 
 # S21, S22: what was compensated and never owed is the lender's to give back.
@@ -192,21 +213,11 @@ async def test_what_was_paid_too_much_is_given_back_and_no_more(
     after = await steps.repay(servicer, loan.loan_id, 30_000 * YUAN + 500)
     assert (after.state, after.suspense_fen) == (SETTLED, 500)
 
-    def asked(fen: int) -> loans_pb2.RefundOverpaymentRequest:
-        return loans_pb2.RefundOverpaymentRequest(
-            request_id=steps.an_id(),
-            county_code=COUNTY,
-            loan_id=loan.loan_id,
-            amount_fen=fen,
-            value_date=day(OPENED),
-        )
-
     with pytest.raises(Refused, match="ABOVE_SUSPENSE"):
-        await servicer.RefundOverpayment(asked(501), calling(LENDER, asked(501)))
-    request = asked(500)
-    given = await servicer.RefundOverpayment(request, calling(LENDER, request))
+        await steps.refund(servicer, loan.loan_id, 501)
+    given = await steps.refund(servicer, loan.loan_id, 500)
 
-    assert given.loan.suspense_fen == 0
+    assert given.suspense_fen == 0
     (told,) = await steps.said(db, "loan_repaid", events_pb2.LoanRepaid)
     assert (told.amount_fen, told.suspense_fen) == (30_000 * YUAN + 500, 500)
     await steps.books_are_whole(db)

@@ -136,6 +136,38 @@ async def test_a_correction_after_the_repayment_was_posted_leaves_nothing_paid_t
     assert totals["loans.payout_household_fen"] == 6_000 * YUAN
 
 
+async def test_what_was_given_back_before_a_correction_is_owed_again(
+    servicer: LoansServicer, consumer: Consumer, db: Database
+) -> None:
+    loan = await steps.active(servicer, consumer, house := House())
+    payout_id = uuid4()
+    await steps.take(
+        consumer,
+        authorised(house.household_id, 30_000 * YUAN, [loan.loan_id], payout_id=payout_id),
+    )
+    await steps.repay(servicer, loan.loan_id, 6_000 * YUAN)
+    await steps.refund(servicer, loan.loan_id, 6_000 * YUAN)
+
+    # The household has its 6,000 from the bank and gets 6,000 of the payout besides.
+    await steps.take(consumer, corrected(payout_id, loan.loan_id, 6_000 * YUAN))
+
+    owing = await steps.get(servicer, loan.loan_id)
+    assert (owing.state, owing.outstanding_fen, owing.suspense_fen) == (ACTIVE, 6_000 * YUAN, 0)
+    lines = await steps.statement(servicer, loan.loan_id)
+    (given,) = [each for each in lines if each.kind == loans_pb2.POSTING_KIND_REFUND]
+    assert (given.amount_fen, given.principal_fen, given.suspense_fen) == (
+        6_000 * YUAN,
+        6_000 * YUAN,
+        0,
+    )
+    assert "loan_reopened" in await steps.story(db, loan.loan_id)
+    await steps.books_are_whole(db)
+
+    await steps.repay(servicer, loan.loan_id, 6_000 * YUAN)
+    assert (await steps.get(servicer, loan.loan_id)).state == SETTLED
+    await steps.books_are_whole(db)
+
+
 async def test_the_subrogated_part_of_a_reversed_payout_belongs_again_to_those_who_paid(
     servicer: LoansServicer, consumer: Consumer, db: Database
 ) -> None:

@@ -80,6 +80,7 @@ WATCHED = """
     - {id: weekly, every: week, by: {open: not stated}}
     - {id: on_call, every: event, by: [lender]}
 """
+IN_PARTS = PACK.replace("interest_settlement: bullet", "interest_settlement: equal_principal")
 MONTHLY = PACK.replace("interest_settlement: bullet", "interest_settlement: monthly")
 
 
@@ -181,6 +182,86 @@ async def test_a_report_sums_to_its_loans_and_to_the_journal_and_stays_the_same(
     assert now.overdue_loans == now.non_performing_loans == 0
     assert now.collected_principal_fen > found.collected_principal_fen
     assert now.due_collected_fen == now.due_fen
+
+
+BRIEF = {
+    "loans", "owing_loans", "lent_fen", "disbursed_fen", "collected_principal_fen", "balance_fen",
+    "interest_owed_fen", "overdue_principal_fen", "non_performing_loans", "non_performing_fen",
+}  # fmt: skip
+
+
+CUTS = [(), ("VILLAGE",), ("TOWNSHIP", "LENDER"), ("PRODUCT", "PROGRAMME", "BORROWER_TYPE")]
+
+
+async def brief_as_whole(
+    reports: ReportsServicer, *by: str, caller: Caller = CENTRE, **values: Any
+) -> None:
+    """Ask both ways: what a brief report says, the whole one says too, row by row."""
+    brief = await asked(reports, *by, caller=caller, brief=True, **values)
+    full = await asked(reports, *by, caller=caller, **values)
+    found = {tuple(row.keys): row for row in brief.rows if row.figures.loans or not by}
+    assert set(found) == {tuple(row.keys) for row in full.rows}, (by, values)
+    for row in full.rows:
+        short_row, told = found[tuple(row.keys)], as_values(row.figures)
+        own = as_values(short_row.figures)
+        assert {name: own[name] for name in BRIEF} == {name: told[name] for name in BRIEF}
+        assert short_row.HasField("covered_fen")
+        assert short_row.counted_households == row.counted_households
+        if "as_of" not in values:
+            assert short_row.households == row.households
+            assert short_row.owing_households == row.owing_households
+
+
+async def test_a_brief_report_says_what_the_whole_one_does_today_and_of_a_months_end(
+    reports: ReportsServicer,
+    servicer: LoansServicer,
+    consumer: Consumer,
+    db: Database,
+    catalogue: Catalogue,
+) -> None:
+    long, *_ = await some_loans(servicer, consumer)
+    await steps.covered(servicer, consumer, House(status="registered_poor"), Fund())
+    on = await steps.advance(db, catalogue, 60)
+    await steps.repay(servicer, long.loan_id, 5_000 * YUAN, on=on)
+    on = await steps.advance(db, catalogue, 90)
+
+    month = on.replace(day=1) - timedelta(days=1)
+    for by in CUTS:
+        await brief_as_whole(reports, *by, on=on)
+        await brief_as_whole(reports, *by, on=on, caller=LENDER)
+        await brief_as_whole(
+            reports, *by, on=month, as_of=day(month), period=reports_pb2.REPORT_PERIOD_MONTH
+        )
+    (row,) = (await asked(reports, on=on, brief=True)).rows
+    totals = await steps.totals(db)
+    assert row.figures.overdue_principal_fen > 0
+    assert row.covered_fen == totals["loans.covered_principal_fen"] > 0
+    assert totals["loans.kept_difference_fen"] == 0
+
+    # A day that nobody kept, and keys that a loan's row does not have, are worked out in full.
+    before = month - timedelta(days=1)
+    found = (await asked(reports, "VINTAGE", on=before, as_of=day(before), brief=True)).rows
+    assert found == (await asked(reports, "VINTAGE", on=before, as_of=day(before))).rows
+
+
+async def test_a_brief_report_knows_what_is_late_of_instalments(
+    db: Database, consumer: Consumer
+) -> None:
+    catalogue = a_catalogue(IN_PARTS + WATCHED)
+    servicer, reports = LoansServicer(db, catalogue), ReportsServicer(db, catalogue)
+    parts = await steps.active(servicer, consumer, House(), term_months=12)
+    paid = await steps.active(servicer, consumer, House(area_code=OTHER_VILLAGE), term_months=12)
+    on = await steps.advance(db, catalogue, 100)
+    await steps.repay(servicer, paid.loan_id, 10_000 * YUAN, on=on)
+
+    found = await whole(reports, on=on)
+    late = found.overdue_principal_fen
+
+    # Three instalments of twelve, and not the rest.
+    assert 0 < late < parts.outstanding_fen // 2
+    for by in CUTS:
+        await brief_as_whole(reports, *by, on=on)
+    assert (await whole(reports, on=on, brief=True)).overdue_principal_fen == late
 
 
 async def test_interest_that_is_late_makes_a_loan_overdue_before_its_principal_is(

@@ -1,6 +1,5 @@
 """A breaker that trips at every step of an approval: no loan comes through, no money goes out."""
 
-import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +16,7 @@ from services.loans.events_in import handlers
 from services.loans.model import Breaker, BreakerScope
 from services.loans.servicer import LoansServicer
 from services.programmes.loader import Catalogue
+from tests.lengths import LONG
 from tests.loans import plenty, steps
 from tests.loans.builders import YUAN
 from tests.loans.county import (
@@ -33,8 +33,6 @@ from tests.loans.plenty import Entity, an_application, ask, command, particulars
 
 pytestmark = pytest.mark.postgres
 
-TRIALS = int(os.environ.get("LIANDONG_BREAKER_TRIALS", "60"))
-"""1,000 in the long form; each is one village, one loan, one trip."""
 EFFECTS = ("stop_grant", "stop_approve", "stop_draw", "stop_disburse")
 
 Step = Callable[[], Awaitable[Any]]
@@ -118,6 +116,8 @@ class Life:
 WAYS = [("entity", 0, place) for place in range(4)]
 WAYS += [("house", 0, place) for place in range(3)]
 WAYS += [("house", 1, place) for place in range(4)]
+TRIALS = 1_000 if LONG else 2 * len(WAYS)
+"""Each is one village, one loan, one trip: at every step, before it and behind it."""
 
 
 # LS17.mon.3, LS18.mon.1

@@ -3,7 +3,7 @@
 from datetime import date
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kernel.errors import NotFound
@@ -192,7 +192,6 @@ def test_a_wrong_condition_is_refused_where_it_is_written(
     assert problem.hint
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(CONDITIONS) - 1), st.text(max_size=3), st.integers(0, 6))
 def test_a_slip_of_the_keyboard_in_a_condition_never_crashes(
     at: int, typed: str, deleted: int

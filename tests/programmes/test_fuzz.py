@@ -175,7 +175,6 @@ def test_a_pack_changed_anywhere_is_refused_or_can_be_evaluated(
     judge(loaded(texts(pack=text, overlay="", adoption="", institutions="")))
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_refused_and_never_crashes(text: str) -> None:
     results = loaded({"any@1.yaml": text})
@@ -184,7 +183,6 @@ def test_any_text_is_refused_and_never_crashes(text: str) -> None:
     assert all(isinstance(result, Problem) for result in results)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(PACK) - 1), st.text(max_size=3), st.integers(0, 6))
 def test_a_slip_of_the_keyboard_is_refused_or_can_be_evaluated(
     at: int, typed: str, deleted: int
@@ -194,7 +192,6 @@ def test_a_slip_of_the_keyboard_is_refused_or_can_be_evaluated(
     judge(loaded(texts(pack=slipped, overlay="", adoption="", institutions="")))
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from(sorted(FILES)), st.integers(0, 10_000), st.text(max_size=3), st.integers(0, 6)
 )
@@ -214,7 +211,6 @@ def test_libyaml_reads_and_refuses_what_pyyaml_does(
         assert parse(file, text) == fast
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     st.sampled_from(["overlay", "adoption", "institutions"]),
     st.integers(0, 400),

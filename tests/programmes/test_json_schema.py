@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.programmes.json_schema import county_schema, pack_schema
@@ -101,7 +101,6 @@ def with_change(path: tuple[Any, ...], value: Any, *, remove: bool) -> str:
     return yaml.safe_dump(whole, allow_unicode=True)
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(places(WHOLE)), VALUES, st.booleans())
 def test_the_schema_never_refuses_what_the_loader_accepts(
     path: tuple[Any, ...], value: Any, remove: bool

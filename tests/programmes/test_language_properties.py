@@ -168,7 +168,6 @@ def check(found: Catalogue, entries: Sequence[Entry], days: Sequence[date]) -> N
             assert found.parties(COUNTY, ref)["bank"] == ("rcb-1",)
 
 
-@settings(max_examples=100, deadline=None)
 @given(ENTRIES, st.lists(EDGES, max_size=5))
 def test_an_adoption_is_refused_or_resolves_every_day_to_the_one_version_it_names(
     entries: list[Entry], days: list[date]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kernel.errors import Refused
@@ -420,7 +420,6 @@ def test_overdue_kept_apart_refuses_a_definition_that_takes_every_overdue_loan()
 DAYS = st.integers(0, 2_000)
 
 
-@settings(max_examples=100, deadline=None)
 @given(DAYS, DAYS, st.integers(0, 400))
 def test_more_days_overdue_never_stand_better(one: int, other: int, limit: int) -> None:
     said = rules("henan-lushi@2").model_copy(
@@ -438,7 +437,6 @@ def test_more_days_overdue_never_stand_better(one: int, other: int, limit: int) 
     assert stands[0] <= stands[1]
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=6), st.integers(-10, 400))
 def test_a_day_lies_in_at_most_one_stage(lengths: list[int], offset: int) -> None:
     start = date(2020, 1, 1)
@@ -465,7 +463,6 @@ def test_a_day_lies_in_at_most_one_stage(lengths: list[int], offset: int) -> Non
 AMOUNTS = st.integers(0, 10**12).map(Fen)
 
 
-@settings(max_examples=100, deadline=None)
 @given(AMOUNTS, AMOUNTS, AMOUNTS)
 def test_a_line_never_funds_more_than_its_quota(limit: Fen, drawn: Fen, asked: Fen) -> None:
     line = rules("henan-lushi@1").relending

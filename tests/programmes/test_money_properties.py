@@ -2,7 +2,7 @@
 
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kernel.money import Fen
@@ -23,8 +23,6 @@ AMOUNTS = st.integers(0, 10**13).map(Fen)
 SMALL = st.integers(0, 5_000).map(Fen)
 PPM = st.integers(0, 1_000_000)
 POTS = ("own_margin", "mutual_fund", "village_fund")
-
-FEW = settings(max_examples=100, deadline=None)
 
 
 @st.composite
@@ -52,7 +50,6 @@ def models(draw: st.DrawFn) -> SharingModel:
     )
 
 
-@FEW
 @given(models(), AMOUNTS, st.dictionaries(st.sampled_from(POTS), AMOUNTS), AMOUNTS)
 def test_a_waterfall_pays_the_loss_once_and_no_pot_or_insurer_more_than_it_has(
     model: SharingModel, loss: Fen, balances: dict[str, Fen], insured: Fen
@@ -74,7 +71,6 @@ def test_a_waterfall_pays_the_loss_once_and_no_pot_or_insurer_more_than_it_has(
         assert by_party.get("insurer", 0) == insured
 
 
-@FEW
 @given(AMOUNTS, st.integers(1, 100), st.sampled_from(["borrower", "enterprise"]))
 def test_the_parts_of_a_premium_make_the_premium(amount: Fen, pct: int, payer: str) -> None:
     clause = Premium.model_validate(
@@ -87,7 +83,6 @@ def test_the_parts_of_a_premium_make_the_premium(amount: Fen, pct: int, payer: s
     assert abs(parts["county"] * 100 - amount * pct) < 100
 
 
-@FEW
 @given(st.integers(1, 10_000), st.lists(st.integers(0, 10_000), min_size=1, max_size=12), SMALL)
 def test_an_index_pays_nothing_at_its_trigger_and_never_more_than_trigger_times_quantity(
     trigger: int, prices: list[int], quantity: int
@@ -105,7 +100,6 @@ def test_an_index_pays_nothing_at_its_trigger_and_never_more_than_trigger_times_
     assert paid([price + 1 for price in prices]) <= paid(prices)
 
 
-@FEW
 @given(AMOUNTS, AMOUNTS, AMOUNTS, st.integers(1, 100))
 def test_a_stabilisation_pool_never_pays_more_than_the_deficit_or_than_it_holds(
     premium: Fen, claims: Fen, held: Fen, pct: int
@@ -117,7 +111,6 @@ def test_a_stabilisation_pool_never_pays_more_than_the_deficit_or_than_it_holds(
     assert (result.deficit_fen == 0) == (claims <= premium)
 
 
-@FEW
 @given(AMOUNTS, AMOUNTS, st.integers(1, 100) | st.none(), AMOUNTS)
 def test_a_top_up_is_just_enough(
     balance: Fen, minimum: Fen, multiple: int | None, loans: Fen
@@ -137,7 +130,6 @@ def test_a_top_up_is_just_enough(
         ).within_cap
 
 
-@FEW
 @given(AMOUNTS, AMOUNTS, PPM)
 def test_a_yearly_addition_only_adds(balance: Fen, loans: Fen, ppm: int) -> None:
     result = upkeep.yearly_top_up(balance, loans_fen=loans, yearly_ppm=ppm, min_balance_fen=Fen(0))
@@ -146,7 +138,6 @@ def test_a_yearly_addition_only_adds(balance: Fen, loans: Fen, ppm: int) -> None
     assert abs(result.added_fen * 1_000_000 - loans * ppm) <= 500_000
 
 
-@FEW
 @given(AMOUNTS, st.lists(st.tuples(st.sampled_from("abcdef"), AMOUNTS), min_size=1), AMOUNTS)
 def test_a_recovery_returns_no_party_more_than_it_paid(
     recovered: Fen, paid: list[tuple[str, Fen]], costs: Fen
@@ -161,7 +152,6 @@ def test_a_recovery_returns_no_party_more_than_it_paid(
     assert result.to_household_fen == 0 or back == sum(by_party.values())
 
 
-@FEW
 @given(AMOUNTS, AMOUNTS | st.none(), AMOUNTS | st.none(), AMOUNTS, AMOUNTS)
 def test_a_capped_payout_never_exceeds_amount_cap_or_debt(
     assessed: Fen, insured: Fen | None, cap: Fen | None, principal: Fen, interest: Fen
@@ -178,7 +168,6 @@ def test_a_capped_payout_never_exceeds_amount_cap_or_debt(
     assert settled.household_fen == 0 or settled.debts_after["bank"].total_fen == 0
 
 
-@FEW
 @given(st.integers(0, 10**6), st.integers(0, 50), st.integers(0, 100))
 def test_merging_certificates_never_makes_more_of_them(
     households: int, covers_each: int, areas: int
@@ -188,7 +177,6 @@ def test_merging_certificates_never_makes_more_of_them(
     assert 0 <= merged.policies_after <= merged.certificates_before
 
 
-@FEW
 @given(AMOUNTS, st.integers(1, 3_660), st.data())
 def test_the_unearned_premium_is_whole_at_the_start_nothing_at_the_end_and_falls_by_the_day(
     premium_fen: Fen, days: int, data: st.DataObject
@@ -204,7 +192,6 @@ def test_the_unearned_premium_is_whole_at_the_start_nothing_at_the_end_and_falls
     assert policies.unearned_fen(premium_fen, days_left=left, days=days, refund="none") == 0
 
 
-@FEW
 @given(AMOUNTS, st.dictionaries(st.sampled_from(POTS), st.integers(1, 10**9).map(Fen), min_size=1))
 def test_shares_of_a_line_sum_to_it_and_follow_the_volume(
     total_fen: Fen, volumes_fen: dict[str, Fen]
@@ -217,7 +204,6 @@ def test_shares_of_a_line_sum_to_it_and_follow_the_volume(
         assert shares[less] <= shares[more] + 1
 
 
-@FEW
 @given(AMOUNTS, AMOUNTS, AMOUNTS)
 def test_what_is_left_of_a_cap_bounds_what_is_paid(assessed: Fen, cap_fen: Fen, paid: Fen) -> None:
     left = covers.cap_left_fen(cap_fen, paid)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.programmes.loader import PackErrors, load_texts
@@ -221,7 +221,6 @@ def test_the_pack_is_accepted_as_it_stands() -> None:
     judge(load_texts(alone(PACK)).packs.values())
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.sampled_from(PLACES), VALUES, st.booleans())
 def test_money_changed_anywhere_is_refused_or_can_be_evaluated(
     path: tuple[Any, ...], value: Any, remove: bool
@@ -229,7 +228,6 @@ def test_money_changed_anywhere_is_refused_or_can_be_evaluated(
     judge(loaded(alone(with_change(WHOLE, path, value, remove=remove))))
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.integers(0, len(PACK) - 1), st.text(max_size=3), st.integers(0, 6))
 def test_a_slip_of_the_keyboard_in_money_is_refused_or_can_be_evaluated(
     at: int, typed: str, deleted: int

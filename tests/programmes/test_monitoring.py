@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kernel.errors import Refused
@@ -293,7 +293,6 @@ def test_a_provinces_marks_wait_for_what_is_open() -> None:
         assert refused.value.reason == "PROGRAMME_VALUE_OPEN"
 
 
-@settings(max_examples=100)
 @given(
     BETTER, st.lists(QUOTIENTS, min_size=3, max_size=3), st.integers(1, 9999), st.integers(1, PPM)
 )

@@ -312,7 +312,6 @@ def test_a_wrong_product_is_refused_with_its_rule(what: str) -> None:
         st.tuples(st.sampled_from(["draw", "repay"]), st.integers(-40, 2_000), FEN), max_size=12
     ),
 )
-@settings(max_examples=100)
 def test_a_revolving_limit_is_never_overdrawn_nor_drawn_too_late(
     limit: Fen, granted: date, months: int, moves: list[tuple[Any, int, Fen]]
 ) -> None:
@@ -341,7 +340,6 @@ def test_a_revolving_limit_is_never_overdrawn_nor_drawn_too_late(
     pct=st.integers(1, 100),
     rate=st.integers(0, 100_000),
 )
-@settings(max_examples=100)
 def test_a_pledge_never_secures_more_than_its_part_of_the_value(
     units: int, price: Fen, pct: int, rate: int
 ) -> None:
@@ -359,7 +357,6 @@ def test_a_pledge_never_secures_more_than_its_part_of_the_value(
 
 
 @given(principal=FEN, rate=st.integers(0, 200_000), months=st.integers(0, 60), sold=st.booleans())
-@settings(max_examples=100)
 def test_a_refund_is_all_of_the_interest_or_nothing(
     principal: Fen, rate: int, months: int, sold: bool
 ) -> None:
@@ -381,7 +378,6 @@ def test_a_refund_is_all_of_the_interest_or_nothing(
     budget=st.integers(0, 60),
     prior=st.integers(0, 90),
 )
-@settings(max_examples=100)
 def test_a_renewal_loses_no_principal_and_never_refills_the_subsidy(
     principal: Fen, unpaid: Fen, held_carried: tuple[bool, bool], budget: int, prior: int
 ) -> None:
@@ -408,7 +404,6 @@ def test_a_renewal_loses_no_principal_and_never_refills_the_subsidy(
     reference=st.integers(0, 100_000),
     proposed=st.integers(0, 200_000),
 )
-@settings(max_examples=100)
 def test_a_rate_lies_within_its_bounds_or_is_refused(
     low: int, width: int, reference: int, proposed: int
 ) -> None:
@@ -435,7 +430,6 @@ def test_a_rate_lies_within_its_bounds_or_is_refused(
     ),
     pauses=st.lists(st.tuples(st.integers(0, 300), st.integers(0, 300)), max_size=3),
 )
-@settings(max_examples=100)
 def test_a_pause_never_brings_a_deadline_nearer(
     unit: Any, value: int, start: datetime, pauses: list[tuple[int, int]]
 ) -> None:
@@ -455,7 +449,6 @@ def test_a_pause_never_brings_a_deadline_nearer(
 
 
 @given(households=st.integers(0, 60), least=st.integers(1, 30), width=st.integers(0, 30))
-@settings(max_examples=100)
 def test_a_group_is_within_its_bounds_inclusive(households: int, least: int, width: int) -> None:
     clause = GroupLending(
         borrower="each", liability="joint", min_households=least, max_households=least + width

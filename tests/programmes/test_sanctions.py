@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.kernel.errors import Refused
@@ -268,7 +268,6 @@ def test_a_wrong_clause_is_refused_with_its_rule(clause: str, rule: str) -> None
 DAYS = st.dates(date(2000, 1, 1), date(2080, 12, 31))
 
 
-@settings(max_examples=100, deadline=None)
 @given(DAYS, st.integers(1, 240), st.integers(-400, 8_000), st.sampled_from(list(Relation)))
 def test_a_ban_is_one_span_of_days_for_the_named_relations(
     start: date, months: int, offset: int, relation: Relation
@@ -285,7 +284,6 @@ def test_a_ban_is_one_span_of_days_for_the_named_relations(
 AMOUNTS = st.integers(0, 10**12).map(Fen)
 
 
-@settings(max_examples=100, deadline=None)
 @given(AMOUNTS, AMOUNTS, st.booleans())
 def test_a_set_off_takes_no_more_than_the_debt_nor_the_subsidy(
     subsidy: Fen, debt: Fen, lawful: bool
@@ -299,7 +297,6 @@ def test_a_set_off_takes_no_more_than_the_debt_nor_the_subsidy(
     assert result.to_debt_fen + result.to_household_fen == subsidy
 
 
-@settings(max_examples=100, deadline=None)
 @given(AMOUNTS, st.integers(1, 100))
 def test_relief_and_interest_are_the_whole(interest: Fen, pct: int) -> None:
     clause = HardshipRelief(requires=("hardship",), interest_reduction_pct=pct)

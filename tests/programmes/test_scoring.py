@@ -71,7 +71,6 @@ HELD = st.fixed_dictionaries(
 
 
 # HN-RCU.sco.1, LB.sco.1, LB.sco.2, SC.sco.1, YC.sco.1, YC.sco.2: in columns as for one.
-@settings(max_examples=100)
 @given(st.lists(st.tuples(HELD, HONOURS), max_size=25))
 def test_the_column_form_of_the_weighted_scheme_agrees_to_the_unit(
     rows: list[tuple[Mapping[str, int | None], str | None]],
@@ -91,7 +90,6 @@ def test_the_column_form_of_the_weighted_scheme_agrees_to_the_unit(
         assert made.limit_fen[row] == single.limit_fen
 
 
-@settings(max_examples=100)
 @given(HELD, HONOURS, st.sampled_from(FACTORS), st.integers(0, 100))
 def test_a_better_factor_never_lowers_a_score_a_limit_or_raises_a_rate(
     held: Mapping[str, int | None], honour: str | None, code: str, more: int

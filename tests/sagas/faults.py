@@ -39,10 +39,10 @@ class Fragile(Database):
 
     @asynccontextmanager
     async def transaction(
-        self, whom: Caller | Scope = NOBODY, *, snapshot: bool = False
+        self, whom: Caller | Scope = NOBODY, *, snapshot: bool = False, lock: str = ""
     ) -> AsyncIterator[AsyncSession]:
         """As ever, but for the death that was asked for."""
-        async with super().transaction(whom, snapshot=snapshot) as session:
+        async with super().transaction(whom, snapshot=snapshot, lock=lock) as session:
             yield session
             self._die(BEFORE_COMMIT)
         self._die(AFTER_COMMIT)

@@ -50,6 +50,8 @@ SEEDS_VARIABLE = "LIANDONG_SAGAS_SEEDS"
 HISTORIES = int(os.environ.get(HISTORIES_VARIABLE, "60"))
 FIRST = int(os.environ.get(FIRST_VARIABLE, "0"))
 SEEDS = int(os.environ.get(SEEDS_VARIABLE, "150"))
+HUNTED = tuple(MUTANTS)[:: 1 if SEEDS_VARIABLE in os.environ else 9]
+"""CI looks for one in nine, as the simulation finds its own each time; the long form for all."""
 SEED = 7
 LANES = 2
 """Histories side by side, each on databases of its own."""
@@ -134,7 +136,7 @@ async def test_no_history_breaks_a_rule(world: World) -> None:
     assert never == []
 
 
-@pytest.mark.parametrize("name", MUTANTS)
+@pytest.mark.parametrize("name", HUNTED)
 async def test_a_planted_fault_is_found(world: World, name: str) -> None:
     with planted(name):
         found = await world.live(range(SEEDS))

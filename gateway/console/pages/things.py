@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import timedelta
 from typing import Any
 
 import grpc
@@ -15,6 +16,7 @@ from starlette.responses import RedirectResponse, Response
 
 from gateway.console.desk import Desk, Hidden
 from gateway.console.pages.traces import TRACE, shown_of
+from services.kernel.clock import recorded_time
 
 FIND = "liandong.gateway.v1.FindService/Find"
 TELL = "liandong.gateway.v1.FindService/TellStory"
@@ -27,6 +29,7 @@ CASE = "liandong.funds.v1.FundsService/GetCompensationCase"
 HOUSEHOLD = "liandong.households.v1.HouseholdsService/GetHousehold"
 CLAIMS = "liandong.claims.v1.ClaimsService/ListClaims"
 ACCESSES = "liandong.gateway.v1.AccessLogService/SearchAccesses"
+LOG_DAYS = timedelta(days=92)
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 PLACES = {"loan": "loans", "claim": "claims", "case": "cases", "household": "households"}
 AREA = re.compile(r"[0-9]{6}([0-9]{3}){0,2}([0-9]{2})?")
@@ -211,6 +214,11 @@ async def log(desk: Desk) -> Response:
     if at.isdecimal() and len(at) <= 12:
         request.from_time.CopyFrom(Timestamp(seconds=int(at)))
         request.to_time.CopyFrom(Timestamp(seconds=int(at) + 1))
+    else:
+        # The newest come first; the log answers about so many days at most.
+        until = recorded_time() + timedelta(minutes=1)
+        request.from_time.FromDatetime(until - LOG_DAYS)
+        request.to_time.FromDatetime(until)
     answer = await desk.ask(ACCESSES, request)
     return await desk.page(
         "log.html",

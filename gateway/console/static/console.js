@@ -54,7 +54,7 @@
     return {
       color: COLOURS, animation: false,
       tooltip: { renderMode: "richText", formatter: (p) => p.dataType === "edge" ? `${p.data.source.trim()} → ${p.data.target.trim()}\n${round(p.data.value)} ${figure.dataset.unit}` : `${p.name.trim()}\n${round(p.value)} ${figure.dataset.unit}` },
-      series: [{ type: "sankey", left: 4, right: 130, top: 8, bottom: 8, nodeWidth: 16, nodeGap: 14, draggable: false, emphasis: { focus: "adjacency" }, lineStyle: { color: "gradient", opacity: 0.4 }, label: { fontSize: 13, color: "#1d2b36" }, data: seen.map((name) => ({ name })), links: rows.map((r) => ({ source: r[0], target: r[1], value: r[2] })) }],
+      series: [{ type: "sankey", left: 4, right: 210, top: 8, bottom: 8, nodeWidth: 16, nodeGap: 14, draggable: false, emphasis: { focus: "adjacency" }, lineStyle: { color: "gradient", opacity: 0.4 }, label: { fontSize: 13, color: "#1d2b36" }, data: seen.map((name) => ({ name })), links: rows.map((r) => ({ source: r[0], target: r[1], value: r[2] })) }],
     };
   }
   const DRAWN = { lines, flows };

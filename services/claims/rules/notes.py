@@ -50,7 +50,7 @@ def events_of(
         return MoneyEvent(name, payout.amount_fen, parts, payout.household_fen, reasons)
 
     found = [event("corrected" if payout.corrections_answered else "divided")]
-    if payout.state in (PayoutState.SETTLED, PayoutState.REVERSED):
+    if payout.state.is_over:
         found.append(event("paid"))
     if payout.state is PayoutState.REVERSED:
         taken = event("reversed")

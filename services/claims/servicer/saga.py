@@ -90,12 +90,14 @@ class PayoutsServicer(payouts_pb2_grpc.PayoutsServiceServicer):
         """A page of payouts."""
         caller = admit(context, READERS, request.county_code)
         size = wire.page_size(request.page_size)
+        named = request.instruction_id
         async with self._database.transaction(caller) as session:
             found = await reports.list_payouts(
                 session,
                 caller,
                 request.county_code,
                 state=PAYOUT_STATES_ASKED[request.state],
+                instruction_id=parse_id("instruction_id", named) if named else None,
                 after=after_of(request.page_token),
                 limit=size + 1,
             )

@@ -371,10 +371,11 @@ async def list_payouts(
     sight: Sight,
     *,
     state: str,
+    instruction_id: UUID | None,
     after: UUID,
     limit: int,
 ) -> list[Payout]:
-    """Payouts that the caller may see, in id order."""
+    """Payouts that the caller may see, in id order; with an instruction only its own."""
     rows = await database.fetch(
         session,
         """SELECT p.* FROM payout AS p
@@ -386,6 +387,9 @@ async def list_payouts(
                  SELECT FROM unnest($4::text[]) AS seen (area)
                  WHERE starts_with(p.area_code, seen.area)))
              AND ($5 = '' OR p.state = $5) AND p.payout_id > $6
+             AND ($8::uuid IS NULL OR p.payout_id = (
+                 SELECT i.payout_id FROM instruction AS i
+                 WHERE i.county_code = $1 AND i.instruction_id = $8))
            ORDER BY p.payout_id LIMIT $7""",
         county_code,
         sight.insurer_id,
@@ -394,6 +398,7 @@ async def list_payouts(
         state,
         after,
         limit,
+        instruction_id,
     )
     return list((await _with_parts(session, rows)).values())
 

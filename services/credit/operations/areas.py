@@ -72,10 +72,8 @@ async def keep_coverage(
 ) -> None:
     """Keep the coverage of a month's end at every level."""
     left_out = rules.left_out(terms_of(catalogue, county_code, day))
-    for level in ("county", "township", "village"):
-        await store.keep_coverage(
-            session, county_code, day, digits=rules.DIGITS[level], left_out=left_out
-        )
+    digits = [rules.DIGITS[level] for level in ("county", "township", "village")]
+    await store.keep_coverage(session, county_code, day, digits=digits, left_out=left_out)
 
 
 async def _assess(session: AsyncSession, terms: Terms, on: date) -> Assessed:

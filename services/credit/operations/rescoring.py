@@ -1,7 +1,9 @@
 """Credit: rating a county or a province again, chunk by chunk, each in one transaction."""
 
+import asyncio
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
@@ -131,74 +133,154 @@ async def fail(session: AsyncSession, county_code: str, rescore_id: UUID, reason
     await store.fail(session, county_code, rescore_id, reason)
 
 
-async def step(
-    session: AsyncSession, catalogue: Catalogue, county_code: str, rescore_id: UUID
-) -> bool:
-    """Do the next chunk of a re-score; False when another process has it in hand."""
-    job = await store.lock(session, county_code, rescore_id)
-    if job is None:
-        return False
-    today = await business_day.today(session, county_code)
-    scheme = scheme_of(catalogue.terms(county_code, job.programme))
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Households of a re-score that were looked at, and what columns decided of them."""
+
+    job: Rescore
+    """As it stands before these."""
+    today: date
+    scheme: Scheme
+    stops: tuple[str, ...]
+    """Where breakers hold new limits back."""
+    households: int
+    last: UUID
+    plan: rescoring.Plan
+    sealed: pl.DataFrame
+    """The ratings of the decided; none in a dry run."""
+    said: Sequence[outbox.OutgoingEvent]
+    """The events of the sealed."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody comes after these."""
+        return self.households < CHUNK
+
+
+async def look(session: AsyncSession, catalogue: Catalogue, job: Rescore, after: UUID) -> Chunk:
+    """Read and decide the households after one; nothing is held and nothing written."""
+    today = await business_day.today(session, job.county_code)
+    scheme = scheme_of(catalogue.terms(job.county_code, job.programme))
+    stops = await limit_store.find_stops(session, job.county_code, job.programme)
     heads = await store.read_heads(
         session,
-        county_code,
+        job.county_code,
         programme_id=job.programme_id,
         ref=job.programme,
-        after=job.after_household_id,
+        after=after,
         limit=CHUNK,
     )
-    ids = heads["household_id"].to_list()
-    plan, seen = await _planned(session, job, heads, scheme=scheme, today=today)
-    if not job.dry_run:
-        await _save_decided(session, job, plan, seen, scheme=scheme, today=today)
+    plan, sealed, said = await _planned(
+        session, job, heads, scheme=scheme, today=today, stops=stops
+    )
+    return Chunk(
+        job=replace(job, after_household_id=after),
+        today=today,
+        scheme=scheme,
+        stops=tuple(stops),
+        households=len(heads),
+        last=UUID(heads["household_id"][-1]) if len(heads) else after,
+        plan=plan,
+        sealed=sealed,
+        said=said,
+    )
+
+
+async def take(
+    session: AsyncSession,
+    catalogue: Catalogue,
+    county_code: str,
+    rescore_id: UUID,
+    ahead: Chunk | None,
+) -> Chunk | None:
+    """
+    Hold a re-score and its next chunk: the one that was looked at ahead, where it still is that.
+
+    None when another process has the re-score in hand.
+    """
+    job = await store.lock(session, county_code, rescore_id)
+    if job is None:
+        return None
+    if ahead is not None and ahead.job.after_household_id == job.after_household_id:
+        today = await business_day.today(session, county_code)
+        stops = await limit_store.find_stops(session, county_code, job.programme)
+        same = (ahead.job.county_code, ahead.job.rescore_id, ahead.today, ahead.stops)
+        if same == (county_code, rescore_id, today, tuple(stops)):
+            return replace(ahead, job=job)
+    return await look(session, catalogue, job, job.after_household_id)
+
+
+async def write(session: AsyncSession, chunk: Chunk) -> None:
+    """Write and say what became of a chunk whose re-score is held, and how far it is."""
+    job, plan, scheme, today = chunk.job, chunk.plan, chunk.scheme, chunk.today
+    if len(chunk.sealed):
+        await store.save_decided(
+            session, job.county_code, chunk.sealed, scheme=scheme, on=today, rated_by=job.started_by
+        )
+        await outbox.record(session, chunk.said)
     moves = [rescoring.moved(plan.decided)]
     lacking, changed = 0, len(plan.said)
     for at in range(0, len(plan.rate), ALONE):
         part = plan.rate[at : at + ALONE]
-        pairs, missing = await _rated(session, job, part, scheme=scheme, today=today)
+        pairs, missing = await _rated(session, chunk, part)
         if not job.dry_run:
             written = [decision for file, decision in pairs if rating.changes(file, decision)]
             await save(session, written, today, rated_by=job.started_by)
         lacking += missing
         changed += sum(bool(decision.facts) for _, decision in pairs)
         moves.append(rescoring.moves_of(pairs))
-    over = len(ids) < CHUNK
     await store.save(
         session,
         replace(
             job,
-            state=RescoreState.DONE if over else RescoreState.RUNNING,
-            after_household_id=UUID(ids[-1]) if ids else job.after_household_id,
-            done=job.done + len(ids),
+            state=RescoreState.DONE if chunk.over else RescoreState.RUNNING,
+            after_household_id=chunk.last,
+            done=job.done + chunk.households,
             changed=job.changed + changed,
             incomplete=job.incomplete + plan.incomplete + lacking,
             moves=functools.reduce(rescoring.added, moves, job.moves),
         ),
     )
-    return True
 
 
 async def _planned(
-    session: AsyncSession, job: Rescore, heads: pl.DataFrame, *, scheme: Scheme, today: date
-) -> tuple[rescoring.Plan, pl.DataFrame]:
-    """What columns say of a chunk, and what was observed: all of it where all is written."""
+    session: AsyncSession,
+    job: Rescore,
+    heads: pl.DataFrame,
+    *,
+    scheme: Scheme,
+    today: date,
+    stops: Sequence[str],
+) -> tuple[rescoring.Plan, pl.DataFrame, list[outbox.OutgoingEvent]]:
+    """
+    What columns say of a chunk; the ratings of whom they decided, and what there is to say.
+
+    A dry run has none of these two.
+    """
     ids = heads["household_id"].to_list()
     if not rescoring.can_decide(scheme):
         nobody = heads.clear()
-        everybody = rescoring.Plan(tuple(map(UUID, ids)), 0, nobody)
-        return everybody, nobody
+        return rescoring.Plan(tuple(map(UUID, ids)), 0, nobody), nobody, []
     some = job.dry_run or heads["same_terms"].all()
     months = await months_of(session, job.county_code, scheme.ref)
     codes = reads_of(scheme) if some else None
-    seen = rescoring.newest(
-        await store.read_observed(
-            session, job.county_code, ids, codes=codes, months=months, on=today
-        ),
-        today,
+    observed = await store.read_observed(
+        session, job.county_code, ids, codes=codes, months=months, on=today
     )
-    plan = rescoring.plan(heads, seen, scheme=scheme, write_all=not job.dry_run)
-    if some and not job.dry_run and len(plan.decided):
+
+    # Columns are worked on beside the loop: it goes on writing the chunk before and serving calls.
+    def decide() -> tuple[rescoring.Plan, pl.DataFrame]:
+        seen = rescoring.newest(observed, today)
+        write_all, stopped = not job.dry_run, bool(stops)
+        plan = rescoring.plan(
+            heads, seen, scheme=scheme, on=today, write_all=write_all, stopped=stopped
+        )
+        return plan, seen
+
+    plan, seen = await asyncio.to_thread(decide)
+    if job.dry_run or not len(plan.decided):
+        return plan, plan.decided.clear(), []
+    if some:
         decided = plan.decided["household_id"].to_list()
         again = await store.read_observed(
             session,
@@ -210,40 +292,23 @@ async def _planned(
             scattered=True,
         )
         seen = rescoring.newest(again, today)
-    return plan, seen
 
+    def seal() -> tuple[pl.DataFrame, list[outbox.OutgoingEvent]]:
+        county_code, ids = job.county_code, new_ids(len(plan.decided))
+        sealed = rescored.seal(
+            plan.decided, seen, scheme=scheme, county_code=county_code, on=today, rating_ids=ids
+        )
+        said = sealed.filter(pl.col("said") > 0)
+        return sealed, events_out.rescored(county_code, said, scheme.ref, today)
 
-async def _save_decided(
-    session: AsyncSession,
-    job: Rescore,
-    plan: rescoring.Plan,
-    seen: pl.DataFrame,
-    *,
-    scheme: Scheme,
-    today: date,
-) -> None:
-    if not len(plan.decided):
-        return
-    ratings = new_ids(len(plan.decided))
-    sealed = rescored.seal(
-        plan.decided,
-        seen,
-        scheme=scheme,
-        county_code=job.county_code,
-        on=today,
-        rating_ids=ratings,
-    )
-    await store.save_decided(
-        session, job.county_code, sealed, scheme=scheme, on=today, rated_by=job.started_by
-    )
-    said = sealed.filter(pl.col("said") > 0)
-    await outbox.record(session, events_out.rescored(job.county_code, said, scheme.ref, today))
+    return plan, *(await asyncio.to_thread(seal))
 
 
 async def _rated(
-    session: AsyncSession, job: Rescore, rate: Sequence[UUID], *, scheme: Scheme, today: date
+    session: AsyncSession, chunk: Chunk, rate: Sequence[UUID]
 ) -> tuple[list[tuple[CreditFile, Decision]], int]:
     """Files that are rated one by one and what comes of them; how many cannot be rated."""
+    job, scheme, today = chunk.job, chunk.scheme, chunk.today
     read = file_store.read_files if job.dry_run else file_store.lock_files
     found = await read(session, job.county_code, rate)
     files = [file for file in found if file.may_hold_limit]
@@ -253,7 +318,6 @@ async def _rated(
     last = await file_store.find_lasts(
         session, job.county_code, [file.rating_id for file in files if file.rating_id]
     )
-    stops = await limit_store.find_stops(session, job.county_code, job.programme)
     pairs = []
     for file in files:
         seen = inputs.get(file.household_id, {})
@@ -268,7 +332,7 @@ async def _rated(
             scheme=scheme,
             rating_id=new_id(),
             on=today,
-            standing=rating.while_stopped(standing, file, stops),
+            standing=rating.while_stopped(standing, file, chunk.stops),
             last=last[file.household_id],
         )
         pairs.append((file, decision))

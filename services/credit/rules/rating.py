@@ -57,7 +57,7 @@ def rate(
         on=on,
         standing=standing,
         cause=cause,
-        valid_until=_validity(scheme, on),
+        valid_until=validity(scheme, on),
     )
 
 
@@ -88,7 +88,7 @@ def rescore(
         on=on,
         standing=replace(standing, holds=holds, override=last.override),
         cause=Cause.RESCORED,
-        valid_until=file.valid_until if file.limit_fen > 0 else _validity(scheme, on),
+        valid_until=file.valid_until if file.limit_fen > 0 else validity(scheme, on),
     )
 
 
@@ -301,7 +301,7 @@ COMPARED = (
 def derive_again(stored: Rating, *, scheme: Scheme) -> Derivation:
     """The same rating from its pinned inputs, honour and standing, under its pinned terms."""
     fresh = stored.cause in (Cause.RATED, Cause.REVIEWED)
-    valid_until = _validity(scheme, stored.rated_on) if fresh else stored.valid_until
+    valid_until = validity(scheme, stored.rated_on) if fresh else stored.valid_until
     again = _rating(
         county_code=stored.county_code,
         household_id=stored.household_id,
@@ -370,7 +370,8 @@ def values_of(inputs: Mapping[str, Observed]) -> dict[str, int]:
     return {code: seen.value for code, seen in inputs.items() if not seen.stale}
 
 
-def _validity(scheme: Scheme, on: date) -> date | None:
+def validity(scheme: Scheme, on: date) -> date | None:
+    """The last day of a limit that is granted on a day; None where it has no end."""
     return None if scheme.validity_months is None else last_valid_day(on, scheme.validity_months)
 
 

@@ -15,12 +15,15 @@ from services.credit.rules.scheme import Scheme
 from services.kernel.values import replace
 
 STAGED: Sequence[str] = (
-    *("household_id", "was", "version", "said", "limit_said", "rating_id", "honour"),
-    *("score_centi", "grade", "base_limit_fen", "uplift_fen", "limit_fen", "valid_until"),
-    *("working", "inputs", "digest"),
+    *("household_id", "place", "was", "version", "said", "limit_said", "rating_id", "honour"),
+    *("score_centi", "grade", "vetoes", "barred", "base_limit_fen", "uplift_fen", "limit_fen"),
+    *("valid_until", "working", "inputs", "digest"),
 )
 """The columns of what is sealed, as they are written."""
-_NAMED = ("score_centi", "grade", "base_limit_fen", "uplift_fen", "limit_fen")
+_SAID = ("graded", "vetoed", "limit_changed")
+_NAMED = (
+    *("score_centi", "grade", "vetoes", "barred", "base_limit_fen", "uplift_fen", "limit_fen"),
+)
 _MARKS = {"household_id": "\0who", "inputs": "\0in", "rating_id": "\0id", "valid_until": "\0end"}
 _UNTIL = "\0until"
 """Where in the canonical text what differs from household to household stands."""
@@ -35,11 +38,11 @@ def seal(
     on: date,
     rating_ids: Sequence[UUID],
 ) -> pl.DataFrame:
-    """Ratings of what columns decided, with inputs, working and digest; `STAGED` and no others."""
+    """What columns decided as ratings with inputs, working and digest, and what there is to say."""
     whole = (
         decided.with_columns(
             pl.Series("rating_id", [str(each) for each in rating_ids], pl.String),
-            said=pl.col("graded").cast(pl.Int64) + pl.col("limit_changed").cast(pl.Int64),
+            said=pl.sum_horizontal(pl.col("graded", "vetoed", "limit_changed").cast(pl.Int64)),
             limit_said=pl.col("limit_changed").cast(pl.Int64),
         )
         .drop(*_NAMED, "valid_until", strict=False)
@@ -70,19 +73,22 @@ def seal(
         working=pl.concat_str("working", until, pl.lit(f"; {scheme.ref}, {on}")),
     )
     digests = [hashlib.sha256(text.encode()).hexdigest() for text in whole["text"]]
-    return whole.with_columns(pl.Series("digest", digests, pl.String)).select(STAGED)
+    return whole.with_columns(pl.Series("digest", digests, pl.String)).select(*STAGED, *_SAID)
 
 
 def _inputs(seen: pl.DataFrame) -> pl.DataFrame:
-    """Of each household all that was observed last: to be kept, and as the digest reads it."""
+    """
+    Of each household all that was observed last: to be kept, and as the digest reads it.
+
+    What was seen is in order of households and codes, as `rescoring.newest` leaves it.
+    """
     codes = {code: json.dumps(code) for code in seen["code"].unique()}
     stale = pl.when("stale").then(pl.lit("true")).otherwise(pl.lit("false"))
     last = pl.lit(',"expires_on":"') + pl.col("expires_on") + '","stale":' + stale
     pinned = pl.lit(',"') + pl.col("expires_on") + '",' + stale
     value, entry = pl.col("value").cast(pl.String), pl.col("entry").cast(pl.String)
     return (
-        seen.sort("household_id", "code")
-        .with_columns(pl.col("code").replace_strict(codes, return_dtype=pl.String))
+        seen.with_columns(pl.col("code").replace_strict(codes, return_dtype=pl.String))
         .select(
             "household_id",
             inputs=pl.concat_str(
@@ -106,7 +112,7 @@ def _parts(row: dict[str, Any], *, scheme: Scheme, county_code: str, on: date) -
         "cause": Cause.RESCORED,
         "programme": scheme.ref,
         "rated_on": on,
-        "vetoes": (),
+        "vetoes": tuple(filter(None, row["vetoes"].split(","))),
         "working": f"{row['working']}{_UNTIL}; {scheme.ref}, {on}",
         "pins": replace(rating.NOTHING, terms_digest=scheme.digest),
         **_MARKS,

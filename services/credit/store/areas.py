@@ -176,42 +176,43 @@ async def list_areas_on(
     return [_area(row) for row in rows]
 
 
+# Households are read and counted once, where they live; areas of every length add that up.
 _COVERAGE = """
-WITH household AS (
-    SELECT f.household_id, left(f.area_code, $3) AS area_code, f.rating_id IS NOT NULL AS rated,
+WITH household AS MATERIALIZED (
+    SELECT f.household_id, f.area_code, f.rating_id IS NOT NULL AS rated,
            f.limit_fen > 0 AS granted, coalesce(r.rated_by, '') AS rated_by
     FROM credit_file AS f
     LEFT JOIN rating AS r ON r.county_code = f.county_code AND r.rating_id = f.rating_id
     WHERE f.county_code = $1 AND f.area_code >= $2 AND f.area_code < $2 || ':'
       AND NOT f.delisted AND f.household_status <> ALL ($4::text[])
-      AND length(f.area_code) >= $3
-), lent AS (
+), lent AS MATERIALIZED (
     SELECT DISTINCT household_id, lender_id FROM exposure
     WHERE county_code = $1 AND drawn_fen > 0 AND household_id IS NOT NULL
-), total AS (
-    SELECT area_code, count(*) AS households FROM household GROUP BY area_code
-), counted AS (
-    SELECT area_code, '' AS institution_id, 'rated' AS measure, count(*) AS numerator
-    FROM household WHERE rated GROUP BY area_code
-    UNION ALL SELECT area_code, '', 'granted', count(*) FROM household WHERE granted
-    GROUP BY area_code
-    UNION ALL SELECT area_code, '', 'lent', count(*) FROM household
-    WHERE household_id IN (SELECT household_id FROM lent) GROUP BY area_code
-    UNION ALL SELECT area_code, rated_by, 'rated', count(*) FROM household
-    WHERE $5 AND rated AND rated_by <> '' GROUP BY area_code, rated_by
-    UNION ALL SELECT area_code, rated_by, 'granted', count(*) FROM household
-    WHERE $5 AND granted AND rated_by <> '' GROUP BY area_code, rated_by
-    UNION ALL SELECT area_code, lender_id, 'lent', count(*) FROM household JOIN lent
+), own AS MATERIALIZED (
+    SELECT area_code, rated_by, count(*) AS households, count(*) FILTER (WHERE rated) AS rated,
+           count(*) FILTER (WHERE granted) AS granted,
+           count(*) FILTER (WHERE household_id IN (SELECT household_id FROM lent)) AS lent
+    FROM household GROUP BY area_code, rated_by
+), figure AS (
+    SELECT area_code, '' AS institution_id, measure, numerator, homes
+    FROM own CROSS JOIN LATERAL (VALUES
+        ('rated', rated, households), ('granted', granted, 0), ('lent', lent, 0)
+    ) AS each (measure, numerator, homes)
+    UNION ALL SELECT area_code, rated_by, measure, numerator, 0
+    FROM own CROSS JOIN LATERAL (VALUES ('rated', rated), ('granted', granted))
+        AS each (measure, numerator)
+    WHERE $5 AND rated_by <> '' AND numerator > 0
+    UNION ALL SELECT area_code, lender_id, 'lent', count(*), 0 FROM household JOIN lent
     USING (household_id) WHERE $5 AND lender_id <> '' GROUP BY area_code, lender_id
-), asked AS (
-    SELECT area_code, '' AS institution_id, measure
-    FROM total CROSS JOIN unnest(ARRAY['rated', 'granted', 'lent']) AS measure
-    UNION SELECT area_code, institution_id, measure FROM counted
+), level AS (
+    SELECT left(area_code, digits) AS area_code, institution_id, measure,
+           sum(numerator)::bigint AS numerator, sum(homes) AS homes
+    FROM figure CROSS JOIN unnest($3::int[]) AS digits
+    WHERE length(area_code) >= digits GROUP BY 1, institution_id, measure
 )
-SELECT area_code, institution_id, measure, coalesce(numerator, 0) AS numerator,
-       households AS denominator
-FROM asked JOIN total USING (area_code)
-LEFT JOIN counted USING (area_code, institution_id, measure)
+SELECT area_code, institution_id, measure, numerator,
+       (sum(homes) OVER (PARTITION BY area_code))::bigint AS denominator
+FROM level
 """
 
 
@@ -233,7 +234,7 @@ async def count_coverage(
             OFFSET $6 LIMIT $7""",
         county_code,
         within or county_code,
-        digits,
+        [digits],
         [*GONE, *left_out],
         by_institution,
         offset,
@@ -243,9 +244,14 @@ async def count_coverage(
 
 
 async def keep_coverage(
-    session: AsyncSession, county_code: str, day: date, *, digits: int, left_out: Sequence[str]
+    session: AsyncSession,
+    county_code: str,
+    day: date,
+    *,
+    digits: Sequence[int],
+    left_out: Sequence[str],
 ) -> None:
-    """Keep the figures of a day, of all together and of each institution."""
+    """Keep a day's figures of areas of each length, of all together and of each institution."""
     await execute(
         session,
         f"""INSERT INTO coverage (county_code, kept_on, area_code, institution_id, measure,
@@ -254,7 +260,7 @@ async def keep_coverage(
             ON CONFLICT DO NOTHING""",  # noqa: S608 - put together from constants
         county_code,
         county_code,
-        digits,
+        list(digits),
         [*GONE, *left_out],
         True,
         day,

@@ -146,8 +146,9 @@ async def fail(session: AsyncSession, county_code: str, rescore_id: UUID, reason
 
 
 _HEADS = f"""
-SELECT household_id, honour, score_centi, grade, limit_fen, valid_until, version, xmin,
-       (vetoes = '{{}}' AND barred = '{{}}' AND holds = '{{}}'
+SELECT household_id, honour, score_centi, grade, array_to_string(vetoes, ','),
+       array_to_string(barred, ','), limit_fen, valid_until, version, ctid, xmin,
+       (holds = '{{}}'
             AND (limit_fen > 0 OR grade = '')
             AND NOT EXISTS (SELECT FROM measure AS m
                             WHERE m.county_code = f.county_code
@@ -155,7 +156,7 @@ SELECT household_id, honour, score_centi, grade, limit_fen, valid_until, version
             AND NOT EXISTS (SELECT FROM rating AS r
                             WHERE r.county_code = f.county_code AND r.rating_id = f.rating_id
                               AND r.pins ? 'override'))::text AS plain,
-       (limit_fen > 0 AND granted_on IS NOT NULL)::text AS granted,
+       (granted_on IS NOT NULL)::text AS granted,
        (programme = $4)::text AS same_terms
 FROM credit_file AS f
 WHERE {_RATED} AND household_id > $5
@@ -183,10 +184,11 @@ SELECT i.household_id, i.code, i.value, i.observed_on, i.entry,
        least(i.expires_on, (i.observed_on + make_interval(months => r.months))::date - 1)
 FROM indicator AS i
 LEFT JOIN unnest($3::text[], $4::integer[]) AS r (code, months) ON r.code = i.code
-WHERE i.county_code = $1 AND i.observed_on <= $2 AND i.household_id BETWEEN $5 AND $6
-  AND (i.code = ANY($7::text[]) OR $7::text[] IS NULL)
-  AND (i.household_id = ANY($8::uuid[]) OR $8::uuid[] IS NULL)
+WHERE i.county_code = $1 AND i.observed_on <= $2
+  AND (i.code = ANY($5::text[]) OR $5::text[] IS NULL)
 """
+_BETWEEN = f"{_OBSERVED} AND i.household_id BETWEEN $6 AND $7"
+_SCATTERED = f"{_OBSERVED} AND i.household_id = ANY($6::uuid[])"
 
 
 async def read_observed(
@@ -208,35 +210,39 @@ async def read_observed(
         return pl.DataFrame(schema=OBSERVED)
     args = (
         *(county_code, on, list(months), list(months.values())),
-        *(UUID(household_ids[0]), UUID(household_ids[-1])),
         codes if codes is None else list(codes),
-        list(map(UUID, household_ids)) if scattered else None,
     )
-    return await read_columns(session, _OBSERVED, *args, schema=OBSERVED)
+    if scattered:
+        ids = list(map(UUID, household_ids))
+        return await read_columns(session, _SCATTERED, *args, ids, schema=OBSERVED)
+    ends = (UUID(household_ids[0]), UUID(household_ids[-1]))
+    return await read_columns(session, _BETWEEN, *args, *ends, schema=OBSERVED)
 
 
 _STAGE = """
 CREATE TEMPORARY TABLE IF NOT EXISTS staged_rescored (
-    household_id uuid, was xid, version bigint, said bigint, limit_said bigint, rating_id uuid,
-    honour text, score_centi bigint, grade text, base_limit_fen bigint, uplift_fen bigint,
-    limit_fen bigint, valid_until date, working text, inputs jsonb, digest text
+    household_id uuid, place tid, was xid, version bigint, said bigint, limit_said bigint,
+    rating_id uuid, honour text, score_centi bigint, grade text, vetoes text, barred text,
+    base_limit_fen bigint, uplift_fen bigint, limit_fen bigint, valid_until date, working text,
+    inputs jsonb, digest text
 ) ON COMMIT DELETE ROWS
 """
 _TAKE = """
 UPDATE credit_file AS f
 SET version = n.version + n.said, rating_id = n.rating_id, programme = $2,
-    score_centi = n.score_centi, grade = n.grade, limit_fen = n.limit_fen,
-    valid_until = n.valid_until
+    score_centi = n.score_centi, grade = n.grade, vetoes = string_to_array(n.vetoes, ','),
+    barred = string_to_array(n.barred, ','), limit_fen = n.limit_fen, valid_until = n.valid_until
 FROM staged_rescored AS n
-WHERE f.county_code = $1 AND f.household_id = n.household_id AND f.xmin = n.was
+WHERE f.county_code = $1 AND f.household_id = n.household_id AND f.ctid = n.place
+  AND f.xmin = n.was
 """
 _RATE = """
 INSERT INTO rating (county_code, rating_id, household_id, cause, programme, rated_on, inputs,
                     honour, score_centi, grade, vetoes, base_limit_fen, uplift_fen, limit_fen,
                     valid_until, working, pins, digest, rated_by)
-SELECT $1, rating_id, household_id, 'rescored', $2, $3, inputs, honour, score_centi, grade, '{}',
-       base_limit_fen, uplift_fen, limit_fen, valid_until, working,
-       jsonb_build_object('terms_digest', $4::text), digest, $5
+SELECT $1, rating_id, household_id, 'rescored', $2, $3, inputs, honour, score_centi, grade,
+       string_to_array(vetoes, ','), base_limit_fen, uplift_fen, limit_fen, valid_until, working,
+       $4::jsonb, digest, $5
 FROM staged_rescored
 """
 _CHANGE = """
@@ -266,5 +272,6 @@ async def save_decided(
     taken = await execute(session, _TAKE, county_code, scheme.ref)
     if taken < len(sealed):
         raise asyncpg.SerializationError("a credit file changed while its county was rated again")
-    await execute(session, _RATE, county_code, scheme.ref, on, scheme.digest, rated_by)
+    pins = json.dumps({"terms_digest": scheme.digest})
+    await execute(session, _RATE, county_code, scheme.ref, on, pins, rated_by)
     await execute(session, _CHANGE, county_code, on)

@@ -88,13 +88,8 @@ async def loan_renewed(session: AsyncSession, events: Sequence[Incoming[Any]]) -
         await lending.renew(session, event.envelope.county_code, [pair])
 
 
-async def loan_repaid(session: AsyncSession, events: Sequence[Incoming[Any]]) -> None:
-    """A loan owes less."""
-    await lending.change_outstanding(session, [(_key(e), -e.message.principal_fen) for e in events])
-
-
-async def owed_again(session: AsyncSession, events: Sequence[Incoming[Any]]) -> None:
-    """A repayment was undone, or a settled loan reopened: what is owed was said."""
+async def owes_now(session: AsyncSession, events: Sequence[Incoming[Any]]) -> None:
+    """A repayment was posted or undone, or a settled loan reopened: what is owed was said."""
     await lending.set_outstanding(session, [(_key(e), e.message.outstanding_fen) for e in events])
 
 

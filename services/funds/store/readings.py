@@ -2,12 +2,16 @@
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.funds.model import CaseState
 from services.kernel import database
 from services.kernel.readings import ROWS_MAX, Reading
 
+ENDED = (CaseState.PAID, CaseState.DENIED, CaseState.CLOSED)
+ON_ITS_WAY = [state for state in CaseState if state not in ENDED]
+
 
 async def read(session: AsyncSession) -> list[Reading]:
-    """What operators watch."""
+    """What operators watch; a county where no case is on its way is told as zero."""
     return [*await _funds(session), *await _cases(session)]
 
 
@@ -48,10 +52,14 @@ async def _funds(session: AsyncSession) -> list[Reading]:
 async def _cases(session: AsyncSession) -> list[Reading]:
     rows = await database.fetch(
         session,
-        """SELECT county_code, state, count(*) AS cases,
-                  extract(epoch FROM now() - min(uuid_extract_timestamp(case_id))) AS oldest
-           FROM compensation_case WHERE state NOT IN ('paid', 'denied', 'closed')
-           GROUP BY county_code, state ORDER BY county_code, state LIMIT $1""",
+        """SELECT county_code, state, coalesce(cases, 0) AS cases, oldest
+           FROM business_day CROSS JOIN unnest($1::text[]) AS state LEFT JOIN
+               (SELECT county_code, state, count(*) AS cases,
+                       extract(epoch FROM now() - min(uuid_extract_timestamp(case_id))) AS oldest
+                FROM compensation_case WHERE state NOT IN ('paid', 'denied', 'closed')
+                GROUP BY county_code, state) AS open USING (county_code, state)
+           ORDER BY county_code, state LIMIT $2""",
+        ON_ITS_WAY,
         ROWS_MAX // 10,
     )
     found = []

@@ -1,16 +1,14 @@
 """Household files: prepared, decided and written a chunk at a time; and the registry as a file."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import date
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.households import events_out
 from services.households.model import (
-    Draft,
     Entry,
     Evidence,
     Household,
@@ -28,6 +26,7 @@ from services.households.model import (
     StatusChange,
     Wish,
 )
+from services.households.operations.prepared import Founded, Prepared, Sealed, found, prepare
 from services.households.operations.shared import IDENTITY_ROLES, Keys, next_version
 from services.households.operations.trials import Trial
 from services.households.rules import registration as rules
@@ -46,27 +45,6 @@ STATUS_BY_FILE: Final = "household_file"
 """The reason that a change of status by file is kept with."""
 
 
-class Sealed(NamedTuple):
-    """A person ready to be written, should the line stand. A tuple: it is a row, and many."""
-
-    person_id: UUID
-    identity_key: bytes
-    sealed: bytes
-    likeness_key: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A chunk as far as it can be worked on without the database."""
-
-    lines: Sequence[Line]
-    entries: Sequence[Entry]
-    refusals: Sequence[Refusal]
-    people: Mapping[str, Sealed]
-    """By identity number."""
-    today: date
-
-
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """What became of the lines of a chunk."""
@@ -82,40 +60,17 @@ class Chunk:
 class _Decision:
     """What is to be written."""
 
-    drafts: list[Draft]
+    founded: Founded
     revisions: list[Revision]
     refusals: list[Refusal]
-    idle: Mapping[str, UUID] = field(default_factory=dict)
-
-
-def prepare(county_code: str, lines: Sequence[Line], keys: Keys, today: date) -> Prepared:
-    """Read lines, hash and seal the people of the right ones: most of an import's work."""
-    entries: list[Entry] = []
-    refusals: list[Refusal] = []
-    for line in lines:
-        read = rules.read_line(line, today)
-        if isinstance(read, Entry):
-            entries.append(read)
-        else:
-            refusals.append(read)
-    people: dict[str, Sealed] = {}
-    find_key, seal, likeness = keys.finder.find_key, keys.seal_person, keys.likeness_key
-    for entry, person_id in zip(entries, ids.new_ids(len(entries)), strict=True):
-        name, number = entry.name, entry.line.identity_number
-        people[number] = Sealed(
-            person_id,
-            find_key(county_code, number),
-            seal(person_id, name, number, entry.line.phone),
-            likeness(county_code, name, number),
-        )
-    return Prepared(lines, entries, refusals, people, today)
 
 
 async def prepare_today(
     session: AsyncSession, county_code: str, lines: Sequence[Line], keys: Keys
 ) -> Prepared:
-    """The same for the county's business date."""
-    return prepare(county_code, lines, keys, await business_day.today(session, county_code))
+    """Read, hash and seal a chunk for the county's business date."""
+    today = await business_day.today(session, county_code)
+    return await prepare(county_code, lines, keys, today)
 
 
 # --- a chunk --------------------------------------------------------------------------------------
@@ -144,13 +99,13 @@ async def import_chunk(
     await registry_store.lock_registry(session, county_code)
     today = await business_day.today(session, county_code)
     if today != prepared.today:
-        prepared = prepare(county_code, prepared.lines, keys, today)
+        prepared = await prepare(county_code, prepared.lines, keys, today)
     acted_by = caller.require_person() if update else caller.person_id
     provenance = Provenance(caller.institution_id, acted_by, evidence, today)
     decision = await _decide(session, caller, county_code, prepared, keys, update=update)
-    households = await _register(session, county_code, decision, prepared, provenance)
+    await _register(session, county_code, decision, provenance)
     changed = await _revise(session, county_code, decision.revisions, keys, provenance)
-    return _chunk(households, changed, decision)
+    return _chunk(changed, decision)
 
 
 async def try_chunk(
@@ -169,10 +124,9 @@ async def try_chunk(
     decision = await _decide(
         session, caller, county_code, prepared, keys, update=update, trial=trial
     )
-    households = [_household(county_code, draft, ids.new_id()) for draft in decision.drafts]
-    trial.take(households, decision.drafts, decision.revisions)
+    trial.take(decision.founded.households, decision.founded.drafts, decision.revisions)
     changed = [revision.after.household for revision in decision.revisions]
-    return _chunk(households, changed, decision)
+    return _chunk(changed, decision)
 
 
 async def _decide(
@@ -186,7 +140,9 @@ async def _decide(
     trial: Trial | None = None,
 ) -> _Decision:
     entries, refusals = list(prepared.entries), list(prepared.refusals)
-    found_keys = {number: person.identity_key for number, person in prepared.people.items()}
+    found_keys = {
+        line.identity_number: person.identity_key for line, person in prepared.people.items()
+    }
     rolls: dict[str, Roll] = {}
     wishes: dict[str, list[Wish]] = {}
     if update:
@@ -233,8 +189,11 @@ async def _decide(
             dead_numbers=frozenset(where.dead),
             idle={number: idle[number] for number in where.idle},
         )
+    if known == prepared.foreseen and len(entries) == len(prepared.entries):
+        return _Decision(prepared.founded, revisions, refusals + list(prepared.headless))
     drafts, refused = rules.decide(entries, known)
-    return _Decision(drafts, revisions, refusals + refused, known.idle)
+    founded = found(county_code, drafts, prepared.people, known.idle, prepared.today)
+    return _Decision(founded, revisions, refusals + refused)
 
 
 async def _known(
@@ -370,63 +329,17 @@ def _placed(revision: Revision, idle: dict[str, UUID]) -> Revision:
 
 
 async def _register(
-    session: AsyncSession,
-    county_code: str,
-    decision: _Decision,
-    prepared: Prepared,
-    provenance: Provenance,
-) -> list[Household]:
+    session: AsyncSession, county_code: str, decision: _Decision, provenance: Provenance
+) -> None:
     """Write the new households, and the people whom changed ones gain."""
-    drafts, today = decision.drafts, provenance.business_date
-    households = [
-        _household(county_code, draft, household_id)
-        for draft, household_id in zip(drafts, ids.new_ids(len(drafts)), strict=True)
-    ]
-    people = []
-    members = []
-    for household, draft in zip(households, drafts, strict=True):
-        household_id = household.household_id
-        for position, entry in enumerate(draft.entries, 1):
-            person = prepared.people[entry.line.identity_number]
-            person_id = decision.idle.get(entry.line.identity_number)
-            if person_id is None:
-                person_id = person.person_id
-                people.append(person)
-            members.append(
-                (
-                    person_id,
-                    household_id,
-                    position,
-                    entry.relation,
-                    entry.labour or "",
-                    entry.registered_on,
-                )
-            )
-    dated = [(h, draft.head.registered_on) for h, draft in zip(households, drafts, strict=True)]
+    founded = decision.founded
     left = [leaver for revision in decision.revisions for leaver in revision.left]
     # Who leaves one household may be a founder of another.
     await store.end_places(session, county_code, left, provenance)
-    await store.insert_households(session, dated, provenance)
-    await store.insert_people(session, county_code, people, today)
-    await store.insert_members(session, county_code, members, provenance)
-    await outbox.record(session, [events_out.household_registered(h, today) for h in households])
-    return households
-
-
-def _household(county_code: str, draft: Draft, household_id: UUID) -> Household:
-    head = draft.head
-    assert head.status is not None, "a head line without a status is no entry"
-    return Household(
-        county_code=county_code,
-        household_id=household_id,
-        version=1,
-        household_number=draft.household_number,
-        area_code=head.line.village_code,
-        status=head.status,
-        honour=head.honour,
-        member_count=len(draft.entries),
-        registered_on=head.registered_on,
-    )
+    await store.insert_households(session, founded.households, provenance)
+    await store.insert_people(session, county_code, founded.people, provenance.business_date)
+    await store.insert_members(session, county_code, founded.places, provenance)
+    await outbox.record(session, founded.events)
 
 
 async def _revise(
@@ -542,12 +455,11 @@ async def _say(
     await outbox.record(session, said)
 
 
-def _chunk(
-    households: Sequence[Household], changed: Sequence[Household], decision: _Decision
-) -> Chunk:
+def _chunk(changed: Sequence[Household], decision: _Decision) -> Chunk:
+    founded = decision.founded
     return Chunk(
-        households=households,
-        people_count=sum(household.member_count for household in households),
+        households=founded.households,
+        people_count=len(founded.places),
         refusals=sorted(decision.refusals, key=lambda refusal: refusal.line_number),
         changed=changed,
         changed_lines=sorted(n for each in decision.revisions for n in each.changed_lines),

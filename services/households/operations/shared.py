@@ -1,5 +1,6 @@
 """What the use cases share: keys, whose household it is, and where a record comes from."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -39,8 +40,16 @@ class Keys:
 
     def seal_person(self, person_id: UUID, name: str, identity_number: str, phone: str) -> bytes:
         """Who a person is, sealed for the person's record."""
-        record = f"{name}{_BETWEEN}{identity_number}{_BETWEEN}{phone}"
-        return self.sealer.seal(record.encode(), _PERSON_PLACE + person_id.bytes)
+        return self.seal_people([person_id], [(name, identity_number, phone)])[0]
+
+    def seal_people(
+        self, person_ids: Sequence[UUID], people: Sequence[tuple[str, str, str]]
+    ) -> list[bytes]:
+        """The same of many: name, identity number and phone of each."""
+        return self.sealer.seal_many(
+            [_BETWEEN.join(each).encode() for each in people],
+            [_PERSON_PLACE + person_id.bytes for person_id in person_ids],
+        )
 
     def open_person(self, person_id: UUID, sealed: bytes) -> tuple[str, str, str]:
         """Name, identity number and phone."""
@@ -58,8 +67,14 @@ class Keys:
 
     def likeness_key(self, county_code: str, name: str, identity_number: str) -> bytes:
         """The key under which people of one name and birth date are found."""
-        likeness = people_rules.likeness(name, identity_number[6:14])
-        return self.finder.find_key(county_code, likeness)
+        return self.likeness_keys(county_code, [(name, identity_number)])[0]
+
+    def likeness_keys(self, county_code: str, people: Iterable[tuple[str, str]]) -> list[bytes]:
+        """The same of many: name and identity number of each."""
+        likeness = people_rules.likeness
+        return self.finder.find_keys(
+            county_code, [likeness(name, number[6:14]) for name, number in people]
+        )
 
 
 def refuse_if(error: LiandongError | None) -> None:

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import date
+from functools import lru_cache
 from typing import Final
 
 from services.households.model import Kin, Relation
@@ -36,6 +37,9 @@ _AT_MOST: Final = {
     Relation.FATHER: PARENTS_MAX,
     Relation.MOTHER: PARENTS_MAX,
 }
+BOUND: Final = frozenset({*_YOUNGER, *_OLDER, *_MALE})
+"""Relations that say something of the age or sex beside the head's."""
+_MEN: Final = frozenset("13579")
 _PLAIN = re.compile("[\u4e00-\u9fff]+")
 """Of these characters each has one form only."""
 _NAME_JOINTS = re.compile(r"[\s·•‧・.．]+")
@@ -43,10 +47,27 @@ _NAME_JOINTS = re.compile(r"[\s·•‧・.．]+")
 
 def kin(relation: Relation, identity_number: str) -> Kin:
     """A person as the family rules see it; the number was checked before."""
-    born = date(
-        int(identity_number[6:10]), int(identity_number[10:12]), int(identity_number[12:14])
-    )
-    return Kin(relation, born, male=int(identity_number[16]) % 2 == 1)
+    born = born_on(identity_number)
+    assert born is not None, "a number is checked before it is anybody's"
+    return Kin(relation, born, identity_number[16] in _MEN)
+
+
+def born_on(identity_number: str) -> date | None:
+    """The day in an identity number of 18 characters; None where there is no such day."""
+    return _day(identity_number[6:14])
+
+
+@lru_cache(maxsize=65_536)
+def _day(digits: str) -> date | None:
+    try:
+        return date.fromisoformat(digits)
+    except ValueError:
+        return None
+
+
+def crowded(relations: Sequence[Relation]) -> bool:
+    """Whether people, the head among them, are more of a relation than a household can have."""
+    return any(relations.count(relation) > most for relation, most in _AT_MOST.items())
 
 
 def years_between(first: date, second: date) -> int:

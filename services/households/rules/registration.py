@@ -221,12 +221,10 @@ def calendar_day(text: str) -> date | None:
 
 def identity_fault(value: str, today: date) -> str:
     """Why a value is no identity number, as a reason; empty when it is one."""
-    if not value.strip():
-        return "IDENTITY_MISSING"
     if _IDENTITY.fullmatch(value) is None:
-        return "IDENTITY_MALFORMED"
-    born = calendar_day(f"{value[6:10]}-{value[10:12]}-{value[12:14]}")
-    if born is None or born > today:
+        return "IDENTITY_MALFORMED" if value.strip() else "IDENTITY_MISSING"
+    born = people.born_on(value)
+    if born is None or born.year < FIRST_YEAR or born > today:
         return "IDENTITY_BIRTH_DATE"
     if ric.calc_check_digit(value) != value[17]:
         return "IDENTITY_CHECKSUM"
@@ -335,12 +333,41 @@ def decide(entries: Sequence[Entry], known: Known) -> tuple[list[Draft], list[Re
         if number in known.household_numbers:
             refusals += [refuse(e.line, "household_number", "HOUSEHOLD_EXISTS") for e in group]
             continue
-        draft, refused = _household(number, group, known, taken)
-        refusals += refused
+        draft = _at_a_look(number, group, known, taken)
+        if draft is None:
+            draft, refused = _household(number, group, known, taken)
+            refusals += refused
         if draft is not None:
             drafts.append(draft)
             taken.update(entry.line.identity_number for entry in draft.entries)
     return drafts, refusals
+
+
+def _at_a_look(number: str, group: Sequence[Entry], known: Known, taken: set[str]) -> Draft | None:
+    """The household of lines that are all right, head first, as nearly all are; else None."""
+    head, *others = group
+    village_code, relations = head.line.village_code, [entry.relation for entry in group]
+    if relations[0] is not Relation.HEAD or village_code not in known.areas_of_caller:
+        return None
+    if len(group) > PEOPLE_MAX or people.crowded(relations):
+        return None
+    here = {entry.line.identity_number for entry in group}
+    elsewhere = (taken, known.identity_numbers, known.dead_numbers)
+    if len(here) < len(group) or not all(map(here.isdisjoint, elsewhere)):
+        return None
+    chief = people.kin(Relation.HEAD, head.line.identity_number)
+    for entry in others:
+        if (
+            entry.line.village_code != village_code
+            or entry.status not in (None, head.status)
+            or entry.honour not in (None, head.honour)
+        ):
+            return None
+        if entry.relation in people.BOUND:
+            person = people.kin(entry.relation, entry.line.identity_number)
+            if people.kin_fault(person, chief):
+                return None
+    return Draft(number, head, tuple(others))
 
 
 def _household(

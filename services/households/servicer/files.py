@@ -18,7 +18,8 @@ from services.households.model import (
     Roll,
 )
 from services.households.operations import imports
-from services.households.operations.imports import Chunk, Prepared
+from services.households.operations.imports import Chunk
+from services.households.operations.prepared import Prepared
 from services.households.operations.shared import Keys, require_county
 from services.households.operations.trials import Trial
 from services.households.rules import registration as rules

@@ -8,16 +8,16 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.households.model import Household, Leaver, Membership, Provenance, Relation
+from services.households.model import Household, Labour, Leaver, Membership, Provenance, Relation
 from services.households.store import people, records
 from services.kernel import database, ids
 
 
 async def insert_households(
-    session: AsyncSession, rows: Sequence[tuple[Household, date]], provenance: Provenance
+    session: AsyncSession, households: Sequence[Household], provenance: Provenance
 ) -> None:
-    """Write new households of one county, each with the day it was put on the registry."""
-    if not rows:
+    """Write new households of one county."""
+    if not households:
         return
     await database.copy_staged(
         session,
@@ -35,12 +35,12 @@ async def insert_households(
                 household.status,
                 household.honour or "",
                 household.member_count,
-                registered_on,
+                household.registered_on,
             )
-            for household, registered_on in rows
+            for household in households
         ],
         {
-            "county_code": ("text", rows[0][0].county_code),
+            "county_code": ("text", households[0].county_code),
             **_origin(provenance),
             "acted_by": ("text", provenance.acted_by),
         },
@@ -65,13 +65,18 @@ async def insert_people(
         session, "person", columns, rows, {"county_code": ("text", county_code)}
     )
     # Ids were given before the lock, so that somebody who is here already may have a later one.
-    # Each look is a range of an index: a name that a whole file has must not cost its square.
+    # Each look is a range of an index: a name that a whole file has must not cost its square. One
+    # look tells that nobody is alike, as nearly nobody is.
     alike = """SELECT person_id FROM person
                WHERE county_code = $1 AND likeness_key = n.likeness_key AND survivor_id IS NULL"""
     pairs = await database.fetch(
         session,
         f"""SELECT n.person_id, o.person_id AS other_id
-            FROM {staged} AS n
+            FROM (SELECT person_id, likeness_key FROM {staged} AS new
+                  WHERE (SELECT person_id FROM person
+                         WHERE county_code = $1 AND likeness_key = new.likeness_key
+                           AND person_id <> new.person_id
+                         ORDER BY person_id LIMIT 1) IS NOT NULL OFFSET 0) AS n
             CROSS JOIN LATERAL (
                 ({alike} AND person_id > $3 ORDER BY person_id DESC LIMIT $2)
                 UNION ALL
@@ -87,7 +92,7 @@ async def insert_people(
 async def insert_members(
     session: AsyncSession,
     county_code: str,
-    rows: Sequence[tuple[UUID, UUID, int, Relation, str, date]],
+    rows: Sequence[tuple[UUID, UUID, int, Relation, Labour | str, date]],
     provenance: Provenance,
 ) -> None:
     """Write people's places: person, household, position, relation, labour, since when."""

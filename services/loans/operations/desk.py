@@ -20,7 +20,7 @@ from services.loans.rules import balance, book, position
 from services.loans.rules.book import Line, Position, Posting, PostingKind, Replayed
 from services.loans.rules.schedule import Plan
 from services.loans.store import agreements
-from services.programmes.settlement import AppropriationOrder
+from services.programmes.settlement import Amounts, AppropriationOrder
 from services.programmes.terms import Terms
 
 _COUNTER_ACCOUNTS = {
@@ -58,6 +58,14 @@ class Posted:
         principal = self.loan.outstanding_fen - self.before.outstanding_fen
         total = self.loan.owed_fen - self.before.owed_fen
         return principal, total - principal, -self.subrogated_fen
+
+    def lowered(self) -> Amounts:
+        """By how much less is owed because of it; the days up to it are not its doing."""
+        held = self.before.interest
+        if held is None or self.line.posting.value_date >= held.accrued_through:
+            return self.line.taken
+        principal, interest, _ = self.moved()
+        return Amounts(interest_fen=Fen(-interest), principal_fen=Fen(-principal))
 
 
 class Desk:
@@ -126,12 +134,13 @@ class Desk:
         """The postings of a loan whose book was loaded."""
         return self._books[loan_id]
 
-    def lines_of(self, loan_id: UUID) -> Sequence[Line]:
-        """What became of each posting of a loan whose book was loaded."""
+    def lines_of(self, loan_id: UUID, *more: Posting) -> Sequence[Line]:
+        """What became of each posting of a loan whose book was loaded, or would with more."""
         loan = self.loans[loan_id]
         assert loan.interest is not None
         terms = position.book_terms(loan, self._terms_of(loan.programme))
-        return book.replay(terms, self._books[loan_id], loan.interest.accrued_through).lines
+        postings = [*self._books[loan_id], *more]
+        return book.replay(terms, postings, loan.interest.accrued_through).lines
 
     def order_of(self, loan_id: UUID) -> AppropriationOrder:
         """In which order money is put toward a loan."""

@@ -13,7 +13,7 @@ from services.loans import events_out, store
 from services.loans.model import Breaker, File, Loan, Repayment
 from services.loans.operations import standing
 from services.loans.operations.desk import Desk
-from services.loans.operations.money import post_repayment
+from services.loans.operations.money import post_repayment, undo_repayment
 from services.loans.operations.shared import (
     Outcome,
     breakers_of,
@@ -157,27 +157,11 @@ class _Bench:
                 f"no entry {entry.undoes} of this loan was posted here",
                 message_zh="无此流水",
             )
-        postings = self.desk.book_of(loan.loan_id)
-        wrong = balance.repayment_to_undo(postings, undone[1])
+        wrong = balance.repayment_to_undo(self.desk.book_of(loan.loan_id), undone[1])
         balance.check_money_in(
             loan, wrong.value_date, today=self.desk.today, closed_through=self.closed
         )
-        undo = Posting(
-            len(postings) + 1,
-            wrong.kind,
-            wrong.value_date,
-            wrong.amount_fen,
-            reverses=wrong.number,
-            reference=entry.reference,
-        )
-        keeping.check_undoing(self.terms_of(loan), postings, undo)
-        posted = self.desk.post(loan.loan_id, undo)
-        self.desk.say(
-            loan.loan_id,
-            lambda now: events_out.repayment_reversed(now, wrong, self.desk.today, posted.moved()),
-        )
-        self.desk.settle_up(loan.loan_id, wrong.value_date)
-        return posted.loan.postings, []
+        return undo_repayment(self.desk, loan.loan_id, wrong, entry.reference), []
 
     def interest(self, entry: CoreEntry, loan: Loan) -> tuple[int | None, list[Difference]]:
         balance.check_money_in(loan, entry.value_date, today=self.desk.today, closed_through=None)

@@ -107,6 +107,7 @@ def post_repayment(desk: Desk, repayment: Repayment) -> tuple[Loan, Line]:
             suspense_fen=posted.line.suspense_fen,
             day=desk.today,
             number=posted.loan.postings,
+            lowered=posted.lowered(),
         ),
     )
     desk.give_back(repayment.loan_id, held, repayment.value_date)
@@ -166,26 +167,7 @@ async def reverse_repayment(
     balance.check_value_date(
         loan.disbursed_on, wrong.value_date, today=today, closed_through=closed
     )
-    held = balance.excess_fen(loan)
-    posted = desk.post(
-        loan.loan_id,
-        Posting(
-            0,
-            wrong.kind,
-            wrong.value_date,
-            wrong.amount_fen,
-            reverses=wrong.number,
-            reference=undoing.reason,
-        ),
-    )
-    balance.check_suspense(posted.loan)
-    desk.say(
-        loan.loan_id,
-        lambda now: events_out.repayment_reversed(now, wrong, desk.today, posted.moved()),
-    )
-    # What had been paid too much steps in, or interest is less: others get that back all the same.
-    desk.give_back(loan.loan_id, held, wrong.value_date)
-    desk.settle_up(loan.loan_id, wrong.value_date)
+    undo_repayment(desk, loan.loan_id, wrong, undoing.reason)
     if undoing.to_loan_id is not None:
         meant = found(loans, undoing.to_loan_id)
         lending.require_lender(meant, actor)
@@ -194,6 +176,29 @@ async def reverse_repayment(
         repay(desk, Repayment(meant.loan_id, wrong.amount_fen, wrong.value_date))
     await desk.write(session)
     return loans[undoing.loan_id], loans[undoing.to_loan_id] if undoing.to_loan_id else None
+
+
+def undo_repayment(desk: Desk, loan_id: UUID, wrong: Posting, reference: str) -> int:
+    """Undo a repayment of a loan whose book was loaded, and say it; the number of the undoing."""
+    loan = desk.loans[loan_id]
+    undo = Posting(
+        loan.postings + 1,
+        wrong.kind,
+        wrong.value_date,
+        wrong.amount_fen,
+        reverses=wrong.number,
+        reference=reference,
+    )
+    balance.check_undoing(desk.lines_of(loan_id), desk.lines_of(loan_id, undo))
+    held = balance.excess_fen(loan)
+    posted = desk.post(loan_id, undo)
+    desk.say(
+        loan_id, lambda now: events_out.repayment_reversed(now, wrong, desk.today, posted.moved())
+    )
+    # What had been paid too much steps in, or interest is less: others get that back all the same.
+    desk.give_back(loan_id, held, wrong.value_date)
+    desk.settle_up(loan_id, wrong.value_date)
+    return undo.number
 
 
 async def refund_overpayment(

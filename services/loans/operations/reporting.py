@@ -187,7 +187,7 @@ async def report(
     groups = rules.Groups(by, span)
     async for held in read(session, asked, span, catalogue):
         groups.add(held)
-    counted_on, counted = await _counted(session, asked, span, catalogue)
+    counted_on, counted = await households_counted(session, asked, span, catalogue)
     return Report(groups.rows(counted), span, counted_on)
 
 
@@ -199,11 +199,11 @@ async def report_of(
     catalogue: Catalogue,
 ) -> Report:
     """One row of loans that were read already."""
-    counted_on, counted = await _counted(session, asked, span, catalogue)
+    counted_on, counted = await households_counted(session, asked, span, catalogue)
     return Report(rules.report(held, (), span, counted), span, counted_on)
 
 
-async def _counted(
+async def households_counted(
     session: AsyncSession, asked: Question, span: Span, catalogue: Catalogue
 ) -> tuple[date, Mapping[str, int]]:
     """Households that a programme lends to; without one, all of them."""

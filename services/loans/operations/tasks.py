@@ -274,7 +274,8 @@ async def _escalate(
         changed.append(rules.escalate(task, day, every_days=every_days, parties=parties))
     events = [events_out.task_escalated(task, step) for task, step in changed]
     await _write(session, county_code, changed, events)
-    return len(late) == CHUNK_TASKS_MAX
+    # What one closes while we wait for it makes a chunk short, and more may be late behind it.
+    return bool(late)
 
 
 async def _write(

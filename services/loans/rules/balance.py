@@ -16,7 +16,7 @@ from services.loans.model import (
     Payout,
 )
 from services.loans.rules import book, position
-from services.loans.rules.book import Posting, PostingKind
+from services.loans.rules.book import Line, Posting, PostingKind
 from services.programmes import settlement
 
 
@@ -124,14 +124,15 @@ def check_refund(loan: Loan, amount_fen: Fen) -> None:
         )
 
 
-def check_suspense(loan: Loan) -> None:
+def check_undoing(before: Sequence[Line], after: Sequence[Line]) -> None:
     """Refuse an undoing of money of which a part was given back already."""
-    if loan.suspense_fen < 0:
+    refunded = book.given_back_of_debt(after) - book.given_back_of_debt(before)
+    if refunded > 0:
         raise Refused(
             "REFUNDED_ALREADY",
-            f"{-loan.suspense_fen} fen of what would be undone were given back to the payer",
+            f"{refunded} fen of what would be undone were given back to the payer",
             message_zh="多付款已退还,不能冲正",
-            facts={"refunded_fen": str(-loan.suspense_fen)},
+            facts={"refunded_fen": str(refunded)},
         )
 
 

@@ -35,7 +35,11 @@ class PostingKind(StrEnum):
     WRITE_OFF = "write_off"
     """Owed, and no longer carried as an asset; later money is a recovery."""
     REFUND = "refund"
-    """Money given back out of what was paid too much."""
+    """
+    Money given back out of what was paid too much.
+
+    What a restated book no longer has too much of was owed after all, and is owed again.
+    """
     RATE = "rate"
     """Another yearly rate from this day on."""
     SUBSIDY_STOP = "subsidy_stop"
@@ -49,6 +53,8 @@ class PostingKind(StrEnum):
 
 
 MONEY_IN = frozenset({PostingKind.REPAYMENT, PostingKind.PAYOUT})
+REFUNDS = frozenset({PostingKind.REFUND})
+MONEY_MOVED = MONEY_IN | REFUNDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,7 @@ class Line:
 
     posting: Posting
     taken: Amounts
+    """What was put toward the debt; negative where a refund gave back what was owed."""
     suspense_fen: Fen
     """Paid too much by this posting."""
     outstanding_fen: Fen
@@ -155,9 +162,11 @@ def replay(terms: BookTerms, postings: Sequence[Posting], through: date) -> Repl
         subsidy_rate_ppm=terms.subsidy_rate_ppm,
     )
     lines: list[Line] = []
+    repaid = NOTHING
     for posting in ordered:
         position = accrue(position, posting.value_date, terms.day_basis)
-        position, line = apply(position, posting, terms.order)
+        position, line = apply(position, posting, terms.order, repaid)
+        repaid = Fen(repaid + _repaid(line))
         lines.append(line)
     return Replayed(accrue(position, through, terms.day_basis), tuple(lines))
 
@@ -187,8 +196,18 @@ def accrue(position: Position, through: date, day_basis: int) -> Position:
     )
 
 
-def apply(position: Position, posting: Posting, order: AppropriationOrder) -> tuple[Position, Line]:
-    """Let one posting act on a position that is accrued to its day."""
+def apply(
+    position: Position,
+    posting: Posting,
+    order: AppropriationOrder,
+    repaid_fen: Fen = NOTHING,
+) -> tuple[Position, Line]:
+    """
+    Let one posting act on a position that is accrued to its day.
+
+    `repaid_fen` is the principal that money has paid before it; only a refund of more than was
+    paid too much asks for it, and the book on top of which something is posted has none.
+    """
     taken, suspense = Amounts(), NOTHING
     match posting.kind:
         case (
@@ -210,8 +229,9 @@ def apply(position: Position, posting: Posting, order: AppropriationOrder) -> tu
             suspense = Fen(posting.amount_fen - taken.total_fen)
             position = replace(position, suspense_fen=Fen(position.suspense_fen + suspense))
         case PostingKind.REFUND:
-            suspense = Fen(-posting.amount_fen)
-            position = replace(position, suspense_fen=Fen(position.suspense_fen + suspense))
+            suspense = Fen(-min(posting.amount_fen, position.suspense_fen))
+            taken = _owed_again(Fen(posting.amount_fen + suspense), repaid_fen)
+            position = _lowered(position, taken, suspense)
         case PostingKind.RATE:
             position = replace(position, rate_ppm=posting.rate_ppm)
         case PostingKind.SUBSIDY_STOP:
@@ -239,6 +259,19 @@ def _lowered(position: Position, taken: Amounts, suspense: Fen) -> Position:
     )
 
 
+def _repaid(line: Line) -> int:
+    """The principal that a posting paid, or gave back to be owed again."""
+    if line.posting.kind is PostingKind.PAYOUT_UNDONE:
+        return -line.posting.fixed.principal_fen
+    return line.taken.principal_fen if line.posting.kind in MONEY_MOVED else 0
+
+
+def _owed_again(fen: Fen, repaid_fen: Fen) -> Amounts:
+    """What was given back of a debt, as taken: principal as far as that was paid, else interest."""
+    principal = min(fen, max(0, repaid_fen))
+    return Amounts(interest_fen=Fen(principal - fen), principal_fen=Fen(-principal))
+
+
 def _at_most(wanted: Amounts, owed: Amounts) -> Amounts:
     return Amounts(
         interest_fen=min(wanted.interest_fen, owed.interest_fen),
@@ -253,3 +286,8 @@ def totals(lines: Iterable[Line], kinds: frozenset[PostingKind] = MONEY_IN) -> A
         if line.posting.kind in kinds:
             total = total.plus(line.taken)
     return total
+
+
+def given_back_of_debt(lines: Iterable[Line]) -> Fen:
+    """What refunds gave back that the book has as owed, so that it is owed again."""
+    return Fen(-totals(lines, REFUNDS).total_fen)

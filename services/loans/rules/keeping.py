@@ -155,18 +155,6 @@ def of_outstanding(entry: CoreEntry, loan: Loan) -> list[Difference]:
     return _amount(entry, loan, Cause.OUTSTANDING, entry.outstanding_fen, loan.outstanding_fen)
 
 
-def check_undoing(terms: BookTerms, postings: Sequence[Posting], undo: Posting) -> None:
-    """Refuse to undo money of which a part was given back already; nothing is posted yet."""
-    through = max(posting.value_date for posting in postings)
-    after = book.replay(terms, [*postings, undo], through).position
-    if after.suspense_fen < 0:
-        raise Refused(
-            "REFUNDED_ALREADY",
-            f"{-after.suspense_fen} fen of it were given back to the payer",
-            message_zh="多付款已退还,不能冲正",
-        )
-
-
 def check_money(entry: CoreEntry) -> None:
     """Refuse a movement of money without money."""
     if entry.amount_fen == 0:

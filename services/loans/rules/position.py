@@ -7,7 +7,7 @@ from services.kernel.money import Fen
 from services.kernel.values import replace
 from services.loans.model import Interest, Loan, LoanState
 from services.loans.rules import book, schedule
-from services.loans.rules.book import BookTerms, Position, Posting, PostingKind, Replayed
+from services.loans.rules.book import BookTerms, Line, Position, Posting, PostingKind, Replayed
 from services.loans.rules.schedule import Plan
 from services.programmes import interest, settlement
 from services.programmes.terms import Terms
@@ -18,6 +18,7 @@ BORNE_BY_PAYER = frozenset(
     {
         PostingKind.REPAYMENT,
         PostingKind.PAYOUT,
+        PostingKind.REFUND,
         PostingKind.DISCOUNT,
         PostingKind.WRITE_OFF,
         PostingKind.CARRIED_OUT,
@@ -234,7 +235,7 @@ def cash_moved(before: Replayed, after: Replayed) -> dict[PostingKind, tuple[int
     for sign, replayed in ((-1, before), (1, after)):
         for line in replayed.lines:
             kind = line.posting.kind
-            raised = 1 if line.posting.kind in RAISING else 0
+            raised = kind in RAISING
             taken = line.posting.fixed if raised else line.taken
             way = -sign if raised else sign
             interest, principal, suspense = moved.get(kind, (0, 0, 0))
@@ -254,3 +255,12 @@ RAISING = frozenset(
         PostingKind.CARRIED_IN,
     }
 )
+
+
+def split(posting: Posting, line: Line | None) -> settlement.Amounts:
+    """What a posting put toward the debt, or added to it; never negative."""
+    if line is None or posting.kind in RAISING:
+        return posting.fixed
+    if posting.kind is PostingKind.REFUND:
+        return settlement.Amounts().minus(line.taken)
+    return line.taken

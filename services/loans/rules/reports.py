@@ -211,6 +211,8 @@ class Row:
     owing_households: int
     counted_households: int | None
     """Households of the area, with loans or without; None for rows that are no area."""
+    covered_fen: int | None = None
+    """Principal that covers stand for; None where only loans one by one were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -455,13 +457,14 @@ class Groups:
                 Figures(*group.sums),
                 len(group.households),
                 len(group.owing),
-                _counted(key, self.by, counted),
+                counted_of(key, self.by, counted),
             )
             for key, group in sorted(self.groups.items())
         ]
 
 
-def _counted(key: Key, by: Sequence[Dimension], counted: Mapping[str, int]) -> int | None:
+def counted_of(key: Key, by: Sequence[Dimension], counted: Mapping[str, int]) -> int | None:
+    """Households of a row that is an area; None for any other."""
     if any(each not in AREAS for each in by):
         return None
     within = max(key, key=len, default="")

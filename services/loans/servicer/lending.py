@@ -28,7 +28,6 @@ from services.loans.operations.shared import Outcome
 from services.loans.rules import position
 from services.loans.rules.book import Line, Posting
 from services.loans.rules.lending import LENDER_ROLES, Actor
-from services.loans.rules.position import RAISING
 from services.loans.rules.scopes import AREAS, lender_of
 from services.loans.servicer.stated import findings_to_proto, stated_from
 from services.loans.store import agreements
@@ -166,7 +165,7 @@ def loan_to_proto(loan: Loan) -> loans_pb2.Loan:
 
 
 def _posting_to_proto(posting: Posting, line: Line | None) -> loans_pb2.Posting:
-    moved = posting.fixed if line is None or posting.kind in RAISING else line.taken
+    moved = position.split(posting, line)
     return loans_pb2.Posting(
         number=posting.number,
         kind=loans_pb2.PostingKind.Value(f"POSTING_KIND_{posting.kind.name}"),

@@ -15,11 +15,11 @@ from services.kernel.errors import invalid_field
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
 from services.kernel.rpc import Context, caller_of
-from services.loans.operations import bulletins, reporting
+from services.loans.operations import brief, bulletins, reporting
 from services.loans.operations.bulletins import Indicators, Scheduled
 from services.loans.operations.reporting import Report, Risky, StatementLoan
+from services.loans.rules import position
 from services.loans.rules.assessing import Assessed, CountValue, IndicatorValue, Target
-from services.loans.rules.position import RAISING
 from services.loans.rules.reports import (
     NAMES,
     Dimension,
@@ -82,6 +82,7 @@ def _row(row: Row) -> reports_pb2.ReportRow:
         households=row.households,
         owing_households=row.owing_households,
         counted_households=row.counted_households,
+        covered_fen=row.covered_fen,
         ratios=[_rate(each) for each in rates(row)],
     )
 
@@ -200,7 +201,7 @@ def _statement_loan(found: StatementLoan) -> reports_pb2.HouseholdLoan:
     loan = found.held.loan
     lines = []
     for posting, line in found.lines:
-        taken = posting.fixed if line is None or posting.kind in RAISING else line.taken
+        taken = position.split(posting, line)
         lines.append(
             reports_pb2.HouseholdLine(
                 number=posting.number,
@@ -298,6 +299,8 @@ class ReportsServicer(reports_pb2_grpc.ReportsServiceServicer):
             period = programme_bulletins.period(Every[name], _day(request, "day") or today)
             assert period is not None
             span = span_of(period.first, period.last, as_of=_day(request, "as_of"), today=today)
+            if isinstance(request, reports_pb2.GetReportRequest) and request.brief:
+                return await brief.report(session, asked, by, span, self._catalogue)
             return await reporting.report(session, asked, by, span, self._catalogue)
 
     async def ListRecoveryRates(

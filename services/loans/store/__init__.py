@@ -782,8 +782,22 @@ WITH book AS (
     ) AS sides GROUP BY owner
 ), loans AS (
     SELECT * FROM loan WHERE county_code = $1
+), principal AS (
+    SELECT business_date, sum(amount) AS moved FROM (
+        SELECT business_date, amount_fen AS amount FROM journal
+        WHERE county_code = $1 AND debit_account = 'loan_principal'
+        UNION ALL
+        SELECT business_date, -amount_fen FROM journal
+        WHERE county_code = $1 AND credit_account = 'loan_principal'
+    ) AS sides GROUP BY business_date
+), kept AS (
+    SELECT kept_on, sum(balance_fen) AS balance FROM kept_figures
+    WHERE county_code = $1 GROUP BY kept_on
 )
 SELECT
+    (SELECT coalesce(sum(abs(kept.balance - coalesce((
+        SELECT sum(moved) FROM principal WHERE business_date <= kept.kept_on), 0))), 0)
+     FROM kept) AS kept_difference_fen,
     (SELECT count(*) FROM borrower WHERE county_code = $1 AND status <> '') AS borrowers_count,
     (SELECT coalesce(sum(limit_fen), 0) FROM borrower WHERE county_code = $1) AS limit_fen,
     (SELECT count(*) FROM loans) AS applications_count,

@@ -120,6 +120,7 @@ class Door:
         response_type: type[Any],
         *,
         metadata: tuple[tuple[str, bytes], ...] | None = None,
+        timeout: float = 20,  # noqa: ASYNC109 - the call's own deadline
         **who: Any,
     ) -> Any:
         """Call a unary method as the gateway does for an institution."""
@@ -130,7 +131,7 @@ class Door:
             request_serializer=lambda message: message.SerializeToString(),
             response_deserializer=response_type.FromString,
         )
-        return await call(request, metadata=metadata, timeout=20)
+        return await call(request, metadata=metadata, timeout=timeout)
 
 
 @asynccontextmanager

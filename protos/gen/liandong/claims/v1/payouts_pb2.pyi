@@ -204,6 +204,7 @@ class ListPayoutsRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    INSTRUCTION_ID_FIELD_NUMBER: _builtins.int
     county_code: _builtins.str
     """Six digits of the county."""
     state: _claims_pb2.PayoutState.ValueType
@@ -212,6 +213,10 @@ class ListPayoutsRequest(_message.Message):
     """At most so many, 1 to 500; 0 means 50."""
     page_token: _builtins.str
     """From the answer before, opaque."""
+    instruction_id: _builtins.str
+    """Only the payout of this payment instruction (UUID), where the caller may see the instruction; empty
+    for all.
+    """
     def __init__(
         self,
         *,
@@ -219,10 +224,11 @@ class ListPayoutsRequest(_message.Message):
         state: _claims_pb2.PayoutState.ValueType = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        instruction_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["county_code", b"county_code", "instruction_id", b"instruction_id", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -262,6 +262,8 @@ class LoanRepaid(_message.Message):
     RECOVERED_FEN_FIELD_NUMBER: _builtins.int
     NUMBER_FIELD_NUMBER: _builtins.int
     RECOVERY_ID_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_LESS_FEN_FIELD_NUMBER: _builtins.int
+    INTEREST_LESS_FEN_FIELD_NUMBER: _builtins.int
     loan_id: _builtins.str
     """The loan (UUIDv7)."""
     amount_fen: _builtins.int
@@ -282,6 +284,12 @@ class LoanRepaid(_message.Message):
     """Number of the posting, as a reversal names it."""
     recovery_id: _builtins.str
     """The recovery at the funds that it comes from, which shared it already (UUIDv7); empty for none."""
+    principal_less_fen: _builtins.int
+    """By how much less principal is owed because of it. Other than principal_fen where an earlier
+    value date restated the book. Absent in events of before, and of a loan that was written off.
+    """
+    interest_less_fen: _builtins.int
+    """By how much less interest is owed because of it, that which is no longer charged included."""
     @_builtins.property
     def value_date(self) -> _date_pb2.Date:
         """Value date."""
@@ -300,12 +308,21 @@ class LoanRepaid(_message.Message):
         recovered_fen: _builtins.int = ...,
         number: _builtins.int = ...,
         recovery_id: _builtins.str = ...,
+        principal_less_fen: _builtins.int | None = ...,
+        interest_less_fen: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["value_date", b"value_date"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_interest_less_fen", b"_interest_less_fen", "_principal_less_fen", b"_principal_less_fen", "interest_less_fen", b"interest_less_fen", "principal_less_fen", b"principal_less_fen", "value_date", b"value_date"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount_fen", b"amount_fen", "interest_fen", b"interest_fen", "loan_id", b"loan_id", "number", b"number", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "recovered_fen", b"recovered_fen", "recovery_id", b"recovery_id", "subrogated_fen", b"subrogated_fen", "suspense_fen", b"suspense_fen", "value_date", b"value_date"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_interest_less_fen", b"_interest_less_fen", "_principal_less_fen", b"_principal_less_fen", "amount_fen", b"amount_fen", "interest_fen", b"interest_fen", "interest_less_fen", b"interest_less_fen", "loan_id", b"loan_id", "number", b"number", "outstanding_fen", b"outstanding_fen", "principal_fen", b"principal_fen", "principal_less_fen", b"principal_less_fen", "recovered_fen", b"recovered_fen", "recovery_id", b"recovery_id", "subrogated_fen", b"subrogated_fen", "suspense_fen", b"suspense_fen", "value_date", b"value_date"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__interest_less_fen: _TypeAlias = _typing.Literal["interest_less_fen"]  # noqa: Y015
+    _WhichOneofArgType__interest_less_fen: _TypeAlias = _typing.Literal["_interest_less_fen", b"_interest_less_fen"]  # noqa: Y015
+    _WhichOneofReturnType__principal_less_fen: _TypeAlias = _typing.Literal["principal_less_fen"]  # noqa: Y015
+    _WhichOneofArgType__principal_less_fen: _TypeAlias = _typing.Literal["_principal_less_fen", b"_principal_less_fen"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__interest_less_fen) -> _WhichOneofReturnType__interest_less_fen | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__principal_less_fen) -> _WhichOneofReturnType__principal_less_fen | None: ...
 
 Global___LoanRepaid: _TypeAlias = LoanRepaid  # noqa: Y015
 

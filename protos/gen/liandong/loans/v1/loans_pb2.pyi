@@ -124,7 +124,7 @@ class _PostingKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PostingKi
     POSTING_KIND_WRITE_OFF: _PostingKind.ValueType  # 7
     """What is owed is no longer carried as an asset."""
     POSTING_KIND_REFUND: _PostingKind.ValueType  # 8
-    """What was paid too much was given back."""
+    """What was paid too much was given back; what a restated book has as owed of it is owed again."""
     POSTING_KIND_RATE: _PostingKind.ValueType  # 9
     """Another rate from this day on."""
     POSTING_KIND_SUBSIDY_STOP: _PostingKind.ValueType  # 10
@@ -156,7 +156,7 @@ POSTING_KIND_DISCOUNT: PostingKind.ValueType  # 6
 POSTING_KIND_WRITE_OFF: PostingKind.ValueType  # 7
 """What is owed is no longer carried as an asset."""
 POSTING_KIND_REFUND: PostingKind.ValueType  # 8
-"""What was paid too much was given back."""
+"""What was paid too much was given back; what a restated book has as owed of it is owed again."""
 POSTING_KIND_RATE: PostingKind.ValueType  # 9
 """Another rate from this day on."""
 POSTING_KIND_SUBSIDY_STOP: PostingKind.ValueType  # 10
@@ -1760,7 +1760,9 @@ class Posting(_message.Message):
     amount_fen: _builtins.int
     """Amount received or given back; 0 for kinds that move none."""
     interest_fen: _builtins.int
-    """To interest, as the book stands now; added to it by a disbursement, an opening, an undone payout."""
+    """To interest, as the book stands now; added to it by a disbursement, an opening, an undone payout
+    and by what a refund gave back that was owed after all.
+    """
     principal_fen: _builtins.int
     """To principal, as the book stands now; added to it likewise."""
     suspense_fen: _builtins.int

@@ -341,12 +341,17 @@ class ReportRow(_message.Message):
     OWING_HOUSEHOLDS_FIELD_NUMBER: _builtins.int
     COUNTED_HOUSEHOLDS_FIELD_NUMBER: _builtins.int
     RATIOS_FIELD_NUMBER: _builtins.int
+    COVERED_FEN_FIELD_NUMBER: _builtins.int
     households: _builtins.int
     """Households that were lent to by the day, each once."""
     owing_households: _builtins.int
     """Of these, those that owe, each once."""
     counted_households: _builtins.int
     """Households of the area, with loans or without; unset for rows that are no area."""
+    covered_fen: _builtins.int
+    """Principal that covers stand for, paid out or not: what a fund's leverage is of; unset where
+    the loans were read one by one.
+    """
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """A value for each dimension, in the order asked."""
@@ -368,14 +373,20 @@ class ReportRow(_message.Message):
         owing_households: _builtins.int = ...,
         counted_households: _builtins.int | None = ...,
         ratios: _abc.Iterable[Global___ReportRatio] | None = ...,
+        covered_fen: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_counted_households", b"_counted_households", "counted_households", b"counted_households", "figures", b"figures"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_counted_households", b"_counted_households", "_covered_fen", b"_covered_fen", "counted_households", b"counted_households", "covered_fen", b"covered_fen", "figures", b"figures"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_counted_households", b"_counted_households", "counted_households", b"counted_households", "figures", b"figures", "households", b"households", "keys", b"keys", "owing_households", b"owing_households", "ratios", b"ratios"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_counted_households", b"_counted_households", "_covered_fen", b"_covered_fen", "counted_households", b"counted_households", "covered_fen", b"covered_fen", "figures", b"figures", "households", b"households", "keys", b"keys", "owing_households", b"owing_households", "ratios", b"ratios"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__counted_households: _TypeAlias = _typing.Literal["counted_households"]  # noqa: Y015
     _WhichOneofArgType__counted_households: _TypeAlias = _typing.Literal["_counted_households", b"_counted_households"]  # noqa: Y015
+    _WhichOneofReturnType__covered_fen: _TypeAlias = _typing.Literal["covered_fen"]  # noqa: Y015
+    _WhichOneofArgType__covered_fen: _TypeAlias = _typing.Literal["_covered_fen", b"_covered_fen"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__counted_households) -> _WhichOneofReturnType__counted_households | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__covered_fen) -> _WhichOneofReturnType__covered_fen | None: ...
 
 Global___ReportRow: _TypeAlias = ReportRow  # noqa: Y015
 
@@ -396,6 +407,7 @@ class GetReportRequest(_message.Message):
     PRODUCT_ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    BRIEF_FIELD_NUMBER: _builtins.int
     county_code: _builtins.str
     """Six digits of the county."""
     period: Global___ReportPeriod.ValueType
@@ -412,6 +424,13 @@ class GetReportRequest(_message.Message):
     """At most so many, 1 to 500; 0 means 50."""
     page_token: _builtins.str
     """From the answer before, opaque; empty for the first page."""
+    brief: _builtins.bool
+    """Only these figures are wanted: loans, owing_loans, lent_fen, disbursed_fen,
+    collected_principal_fen, balance_fen, interest_owed_fen, overdue_principal_fen,
+    non_performing_loans and non_performing_fen, and covered_fen of the row. The others may be 0,
+    and households too on a past day. A county of very many loans answers at once then, of today
+    and of months' ends since it keeps them; any other day takes as long as a whole report.
+    """
     @_builtins.property
     def by(self) -> _containers.RepeatedScalarFieldContainer[Global___LoanReportDimension.ValueType]:
         """What a row is about, in this order; one row for all when empty."""
@@ -440,10 +459,11 @@ class GetReportRequest(_message.Message):
         product_id: _builtins.str = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        brief: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "day", b"day"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "by", b"by", "county_code", b"county_code", "day", b"day", "lender_id", b"lender_id", "page_size", b"page_size", "page_token", b"page_token", "period", b"period", "product_id", b"product_id", "programme_id", b"programme_id", "within", b"within"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of", b"as_of", "brief", b"brief", "by", b"by", "county_code", b"county_code", "day", b"day", "lender_id", b"lender_id", "page_size", b"page_size", "page_token", b"page_token", "period", b"period", "product_id", b"product_id", "programme_id", b"programme_id", "within", b"within"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
