@@ -15,7 +15,7 @@ from gateway.identity import SERVICE_KEY
 from gateway.routes import NAMED_BY_CALLER, OWN, ROUTES, Route
 from gateway.spans import TRACEPARENT, Span
 from services.kernel import caller as callers
-from services.kernel import status
+from services.kernel import channels, status
 from services.kernel.errors import LiandongError, Unavailable, invalid_field
 from services.kernel.rpc import MESSAGE_BYTES_MAX, METADATA_BYTES_MAX
 
@@ -25,10 +25,7 @@ OPTIONS: Sequence[tuple[str, Any]] = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_metadata_size", METADATA_BYTES_MAX),
-    # A service that comes back is found again within a second.
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
+    *channels.RECONNECT,
     ("grpc.lb_policy_name", "round_robin"),
     # A command is never sent twice by us: the client asks again with the same request id.
     ("grpc.enable_retries", 0),

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from deploy.local.ca import Credentials
 from gateway.person_signer import REPLAYED, PersonSigner
+from services.kernel import channels
 from services.kernel.status import link_broke, reason_of, retry_seconds_of
 
 R = TypeVar("R", bound=Message)
@@ -34,9 +35,7 @@ _AWAY = (
 _OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
+    *channels.RECONNECT,
 )
 
 

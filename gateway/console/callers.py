@@ -15,6 +15,7 @@ from gateway.console.settings import ConsoleSettings
 from gateway.identity import PERSON_KEY
 from gateway.person_signer import REPLAYED, PersonSigner
 from gateway.routes import ROUTES
+from services.kernel import channels
 from services.kernel.status import reason_of
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
@@ -23,9 +24,7 @@ _ROUTES = {route.method: route for route in ROUTES}
 _OPTIONS = (
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
+    *channels.RECONNECT,
 )
 
 

@@ -119,7 +119,7 @@ def _settings(
         "without_contract": True,
         "person_metadata": True,
         "limits": {"times": 1_000},
-        "handshake_seconds": 1,
+        "handshake_seconds": 4,
         "deadline_seconds": 20,
         "deadline_seconds_max": 40,
         "funds_address": f"127.0.0.1:{places.free_port()}",
