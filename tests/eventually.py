@@ -11,7 +11,7 @@ async def eventually(
     probe: Callable[[], Awaitable[T]],
     holds: Callable[[T], bool] = bool,
     *,
-    seconds_max: float = 10.0,
+    seconds_max: float = 30.0,
 ) -> T:
     """Ask until the answer holds; the last answer is in the failure."""
     loop = asyncio.get_running_loop()
