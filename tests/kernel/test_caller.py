@@ -83,6 +83,16 @@ def test_what_was_signed_is_what_is_verified(keys: SigningKeys, verifier: Verifi
     assert verifier.verify(token, method=METHOD, body=BODY) == who
 
 
+def test_a_token_is_the_librarys_to_the_letter(keys: SigningKeys) -> None:
+    token = Signer(keys.private).sign(a_caller(METHOD, body_hash=body_hash(BODY), purpose="贷后"))
+
+    key = OKPKey.import_key(keys.private.read_bytes())
+    held = jwt.decode(token.decode(), key, algorithms=[ALGORITHM]).claims
+    made = jwt.encode({"alg": ALGORITHM}, held, key, algorithms=[ALGORITHM])
+    assert token == made.encode()
+    assert held["exp"] - held["iat"] == LIFETIME_SECONDS
+
+
 def test_a_token_serves_no_other_call(keys: SigningKeys, verifier: Verifier) -> None:
     token = signed(keys)
 
