@@ -374,6 +374,35 @@ async def test_new_data_change_whom_they_are_about(county: Schema) -> None:
 
 
 @pytest.mark.postgres
+async def test_what_is_observed_meanwhile_is_in_no_rating_that_did_not_see_it(
+    county: Schema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bureau = Bureau(county.db, many.a_catalogue(changed=False))
+    sql = """INSERT INTO indicator (county_code, household_id, code, value, observed_on, source_id,
+                                    person_id)
+             SELECT county_code, household_id, unnest($2::text[]), 1, $1, 'court-1', 'p1'
+             FROM credit_file WHERE grade = 'AAA'"""
+    await county.ask(sql, many.RESCORED_ON, ["arrears"])
+    read = store.read_observed
+
+    async def then_more_is_observed(*args: Any, **named: Any) -> pl.DataFrame:
+        found = await read(*args, **named)
+        await county.ask(sql, many.RESCORED_ON, ["dishonesty", "elsewhere"])
+        return found
+
+    monkeypatch.setattr(store, "read_observed", then_more_is_observed)
+    await bureau.run()
+
+    rows = await county.ask("SELECT inputs, vetoes FROM rating WHERE cause = 'rescored'")
+    assert rows
+    for row in rows:
+        seen = json.loads(row["inputs"])
+        assert seen["arrears"]["value"] == 1
+        assert seen.get("dishonesty", {"value": 0})["value"] == 0, "it was not decided upon"
+        assert seen["elsewhere"]["value"] == 1, "what no rule reads is kept as it is known"
+
+
+@pytest.mark.postgres
 async def test_a_dry_run_tries_a_version_that_is_not_in_force(county: Schema) -> None:
     texts = {**many.FILES_NEXT, "adoption.yaml": many.ADOPTION}
     bureau = Bureau(county.db, load_texts(texts))

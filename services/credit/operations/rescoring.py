@@ -280,23 +280,22 @@ async def _planned(
     plan, seen = await asyncio.to_thread(decide)
     if job.dry_run or not len(plan.decided):
         return plan, plan.decided.clear(), []
-    if some:
+    rest = None
+    if codes is not None:
         decided = plan.decided["household_id"].to_list()
-        again = await store.read_observed(
-            session,
-            job.county_code,
-            decided,
-            codes=None,
-            months=months,
-            on=today,
-            scattered=True,
+        rest = await store.read_rest(
+            session, job.county_code, decided, but=codes, months=months, on=today
         )
-        seen = rescoring.newest(again, today)
 
     def seal() -> tuple[pl.DataFrame, list[outbox.OutgoingEvent]]:
+        whole = seen
+        if rest is not None:
+            # What was decided upon stays as it was seen, whatever was observed since.
+            own = observed.join(plan.decided, "household_id", how="semi")
+            whole = rescoring.newest(pl.concat([own, rest]), today)
         county_code, ids = job.county_code, new_ids(len(plan.decided))
         sealed = rescored.seal(
-            plan.decided, seen, scheme=scheme, county_code=county_code, on=today, rating_ids=ids
+            plan.decided, whole, scheme=scheme, county_code=county_code, on=today, rating_ids=ids
         )
         said = sealed.filter(pl.col("said") > 0)
         return sealed, events_out.rescored(county_code, said, scheme.ref, today)

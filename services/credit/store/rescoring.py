@@ -185,10 +185,10 @@ SELECT i.household_id, i.code, i.value, i.observed_on, i.entry,
 FROM indicator AS i
 LEFT JOIN unnest($3::text[], $4::integer[]) AS r (code, months) ON r.code = i.code
 WHERE i.county_code = $1 AND i.observed_on <= $2
-  AND (i.code = ANY($5::text[]) OR $5::text[] IS NULL)
 """
-_BETWEEN = f"{_OBSERVED} AND i.household_id BETWEEN $6 AND $7"
-_SCATTERED = f"{_OBSERVED} AND i.household_id = ANY($6::uuid[])"
+_BETWEEN = f"""{_OBSERVED} AND (i.code = ANY($5::text[]) OR $5::text[] IS NULL)
+  AND i.household_id BETWEEN $6 AND $7"""
+_REST = f"{_OBSERVED} AND i.code <> ALL($5::text[]) AND i.household_id = ANY($6::uuid[])"
 
 
 async def read_observed(
@@ -199,24 +199,41 @@ async def read_observed(
     codes: Sequence[str] | None,
     months: Mapping[str, int],
     on: date,
-    scattered: bool = False,
 ) -> pl.DataFrame:
     """
-    What was observed of households in order, a row an entry; `months` as elsewhere.
+    What was observed of everybody between the first and the last of households, in order.
 
-    Unless they are scattered, of everybody between the first and the last.
+    A row an entry; of some indicators or of all; `months` as elsewhere.
     """
     if not household_ids:
         return pl.DataFrame(schema=OBSERVED)
-    args = (
+    return await read_columns(
+        session,
+        _BETWEEN,
         *(county_code, on, list(months), list(months.values())),
         codes if codes is None else list(codes),
+        *(UUID(household_ids[0]), UUID(household_ids[-1])),
+        schema=OBSERVED,
     )
-    if scattered:
-        ids = list(map(UUID, household_ids))
-        return await read_columns(session, _SCATTERED, *args, ids, schema=OBSERVED)
-    ends = (UUID(household_ids[0]), UUID(household_ids[-1]))
-    return await read_columns(session, _BETWEEN, *args, *ends, schema=OBSERVED)
+
+
+async def read_rest(
+    session: AsyncSession,
+    county_code: str,
+    household_ids: Sequence[str],
+    *,
+    but: Sequence[str],
+    months: Mapping[str, int],
+    on: date,
+) -> pl.DataFrame:
+    """What was observed of these households beside some indicators."""
+    return await read_columns(
+        session,
+        _REST,
+        *(county_code, on, list(months), list(months.values()), list(but)),
+        list(map(UUID, household_ids)),
+        schema=OBSERVED,
+    )
 
 
 _STAGE = """
