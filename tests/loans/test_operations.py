@@ -249,6 +249,44 @@ async def test_each_payment_of_a_batch_has_its_own_verdict(
     assert found["loans.suspense_fen"] == 1 + 10_000 * YUAN + 1
 
 
+async def test_a_batch_may_pay_a_loan_today_and_then_for_an_earlier_day(
+    servicer: LoansServicer, consumer: Consumer, db: Database, catalogue: Catalogue
+) -> None:
+    mixed = await steps.active(servicer, consumer, House())
+    in_order = await steps.active(servicer, consumer, House())
+    today = await steps.advance(db, catalogue, 100)
+    days = [today, today, today - timedelta(days=60), today]
+    asked = [(mixed.loan_id, each) for each in days]
+    asked += [(in_order.loan_id, each) for each in sorted(days)]
+    request = loans_pb2.BatchRepayLoansRequest(
+        request_id=steps.an_id(),
+        county_code=COUNTY,
+        items=[
+            loans_pb2.Repayment(
+                loan_id=loan_id, amount_fen=5_000 * YUAN, value_date=wire.date_to_proto(each)
+            )
+            for loan_id, each in asked
+        ],
+    )
+
+    answer = await servicer.BatchRepayLoans(request, calling(APPROVER, request))
+
+    assert [verdict.reason for verdict in answer.verdicts] == [""] * 8
+    one, other = (
+        await steps.get(servicer, mixed.loan_id),
+        await steps.get(servicer, in_order.loan_id),
+    )
+    assert (one.outstanding_fen, one.interest_fen) == (other.outstanding_fen, other.interest_fen)
+    assert [line.number for line in await steps.statement(servicer, mixed.loan_id)] == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
+    await steps.books_are_whole(db)
+
+
 # --- payouts and losses ---------------------------------------------------------------------------
 
 

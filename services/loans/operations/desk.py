@@ -109,6 +109,10 @@ class Desk:
                     await store.subrogated_by(session, self._county_code, compensated)
                 )
             self._books.update(await store.postings_of(session, self._county_code, wanted))
+            # What was put on top before the book was asked for is written at the end only.
+            for loan_id, posting, _ in self._rows:
+                if loan_id in wanted:
+                    self._books[loan_id].append(posting)
             self._agreed.update(await agreements.plans_of(session, self._county_code, wanted))
 
     async def load_for(self, session: AsyncSession, postings: Sequence[tuple[UUID, date]]) -> None:
