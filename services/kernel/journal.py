@@ -9,6 +9,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import database, ids
 from services.kernel.money import Fen
+from services.kernel.values import light
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Transfer:
     amount_fen: Fen
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Entry:
     """

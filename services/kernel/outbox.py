@@ -26,6 +26,7 @@ from services.kernel import causes, cloudevents, database, ids, process, telemet
 from services.kernel.away import is_away
 from services.kernel.database import Database
 from services.kernel.nats_client import LeanClient
+from services.kernel.values import light
 
 STREAM = "EVENTS"
 PUBLISH_TIMEOUT_SECONDS = 10.0
@@ -42,6 +43,7 @@ _WRONG_LAST_SEQUENCE = 10071
 log = structlog.get_logger(__name__)
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class OutgoingEvent:
     """A fact to say: the message, the aggregate that it is about and its place in its history."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from services.kernel.money import Fen
+from services.kernel.values import light
 
 NOTHING = Fen(0)
 
@@ -34,6 +35,7 @@ class BreakerScope(StrEnum):
     OUTLET = "outlet"
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Interest:
     """
@@ -52,6 +54,7 @@ class Interest:
     owed_fen: Fen
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Loan:
     """A loan, from application on."""

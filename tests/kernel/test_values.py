@@ -1,13 +1,16 @@
-"""Our `replace` does what the library's does."""
+"""Our `replace` and what is made lightly do what the library does."""
 
-from dataclasses import FrozenInstanceError, dataclass, field
+import pickle
+from copy import copy
+from dataclasses import FrozenInstanceError, astuple, dataclass, field
 from dataclasses import replace as of_library
+from inspect import signature
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.kernel.values import replace
+from services.kernel.values import light, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +81,64 @@ def test_what_it_cannot_copy_is_made_anew() -> None:
     assert replace(Counted(1), first=2) == Counted(2)
     with pytest.raises(ValueError, match="-1"):
         replace(Checked(1), first=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    """As the library makes it."""
+
+    first: int
+    second: str = ""
+    kind: tuple[int, ...] = (1,)
+
+
+@light
+@dataclass(frozen=True, slots=True)
+class Light:
+    """The same, and made lightly; its fields are named like what it is made with."""
+
+    first: int
+    second: str = ""
+    kind: tuple[int, ...] = (1,)
+
+
+@light
+@dataclass(frozen=True, slots=True)
+class LightChild(Parent):
+    third: tuple[int, ...] = ()
+
+
+@given(st.integers(), st.text(), st.lists(st.integers()).map(tuple))
+def test_what_is_made_lightly_is_what_the_library_makes(
+    first: int, second: str, kind: tuple[int, ...]
+) -> None:
+    made, slow = Light(first, second, kind=kind), Slow(first, second, kind)
+
+    assert type(made) is Light
+    assert astuple(made) == astuple(slow)
+    assert made == Light(first, second, kind)
+    assert hash(made) == hash(slow)
+    assert replace(made, first=1) == of_library(made, first=1)
+    assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301 - our own
+    assert copy(made) == made
+
+
+def test_what_is_made_lightly_has_the_librarys_defaults_and_signature() -> None:
+    assert (Light(1).second, Light(1).kind) == ("", (1,))
+    assert LightChild(1) == LightChild(1, "", ())
+    assert signature(Light) == signature(Slow)
+    for wrong in ({}, {"first": 1, "fourth": 2}):
+        with pytest.raises(TypeError):
+            Light(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("made", [Light(1), LightChild(1), replace(Light(1), first=2)])
+def test_what_is_made_lightly_is_frozen(made: Light | LightChild) -> None:
+    with pytest.raises(FrozenInstanceError):
+        made.first = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("kind", [Open, Checked, Counted])
+def test_what_must_be_made_by_its_class_is_not_made_lightly(kind: type) -> None:
+    with pytest.raises(AssertionError):
+        light(kind)
