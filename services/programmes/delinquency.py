@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from operator import attrgetter
 
 from services.programmes.schema.loans import Npl, OverdueNpl
 from services.programmes.schema.monitoring import FiveTier, TierFrom
 
 NON_PERFORMING = (FiveTier.SUBSTANDARD, FiveTier.DOUBTFUL, FiveTier.LOSS)
+_BY_DAYS = attrgetter("min_overdue_days")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +43,15 @@ def npl_trigger(due_on: date, as_of: date, *, more_than_days: int) -> Trigger:
     return Trigger(days, triggered, f"due {due_on}, {days} days on {as_of} > {more_than_days}?")
 
 
-def five_tier(days: int, table: Sequence[TierFrom]) -> Classified:
-    """The worst class whose overdue days are reached (S14)."""
+def band_of(days: int, table: Sequence[TierFrom]) -> TierFrom:
+    """The band with the most overdue days that are reached (S14)."""
     reached = [band for band in table if days >= band.min_overdue_days]
-    band = max(reached, key=lambda each: each.min_overdue_days)
+    return max(reached, key=_BY_DAYS)
+
+
+def five_tier(days: int, table: Sequence[TierFrom]) -> Classified:
+    """The worst class whose overdue days are reached, and how that was found (S14)."""
+    band = band_of(days, table)
     bad = band.tier in NON_PERFORMING
     working = f"{days} days overdue, from {band.min_overdue_days}: {band.tier.value}"
     return Classified(band.tier, bad, bad, working)

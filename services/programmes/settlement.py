@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from services.kernel.money import Fen, split
+from services.kernel.values import light
 
 Component = Literal["costs", "interest", "penalty", "principal"]
 AppropriationOrder = tuple[Component, ...]
@@ -14,7 +15,11 @@ NOTHING = Fen(0)
 INTEREST_FIRST: AppropriationOrder = ("costs", "interest", "penalty", "principal")
 PRINCIPAL_FIRST: AppropriationOrder = ("costs", "principal", "interest", "penalty")
 
+_PLACES: Mapping[Component, int] = {"costs": 0, "interest": 1, "penalty": 2, "principal": 3}
+"""Where each is among the fields of `Amounts`."""
 
+
+@light
 @dataclass(frozen=True, slots=True)
 class Amounts:
     """The four parts of a debt, or of what a payment took from one."""
@@ -95,14 +100,14 @@ def appropriation(order: str) -> AppropriationOrder:
 
 def appropriate(amount_fen: Fen, debt: Amounts, order: AppropriationOrder) -> Amounts:
     """Put an amount toward one debt, component by component; at most what is owed."""
+    owed = (debt.costs_fen, debt.interest_fen, debt.penalty_fen, debt.principal_fen)
+    taken = [NOTHING] * len(owed)
     left = amount_fen
-    taken: dict[str, Fen] = {}
     for component in order:
-        field = f"{component}_fen"
-        part = min(left, getattr(debt, field))
-        taken[field] = Fen(part)
-        left = Fen(left - part)
-    return Amounts(**taken)
+        place = _PLACES[component]
+        taken[place] = min(left, owed[place])
+        left = Fen(left - taken[place])
+    return Amounts(*taken)
 
 
 def settle(

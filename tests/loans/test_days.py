@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import business_day
 from services.kernel.bus import Consumer
-from services.kernel.database import Database, fetch
+from services.kernel.database import Database, execute, fetch
 from services.kernel.walls import EVERY_COUNTY
 from services.loans import jobs, store
 from services.loans.servicer import LoansServicer
@@ -201,6 +201,33 @@ async def test_missed_days_are_caught_up_in_order(db: Database, catalogue: Catal
         db, "SELECT DISTINCT ON (business_date) business_date FROM outbox ORDER BY business_date"
     )
     assert [row[0] for row in rows] == [OPENED + timedelta(days=n) for n in range(2, 40)]
+
+
+async def test_who_paid_and_is_still_marked_is_found_between_those_that_are_due(
+    db: Database, catalogue: Catalogue
+) -> None:
+    ids = await a_crowd(db, 9)
+    await steps.advance(db, catalogue, 100)
+    paid = [ids[0], ids[3], ids[4], ids[5], ids[8]]
+    async with db.transaction(EVERY_COUNTY) as session:
+        await execute(
+            session,
+            "UPDATE loan SET next_due_on = $2, overdue_days = 0 WHERE loan_id = ANY ($1::uuid[])",
+            paid,
+            OPENED + timedelta(days=300),
+        )
+    told = len(await overdue(db))
+
+    request = ahead(101)
+    await steps.advancing(db, catalogue, chunk_loans=3).AdvanceDay(
+        request, calling(OPERATOR, request)
+    )
+
+    rows = await steps.rows(db, "SELECT loan_id, five_tier_class FROM loan ORDER BY loan_id")
+    normal = [row["loan_id"] for row in rows if row["five_tier_class"] == "normal"]
+    assert normal == paid
+    due = [loan_id for loan_id in ids if loan_id not in paid]
+    assert [loan_id for loan_id, _ in (await overdue(db))[told:]] == [str(each) for each in due]
 
 
 # --- while the rest goes on -----------------------------------------------------------------------

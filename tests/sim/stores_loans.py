@@ -30,7 +30,7 @@ async def lock_loans(session: Session, _: str, loan_ids: Iterable[UUID]) -> dict
     return {key: loan for key, loan in found if loan is not None}
 
 
-async def save_loans(session: Session, loans: Sequence[Loan]) -> None:
+async def save_loans(session: Session, loans: Sequence[Loan], _: object = None) -> None:
     """Write them; the row has a CHECK on each sum."""
     for loan in loans:
         owed = loan.interest.owed_fen if loan.interest else 0

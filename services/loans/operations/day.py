@@ -76,6 +76,7 @@ class _Chunk:
 
     def __init__(self, day: date) -> None:
         self.day = day
+        self.was: dict[UUID, Loan] = {}
         self.changed: list[Loan] = []
         self.entries: list[Entry] = []
         self.events: list[OutgoingEvent] = []
@@ -87,6 +88,7 @@ class _Chunk:
 
     def take(self, loan: Loan, terms: Terms, judgement: Judgement) -> None:
         """Age one loan and note all that follows."""
+        self.was[loan.loan_id] = loan
         aged = watch.age(loan, terms=terms, day=self.day, judgement=judgement)
         self.entries.extend(accrued_entries(loan, aged.loan, self.day))
         now = aged.loan
@@ -150,7 +152,7 @@ class _Chunk:
             session, loans, to_collect, cause="non_performing", day=self.day
         )
         self.events += opened
-        await store.save_loans(session, list(loans.values()))
+        await store.save_loans(session, list(loans.values()), self.was)
         await store.add_postings(session, county_code, self.stops, self.day)
         await standing_store.add_class_changes(session, county_code, self.changes)
         await report_store.add_performing_changes(session, county_code, self.performing)
@@ -207,12 +209,13 @@ async def age_loans(
     The last one is returned; None when there are no more.
     """
     terms_of = terms_by_ref(catalogue, county_code)
-    wanted = sorted(
-        [
-            *await store.due_ids(session, county_code, day, limit, after),
-            *await standing_store.cured_ids(session, county_code, day, limit, after),
-        ]
-    )[:limit]
+    due = await store.due_ids(session, county_code, day, limit, after)
+    # Behind the last due loan of a full chunk nobody looks: the next one begins there.
+    until = due[-1] if len(due) >= limit else None
+    cured = await standing_store.cured_ids(
+        session, county_code, day, limit, after=after, until=until
+    )
+    wanted = sorted([*due, *cured])[:limit]
     if not wanted:
         return None
     held = (await store.lock_loans(session, county_code, wanted)).values()

@@ -32,6 +32,9 @@ _COUNTER_ACCOUNTS = {
 }
 """What stands against a loan's accounts; cash for all other kinds."""
 
+Side = tuple[str, str]
+"""An account's name and owner; most are never moved, and so never made."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Step:
@@ -187,9 +190,8 @@ class Desk:
         self._rows.append((loan_id, posting, self._person_id))
         if loan_id in self._books:
             self._books[loan_id].append(posting)
-        now = replace(posted.loan, postings=posting.number)
-        self.loans[loan_id] = now
-        return replace(posted, loan=now)
+        self.loans[loan_id] = posted.loan
+        return posted
 
     def _put_on_top(self, before: Loan, posting: Posting, back: Fen | None) -> Posted:
         terms = position.book_terms(before, self._terms_of(before.programme))
@@ -233,7 +235,11 @@ class Desk:
         subrogated = balance.subrogated_part(before, taken) if taken > 0 else Fen(0)
         if back is not None:
             subrogated = Fen(-back)
-        loan = replace(loan, subrogated_fen=Fen(before.subrogated_fen - subrogated))
+        loan = replace(
+            loan,
+            subrogated_fen=Fen(before.subrogated_fen - subrogated),
+            postings=posting.number,
+        )
         if posting.kind is PostingKind.SUBSIDY_STOP:
             loan = replace(loan, subsidy_ended_on=posting.value_date)
         self._journal(loan, posting, step, subrogated)
@@ -241,34 +247,27 @@ class Desk:
 
     def _journal(self, loan: Loan, posting: Posting, step: "_Step", subrogated: Fen) -> None:
         held, after = step.held, step.after
-        own_interest = Account("loan_interest", str(loan.loan_id))
-        own_principal = Account("loan_principal", str(loan.loan_id))
-        suspense = Account("suspense", str(loan.loan_id))
-        income = Account("interest_income", loan.lender_id)
-        treasury = Account("treasury_receivable", loan.county_code)
+        loan_id, lender_id = str(loan.loan_id), loan.lender_id
+        own_interest, own_principal = ("loan_interest", loan_id), ("loan_principal", loan_id)
+        income, treasury = ("interest_income", lender_id), ("treasury_receivable", loan.county_code)
+        household_fen = after.household_posted_fen - held.household_posted_fen
         transfers = [
-            _signed(own_interest, income, after.household_posted_fen - held.household_posted_fen),
-            _signed(treasury, income, after.treasury_posted_fen - held.treasury_posted_fen),
+            *between(own_interest, income, household_fen),
+            *between(treasury, income, after.treasury_posted_fen - held.treasury_posted_fen),
         ]
         for kind, (interest, principal, held_back) in step.moved.items():
-            name = _COUNTER_ACCOUNTS.get(kind, "lender_cash")
-            counter = Account(name, loan.lender_id)
-            recovered = Account("written_off", loan.lender_id)
+            counter = (_COUNTER_ACCOUNTS.get(kind, "lender_cash"), lender_id)
+            recovered = ("written_off", lender_id)
             back = kind is PostingKind.RECOVERY
             transfers += [
-                _signed(counter, recovered if back else own_interest, interest),
-                _signed(counter, recovered if back else own_principal, principal),
-                _signed(counter, suspense, held_back),
+                *between(counter, recovered if back else own_interest, interest),
+                *between(counter, recovered if back else own_principal, principal),
+                *between(counter, ("suspense", loan_id), held_back),
             ]
-        transfers.append(
-            _signed(
-                Account("subrogated_debt", str(loan.loan_id)),
-                Account("recovery_payable", str(loan.loan_id)),
-                subrogated,
-            )
-        )
+        debt, payable = ("subrogated_debt", loan_id), ("recovery_payable", loan_id)
+        transfers += between(debt, payable, subrogated)
         what = f"{posting.kind}_reversed" if posting.reverses else str(posting.kind)
-        cause = f"{loan.loan_id}:{posting.number}"
+        cause = f"{loan_id}:{posting.number}"
         self._entries.append(
             Entry(
                 loan.county_code,
@@ -357,7 +356,7 @@ class Desk:
     async def write(self, session: AsyncSession) -> None:
         """Write all that changed: loans, books, exposure, journal, events."""
         changed = [loan for loan_id, loan in self.loans.items() if loan != self._at_first[loan_id]]
-        await store.save_loans(session, changed)
+        await store.save_loans(session, changed, self._at_first)
         await store.add_postings(session, self._county_code, self._rows, self.today)
         await store.add_exposure(
             session,
@@ -380,18 +379,20 @@ def _exposure(loan: Loan) -> int:
     return loan.outstanding_fen + loan.undrawn_fen
 
 
-def _signed(debit: Account, credit: Account, amount: int) -> Transfer:
-    """A transfer, the other way round when the amount is negative."""
+def between(debit: Side, credit: Side, amount: int) -> Sequence[Transfer]:
+    """A transfer between two accounts, the other way when it is negative; none of nothing."""
+    if not amount:
+        return ()
     if amount < 0:
-        return Transfer(credit, debit, Fen(-amount))
-    return Transfer(debit, credit, Fen(amount))
+        return (Transfer(Account(*credit), Account(*debit), Fen(-amount)),)
+    return (Transfer(Account(*debit), Account(*credit), Fen(amount)),)
 
 
 def excess_entry(loan: Loan, excess_fen: Fen, value_date: date, today: date) -> Entry:
     """What others compensated too much: of the loan no more, and payable to them."""
     loan_id = str(loan.loan_id)
-    moved = Transfer(
-        Account("subrogated_debt", loan_id), Account("recovery_payable", loan_id), excess_fen
-    )
+    transfers = between(("subrogated_debt", loan_id), ("recovery_payable", loan_id), excess_fen)
     cause = f"{loan_id}:{loan.version}"
-    return Entry(loan.county_code, "compensation_excess", cause, value_date, today, (moved,))
+    return Entry(
+        loan.county_code, "compensation_excess", cause, value_date, today, tuple(transfers)
+    )

@@ -23,7 +23,7 @@ from services.loans.model import (
     SharePayment,
     Undoing,
 )
-from services.loans.operations.desk import Desk, excess_entry
+from services.loans.operations.desk import Desk, between, excess_entry
 from services.loans.operations.shared import (
     Outcome,
     found,
@@ -333,21 +333,17 @@ def accrued_entries(before: Loan, after: Loan, today: date) -> list[Entry]:
     old, new = before.interest, after.interest
     assert old is not None
     assert new is not None
-    income = _account("interest_income", after.lender_id)
-    household = Fen(new.household_posted_fen - old.household_posted_fen)
-    treasury = Fen(new.treasury_posted_fen - old.treasury_posted_fen)
-    if not household and not treasury:
-        return []
+    income = ("interest_income", after.lender_id)
+    loan_id, county_code, through = str(after.loan_id), after.county_code, new.accrued_through
+    household = new.household_posted_fen - old.household_posted_fen
+    treasury = new.treasury_posted_fen - old.treasury_posted_fen
     transfers = (
-        Transfer(_account("loan_interest", after.loan_id), income, household),
-        Transfer(_account("treasury_receivable", after.county_code), income, treasury),
+        *between(("loan_interest", loan_id), income, household),
+        *between(("treasury_receivable", county_code), income, treasury),
     )
-    through = new.accrued_through
-    return [
-        Entry(
-            after.county_code, "interest", f"{after.loan_id}:{through}", through, today, transfers
-        )
-    ]
+    if not transfers:
+        return []
+    return [Entry(county_code, "interest", f"{loan_id}:{through}", through, today, transfers)]
 
 
 def _borne_by(loan: Loan, institution: str, *, paid: bool) -> Account:

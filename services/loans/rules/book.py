@@ -6,7 +6,7 @@ from datetime import date
 from enum import StrEnum
 
 from services.kernel.money import Fen
-from services.kernel.values import replace
+from services.kernel.values import light, replace
 from services.programmes import interest, settlement
 from services.programmes.settlement import Amounts, AppropriationOrder
 
@@ -57,6 +57,7 @@ REFUNDS = frozenset({PostingKind.REFUND})
 MONEY_MOVED = MONEY_IN | REFUNDS
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Posting:
     """One fact of a loan's book; rows are only added, a reversal names what it undoes."""
@@ -87,6 +88,7 @@ class BookTerms:
     """What the treasury bears at most; 0: all of the rate."""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Line:
     """What became of one posting."""
@@ -100,6 +102,7 @@ class Line:
     interest_owed_fen: Fen
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Position:
     """What the book comes to on a day."""

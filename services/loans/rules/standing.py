@@ -47,8 +47,8 @@ def worst(*tiers: FiveTier | str) -> FiveTier:
 
 def standing(terms: Terms, *, days: int, judgement: Judgement = UNJUDGED) -> Standing:
     """By the days overdue, and never better than a person judged (S14); bad by the pack (C21)."""
-    by_days = delinquency.five_tier(days, known(terms.monitoring.five_tier)).tier
-    tier = worst(by_days, judgement.judged_class)
+    by_days = delinquency.band_of(days, known(terms.monitoring.five_tier)).tier
+    tier = worst(by_days, judgement.judged_class) if judgement.judged_class else by_days
     npl = cast("Npl", known(terms.loans.npl))
     bad = delinquency.is_non_performing(npl, days=days, tier=tier)
     kept = judgement.kept_non_performing and tier in delinquency.NON_PERFORMING
@@ -58,7 +58,7 @@ def standing(terms: Terms, *, days: int, judgement: Judgement = UNJUDGED) -> Sta
 def judge(loan: Loan, to: str, terms: Terms) -> Judgement:
     """Take a person's class; one that is better than the days say is refused."""
     require_active(loan)
-    by_days = delinquency.five_tier(loan.overdue_days, known(terms.monitoring.five_tier)).tier
+    by_days = delinquency.band_of(loan.overdue_days, known(terms.monitoring.five_tier)).tier
     if TIERS.index(FiveTier(to)) < TIERS.index(by_days):
         raise Refused(
             "CLASS_BETTER_THAN_DAYS",

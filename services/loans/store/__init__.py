@@ -1,8 +1,8 @@
 """Loans: the only module with SQL. Rows in, model out, and back."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from uuid import UUID
 
 import asyncpg
@@ -23,6 +23,9 @@ from services.loans.model import (
 )
 from services.loans.rules.book import Posting, PostingKind
 from services.programmes.settlement import Amounts
+
+FIRST_ID, LAST_ID = UUID(int=0), UUID(int=2**128 - 1)
+"""Before and behind every id that is made."""
 
 # Column and type of every field, in the order of `_loan_values`.
 _LOAN_COLUMNS = (
@@ -85,19 +88,37 @@ _INSERT_LOANS = f"INSERT INTO loan ({', '.join(_NAMES)}) SELECT * FROM unnest({_
 _FIXED = {"county_code", "loan_id", "household_id", "area_code", "lender_id", "programme",
           "product_id", "borrower_class", "principal_fen", "term_months", "purpose",
           "used_in_area", "assignment_evidence", "applied_on", "outlet_code"}  # fmt: skip
-_SENT = [
-    (place, name, kind)
-    for place, (name, kind) in enumerate(_LOAN_COLUMNS)
-    if name not in _FIXED or name in ("county_code", "loan_id")
-]
-_sent = itemgetter(*(place for place, _, _ in _SENT))
-_UPDATE_LOANS = (
-    "UPDATE loan SET "  # noqa: S608
-    + ", ".join(f"{name} = now_.{name}" for _, name, _ in _SENT if name not in _FIXED)
-    + f" FROM unnest({', '.join(f'${i}::{kind}[]' for i, (_, _, kind) in enumerate(_SENT, 1))})"
-    + f" AS now_ ({', '.join(name for _, name, _ in _SENT)})"
-    + " WHERE loan.county_code = now_.county_code AND loan.loan_id = now_.loan_id"
-)
+# What neither money nor time changes of most loans; columns and fields are named alike.
+_SELDOM = ("next_step", "decided", "refusal_reasons", "required_covers", "covers_in_force",
+           "sla_due_on", "subsidised", "disbursed_on", "matures_on", "notice_on", "compensated",
+           "covered", "method", "subsidy_rate_ppm", "subsidy_ends_on",
+           "revolving_until")  # fmt: skip
+_seldom = attrgetter(*_SELDOM)
+_LOAN_KEY = ("county_code", "loan_id")
+
+
+class _Update:
+    """An update of some columns of many loans, and what it is sent of a loan's values."""
+
+    def __init__(self, without: Collection[str]) -> None:
+        columns = [
+            (place, name, kind)
+            for place, (name, kind) in enumerate(_LOAN_COLUMNS)
+            if name not in without or name in _LOAN_KEY
+        ]
+        self.width = len(columns)
+        self.sent = itemgetter(*(place for place, _, _ in columns))
+        sets = [f"{name} = now_.{name}" for _, name, _ in columns if name not in _LOAN_KEY]
+        arrays = [f"${i}::{kind}[]" for i, (_, _, kind) in enumerate(columns, 1)]
+        self.sql = (
+            f"UPDATE loan SET {', '.join(sets)} FROM unnest({', '.join(arrays)})"  # noqa: S608
+            f" AS now_ ({', '.join(name for _, name, _ in columns)})"
+            " WHERE loan.county_code = now_.county_code AND loan.loan_id = now_.loan_id"
+        )
+
+
+_ALL = _Update(_FIXED)
+_OFTEN = _Update({*_FIXED, *_SELDOM})
 
 
 def _joined(values: Sequence[str]) -> str:
@@ -234,12 +255,20 @@ async def insert_loans(session: AsyncSession, loans: Sequence[Loan]) -> None:
         )
 
 
-async def save_loans(session: AsyncSession, loans: Sequence[Loan]) -> None:
-    """Write what has changed of loans that are locked."""
+async def save_loans(
+    session: AsyncSession, loans: Sequence[Loan], was: Mapping[UUID, Loan] | None = None
+) -> None:
+    """
+    Write what has changed of loans that are locked.
+
+    Who knows how they were read tells it: a third less is sent where only the usual changed.
+    """
     if loans:
-        values = [_sent(_loan_values(loan)) for loan in loans]
+        usual = was is not None and all(_seldom(it) == _seldom(was[it.loan_id]) for it in loans)
+        update = _OFTEN if usual else _ALL
+        values = [update.sent(_loan_values(loan)) for loan in loans]
         touched = await database.execute(
-            session, _UPDATE_LOANS, *database.columns(values, len(_SENT))
+            session, update.sql, *database.columns(values, update.width)
         )
         assert touched == len(loans), "a loan that is saved exists"
 
@@ -311,12 +340,13 @@ async def due_ids(
     rows = await database.fetch(
         session,
         """SELECT loan_id FROM loan WHERE county_code = $1 AND state = 'active'
-             AND next_due_on < $2 AND ($4::uuid IS NULL OR loan_id > $4)
+             AND next_due_on < $2 AND loan_id > $4
            ORDER BY loan_id LIMIT $3""",
         county_code,
         day,
         limit,
-        after,
+        # Not `$4 IS NULL OR`: a plan that is kept for any value would begin at the first loan.
+        after or FIRST_ID,
     )
     return [row["loan_id"] for row in rows]
 

@@ -143,20 +143,31 @@ async def actions_of(session: AsyncSession, county_code: str, loan_id: UUID) -> 
 
 
 async def cured_ids(
-    session: AsyncSession, county_code: str, day: date, limit: int, after: UUID | None
+    session: AsyncSession,
+    county_code: str,
+    day: date,
+    limit: int,
+    *,
+    after: UUID | None,
+    until: UUID | None,
 ) -> list[UUID]:
-    """Active loans that nothing is overdue on, yet are marked as if it were, not held."""
+    """
+    Active loans that nothing is overdue on, yet are marked as if it were, not held.
+
+    None behind `until`: where all loans are marked, each chunk would look through the whole county.
+    """
     rows = await database.fetch(
         session,
         """SELECT loan_id FROM loan WHERE county_code = $1 AND state = 'active'
              AND next_due_on >= $2
              AND (five_tier_class <> 'normal' OR non_performing_on IS NOT NULL)
-             AND ($4::uuid IS NULL OR loan_id > $4)
+             AND loan_id > $4 AND loan_id <= $5
            ORDER BY loan_id LIMIT $3""",
         county_code,
         day,
         limit,
-        after,
+        after or store.FIRST_ID,
+        until or store.LAST_ID,
     )
     return [row["loan_id"] for row in rows]
 
