@@ -13,6 +13,7 @@ from rich.console import Console
 
 from deploy.demo.run import print_books
 from deploy.local import audit
+from services.kernel import process
 from tests.bench import (
     access_logs,
     doors,
@@ -183,6 +184,8 @@ def main(
     scaled = "" if times == 1 else f", {times:g} times as much"
     told = {"size": f"{size}{scaled}; {rounds} rounds; {', '.join(parts)}"}
     results = Results(facts=machine() | told | ({"beside it": note} if note else {}))
+    # What is measured in this process works as in a process of the platform.
+    process.rest_collector()
     began = time.perf_counter()
     try:
         uvloop.run(bench(results, parts, AMOUNTS[size].times(times), rounds))
