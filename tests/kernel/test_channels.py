@@ -14,6 +14,11 @@ METHOD = "/liandong.test.Slow/Ask"
 SLOW_SECONDS = 0.4
 
 
+async def wait_long() -> None:
+    """What the fault is: a server that is busy with other things."""
+    await asyncio.sleep(SLOW_SECONDS)
+
+
 class Answering(grpc.GenericRpcHandler):
     """A server that gives back what it is asked."""
 
@@ -40,7 +45,7 @@ async def slow_port() -> AsyncIterator[int]:
         writer.close()
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(SLOW_SECONDS)
+        await wait_long()
         there, back = await asyncio.open_connection("127.0.0.1", behind)
         await asyncio.gather(copy(reader, back), copy(there, writer), return_exceptions=True)
 
