@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from gateway import feed_intake, tie_handlers, tie_store
 from gateway.event_types import MESSAGES
-from services.kernel.bus import Consumer
+from services.kernel.bus import GATHER_SECONDS, Consumer
 from services.kernel.database import Database
 from services.kernel.inbox import Delivery, Handler, Handlers, Incoming
 
@@ -30,7 +30,14 @@ async def take_all(session: AsyncSession, deliveries: Sequence[Delivery]) -> Non
 
 def consumer(db: Database, *, batch_size_max: int) -> Consumer:
     """The gateway's consumer: into the feed first, then to whoever learns of it."""
-    return Consumer(db, "gateway", HANDLERS, batch_size_max=batch_size_max, take_all=take_all)
+    return Consumer(
+        db,
+        "gateway",
+        HANDLERS,
+        batch_size_max=batch_size_max,
+        take_all=take_all,
+        gather_seconds=GATHER_SECONDS,
+    )
 
 
 def replay_handlers() -> Handlers:

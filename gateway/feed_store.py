@@ -57,7 +57,7 @@ async def save_ties(session: AsyncSession, ties: Mapping[Key, Tie]) -> None:
         (*key, tie.area_code, tie.household_id, " ".join(sorted(tie.parties)))
         for key, tie in sorted(ties.items())
     ]
-    await database.execute(
+    await database.write(
         session,
         """INSERT INTO feed_tie (aggregate_type, aggregate_id, area_code, household_id, parties)
            SELECT a.type, a.id, a.area, a.household, string_to_array(a.parties, ' ')

@@ -60,7 +60,7 @@ def id_of(text: str) -> UUID | None:
 async def tie(session: AsyncSession, ties: Sequence[Tie]) -> None:
     """Note ties as live; an application that became a debt is the debt alone."""
     rows = [(t.kind, t.object_id, t.institution_id, t.county_code, t.household_id) for t in ties]
-    await database.execute(
+    await database.write(
         session,
         """INSERT INTO household_tie (kind, object_id, institution_id, county_code, household_id,
                                       live)
@@ -74,7 +74,7 @@ async def tie(session: AsyncSession, ties: Sequence[Tie]) -> None:
 
 async def end(session: AsyncSession, kinds: Collection[str], object_ids: Sequence[UUID]) -> None:
     """End the ties that rest on objects."""
-    await database.execute(
+    await database.write(
         session,
         """UPDATE household_tie SET live = false
            WHERE object_id = ANY($1::uuid[]) AND kind = ANY($2::text[]) AND live""",
@@ -95,7 +95,7 @@ async def reopen(session: AsyncSession, kind: str, object_ids: Sequence[UUID]) -
 
 async def paid_by(session: AsyncSession, pairs: Sequence[tuple[UUID, UUID]]) -> None:
     """Note by which payouts claims are paid: claim and payout."""
-    await database.execute(
+    await database.write(
         session,
         """UPDATE household_tie SET payout_id = p.payout_id
            FROM unnest($1::uuid[], $2::uuid[]) AS p (claim_id, payout_id)
@@ -161,7 +161,7 @@ async def withdraw(session: AsyncSession, consent_ids: Sequence[UUID]) -> None:
 
 async def note_days(session: AsyncSession, days: Sequence[tuple[str, date]]) -> None:
     """Note on which business date counties are: by it consents begin and end."""
-    await database.execute(
+    await database.write(
         session,
         """INSERT INTO county_day AS known (county_code, business_date)
            SELECT d.county_code, max(d.business_date)

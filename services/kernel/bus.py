@@ -46,6 +46,8 @@ RETRY_SECONDS = 0.1
 NAK_SECONDS_MAX = 30.0
 GAP_SECONDS_MAX = 60.0
 TURN_SECONDS = 0.5
+GATHER_SECONDS = 0.05
+"""How long what follows a batch may gather, for the next, where nobody waits for it."""
 PENDING_BYTES_MAX = 8 * 1024 * 1024
 
 TakeAll = Callable[[AsyncSession, Sequence[Delivery]], Awaitable[None]]
@@ -141,6 +143,12 @@ def own_span(parent: trace.SpanContext | None, batch: trace.SpanContext) -> trac
     return telemetry.new_context(parent.trace_id, sampled=sampled)
 
 
+async def _until(moment: float) -> None:
+    left = moment - asyncio.get_running_loop().time()
+    if left > 0:
+        await asyncio.sleep(left)
+
+
 async def _ack_all(client: Client, messages: Sequence[Msg]) -> None:
     """Acknowledge messages: together where the client is ours."""
     if isinstance(client, LeanClient):
@@ -161,12 +169,15 @@ class Consumer:
         *,
         batch_size_max: int,
         take_all: TakeAll | None = None,
+        gather_seconds: float = 0.0,
     ) -> None:
         self._database = db
         self._noun = noun
         self._handlers = handlers
         self._take_all = take_all
         self._batch_size_max = batch_size_max
+        self._gather_seconds = gather_seconds
+        """From the beginning of a batch to that of the next, unless there is a backlog."""
         self._early_since: dict[tuple[str, str], float] = {}
         self._look_at = 0.0
         self._standing = False
@@ -217,7 +228,10 @@ class Consumer:
                     messages = []
                 self._in_hand = len(messages)
                 if messages:
+                    gathered = asyncio.get_running_loop().time() + self._gather_seconds
                     await self._take(client, messages)
+                    if len(messages) < self._batch_size_max:
+                        await _until(gathered)
                 else:
                     # Nothing came. Losing this connection would mean losing the lock.
                     await connection.execute("SELECT 1")

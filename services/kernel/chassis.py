@@ -48,6 +48,8 @@ class Service:
     """What operators may pause here beside the consumer."""
     reads: Sequence[Read] = ()
     """What is told of this service's tables as gauges."""
+    gather_seconds: float = bus.GATHER_SECONDS
+    """Nothing for a service that somebody waits for at every event."""
 
 
 def _pausable(service: Service) -> Pausable:
@@ -91,7 +93,13 @@ async def run(service: Service, settings: ServiceSettings, platform: PlatformSet
     size = settings.batch_size_max
     parts = [server.run(), operator.keep_house(db)]
     if service.handlers:
-        consumer = bus.Consumer(db, service.noun, service.handlers, batch_size_max=size)
+        consumer = bus.Consumer(
+            db,
+            service.noun,
+            service.handlers,
+            batch_size_max=size,
+            gather_seconds=service.gather_seconds,
+        )
         parts.append(consumer.run(client))
     if service.work is not None:
         parts.append(service.work(db))

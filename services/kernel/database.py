@@ -19,7 +19,7 @@ from sqlalchemy.pool import QueuePool
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import driver as drivers
-from services.kernel import telemetry, walls
+from services.kernel import joining, telemetry, walls
 from services.kernel.away import is_away, may_run_again
 from services.kernel.caller import Caller
 from services.kernel.errors import Unavailable
@@ -41,6 +41,9 @@ drivers.lighten()
 _DRIVER = "liandong.driver"
 _SAID = "liandong.said"
 _STAGED = "liandong.staged"
+_WAITING = "liandong.waiting"
+_Waiting = tuple[str, list[object]]
+"""A statement that waits for others, and its arguments."""
 _ESCAPES = {"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"}
 """Of COPY's text form."""
 _PIECE_BYTES = 128 * 1024
@@ -99,6 +102,8 @@ class Database:
             max_overflow=0,
             pool_timeout=10,
             pool_pre_ping=False,
+            # The one used last has its statements prepared and its server process warm.
+            pool_use_lifo=True,
             # The transaction is the driver's own: begun, committed and rolled back in
             # `transaction`. What the session does through SQLAlchemy takes part in it.
             isolation_level="AUTOCOMMIT",
@@ -141,6 +146,7 @@ class Database:
                 begin = scope.begin(snapshot=snapshot)
                 async with _Begun(driver, f"{begin}; {lock}" if lock else begin):
                     yield session
+                    await _ready(session)
                 if session.info.get(_SAID):
                     self.said.set()
         except Exception as error:
@@ -227,33 +233,39 @@ def mark_said(session: AsyncSession) -> None:
     session.info[_SAID] = True
 
 
-@asynccontextmanager
-async def _timed(sql: str) -> AsyncIterator[None]:
+class _Timed:
     """A span of a statement that took long; of every one they would cost more than they tell."""
-    within = trace.get_current_span()
-    start_ns = time.time_ns()
-    try:
-        yield
-    finally:
-        if within.is_recording() and time.time_ns() - start_ns >= SLOW_NS:
+
+    __slots__ = ("_sql", "_start_ns")
+
+    def __init__(self, sql: str) -> None:
+        self._sql = sql
+        self._start_ns = time.time_ns()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        if time.time_ns() - self._start_ns < SLOW_NS:
+            return
+        within = trace.get_current_span()
+        if within.is_recording():
             parent = within.get_span_context()
             telemetry.record(
-                " ".join(sql.split(None, 4)[:3])[:60],
+                " ".join(self._sql.split(None, 4)[:3])[:60],
                 telemetry.new_context(parent.trace_id, sampled=True),
                 parent,
                 kind=trace.SpanKind.CLIENT,
-                start_ns=start_ns,
+                start_ns=self._start_ns,
                 attributes={"db.system.name": "postgresql"},
             )
 
 
 async def fetch(session: AsyncSession, sql: str, *args: object) -> list[asyncpg.Record]:
     """Run one prepared statement inside the session's transaction; the rows it gives."""
-    driver = _driver(session)
+    driver = await _ready(session)
     sent = drivers.arrays(args)
-    if not trace.get_current_span().is_recording():
-        return await driver.fetch(sql, *sent)
-    async with _timed(sql):
+    with _Timed(sql):
         return await driver.fetch(sql, *sent)
 
 
@@ -261,30 +273,55 @@ async def stream(
     session: AsyncSession, sql: str, *args: object, chunk_rows: int
 ) -> AsyncGenerator[list[asyncpg.Record]]:
     """Run one statement and give its rows some at a time, so that memory holds a chunk of them."""
-    cursor = await _driver(session).cursor(sql, *drivers.arrays(args))
+    cursor = await (await _ready(session)).cursor(sql, *drivers.arrays(args))
     while rows := await cursor.fetch(chunk_rows):
         yield rows
 
 
 async def execute(session: AsyncSession, sql: str, *args: object) -> int:
     """Run one prepared statement; how many rows it touched."""
-    driver = _driver(session)
+    driver = await _ready(session)
     sent = drivers.arrays(args)
-    if trace.get_current_span().is_recording():
-        async with _timed(sql):
-            status = await driver.execute(sql, *sent)
-    else:
+    with _Timed(sql):
         status = await driver.execute(sql, *sent)
     last = status.rsplit(" ", 1)[-1]
     return int(last) if last.isdigit() else 0
+
+
+async def write(session: AsyncSession, sql: str, *args: object) -> None:
+    """
+    Run one prepared statement of which nobody asks what it touched, with those written beside it.
+
+    Such statements wait for one another and go as one, in one round trip: before anything is asked
+    that is no such statement, before one that has to do with a table of theirs, and before the
+    commit. An error of one comes then, and nothing is left of the transaction, as ever.
+    """
+    waiting: list[_Waiting] = session.info.setdefault(_WAITING, [])
+    if not all(joining.are_apart(sql, each[0]) for each in waiting):
+        await _ready(session)
+    waiting.append((sql, drivers.arrays(args)))
+
+
+async def _ready(session: AsyncSession) -> asyncpg.Connection[Any]:
+    """The driver's connection, on which what was written has been sent."""
+    driver = _driver(session)
+    waiting: list[_Waiting] = session.info.get(_WAITING, [])
+    if waiting:
+        sql = joining.joined(tuple([each[0] for each in waiting]))
+        sent = [value for each in waiting for value in each[1]]
+        first = waiting[0][0]
+        waiting.clear()
+        with _Timed(first):
+            await driver.execute(sql, *sent)
+    return driver
 
 
 async def copy(
     session: AsyncSession, table: str, names: Sequence[str], rows: Sequence[Sequence[object]]
 ) -> None:
     """Write rows by binary COPY inside the session's transaction; the table has no policies."""
-    driver = _driver(session)
-    async with _timed(f"COPY {table} FROM"):
+    driver = await _ready(session)
+    with _Timed(f"COPY {table} FROM"):
         await driver.copy_records_to_table(table, records=rows, columns=names)
 
 
@@ -339,8 +376,9 @@ async def read_columns(
     async def keep(data: bytes) -> None:
         held.write(data)
 
-    async with _timed(f"COPY {sql}"):
-        await _driver(session).copy_from_query(sql, *args, output=keep, format="csv")
+    driver = await _ready(session)
+    with _Timed(f"COPY {sql}"):
+        await driver.copy_from_query(sql, *args, output=keep, format="csv")
     if not held.tell():
         return pl.DataFrame(schema=schema)
     held.seek(0)
@@ -367,10 +405,9 @@ async def write_columns(session: AsyncSession, staged: str, make: str, frame: pl
         for at in range(0, len(whole), _PIECE_BYTES):
             yield whole[at : at + _PIECE_BYTES]
 
-    async with _timed(f"COPY {staged} FROM"):
-        await _driver(session).copy_to_table(
-            staged, source=pieces(), columns=frame.columns, format="text"
-        )
+    driver = await _ready(session)
+    with _Timed(f"COPY {staged} FROM"):
+        await driver.copy_to_table(staged, source=pieces(), columns=frame.columns, format="text")
 
 
 def columns(rows: Sequence[Sequence[object]], count: int) -> list[list[object]]:

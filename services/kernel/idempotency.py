@@ -56,7 +56,7 @@ async def _recall(session: AsyncSession, key: RequestKey) -> bytes | None:
 
 
 async def _keep(session: AsyncSession, key: RequestKey, response: bytes, *, money: bool) -> None:
-    await database.execute(
+    await database.write(
         session,
         """INSERT INTO idempotency (institution_id, method, request_id, request_hash, response,
                                     money) VALUES ($1, $2, $3, $4, $5, $6)""",

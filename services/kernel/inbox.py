@@ -141,15 +141,15 @@ def runs(deliveries: Sequence[Delivery], handlers: Handlers) -> Iterator[list[De
         left = rest
 
 
-_KEEP = """
-WITH ids AS (INSERT INTO inbox_event (event_id) SELECT * FROM unnest($1::uuid[])),
-positions AS (
-    INSERT INTO inbox_position (aggregate_type, aggregate_id, last_sequence)
-    SELECT * FROM unnest($2::text[], $3::text[], $4::bigint[])
-    ON CONFLICT (aggregate_type, aggregate_id)
-    DO UPDATE SET last_sequence = excluded.last_sequence)
+_KEEP_IDS = "INSERT INTO inbox_event (event_id) SELECT * FROM unnest($1::uuid[])"
+_KEEP_POSITIONS = """
+INSERT INTO inbox_position (aggregate_type, aggregate_id, last_sequence)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[])
+ON CONFLICT (aggregate_type, aggregate_id) DO UPDATE SET last_sequence = excluded.last_sequence
+"""
+_KEEP_COUNT = """
 INSERT INTO inbox_count (noun, events)
-SELECT * FROM unnest($5::text[], $6::bigint[])
+SELECT * FROM unnest($1::text[], $2::bigint[])
 ON CONFLICT (noun) DO UPDATE SET events = inbox_count.events + excluded.events
 """
 
@@ -164,13 +164,8 @@ async def keep(session: AsyncSession, deliveries: Sequence[Delivery]) -> None:
         envelope = delivery.envelope
         last[envelope.aggregate] = max(last.get(envelope.aggregate, 0), envelope.sequence)
         count[envelope.noun] = count.get(envelope.noun, 0) + 1
-    await database.execute(
-        session,
-        _KEEP,
-        [delivery.envelope.event_id for delivery in deliveries],
-        [key[0] for key in last],
-        [key[1] for key in last],
-        list(last.values()),
-        list(count),
-        list(count.values()),
-    )
+    ids = [delivery.envelope.event_id for delivery in deliveries]
+    places = [(*aggregate, sequence) for aggregate, sequence in last.items()]
+    await database.write(session, _KEEP_IDS, ids)
+    await database.write(session, _KEEP_POSITIONS, *database.columns(places, 3))
+    await database.write(session, _KEEP_COUNT, list(count), list(count.values()))

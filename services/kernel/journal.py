@@ -80,7 +80,7 @@ async def post(session: AsyncSession, entries: Sequence[Entry]) -> None:
                 )
             )
     if rows:
-        await database.execute(session, _POST, *database.columns(rows, 12))
+        await database.write(session, _POST, *database.columns(rows, 12))
 
 
 async def balances(session: AsyncSession, county_code: str) -> dict[str, int]:

@@ -101,7 +101,7 @@ async def record(session: AsyncSession, events: Sequence[OutgoingEvent]) -> None
     ]
     assert all(len(row[8]) <= EVENT_BYTES_MAX for row in rows), "an event that no stream takes"
     if len(rows) < _COPIED_MIN:
-        await database.execute(session, _RECORD, *database.columns(rows, 10))
+        await database.write(session, _RECORD, *database.columns(rows, 10))
     else:
         await database.copy_staged(session, "outbox", _COLUMNS, rows, {})
     database.mark_said(session)

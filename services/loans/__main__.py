@@ -32,6 +32,8 @@ async def serve(settings: LoansSettings, platform: PlatformSettings) -> None:
         ),
         pausable=pause_desk.products_of(partial(offers.has_product, catalogue)),
         reads=(readings.read,),
+        # The bank first: a payout waits for its loan to be settled.
+        gather_seconds=0.0,
     )
     await chassis.run(service, settings, platform)
 

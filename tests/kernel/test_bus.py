@@ -97,6 +97,63 @@ async def test_an_event_of_a_later_version_is_parked_without_an_attempt_and_so_i
     assert await barns.one("SELECT count(*) FROM parked_event WHERE state = 'parked'") == 2
 
 
+# --- what comes after one another is taken together ---
+
+
+class Held:
+    """Stands where a consumer waits for more to come, until it is let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.stands = asyncio.Event()
+        self.go = asyncio.Event()
+        monkeypatch.setattr(bus, "_until", self._until)
+
+    async def _until(self, _: float) -> None:
+        self.stands.set()
+        await self.go.wait()
+
+
+async def test_what_comes_after_a_batch_gathers(
+    barns: Schema,
+    stream: NatsServer,
+    connect: Connect,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = Held(monkeypatch)
+    says = await connect("fields")
+    start(a_consumer(barns).run(await connect("barns")))
+    await put(says, [an_event("a", 1)])
+    await asyncio.wait_for(held.stands.wait(), 30)
+    assert await effects(barns) == {"a": [1]}, "the first waits for nobody"
+
+    await put(says, [an_event("a", 2), an_event("b", 1)])
+    async with stream.operator() as client:
+
+        async def brought() -> int:
+            info = await client.jetstream().consumer_info(STREAM, "barns")
+            return info.num_ack_pending or 0
+
+        await eventually(brought, lambda count: count == 2)
+    assert await effects(barns) == {"a": [1]}
+
+    held.go.set()
+    await eventually_effects(barns, {"a": [1, 2], "b": [1]})
+
+
+async def test_a_backlog_gathers_nothing(
+    barns: Schema,
+    stream: NatsServer,
+    connect: Connect,
+    start: Start,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Held(monkeypatch)
+    await put(await connect("fields"), [an_event("a", number) for number in range(1, 6)])
+    start(a_consumer(barns, batch_size_max=1).run(await connect("barns")))
+    await eventually_effects(barns, {"a": [1, 2, 3, 4, 5]})
+
+
 # --- once, in order -----------------------------------------------------------------------------
 
 

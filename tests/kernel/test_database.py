@@ -10,9 +10,10 @@ import pytest
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, get_tracer
 from sqlalchemy import text
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from deploy.local.postgres import Postgres
-from services.kernel import database, outbox
+from services.kernel import database, joining, outbox
 from services.kernel.errors import Unavailable
 from services.kernel.walls import EVERY_COUNTY, Scope
 from tests.eventually import eventually
@@ -76,6 +77,73 @@ async def test_a_statement_tells_how_many_rows_it_touched(barns: Schema) -> None
         assert await database.execute(session, insert, *database.columns(rows, 2)) == 2
         assert await database.execute(session, insert, *database.columns([], 2)) == 0
         assert await database.execute(session, "UPDATE bin SET sacks = 3 WHERE sacks = 2") == 1
+
+
+ONE_BIN = "INSERT INTO bin SELECT $1::text, 1"
+ONE_EFFECT = """INSERT INTO effect (event_id, aggregate_id, sequence, what)
+                SELECT gen_random_uuid(), $1::text, $2::bigint, 'wheat'"""
+
+
+def heard_by(session: AsyncSession) -> list[str]:
+    """What goes over a session's connection from now on."""
+    heard: list[str] = []
+    database._driver(session).add_query_logger(lambda record: heard.append(record.query))
+    return heard
+
+
+async def test_writes_go_as_one_before_anything_is_asked(barns: Schema) -> None:
+    count = "SELECT (SELECT count(*) FROM bin) + (SELECT count(*) FROM effect) AS rows"
+    async with barns.db.transaction() as session:
+        heard = heard_by(session)
+        await database.write(session, ONE_BIN, "a")
+        await database.write(session, ONE_EFFECT, "a", 1)
+        (row,) = await database.fetch(session, count)
+        assert row["rows"] == 2
+
+    assert heard[:2] == [joining.joined((ONE_BIN, ONE_EFFECT)), count]
+
+
+async def test_writes_of_one_table_keep_their_order(barns: Schema) -> None:
+    async with barns.db.transaction() as session:
+        heard = heard_by(session)
+        await database.write(session, ONE_BIN, "a")
+        await database.write(session, "UPDATE bin SET sacks = sacks + $1", 41)
+        await database.write(session, ONE_EFFECT, "a", 1)
+    assert await sacks(barns) == 42
+    assert [words for words in heard if not words.startswith(("BEGIN", "COMMIT"))] == [
+        ONE_BIN,
+        joining.joined(("UPDATE bin SET sacks = sacks + $1", ONE_EFFECT)),
+    ]
+
+
+async def write_a_bin(barns: Schema, bin_id: str, then: Callable[[], Awaitable[object]]) -> None:
+    async with barns.db.transaction() as session:
+        await database.write(session, ONE_EFFECT, bin_id, 1)
+        await database.write(session, ONE_BIN, bin_id)
+        await then()
+
+
+async def test_writes_that_wait_are_committed_or_gone_with_the_rest(barns: Schema) -> None:
+    async def nothing() -> None:
+        assert await sacks(barns) <= 1
+
+    await write_a_bin(barns, "a", nothing)
+    assert await sacks(barns) == 1
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await write_a_bin(barns, "a", nothing)
+    with pytest.raises(ValueError, match="no"):
+        await write_a_bin(barns, "b", fail)
+
+    assert await sacks(barns) == 1
+    assert await barns.one("SELECT count(*) FROM effect") == 1
+
+
+async def test_a_copy_comes_after_what_was_written_before_it(barns: Schema) -> None:
+    async with barns.db.transaction() as session:
+        await database.write(session, ONE_BIN, "a")
+        await database.copy(session, "bin", ("bin_id", "sacks"), [("b", 2)])
+        await database.write(session, "UPDATE bin SET sacks = 10 WHERE bin_id = $1", "b")
+    assert await sacks(barns) == 11
 
 
 async def test_the_scope_is_told_for_one_transaction_only(barns: Schema) -> None:

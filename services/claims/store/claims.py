@@ -190,7 +190,7 @@ async def save_claims(session: AsyncSession, claims: Sequence[Claim]) -> None:
         )
         for claim in claims
     ]
-    await database.execute(
+    await database.write(
         session,
         """UPDATE claim AS c
            SET version = s.version, state = s.state, reason = s.reason,

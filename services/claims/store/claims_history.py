@@ -41,7 +41,7 @@ async def add_steps(session: AsyncSession, steps: Sequence[Step]) -> None:
         )
         for step in steps
     ]
-    await database.execute(
+    await database.write(
         session,
         """INSERT INTO claim_step (county_code, claim_id, step, kind, state, institution_id,
                                    person_id, happened_on, reason_code, note, claimed_fen,
@@ -72,7 +72,7 @@ async def _add_lines(session: AsyncSession, steps: Sequence[Step]) -> None:
         for place, line in enumerate(step.lines)
     ]
     if rows:
-        await database.execute(
+        await database.write(
             session,
             """INSERT INTO claim_line (county_code, claim_id, step, line, item, claimed_fen,
                                        assessed_fen, payable_fen, reason_code)
@@ -98,7 +98,7 @@ async def _add_documents(session: AsyncSession, steps: Sequence[Step]) -> None:
         for place, document in enumerate(step.documents)
     ]
     if rows:
-        await database.execute(
+        await database.write(
             session,
             """INSERT INTO claim_document (county_code, claim_id, step, place, document_type,
                                            reference, hash)

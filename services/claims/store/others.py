@@ -79,7 +79,7 @@ async def close_loans(session: AsyncSession, closed: Sequence[ClosedLoan]) -> No
     """Note that loans are closed: they await no cover any more."""
     rows = [(c.county_code, c.loan_id, c.state.value, c.closed_on) for c in closed]
     keys = database.columns(rows, 4)
-    await database.execute(
+    await database.write(
         session,
         """UPDATE loan AS l SET state = said.state, closed_on = said.closed_on
            FROM unnest($1::text[], $2::uuid[], $3::text[], $4::date[])
@@ -88,7 +88,7 @@ async def close_loans(session: AsyncSession, closed: Sequence[ClosedLoan]) -> No
              AND l.state = 'approved'""",
         *keys,
     )
-    await database.execute(
+    await database.write(
         session,
         """DELETE FROM awaited_cover AS a
            USING unnest($1::text[], $2::uuid[]) AS said (county_code, loan_id)

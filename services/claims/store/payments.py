@@ -184,7 +184,7 @@ async def put_debts(session: AsyncSession, debts: Sequence[Debt]) -> None:
         (d.county_code, d.loan_id, d.outstanding_fen, d.interest_fen, d.said_on)
         for d in merged.values()
     ]
-    await database.execute(
+    await database.write(
         session,
         """INSERT INTO loan_debt AS d (county_code, loan_id, outstanding_fen, interest_fen, said_on)
            SELECT s.county_code, s.loan_id,
@@ -224,7 +224,7 @@ async def debts_of(
 
 async def reopen_loans(session: AsyncSession, loans: Sequence[tuple[str, UUID]]) -> None:
     """Note that settled loans are owed again: they are payees of later payouts."""
-    await database.execute(
+    await database.write(
         session,
         """UPDATE loan AS l SET state = 'approved', closed_on = NULL
            FROM unnest($1::text[], $2::uuid[]) AS s (county_code, loan_id)

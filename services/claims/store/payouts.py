@@ -42,7 +42,7 @@ async def add_payouts(session: AsyncSession, payouts: Sequence[Payout]) -> None:
         )
         for payout in payouts
     ]
-    await database.execute(
+    await database.write(
         session,
         """INSERT INTO payout (county_code, payout_id, version, claim_id, household_id, area_code,
                                insurer_id, programme, amount_fen, value_date, loss_date,
@@ -224,7 +224,7 @@ async def save_payouts(session: AsyncSession, payouts: Sequence[Payout]) -> None
         )
         for p in payouts
     ]
-    await database.execute(
+    await database.write(
         session,
         """UPDATE payout AS p
            SET version = s.version, state = s.state, lenders_fen = s.lenders_fen,
@@ -241,7 +241,7 @@ async def save_payouts(session: AsyncSession, payouts: Sequence[Payout]) -> None
 
 async def put_parts(session: AsyncSession, payouts: Sequence[Payout]) -> None:
     """Keep what lenders take of payouts; after a correction a loan may take nothing any more."""
-    await database.execute(
+    await database.write(
         session,
         """UPDATE payout_part AS t
            SET amount_fen = 0, interest_fen = 0, principal_fen = 0, subrogated_fen = 0
@@ -266,7 +266,7 @@ async def put_parts(session: AsyncSession, payouts: Sequence[Payout]) -> None:
         for place, part in enumerate(payout.parts)
     ]
     if rows:
-        await database.execute(
+        await database.write(
             session,
             """INSERT INTO payout_part (county_code, payout_id, loan_id, place, lender_id,
                                         amount_fen, interest_fen, principal_fen, subrogated_fen,
@@ -306,7 +306,7 @@ async def add_instructions(
         for payout, instruction in opened
     ]
     if rows:
-        await database.execute(
+        await database.write(
             session,
             """INSERT INTO instruction (county_code, instruction_id, payout_id, payee_kind,
                                         payee_id, insurer_id, loan_id, amount_fen, state, round,
@@ -343,7 +343,7 @@ async def save_instructions(
         for payout, i in changed
     ]
     if rows:
-        await database.execute(
+        await database.write(
             session,
             """UPDATE instruction AS i
                SET state = s.state, confirmed_by = s.confirmed_by,

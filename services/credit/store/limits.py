@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.credit.model import CreditFile, Decision, Expired, Exposure, Fact, LimitChange
-from services.kernel.database import columns, execute, fetch
+from services.kernel.database import columns, execute, fetch, write
 from services.kernel.money import Fen
 from services.programmes.schema.pack import split_ref
 
@@ -196,7 +196,7 @@ async def add_repaid(
     sums: dict[UUID, int] = {}
     for loan_id, fen in principal:
         sums[loan_id] = sums.get(loan_id, 0) + fen
-    await execute(
+    await write(
         session,
         """INSERT INTO exposure AS e (county_code, loan_id, repaid_fen)
            SELECT $1, l.* FROM unnest($2::uuid[], $3::bigint[]) AS l
@@ -211,7 +211,7 @@ async def add_payout_parts(
     session: AsyncSession, county_code: str, parts: Sequence[tuple[UUID, UUID, int]]
 ) -> None:
     """What payouts took off loans: payout, loan, principal; kept for a reversal."""
-    await execute(
+    await write(
         session,
         """INSERT INTO exposure_payout (county_code, payout_id, loan_id, principal_fen)
            SELECT $1, p.* FROM unnest($2::uuid[], $3::uuid[], $4::bigint[]) AS p
@@ -303,7 +303,7 @@ async def note_settled(
     session: AsyncSession, county_code: str, loans: Sequence[tuple[UUID, date]]
 ) -> None:
     """Loans that are owed nothing any more."""
-    await execute(
+    await write(
         session,
         """UPDATE exposure AS e SET settled_on = l.day, committed_fen = 0, overdue_on = NULL,
                   non_performing = false

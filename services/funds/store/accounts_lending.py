@@ -107,7 +107,7 @@ async def change_outstanding(session: AsyncSession, changes: Iterable[tuple[Key,
     rows = [(*key, by_loan[key]) for key in sorted(by_loan) if by_loan[key]]
     if not rows:
         return
-    await database.execute(
+    await database.write(
         session,
         """UPDATE lent_loan AS l SET outstanding_fen = greatest(0, l.outstanding_fen + n.change)
            FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS n (county_code, loan_id, change)
@@ -122,7 +122,7 @@ async def set_outstanding(session: AsyncSession, owed: Iterable[tuple[Key, int]]
     rows = [(*key, latest[key]) for key in sorted(latest)]
     if not rows:
         return
-    await database.execute(
+    await database.write(
         session,
         """UPDATE lent_loan AS l SET outstanding_fen = n.owed
            FROM unnest($1::text[], $2::uuid[], $3::bigint[]) AS n (county_code, loan_id, owed)

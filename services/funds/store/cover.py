@@ -130,7 +130,7 @@ async def save_covers(session: AsyncSession, covers: Sequence[Cover]) -> None:
         tuple(cover.state.value if name == "state" else getattr(cover, name) for name in _COLUMNS)
         for cover in covers
     ]
-    await database.execute(session, _SAVE, *database.columns(rows, len(_COLUMNS)))
+    await database.write(session, _SAVE, *database.columns(rows, len(_COLUMNS)))
 
 
 async def save_statements(session: AsyncSession, statements: Sequence[Statement]) -> None:
@@ -185,7 +185,7 @@ async def add_payments(session: AsyncSession, payments: Sequence[LoanPayment]) -
         )
         for each in payments
     ]
-    await database.execute(
+    await database.write(
         session,
         """INSERT INTO loan_payment (county_code, loan_id, event_id, payout_id, business_date,
                                      principal_fen, interest_fen)
@@ -202,7 +202,7 @@ async def undo_payout(
     session: AsyncSession, county_code: str, payout_id: str, *, event_id: UUID, on: date
 ) -> None:
     """Mirror what a payout had paid, on the day it was undone."""
-    await database.execute(
+    await database.write(
         session,
         """INSERT INTO loan_payment (county_code, loan_id, event_id, payout_id, business_date,
                                      principal_fen, interest_fen)

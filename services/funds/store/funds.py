@@ -143,7 +143,7 @@ async def save_funds(session: AsyncSession, funds: Sequence[Fund]) -> None:
         )
         for fund in funds
     ]
-    await database.execute(
+    await database.write(
         session,
         """UPDATE fund SET state = n.state, balance_fen = n.balance_fen,
                   covered_fen = n.covered_fen, owed_fen = n.owed_fen,

@@ -290,8 +290,8 @@ async def settle_payouts(
                 ),
             )
             desk.settle_up(part.loan_id, payout.value_date)
-    await store.save_allocations(session, county_code, allocations)
     await desk.write(session)
+    await store.save_allocations(session, county_code, allocations)
     return allocations
 
 

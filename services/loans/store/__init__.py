@@ -449,7 +449,7 @@ async def add_postings(
         )
         for loan_id, posting, person_id in rows
     ]
-    await database.execute(
+    await database.write(
         session,
         """INSERT INTO posting (county_code, loan_id, number, kind, value_date, booked_on,
                                 amount_fen, interest_fen, principal_fen, rate_ppm, reverses,
@@ -509,7 +509,7 @@ async def add_exposure(
     """Change what households are exposed to; several changes of one household are summed."""
     moved = [(household, change) for household, change in changes if change]
     if moved:
-        await database.execute(
+        await database.write(
             session,
             """UPDATE borrower SET exposure_fen = exposure_fen + by.change
                FROM (SELECT household_id, sum(change)::bigint AS change
@@ -736,7 +736,7 @@ async def save_allocations(
         )
         for a in allocations
     ]
-    await database.execute(
+    await database.write(
         session,
         """INSERT INTO allocation (county_code, payout_id, household_id, amount_fen, lenders_fen,
                                    household_fen, value_date)
@@ -758,7 +758,7 @@ async def save_allocations(
         for part in a.parts
     ]
     if parts:
-        await database.execute(
+        await database.write(
             session,
             """INSERT INTO allocation_part (county_code, payout_id, loan_id, lender_id,
                                             interest_fen, principal_fen, subrogated_fen)
