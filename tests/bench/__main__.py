@@ -65,6 +65,9 @@ WRONG = {
 }
 """What must be zero after each part."""
 
+IN_PROCESSES = frozenset({Part.SETTLEMENTS})
+"""Measured on one process per service, as it is deployed: a settlement goes through all of them."""
+
 
 class Bench:
     """One run on a platform of its own."""
@@ -152,9 +155,12 @@ class Bench:
 
 
 async def bench(results: Results, parts: list[Part], amounts: Amounts, rounds: int) -> None:
-    """Start a platform, measure on it, stop it."""
-    async with running() as rig:
-        await Bench(rig, results, amounts, rounds).run(parts)
+    """Start a platform, measure on it, stop it; then likewise one of several processes."""
+    for processes in (False, True):
+        own = [part for part in parts if (part in IN_PROCESSES) is processes]
+        if own:
+            async with running(processes=processes) as rig:
+                await Bench(rig, results, amounts, rounds).run(own)
 
 
 def _keep(results: Results, parts: list[Part], json_path: Path, page: Path | None) -> None:

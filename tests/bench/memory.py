@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from deploy.local.stack import SERVICES
+
 SECONDS = 0.25
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _NAMES = {
@@ -13,8 +15,9 @@ _NAMES = {
     "tests.bench.load": "load",
     "tests.bench.proxy": "proxy",
     "gateway": "gateway",
+    **{f"services.{noun}": noun for noun in SERVICES},
 }
-"""Modules that a run starts as processes; what else is Python's is the platform's own."""
+"""Modules that a run starts as processes; what else is Python's is the platform in one process."""
 
 
 def resident_mib() -> dict[str, float]:

@@ -53,10 +53,9 @@ class Rig:
             await connection.close()
 
     def platform_cpu_seconds(self) -> float:
-        """What the platform's process has used so far."""
-        pid = self.stack.supervisor.pid("platform")
-        assert pid is not None
-        return cpu_seconds(pid)
+        """What the platform's processes have used so far."""
+        pids = [self.stack.supervisor.pid(name) for name in self.stack.programs]
+        return sum(cpu_seconds(pid) for pid in pids if pid is not None)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -67,8 +66,8 @@ def cpu_seconds(pid: int) -> float:
 
 
 @asynccontextmanager
-async def running() -> AsyncIterator[Rig]:
-    """An empty platform, and its folder gone when all is over."""
+async def running(*, processes: bool = False) -> AsyncIterator[Rig]:
+    """An empty platform, of one process or one per service; its folder is gone when all is over."""
     machine = places.find()
     folder = machine.folder(FOLDER)
     await remove_folder(folder)
@@ -76,7 +75,7 @@ async def running() -> AsyncIterator[Rig]:
     held = topology.load(events_bytes_max=4 * GIB)
     said = [source for sources in MADE_UP.values() for source in sources]
     streams = replace(held, nouns=(*held.nouns, *MADE_UP, *said), hears={**held.hears, **MADE_UP})
-    stack = Stack(machine, folder, replace(shape(processes=False), streams=streams))
+    stack = Stack(machine, folder, replace(shape(processes=processes), streams=streams))
     stack.postgres = Postgres(machine, folder, settings=_SETTINGS)
     try:
         async with stack:

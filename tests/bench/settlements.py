@@ -179,7 +179,7 @@ async def measure(saga: Saga, plan: Plan) -> tuple[list[Figure], int]:
                 pairs=tuple(pairs),
                 goal=0.5,
                 stretch=0.8,
-                note=f"the platform's process used {sorted(cpus)[len(cpus) // 2]:.2f} ms of "
+                note=f"one process per service; they used {sorted(cpus)[len(cpus) // 2]:.2f} ms of "
                 "processor time for each, gateway to instruction",
             )
         )
@@ -202,6 +202,7 @@ async def _latency(saga: Saga, chain: Chain, plan: Plan, rate: int) -> list[Figu
             goal=goal,
             stretch=stretch,
             less_is_better=True,
+            note="one process per service",
         )
         for name, share, goal, stretch in (("p50", 0.50, 2.0, 1.5), ("p99", 0.99, 3.0, 2.0))
     ]
