@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import ids, journal
+from services.kernel import database, ids, journal
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
 from services.kernel.walls import EVERY_COUNTY
@@ -142,6 +142,8 @@ async def test_a_row_committed_late_is_sealed_after_those_that_waited_for_it(
     """The transaction began first: sealing up to the newest row would pass it by."""
     async with barns.db.transaction(EVERY_COUNTY) as late:
         await journal.post(late, [an_entry("late")])
+        # Until something is asked, what was written waits, and the transaction has no place yet.
+        await database.fetch(late, "SELECT")
         await post(barns, an_entry("early"))
         assert await seal(barns) == 0, "a row that may be joined by an older one waits"
 
