@@ -1,6 +1,5 @@
 """Statements over gRPC: what every service's records door says and hears alike."""
 
-from collections.abc import Callable
 from datetime import date
 from uuid import UUID
 
@@ -10,7 +9,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import statement_store, wire
 from services.kernel.caller import Caller
-from services.kernel.errors import LiandongError
 from services.kernel.ids import parse_id
 from services.kernel.statement_desk import Compared, StatementDesk
 from services.kernel.statement_store import Held, Kept
@@ -187,14 +185,6 @@ async def say_agreement(
         session, caller, said.county_code, said.number, agrees=said.agrees, reason=said.reason
     )
     return difference_to_proto(kept)
-
-
-def line_or_refusal(make: Callable[[], Line]) -> Line | LiandongError:
-    """A line, or why it cannot be read."""
-    try:
-        return make()
-    except LiandongError as error:
-        return error
 
 
 def file_day(day: Date) -> date:

@@ -281,6 +281,17 @@ def test_without_tiers_there_is_no_due_date() -> None:
     assert claim.due_on is None
 
 
+def test_before_the_next_years_calendar_is_known_no_due_date_is_expected() -> None:
+    small, large = a_claim(assessed_fen=200_000), a_claim()
+    late = [replace(each, accepted_on=YEAR_END) for each in (small, large)]
+
+    # What is due on the same day needs no calendar; five working days lie in a year without one.
+    assert [claim_rules.expected_due_on(each, TERMS) for each in late] == [YEAR_END, None]
+    assert claim_rules.expected_due_on(large, TERMS) == date(2021, 1, 11)
+    with pytest.raises(Refused, match="CALENDAR_YEAR_UNKNOWN"):
+        claim_rules.due_on(late[1], late[1].assessed_fen, TERMS)
+
+
 def test_nothing_payable_is_no_payout() -> None:
     with pytest.raises(Refused) as refusal:
         approve(a_claim(), sum_insured_fen=0)

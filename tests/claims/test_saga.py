@@ -16,7 +16,7 @@ from services.kernel import wire
 from services.kernel.bus import Consumer
 from services.kernel.caller import Caller
 from services.kernel.database import Database
-from services.kernel.errors import LiandongError, NotFound, Refused
+from services.kernel.errors import Invalid, LiandongError, NotFound, Refused
 from services.kernel.operator import OperatorServicer
 from services.programmes.loader import Catalogue
 from tests.claims.county import (
@@ -448,6 +448,15 @@ async def test_instructions_go_out_as_a_message_and_statements_come_back(
         )
     ).verdicts
     assert [each.reason for each in verdicts] == ["", "REASON_NEEDED", "INSTRUCTION_NOT_FOUND"]
+    no_id = {"original_instruction_id": "-" * 35, "transaction_status": "ACSC"}
+    with pytest.raises(Invalid, match="ID_MALFORMED") as malformed:
+        await ask(
+            saga,
+            "TakePaymentStatuses",
+            ADJUSTER,
+            items=[{**line, "transaction_status": "PDNG"}, no_id],
+        )
+    assert malformed.value.violations[0].field == "items[1].original_instruction_id"
     entry = {
         "instruction_id": transfer.instruction_id,
         "amount_fen": 3_000_000,

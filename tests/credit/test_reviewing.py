@@ -10,8 +10,11 @@ from liandong.credit.v1 import reviews_pb2
 from services.kernel import wire
 from services.kernel.caller import Caller
 from services.kernel.errors import Conflict, Denied, Invalid, Refused
+from services.programmes.loader import load_texts
 from tests.credit.chained import (
+    ADOPTION,
     BANK,
+    CALENDAR,
     CENTRE,
     EVIDENCE,
     GRANTER,
@@ -28,6 +31,20 @@ AGREED = reviews_pb2.STEP_OUTCOME_AGREED
 OVERRIDDEN = reviews_pb2.STEP_OUTCOME_OVERRIDDEN
 CLOSED = OPENED + timedelta(days=8)
 SECOND = a_caller("village_department", institution_id="vil-1", areas=())
+WEIGHED = """
+programme:
+  id: chained
+  version: "2"
+  effective_from: 2020-01-01
+  title: {zh: 加权, en: Weighed}
+scoring:
+  type: weighted
+  scheme: weighed
+  factors: [{id: skills, weight_pct: 100}]
+  grades: [{id: A, min_score_centi: 6000, limit_fen: 5000000}]
+  review_chain: [{step: village_appraises, organ: moral_panel}]
+  public_notice: {after_step: village_appraises, scope: village, days: 7}
+"""
 
 
 async def opened(desk: Desk, *numbers: int) -> list[str]:
@@ -121,6 +138,27 @@ async def test_the_chain_ends_in_a_grant_and_every_step_is_on_record(desk: Desk)
     assert (await desk.rederive(verdict.id)).identical
     assert (await desk.said()).count("review_moved") == 6
     assert "limit_granted" in await desk.said()
+
+
+async def test_data_that_no_rule_bears_open_no_review_and_hold_nobody_up(desk: Desk) -> None:
+    await desk.put(1, 2)
+    # As an item that adds points skills had no upper bound; as a factor they go to 100.
+    await desk.observe(1, skills=700)
+    await desk.observe(2, skills=70)
+    texts = {"chained@2.yaml": WEIGHED, "adoption.yaml": ADOPTION.replace("@1", "@2")}
+    weighed = Desk(desk.db, load_texts({**texts, "cn.yaml": CALENDAR}))
+    wanted = [str(household_id(number)) for number in (1, 2)]
+    request = reviews_pb2.OpenReviewsRequest(programme_id="chained", household_ids=wanted)
+
+    answer = await weighed.ask("OpenReviews", request, by=STATION)
+
+    assert [(verdict.accepted, verdict.reason) for verdict in answer.verdicts] == [
+        (False, "FACTOR_SCORE_OUT_OF_RANGE"),
+        (True, ""),
+    ]
+    found = await get(weighed, answer.verdicts[1].id)
+    assert found.review.household_id == wanted[1]
+    assert await desk.said() == ["review_moved"]
 
 
 async def test_who_reviewed_does_not_grant_and_who_is_no_organ_takes_no_step(desk: Desk) -> None:

@@ -96,8 +96,11 @@ adoption:
 """
 
 
-def a_catalogue() -> Catalogue:
+def a_catalogue(*, until: date | None = None) -> Catalogue:
+    """`until` is the last day of the plain programme."""
     adoption = _ADOPTION.replace("&parties", "")
+    if until is not None:
+        adoption = adoption.replace("2020-01-01", f"2020-01-01\n      to: {until}", 1)
     return load_texts(
         {
             "plain@1.yaml": _PACK,

@@ -16,7 +16,7 @@ from services.funds.events_in import handlers
 from services.funds.servicer import FundsServicer
 from services.kernel import business_day, wire
 from services.kernel.bus import Consumer
-from services.kernel.database import Database
+from services.kernel.database import Database, fetch
 from services.kernel.errors import Invalid
 from services.kernel.ids import new_id
 from services.kernel.inbox import Delivery, Incoming
@@ -35,6 +35,7 @@ from tests.funds.county import (
     OPENED,
     OTHER_BANK,
     OTHER_COUNTY,
+    REF,
     VILLAGE,
     Loan,
     breaker_tripped,
@@ -51,7 +52,11 @@ FITS, ASKED = 10, 50
 
 
 def opened(
-    number: int, *, product_id: str = "farm_loan", principal_fen: int = 5_000_000
+    number: int,
+    *,
+    product_id: str = "farm_loan",
+    principal_fen: int = 5_000_000,
+    programme: str = REF,
 ) -> Delivery:
     message = loans.LoanOpened(
         loan_id=str(loan_id(number)),
@@ -67,7 +72,7 @@ def opened(
         disbursed_on=wire.date_to_proto(OPENED),
     )
     aggregate = ("loans.loan", str(loan_id(number)))
-    return told("liandong.loans.v1.loan_opened", aggregate, 1, message)
+    return told("liandong.loans.v1.loan_opened", aggregate, 1, message, programme=programme)
 
 
 def renewed(new: Loan, old: Loan, until: date) -> Delivery:
@@ -278,6 +283,27 @@ async def test_loans_of_the_time_before_come_in_whatever_room_there_is(
     await hearing.hear(Loan(9).asks())
     assert await steps.cover_state(db, loan_id(9)) == "refused"
     assert (await steps.totals(db))["funds.book_difference_fen"] == 0
+
+
+async def test_a_loan_whose_terms_nobody_has_any_more_comes_in_without_cover(
+    db: Database, servicer: FundsServicer, catalogue: Catalogue
+) -> None:
+    await steps.open_fund(servicer, balance_fen=FUND_FEN)
+    consumer = Consumer(db, "funds", handlers(a_catalogue_with_products()), batch_size_max=500)
+
+    taken = await steps.take(
+        consumer,
+        opened(1, product_id="gone"),
+        opened(2, programme="ended@1"),
+        opened(3, programme="ended"),
+        opened(4),
+    )
+
+    # None holds the others up: only the loan with a product of ours asked for cover.
+    assert taken == 4
+    async with db.transaction(EVERY_COUNTY) as session:
+        rows = await fetch(session, "SELECT loan_id, state FROM cover")
+    assert [tuple(row) for row in rows] == [(loan_id(4), "reserved")]
 
 
 async def test_cover_expires_where_the_programme_says_so(

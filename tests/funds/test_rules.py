@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import date, timedelta
 from random import Random
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,7 @@ from services.funds.model import (
     FundState,
     Part,
 )
-from services.funds.rules import accounts, cases, cover, money
+from services.funds.rules import accounts, cases, cover, money, what_if
 from services.kernel.errors import Invalid, LiandongError, Refused
 from services.kernel.ids import new_id
 from services.kernel.money import Fen
@@ -403,3 +404,68 @@ def test_a_fund_needs_what_cover_minimum_and_debts_ask(
     fund = a_fund(balance_fen=balance_fen, covered_fen=Fen(covered_fen), owed_fen=Fen(owed_fen))
 
     assert money.top_up_fen(fund, multiple=10, min_balance_fen=minimum_fen) == needs_fen
+
+
+# --- another pack ---------------------------------------------------------------------------------
+
+
+def test_what_a_fund_would_never_have_had_is_not_asked_back_of_it() -> None:
+    """
+    Two losses of 1,000,000 that the fund owes 200,000 of; what comes back settles the older debt.
+
+    The second recovery lies in a lender's sub-account, out of the other's reach, and leaves it.
+    When both recoveries are undone the fund has paid for one loss only: 200,000 are withheld.
+    """
+    fund, other = replace(a_fund(), fund_id=UUID(int=1)), "psb-1"
+    first, second = a_case(loss_fen=1_000_000), a_case(loss_fen=1_000_000, loan_id=loan_id(2))
+    first = replace(first, state=CaseState.PAID, decided_on=OPENED)
+    second = replace(
+        second, state=CaseState.PAID, decided_on=OPENED + timedelta(days=1), lender_id=other
+    )
+    back_first, back_second = new_id(), new_id()
+
+    def money(kind: str, *changes: tuple[str, int]) -> what_if.Money:
+        return what_if.Money(OPENED, kind, fund.fund_id, changes)
+
+    def back(case: Case, recovery_id: UUID) -> what_if.Back:
+        return what_if.Back(
+            OPENED, case.case_id, recovery_id, Fen(1_000_000), Fen(0), ((0, Fen(200_000)),)
+        )
+
+    log: list[what_if.Item] = [
+        money("contribution", ("", 300_000), (BANK, 1)),
+        what_if.Asked(OPENED, loan_id(1), Fen(1_000_000), fund.fund_id, 1),
+        what_if.Asked(OPENED, loan_id(2), Fen(1_000_000), fund.fund_id, 1),
+        money("withdrawal", ("", -300_000), (BANK, -1)),
+        what_if.Paid(OPENED, first.case_id),
+        what_if.Paid(OPENED, second.case_id),
+        back(second, back_second),
+        back(first, back_first),
+        money("withdrawal", (BANK, -200_000)),
+        what_if.Gone(OPENED, first.case_id, back_first),
+        what_if.Gone(OPENED, second.case_id, back_second),
+    ]
+    history = what_if.History(
+        funds=(fund,),
+        covers={
+            loan_id(1): a_cover(1, principal_fen=1_000_000),
+            loan_id(2): a_cover(2, principal_fen=1_000_000, lender_id=other),
+        },
+        cases={each.case_id: each for each in (first, second)},
+        parts={},
+        earlier={},
+        loans={},
+        insured={},
+        owners={},
+        triggers={},
+        log=tuple(log),
+    )
+
+    outcome = what_if.replay(history, what_if.Rules(TERMS, PARTIES, {}), since=date.min)
+
+    assert outcome.withheld_fen == 200_000
+    mine = [part for case in outcome.cases for part in case.parts if part.fund_id]
+    assert [(part.amount_fen, part.paid_fen, part.recovered_fen) for part in mine] == [
+        (200_000, 0, 0),
+        (200_000, 0, 0),
+    ]

@@ -7,6 +7,7 @@ import pytest
 from liandong.funds.v1 import events_pb2, funds_pb2
 
 from services.funds.servicer import FundsServicer
+from services.kernel import business_day
 from services.kernel.bus import Consumer
 from services.kernel.database import Database, fetch
 from services.kernel.errors import Conflict, Denied, Invalid, NotFound, Refused
@@ -24,6 +25,7 @@ from tests.funds.county import (
     TREASURY,
     Loan,
     a_caller,
+    a_catalogue,
     calling,
     payout_allocated,
     payout_settled,
@@ -253,6 +255,24 @@ async def test_a_loan_settled_before_the_decision_is_not_compensated(
 
     with pytest.raises(Refused, match="LOAN_NOT_COVERED"):
         await steps.decide(servicer, case)
+
+
+async def test_after_its_programme_ended_a_fund_is_asked_for_what_it_owes_alone(
+    db: Database, servicer: FundsServicer, consumer: Consumer
+) -> None:
+    await steps.open_fund(servicer, balance_fen=600_000)
+    covered, lost = Loan(2, principal_fen=1_000_000), await an_overdue_loan(consumer)
+    await steps.take(consumer, covered.asks())
+    case = await steps.file(servicer, lost)
+    async with db.transaction(EVERY_COUNTY) as session:
+        await business_day.open_day(session, COUNTY, NEXT)
+
+    await steps.decide(FundsServicer(db, a_catalogue(until=OPENED)), case)
+
+    # No multiple holds any more: nothing is added for the loan that is covered still.
+    due = events_pb2.TopUpDue.FromString((await steps.said(db, "top_up_due"))[-1]["payload"])
+    assert due.amount_fen == 400_000
+    assert await steps.cover_state(db, covered.loan_id) == "reserved"
 
 
 async def test_a_fund_that_is_short_owes_the_rest_and_pays_it_first_when_topped_up(

@@ -31,6 +31,7 @@ from tests.funds.county import (
     COUNTY,
     GUARANTOR,
     LENDER,
+    OPEN_REF,
     OPENED,
     OTHER_BANK,
     OTHER_LENDER,
@@ -217,6 +218,18 @@ async def test_a_short_fund_is_suspended_until_it_is_filled(
     fits = Loan(4, principal_fen=10)
     await steps.take(consumer, fits.asks())
     assert await steps.cover_state(db, fits.loan_id) == "reserved"
+
+
+@pytest.mark.postgres
+async def test_a_fund_whose_multiple_is_left_open_is_watched_without_leverage(
+    servicer: FundsServicer, watcher: WatchServicer
+) -> None:
+    fund = await steps.open_fund(servicer, programme_id="undecided", balance_fen=300_000)
+
+    found = await watch(watcher, fund.fund_id)
+
+    assert (found.programme, found.balance_fen, found.adequate) == (OPEN_REF, 300_000, True)
+    assert (found.capacity_fen, found.headroom_fen, found.takes_cover) == (0, 0, False)
 
 
 @pytest.mark.postgres

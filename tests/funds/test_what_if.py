@@ -19,7 +19,7 @@ from services.kernel.database import Database, fetch
 from services.kernel.errors import Denied, Invalid, NotFound, Refused
 from services.kernel.inbox import Delivery
 from services.kernel.walls import EVERY_COUNTY
-from services.programmes.loader import Catalogue
+from services.programmes.loader import Catalogue, load_texts
 from tests.funds import steps
 from tests.funds.casework import Casework
 from tests.funds.county import (
@@ -293,6 +293,65 @@ async def test_a_later_trigger_and_a_wider_leverage(
     assert answer.covers_granted == 1
     [lender] = [row for row in answer.rows if row.institution_id == BANK]
     assert lender.tried.borne_fen == lender.tried.paid_fen == 5_000_000
+
+
+async def test_a_case_that_waits_is_judged_by_the_pack_and_stays_unpaid(
+    servicer: FundsServicer, consumer: Consumer, watcher: WatchServicer
+) -> None:
+    await steps.open_fund(servicer, balance_fen=5_000_000)
+    for number, days in ((1, 80), (2, 95)):
+        loan = Loan(number, principal_fen=1_000_000)
+        await steps.take(consumer, loan.asks(), loan.disbursed(), loan.overdue(days, on=OPENED))
+        await steps.file(servicer, loan)
+
+    answer = await ask(watcher, yaml=OTHER)
+
+    assert [(each.reason, each.count) for each in answer.cases_not_accepted] == [
+        ("TRIGGER_NOT_PASSED", 1)
+    ]
+    assert (answer.cases, list(answer.rows)) == (0, [])
+
+
+async def test_a_pack_that_leaves_the_multiple_open_covers_nobody(
+    servicer: FundsServicer, consumer: Consumer, watcher: WatchServicer
+) -> None:
+    await steps.open_fund(servicer, balance_fen=5_000_000)
+    await paid_case(servicer, consumer, Loan(1, principal_fen=1_000_000), days=95)
+
+    answer = await ask(watcher, yaml=OTHER.replace("multiple: 5", "multiple: {open: not said}"))
+
+    assert {each.reason: each.count for each in answer.covers_refused} == {
+        "PROGRAMME_VALUE_OPEN": 1
+    }
+    assert {each.reason: each.count for each in answer.cases_not_accepted} == {
+        "LOAN_NOT_COVERED": 1
+    }
+    [lender] = [row for row in answer.rows if row.tried.borne_fen]
+    assert (lender.institution_id, lender.tried.borne_fen) == (BANK, 1_000_000)
+
+
+async def test_a_case_of_terms_that_are_gone_is_judged_by_the_pack_alone(
+    db: Database, servicer: FundsServicer, consumer: Consumer
+) -> None:
+    """With the old terms at hand a trigger that both packs share is not asked again."""
+    await steps.open_fund(servicer, balance_fen=5_000_000)
+    await paid_case(servicer, consumer, Loan(1, principal_fen=1_000_000), days=80)
+    same = OTHER.replace("overdue_more_than_days: 90", "overdue_more_than_days: 70")
+    adoption = f"""
+adoption:
+  county: "{COUNTY}"
+  entries:
+    - programme: other@1
+      from: 2020-01-01
+      parties: {{county_fund: fin-1, mutual_fund: fin-1, bank: [{BANK}]}}
+"""
+    later = load_texts({"other@1.yaml": same, "adoption.yaml": adoption})
+
+    answer = await ask(WatchServicer(db, later), yaml=same)
+    strict = await ask(WatchServicer(db, later), yaml=OTHER)
+
+    assert (answer.cases, list(answer.cases_not_accepted)) == (1, [])
+    assert [each.reason for each in strict.cases_not_accepted] == ["TRIGGER_NOT_PASSED"]
 
 
 async def test_another_base_leaves_the_interest_out(

@@ -16,6 +16,7 @@ from tests.households.village import (
     BANK,
     CENTRE,
     HEAD,
+    OTHER_STATION,
     SCAN,
     SECOND,
     STATION,
@@ -152,6 +153,28 @@ async def test_a_holder_who_left_is_paid_no_more(door: Door, registry: Registry)
     assert reason_of(error) == "HOLDER_NOT_A_MEMBER"
 
 
+@needs_postgres
+async def test_an_account_of_another_village_is_as_good_as_none(
+    door: Door, registry: Registry
+) -> None:
+    home = await settle(door)
+    await door.call("RegisterPayeeAccount", an_account(home), who=STATION)
+    change = await door.call("RegisterPayeeAccount", an_account(home), who=STATION)
+    await registry.on(after(PAYEE_WAITING_DAYS))
+
+    foreign = await door.refuses(
+        "DecidePayeeAccount", deciding(change.account_id), who=OTHER_STATION
+    )
+    unknown = await door.refuses(
+        "DecidePayeeAccount", deciding(str(ids.new_id())), who=OTHER_STATION
+    )
+
+    assert reason_of(foreign) == reason_of(unknown) == "ACCOUNT_NOT_FOUND"
+    # Nothing about the household leaks either.
+    assert home.household_id not in repr(foreign)
+    assert [state for _, state in await states(door, home)] == [IN_FORCE, PROPOSED]
+
+
 # --- consents -------------------------------------------------------------------------------------
 
 
@@ -202,6 +225,27 @@ async def test_a_consent_is_given_at_a_station_and_kept_with_its_wording(
     assert reason_of(twice) == "CONSENT_WITHDRAWN"
     assert await registry.said("consent_given") == [(given.consent_id, 1)]
     assert await registry.said("consent_withdrawn") == [(given.consent_id, 2)]
+
+
+@needs_postgres
+async def test_another_village_withdraws_no_consent(door: Door, registry: Registry) -> None:
+    home = await settle(door)
+    given = await door.call("GiveConsent", a_consent(home), who=STATION)
+    withdraw = consents_pb2.WithdrawConsentRequest(
+        **head(),
+        consent_id=given.consent_id,
+        medium=consents_pb2.CONSENT_MEDIUM_STATION_SIGNATURE,
+        evidence=paper("SIGNATURE", SCAN),
+    )
+
+    foreign = await door.refuses("WithdrawConsent", withdraw, who=OTHER_STATION)
+
+    assert reason_of(foreign) == "CONSENT_NOT_FOUND"
+    assert home.household_id not in repr(foreign)
+    request = consents_pb2.ListConsentsRequest(county_code=COUNTY, household_id=home.household_id)
+    (kept,) = (await door.call("ListConsents", request, who=CENTRE)).consents
+    assert kept.live
+    assert await registry.said("consent_withdrawn") == []
 
 
 @needs_postgres

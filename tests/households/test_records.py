@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from google.type.date_pb2 import Date
 from liandong.common.v1 import statements_pb2 as common
 from liandong.households.v1 import households_pb2, people_pb2
 from liandong.households.v1 import records_pb2 as pb
@@ -228,6 +229,24 @@ async def test_a_named_person_who_did_not_bring_the_list_resolves_with_a_reason(
     asked = pb.ListHouseholdReconciliationsRequest(county_code=COUNTY)
     (statement,) = (await door.call("ListHouseholdReconciliations", asked, who=auditor)).statements
     assert (statement.differences, statement.unresolved) == (1, 0)
+
+
+async def test_a_line_with_a_day_that_no_calendar_has_is_refused_alone(
+    door: Door, registry: Registry
+) -> None:
+    wrong = a_household(1, "H-1", registered_on=Date(year=2014, month=2, day=30))
+    lines = [wrong, a_household(2, "H-2")]
+    made = await announce(door, lines)
+
+    (answer,) = await door.stream("PostHouseholdLines", [posting(made, lines)], who=OFFICE)
+
+    assert [(each.accepted, each.reason) for each in answer.verdicts] == [
+        (False, "MALFORMED_DATE"),
+        (True, ""),
+    ]
+    (broken,) = answer.verdicts[0].violations
+    assert (broken.field, broken.value) == ("items[0].registered_on", "2014-02-30")
+    assert await registry.ask("SELECT line_number FROM statement_line") == [(2,)]
 
 
 async def test_a_file_of_another_day_or_institution_or_role_is_refused(

@@ -11,7 +11,7 @@ from services.households.model import DelistedLoan, RegistrationStatus
 from services.households.rules import standing as rules
 from services.kernel import ids
 from services.kernel.status import reason_of
-from tests.households.builders import COUNTY, TODAY
+from tests.households.builders import COUNTY, TODAY, VILLAGE
 from tests.households.conftest import Door, Registry, institution
 from tests.households.village import (
     BANK,
@@ -248,6 +248,22 @@ async def test_a_signature_is_for_the_newest_statement_and_for_what_was_read(doo
     assert reason_of(await door.refuses("SignReconciliation", again, who=OFFICE)) == (
         "SIGNED_ALREADY"
     )
+
+
+@needs_postgres
+async def test_an_office_of_other_areas_signs_no_statement(door: Door, registry: Registry) -> None:
+    household_id = await delist(door)
+    made = await door.call("StateDelistedLoans", a_statement(household_id, 1_000), who=BANK)
+    sign = a_signature(made.reconciliation_id, made.statement_hash)
+    elsewhere = institution("poverty_office", VILLAGE[:-1] + "2", name="poverty_office-2")
+
+    foreign = await door.refuses("SignReconciliation", sign, who=elsewhere)
+
+    assert reason_of(foreign) == "RECONCILIATION_NOT_FOUND"
+    assert household_id not in repr(foreign)
+    asked = standing_pb2.ListReconciliationsRequest(county_code=COUNTY, household_id=household_id)
+    (kept,) = (await door.call("ListReconciliations", asked, who=OFFICE)).reconciliations
+    assert [each.side for each in kept.signatures] == ["lender"]
 
 
 @needs_postgres

@@ -14,6 +14,7 @@ from tests.households.conftest import Door, institution
 
 STATION = institution("village_department", VILLAGE)
 SECOND = institution("village_department", VILLAGE, person="village-2")
+OTHER_STATION = institution("village_department", "411224101202", name="village-other")
 CENTRE = institution("county_centre")
 OFFICE = institution("poverty_office")
 BANK = institution("bank", name="rcb-0001", purpose="lending")

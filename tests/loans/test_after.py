@@ -42,6 +42,7 @@ from tests.loans.county import (
 pytestmark = pytest.mark.postgres
 
 FINANCE = a_caller("finance_bureau", institution_id="fin-1")
+OTHER_STATION = a_caller("township_station", institution_id="tst-2", areas=(f"{COUNTY}002",))
 
 LOANS = """  maturity_notice:
     lead_months: 2
@@ -470,6 +471,9 @@ async def test_a_case_is_escalated_and_goes_to_court_in_order(
     await refused(
         "CASE_NOT_FOUND", ask(servicer, "GetCollectionCase", OTHER_LENDER, case_id=case.case_id)
     )
+    for stranger in (OTHER_LENDER, OTHER_STATION):
+        closing = {"case_id": case.case_id, "outcome": "撤销"}
+        await refused("CASE_NOT_FOUND", ask(servicer, "CloseCollectionCase", stranger, **closing))
     await ask(servicer, "CloseCollectionCase", case_id=case.case_id, outcome="执行完毕")
     await refused("CASE_CLOSED", step("VISITED"))
     found = (await ask(servicer, "GetCollectionCase", case_id=case.case_id)).case

@@ -143,6 +143,10 @@ async def test_an_issue_by_hand_and_a_deadline_that_the_programme_leaves_open(
         await desk.ask("SetIssueDeadline", CENTRE, **{**setting, "due_on": day(date(2020, 1, 1))})
     assert past.value.reason == "DUE_DATE_PAST"
     assert (await desk.ask("SetIssueDeadline", CENTRE, **setting)).issue.due_on == setting["due_on"]
+    with pytest.raises(NotFound) as foreign:
+        await desk.ask("CrossOffIssue", OTHER_STATION, issue_id=data.issue_id, note="seen")
+    assert foreign.value.reason == "ISSUE_NOT_FOUND"
+    assert VILLAGE not in str(foreign.value)
     with pytest.raises(Refused) as again:
         await desk.ask("SetIssueDeadline", CENTRE, **setting)
     assert again.value.reason == "ISSUE_DEADLINE_SET"

@@ -259,8 +259,9 @@ async def test_bad_notices_are_refused_with_field_value_and_rule(
 
     made = await queue(ask, loan.loan_id)
     gone = {"notice_ids": [made.id], "reason": "paid"}
-    [verdict] = (await ask("WithdrawNotices", OTHER_LENDER, **gone)).verdicts
-    assert verdict.reason == "NOTICE_NOT_FOUND"
+    for stranger in (OTHER_LENDER, OTHER_STATION):
+        [verdict] = (await ask("WithdrawNotices", stranger, **gone)).verdicts
+        assert verdict.reason == "NOTICE_NOT_FOUND"
     [verdict] = (await ask("WithdrawNotices", LENDER, **gone)).verdicts
     assert verdict.accepted
     [verdict] = (await ask("WithdrawNotices", LENDER, **gone)).verdicts

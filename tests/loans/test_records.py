@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 from google.protobuf.message import Message
+from google.type.date_pb2 import Date
 from liandong.common.v1 import statements_pb2 as common
 from liandong.loans.v1 import loans_pb2
 from liandong.loans.v1 import records_pb2 as pb
@@ -525,6 +526,33 @@ async def test_a_file_of_another_day_or_lender_is_refused_with_field_value_and_r
     assert (broken.field, broken.value) == ("lender_id", OTHER_BANK)
     assert broken.rule == f"must be {BANK}, whose list it is"
     assert await steps.rows(db, "SELECT FROM statement_line") == []
+
+
+async def test_a_line_that_cannot_be_read_is_refused_alone_with_its_place(
+    records: LoanRecordsServicer, db: Database
+) -> None:
+    lines = [
+        pb.ListedLoan(line_number=1, record_id="their-1", household_id="W-17"),
+        pb.ListedLoan(
+            line_number=2, record_id="their-2", matures_on=Date(year=2022, month=2, day=29)
+        ),
+        pb.ListedLoan(line_number=3, record_id="their-3", outstanding_fen=7),
+    ]
+    made = (await ask(records, LENDER, heading(lines, as_of=OPENED))).reconciliation_id
+
+    verdicts = (await ask(records, LENDER, posting(made, lines, as_of=OPENED))).verdicts
+
+    assert [(each.accepted, each.reason) for each in verdicts] == [
+        (False, "MALFORMED_ID"),
+        (False, "MALFORMED_DATE"),
+        (True, ""),
+    ]
+    assert [[broken.field for broken in each.violations] for each in verdicts] == [
+        ["items[0].household_id"],
+        ["items[1].matures_on"],
+        [],
+    ]
+    assert await steps.rows(db, "SELECT line_number FROM statement_line") == [(3,)]
 
 
 async def test_a_list_is_compared_whole_and_then_closed(records: LoanRecordsServicer) -> None:

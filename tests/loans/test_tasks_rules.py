@@ -16,7 +16,8 @@ from services.loans.rules.tasks import Evidence, Parties, Task, TaskKind
 from services.programmes.issues import IssueState
 from services.programmes.loader import load
 from services.programmes.schema.values import Every
-from tests.loans.county import COUNTY, OPENED, VILLAGE
+from tests.loans.county import BANK, COUNTY, OPENED, ORDINARY, REF, VILLAGE
+from tests.loans.watchful import a_watchful_catalogue
 
 DAYS = st.dates(date(2015, 1, 1), date(2030, 12, 31))
 SHOWN = (Evidence("photo", "store/1.jpg", "ab" * 32),)
@@ -171,3 +172,29 @@ def test_every_packaged_programme_says_what_it_asks_for() -> None:
     assert asked["hunan-rcu-poverty-microcredit@1"] == {"post_loan_check"}
     # Its checks are without a rhythm: nothing is opened until a county sets one.
     assert asked["hubei-yunyang-troika@2016"] == set()
+
+
+def test_a_loan_from_before_the_rates_has_none_to_be_held_against() -> None:
+    terms = a_watchful_catalogue().terms(COUNTY, REF)
+    dear = issues.Looked(
+        loan_id=new_id(),
+        household_id=new_id(),
+        area_code=VILLAGE,
+        lender_id=BANK,
+        programme=REF,
+        product_id=ORDINARY,
+        overdue_days=0,
+        rate_ppm=99_000,
+        term_months=12,
+        disbursed_on=OPENED,
+        purpose="beekeeping",
+        use_mode="self",
+        user_id="",
+        repayer_id="",
+        conduct=(),
+        subsidy_unpaid=False,
+    )
+    before = replace(dear, disbursed_on=date(2019, 12, 31))
+
+    assert issues.found(dear, terms) == ["not_at_benchmark"]
+    assert issues.found(before, terms) == []
