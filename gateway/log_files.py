@@ -193,7 +193,7 @@ def _counts(line: bytes) -> tuple[int, int]:
     try:
         said = _object(line[2:])
         return int(said["rows"]), int(said["position"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         return -1, -1
 
 

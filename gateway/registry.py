@@ -162,7 +162,7 @@ class Registry:
                 "a checker asks for this, by a token of a key that is registered",
                 message_zh="须由复核人持令牌办理",
             )
-        named = _key_id(request.public_key)
+        named = key_id(request.public_key)
 
         async def work(session: AsyncSession) -> pb.RegisterPersonKeyResponse:
             of = found.institution_id
@@ -402,14 +402,6 @@ def _certificate(pem: str) -> Certificate:
     except ValueError:
         rule = "must be one certificate in PEM"
         raise invalid_field("MALFORMED_CERTIFICATE", "certificate_pem", "***", rule) from None
-
-
-def _key_id(public_key: bytes) -> str:
-    try:
-        return key_id(public_key)
-    except ValueError:
-        rule = "must be an Ed25519 public key"
-        raise invalid_field("MALFORMED_PERSON_KEY", "public_key", "***", rule) from None
 
 
 def _day(field: str, message: Message, name: str) -> date | None:

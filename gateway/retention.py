@@ -230,13 +230,11 @@ async def keep_running(db: Database, signer: LogSigner, rules: Rules) -> None:
                 with metrics.job("gateway", "retention"):
                     found = await run(db, signer, rules)
                 log.info("retention_ran", removed={r.category: r.removed_rows for r in found})
-        except (LiandongError, OSError) as error:
-            # A folder that cannot be written, or a database that is away: the next round.
-            log.warning("retention_waits", error=type(error).__name__)
         except Exception as error:
-            if not is_away(error):
+            # A folder that cannot be written, or a database that is away: the next round.
+            if not (isinstance(error, LiandongError) or is_away(error)):
                 raise
-            log.warning("retention_waits", error=type(error).__name__)
+            log.warning("retention_waits", error=type(error.__cause__ or error).__name__)
 
 
 async def is_due(db: Database) -> bool:

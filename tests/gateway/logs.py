@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from deploy.local.places import free_port
 from gateway import access_log, log_seals, log_store
 from gateway.access_log import Entry
 from gateway.log_chain import LogSigner, day_of
@@ -15,6 +16,12 @@ from services.kernel.database import Database
 from tests.servers import Schema
 
 LONG_AGO = datetime(2019, 5, 6, 7, 8, 9, 123_457, tzinfo=UTC)
+
+
+def nowhere() -> Database:
+    """A database at an address where nobody answers."""
+    address = f"127.0.0.1:{free_port()}"
+    return Database(f"postgresql://nobody:x@{address}/none", "gateway", pool_size=1)
 
 
 def an_entry(

@@ -7,11 +7,12 @@ from dataclasses import replace
 import asyncpg
 import grpc
 import pytest
+import structlog
 from liandong.gateway.v1 import gateway_pb2, gateway_pb2_grpc
 from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 
 from deploy.local.ca import LocalCA
-from gateway import access_log, log_verify
+from gateway import access_log, log_seals, log_verify
 from gateway.access_log import AccessLog
 from gateway.log_chain import GENESIS, LogSigner
 from gateway.log_seals import Seals
@@ -21,7 +22,7 @@ from services.kernel.errors import Unavailable
 from tests.conftest import MakeSchema
 from tests.eventually import at_least, eventually
 from tests.gateway.conftest import House
-from tests.gateway.logs import an_entry, append
+from tests.gateway.logs import an_entry, append, as_superuser, nowhere
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
 
@@ -157,6 +158,43 @@ async def test_a_stop_writes_what_waits(house: House) -> None:
             [entry.call_id for entry in entries],
         )
     assert len(rows) == 450
+
+
+async def test_a_stop_while_the_database_is_away_ends_in_order_and_says_how_much_is_cut() -> None:
+    log = AccessLog(nowhere())
+    for _ in range(3):
+        log.add(an_entry())
+    with structlog.testing.capture_logs() as said:
+        running = asyncio.create_task(log.run())
+        await asyncio.sleep(0)
+        running.cancel()
+        (ended,) = await asyncio.gather(running, return_exceptions=True)
+
+    assert isinstance(ended, asyncio.CancelledError)
+    cut = [each["rows"] for each in said if each["event"] == "access_log_cut"]
+    assert cut == [3]
+
+
+async def test_a_stop_does_not_wait_for_a_seal_that_another_holds_up(
+    schema: MakeSchema, certificates: LocalCA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await schema("gateway")
+    seals = Seals(made.db, LogSigner(certificates.log_keys().private), AccessLog(made.db))
+    monkeypatch.setattr(log_seals, "LAST_SECONDS_MAX", 0.1)
+    async with as_superuser(made) as session:
+        await database.execute(session, "LOCK TABLE access_log_checkpoint, access_log_key")
+        with structlog.testing.capture_logs() as said:
+            running = asyncio.create_task(seals.run())
+            await asyncio.sleep(0)
+            running.cancel()
+            (ended,) = await asyncio.gather(running, return_exceptions=True)
+
+    assert isinstance(ended, asyncio.CancelledError)
+    assert [each["event"] for each in said] == ["access_log_unsealed"]
+    # What nobody signed is not there, and the next gateway seals it.
+    assert await made.one("SELECT count(*) FROM access_log_checkpoint") == 0
+    await seals.now()
+    assert await made.one("SELECT count(*) FROM access_log_key") == 1
 
 
 async def test_a_thousand_rows_are_sealed_at_once_and_a_stop_seals_the_rest(

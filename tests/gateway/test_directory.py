@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,8 +17,10 @@ from gateway.identity import (
     Registered,
     day_begins,
     day_ends,
+    read_claim,
 )
 from services.kernel.errors import Denied, LiandongError
+from services.kernel.rpc import Context
 
 CERTIFICATE = Certificate("f" * 64, "thumb-1", "1", not_after=1_000.0)
 CLAIM = Claim("spiffe://liandong/local/inst/bank-1", "", "", "", "", certificate=CERTIFICATE)
@@ -59,6 +61,28 @@ def reason(bank: Institution, claim: Claim, *, now: float, **admission: bool) ->
 def test_a_connection_that_outlives_its_certificate_ends_with_it() -> None:
     assert reason(a_bank(), CLAIM, now=999.0) == ""
     assert reason(a_bank(), CLAIM, now=1_000.0) == "CERTIFICATE_EXPIRED"
+
+
+class Shown:
+    """What gRPC tells of a peer whose certificate it took and that we cannot read."""
+
+    def auth_context(self) -> dict[str, list[bytes]]:
+        return {
+            "peer_spiffe_id": [CLAIM.peer.encode()],
+            "x509_pem_cert": [b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"],
+        }
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
+
+def test_a_certificate_that_cannot_be_read_is_held_for_none() -> None:
+    claim = read_claim(cast(Context, Shown()))
+
+    assert (claim.peer, claim.certificate) == (CLAIM.peer, None)
+    assert reason(a_bank(), claim, now=1.0) == "CERTIFICATE_NOT_REGISTERED"
+    # Read once: it is as unreadable on the next call.
+    assert read_claim(cast(Context, Shown())) == claim
 
 
 def test_what_an_environment_lets_pass_it_must_say() -> None:

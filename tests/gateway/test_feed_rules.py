@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from types import MappingProxyType
+from uuid import UUID
 
 import pytest
 from liandong.claims.v1 import events_pb2 as claims
 from liandong.households.v1 import events_pb2 as households
 from liandong.loans.v1 import events_pb2 as loans
 
-from gateway import feed_rules, feed_ties
+from gateway import feed_rules, feed_ties, find_names
 from gateway.event_types import MESSAGES
 from gateway.feed_rules import NO_GROUNDS, ORGANS, Fact, Grounds
 from gateway.feed_ties import Tie
@@ -39,6 +40,24 @@ def an_institution(role: str, **changes: object) -> Institution:
 
 def a_fact(event_type: str, *parties: str, county: str = COUNTY, area: str = VILLAGE) -> Fact:
     return Fact(event_type, county, Tie(area, HOUSEHOLD, frozenset(parties)))
+
+
+@pytest.mark.parametrize(
+    "traceparent",
+    ["", "00", "00-1234-1-01", f"00-{'g' * 32}-{'1' * 16}-01", f"00-{'0' * 32}-{'1' * 16}-01"],
+)
+def test_an_event_without_a_readable_trace_is_found_by_what_it_names(traceparent: str) -> None:
+    message = loans.LoanSettled(loan_id=HOUSEHOLD)
+    event = an_envelope(
+        event_type="liandong.loans.v1.loan_settled",
+        aggregate_type="loans.loan",
+        aggregate_id=HOUSEHOLD,
+        traceparent=traceparent,
+    )
+    traced = replace(event, traceparent=f"00-{'a' * 32}-{'1' * 16}-01")
+
+    assert find_names.rows(7, event, message) == [(UUID(HOUSEHOLD), 7, "loan")]
+    assert (UUID("a" * 32), 7, find_names.TRACE) in find_names.rows(7, traced, message)
 
 
 @pytest.mark.parametrize("role", sorted(Role))

@@ -1,12 +1,15 @@
 """The one search: what an id is, and its story, told to each by the rules of the feeds."""
 
+import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import grpc
 import pytest
 import pytest_asyncio
+import structlog
 from liandong.claims.v1 import events_pb2 as claims
 from liandong.claims.v1 import payouts_pb2, payouts_pb2_grpc
 from liandong.gateway.v1 import find_pb2 as pb
@@ -14,13 +17,16 @@ from liandong.gateway.v1 import find_pb2_grpc, gateway_pb2, gateway_pb2_grpc
 from liandong.loans.v1 import events_pb2 as loans
 
 from deploy.local.ca import LocalCA
-from gateway import find_store
+from gateway import find_servicer, find_store
 from gateway.rules import EVENTS
 from gateway.story_words import AMOUNTS
 from gateway.story_words import EVENTS as WORDS
 from services.kernel import ids
+from services.kernel.database import Database
 from services.kernel.rpc import Context
 from services.kernel.status import reason_of
+from tests.console.proxy import a_wire
+from tests.eventually import at_least, eventually
 from tests.gateway.conftest import a_house
 from tests.gateway.fakes import a_target
 from tests.gateway.feeding import INSTITUTIONS, County, repaid
@@ -265,3 +271,30 @@ def test_every_event_and_amount_has_words() -> None:
     }
     assert names == WORDS.keys()
     assert amounts <= AMOUNTS.keys()
+
+
+async def test_naming_goes_on_after_the_database_was_away(
+    county: County, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find_servicer, "FILLED_SECONDS", 0.01)
+    await county.house.schema.ask("UPDATE feed_named_state SET done_position = 0")
+    dsn = urlsplit(county.house.schema.app_dsn)
+    async with a_wire(str(dsn.hostname), dsn.port or 5432) as wire:
+        wire.cut()
+        address = f"{dsn.username}:{dsn.password}@127.0.0.1:{wire.port}"
+        db = Database(dsn._replace(netloc=address).geturl(), "gateway", pool_size=1)
+        with structlog.testing.capture_logs() as said:
+            naming = asyncio.create_task(find_servicer.keep_filling(db))
+            try:
+                await eventually(lambda: _times_away(said), at_least(2))
+                wire.mend()
+                left = "SELECT count(*) FROM feed_named_state WHERE done_position < upto_position"
+                await eventually(lambda: county.house.schema.one(left), lambda found: found == 0)
+            finally:
+                naming.cancel()
+                await asyncio.gather(naming, return_exceptions=True)
+                await db.close()
+
+
+async def _times_away(said: Sequence[Mapping[str, Any]]) -> int:
+    return sum(each["event"] == "names_wait" for each in said)

@@ -80,6 +80,13 @@ async def test_a_certificate_opens_the_door_once_it_is_registered_and_until_it_i
     with pytest.raises(grpc.aio.AioRpcError) as known:
         await desk.register("bank-1", own)
     assert status.reason_of(known.value) == "CERTIFICATE_KNOWN"
+    for text in (
+        "no certificate",
+        "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n",
+    ):
+        with pytest.raises(grpc.aio.AioRpcError) as malformed:
+            await desk.ask("RegisterCertificate", institution_id="bank-1", certificate_pem=text)
+        assert status.reason_of(malformed.value) == "MALFORMED_CERTIFICATE"
     await desk.ask(
         "RevokeCertificate",
         institution_id="insurer-1",

@@ -1,14 +1,18 @@
 """Limits: buckets, days and running calls, what a refusal tells, and what a restart keeps."""
 
+import asyncio
 from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
+import grpc
 import pytest
-from google.rpc import error_details_pb2
+import structlog
+from google.rpc import error_details_pb2, status_pb2
 
 from gateway import usage
-from gateway.identity import CHINA, Institution, OwnLimit, day_begins
+from gateway.forward import DETAILS_KEY, Failure, reason_in, refusal
+from gateway.identity import CHINA, Directory, Institution, OwnLimit, day_begins
 from gateway.limits import (
     BULK,
     CLASSES,
@@ -26,7 +30,9 @@ from gateway.limits import (
 )
 from gateway.routes import ROUTES
 from services.kernel import status
+from services.kernel.errors import Refused
 from tests.conftest import MakeSchema
+from tests.gateway.logs import nowhere
 
 GET = "liandong.loans.v1.LoansService/GetLoan"
 LIST = "liandong.loans.v1.LoansService/ListLoans"
@@ -100,6 +106,16 @@ def test_a_bucket_lets_a_burst_through_then_its_rate_and_says_when() -> None:
     assert refused(limiter, bank).reason == "RATE_REACHED"
     limiter.enter(an_institution("bank-2"), GET)
     limiter.enter(bank, REPAY)
+
+
+def test_a_refusal_whose_details_cannot_be_read_counts_without_a_reason() -> None:
+    broken = Failure(grpc.StatusCode.ABORTED, "", ((DETAILS_KEY, b"\xff no status"),))
+    foreign = Failure(
+        grpc.StatusCode.ABORTED, "", ((DETAILS_KEY, status_pb2.Status().SerializeToString()),)
+    )
+
+    assert reason_in(broken) == reason_in(foreign) == ""
+    assert reason_in(refusal(Refused("SOME_REASON", "no"))) == "SOME_REASON"
 
 
 def test_a_refusal_tells_when_to_come_back_and_which_limit_it_was() -> None:
@@ -205,6 +221,21 @@ def test_reasons_are_counted_within_bounds() -> None:
 
     assert len(limiter.refused) == REASONS_MAX + 1
     assert limiter.refused[DAY, "bank-1", OTHER_REASONS] == 50
+
+
+async def test_a_stop_while_the_database_is_away_ends_in_order_and_says_so() -> None:
+    limiter = a_limiter(Time(), rules())
+    limiter.enter(an_institution(), GET)
+    directory = Directory(env="local", clock=lambda: 0.0)
+    with structlog.testing.capture_logs() as said:
+        keeping = asyncio.create_task(usage.keep(nowhere(), limiter, directory))
+        await asyncio.sleep(0)
+        keeping.cancel()
+        (ended,) = await asyncio.gather(keeping, return_exceptions=True)
+
+    assert isinstance(ended, asyncio.CancelledError)
+    assert [each["event"] for each in said] == ["usage_cut"]
+    assert limiter.unsaved.total() > 0
 
 
 @pytest.mark.postgres

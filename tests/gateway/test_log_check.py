@@ -225,6 +225,19 @@ def test_every_tampering_with_an_export_is_found(kept: Log, tmp_path: Path) -> N
     assert missed == []
 
 
+@pytest.mark.parametrize(
+    "end",
+    [b"{", b"[]", b"{}", b'{"rows":null,"position":1}', b'{"rows":Infinity,"position":1}', b"\xff"],
+)
+def test_an_end_that_cannot_be_read_is_none(kept: Log, tmp_path: Path, end: bytes) -> None:
+    assert kept.lines[-1].startswith(b"E ")
+
+    broken = check([*kept.lines[:-1], b"E %b\n" % end], kept.proofs, tmp_path).broken
+
+    assert broken is not None
+    assert (broken.kind, broken.position) == (Kind.CUT_TAIL, ROWS + 1)
+
+
 @pytest.mark.parametrize("name", ["flip", "deletion", "insertion", "swap", "cut tail"])
 def test_the_kind_and_the_first_position_are_said(kept: Log, tmp_path: Path, name: str) -> None:
     chance = random.Random(name)

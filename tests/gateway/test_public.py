@@ -10,6 +10,7 @@ import grpc
 import pytest
 import pytest_asyncio
 from google.protobuf.descriptor import Descriptor
+from google.protobuf.wrappers_pb2 import BytesValue
 from google.type.date_pb2 import Date
 from liandong.credit.v1 import areas_pb2, reviews_pb2
 from liandong.funds.v1 import funds_pb2
@@ -26,8 +27,9 @@ from gateway.routes import SERVICE_NAMES
 from gateway.turnstile import KEPT_MAX, Turnstile, per_second
 from services.kernel import status
 from services.kernel.clock import recorded_time
-from services.kernel.errors import Exhausted, Unavailable
+from services.kernel.errors import Exhausted, Refused, Unavailable
 from services.programmes import loader
+from tests.eventually import eventually
 from tests.gateway.answering import COUNTY, VILLAGE, Script, a_county, an_answering_house
 from tests.gateway.conftest import House
 from tests.servers import NatsServer, PostgresServer
@@ -305,6 +307,38 @@ async def test_institutions_methods_are_not_at_the_public_address(
             await call(b"")
 
     assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+@pytest.mark.postgres
+@pytest.mark.nats
+async def test_where_a_service_refuses_or_answers_nonsense_nobody_learns_what_it_said(
+    house: House,
+    script: Script,
+    anybody: "public_pb2_grpc.PublicServiceAsyncStub",
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for bound in ("FRESH_SECONDS", "STALE_SECONDS_MAX"):
+        monkeypatch.setattr(public_model, bound, -1.0)
+    request = pb.ListRunningNoticesRequest(county_code=COUNTY)
+    # The bytes are of no coverage: the service is of another release, or broken.
+    said = (Refused("NO_DAY_YET", SECRET), BytesValue(value=b"\xff" * 9))
+    reasons = []
+    try:
+        for each in said:
+            script.answer(GetCoverage=each)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await anybody.ListRunningNotices(request)
+            assert SECRET not in str(refused.value)
+            reasons.append(status.reason_of(refused.value))
+    finally:
+        script.answer(**the_county())
+
+    assert reasons == ["PUBLIC_MODEL_UNAVAILABLE", "INTERNAL"]
+    # What the service said is on record, and when it answers again, so does the door.
+    sql = "SELECT count(*) FROM access_log WHERE institution_id = $1 AND outcome = $2"
+    kept = (sql, public_model.CALLER, "FAILED_PRECONDITION")
+    await eventually(lambda: house.schema.one(*kept), lambda found: found == 1)
+    assert (await anybody.ListRunningNotices(request)).notices
 
 
 @pytest.mark.postgres

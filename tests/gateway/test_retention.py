@@ -2,11 +2,14 @@
 
 import asyncio
 import hashlib
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
+import structlog
 
 from deploy.local.ca import LocalCA
 from gateway import log_store, log_verify, retention
@@ -152,3 +155,39 @@ async def test_the_gateway_does_it_by_itself_once_a_day(
 
     assert not await retention.is_due(made.db)
     assert await made.one("SELECT count(*) FROM retention_report") == len(DAYS)
+
+
+async def test_a_folder_that_cannot_be_written_is_tried_again_and_nothing_is_lost(
+    schema: MakeSchema,
+    certificates: LocalCA,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = await schema("gateway")
+    signer = LogSigner(certificates.log_keys().private)
+    async with made.db.transaction() as session:
+        await fill(session, signer, rows=20, each=10)
+    monkeypatch.setattr(retention, "LOOK_SECONDS", 0.01)
+    folder = tmp_path / "archives"
+    folder.write_text("a file where the folder should be", encoding="ascii")
+    rules = Rules(kept_days=DAYS, archives=folder)
+    with structlog.testing.capture_logs() as said:
+        job = asyncio.create_task(retention.keep_running(made.db, signer, rules))
+        try:
+            waits = await eventually(lambda: _waits(said), lambda found: len(found) > 1)
+            assert set(waits) == {"NotADirectoryError"}
+            assert await made.one("SELECT count(*) FROM access_log") == 20
+            folder.unlink()
+            folder.mkdir()
+            await eventually(lambda: made.one("SELECT count(*) FROM retention_report"))
+        finally:
+            job.cancel()
+            await asyncio.gather(job, return_exceptions=True)
+
+    assert await made.one("SELECT count(*) FROM access_log") == 0
+    (archive,) = folder.iterdir()
+    assert LogFile(archive).read_start().after.position == 0
+
+
+async def _waits(said: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [each["error"] for each in said if each["event"] == "retention_waits"]

@@ -552,7 +552,8 @@ async def test_a_line_that_cannot_be_read_is_refused_alone_with_its_place(
         ["items[1].matures_on"],
         [],
     ]
-    assert await steps.rows(db, "SELECT line_number FROM statement_line") == [(3,)]
+    ((kept,),) = await steps.rows(db, "SELECT line_number FROM statement_line")
+    assert kept == 3
 
 
 async def test_a_list_is_compared_whole_and_then_closed(records: LoanRecordsServicer) -> None:

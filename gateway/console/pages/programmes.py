@@ -11,7 +11,6 @@ from starlette.responses import Response
 from gateway.console.desk import Desk, Hidden
 from gateway.disclosures import five, plain_sheet
 from gateway.plain_words import WORDS
-from services.kernel.errors import LiandongError
 from services.programmes.schema.values import Clause, Open
 
 DEPTH_MAX = 12
@@ -47,10 +46,7 @@ async def programme(desk: Desk) -> Response:
     catalogue = desk.request.state.console.catalogue
     if ref not in catalogue.ever_adopted(desk.county):
         raise Hidden(ref)
-    try:
-        pack = catalogue.terms(desk.county, ref).pack
-    except LiandongError as error:
-        raise Hidden(ref) from error
+    pack = catalogue.terms(desk.county, ref).pack
     zh = desk.language == "zh"
     pick = 0 if zh else 1
     names = await desk.names()
