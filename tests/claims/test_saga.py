@@ -448,15 +448,6 @@ async def test_instructions_go_out_as_a_message_and_statements_come_back(
         )
     ).verdicts
     assert [each.reason for each in verdicts] == ["", "REASON_NEEDED", "INSTRUCTION_NOT_FOUND"]
-    no_id = {"original_instruction_id": "-" * 35, "transaction_status": "ACSC"}
-    with pytest.raises(Invalid, match="ID_MALFORMED") as malformed:
-        await ask(
-            saga,
-            "TakePaymentStatuses",
-            ADJUSTER,
-            items=[{**line, "transaction_status": "PDNG"}, no_id],
-        )
-    assert malformed.value.violations[0].field == "items[1].original_instruction_id"
     entry = {
         "instruction_id": transfer.instruction_id,
         "amount_fen": 3_000_000,
@@ -494,6 +485,43 @@ async def test_instructions_go_out_as_a_message_and_statements_come_back(
     assert household.purpose == "INSU"
     assert await settled_once(db) == [payout_id]
     await books_are_whole(db)
+
+
+@pytest.mark.parametrize(
+    ("name", "caller", "items", "field"),
+    [
+        (
+            "TakePaymentStatuses",
+            ADJUSTER,
+            [
+                {"original_instruction_id": uuid4().hex, "transaction_status": "PDNG"},
+                {"original_instruction_id": "-" * 35, "transaction_status": "ACSC"},
+            ],
+            "items[1].original_instruction_id",
+        ),
+        (
+            "TakeBookedEntries",
+            LENDER,
+            [
+                {
+                    "instruction_id": "-" * 35,
+                    "amount_fen": 1,
+                    "credit_debit": "CRDT",
+                    "status": "BOOK",
+                    "value_date": wire.date_to_proto(OPENED),
+                }
+            ],
+            "items[0].instruction_id",
+        ),
+    ],
+)
+async def test_a_number_of_dashes_alone_is_no_instruction_and_its_place_is_named(
+    saga: PayoutsServicer, name: str, caller: Caller, items: list[dict[str, Any]], field: str
+) -> None:
+    with pytest.raises(Invalid, match="ID_MALFORMED") as malformed:
+        await ask(saga, name, caller, items=items)
+
+    assert [each.field for each in malformed.value.violations] == [field]
 
 
 # --- reversals ------------------------------------------------------------------------------------

@@ -166,7 +166,7 @@ async def test_a_stop_while_the_database_is_away_ends_in_order_and_says_how_much
         log.add(an_entry())
     with structlog.testing.capture_logs() as said:
         running = asyncio.create_task(log.run())
-        await asyncio.sleep(0)
+        await asyncio.wait({running}, timeout=0)
         running.cancel()
         (ended,) = await asyncio.gather(running, return_exceptions=True)
 
@@ -185,7 +185,7 @@ async def test_a_stop_does_not_wait_for_a_seal_that_another_holds_up(
         await database.execute(session, "LOCK TABLE access_log_checkpoint, access_log_key")
         with structlog.testing.capture_logs() as said:
             running = asyncio.create_task(seals.run())
-            await asyncio.sleep(0)
+            await asyncio.wait({running}, timeout=0)
             running.cancel()
             (ended,) = await asyncio.gather(running, return_exceptions=True)
 

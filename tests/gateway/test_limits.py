@@ -229,7 +229,7 @@ async def test_a_stop_while_the_database_is_away_ends_in_order_and_says_so() -> 
     directory = Directory(env="local", clock=lambda: 0.0)
     with structlog.testing.capture_logs() as said:
         keeping = asyncio.create_task(usage.keep(nowhere(), limiter, directory))
-        await asyncio.sleep(0)
+        await asyncio.wait({keeping}, timeout=0)
         keeping.cancel()
         (ended,) = await asyncio.gather(keeping, return_exceptions=True)
 
