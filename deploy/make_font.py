@@ -30,14 +30,9 @@ BEYOND = (
 
 def gb2312() -> set[int]:
     """Every character of GB 2312: signs, and the hanzi of both levels."""
-    found = set()
-    for row in range(0xA1, 0xF8):
-        for cell in range(0xA1, 0xFF):
-            try:
-                found.add(ord(bytes((row, cell)).decode("gb2312")))
-            except UnicodeDecodeError:
-                continue
-    return found
+    cells = (bytes((row, cell)) for row in range(0xA1, 0xF8) for cell in range(0xA1, 0xFF))
+    # Cells that hold no character give none.
+    return {ord(sign) for each in cells for sign in each.decode("gb2312", errors="ignore")}
 
 
 def main() -> None:

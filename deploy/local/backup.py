@@ -102,9 +102,12 @@ async def mark_moment(connection: "asyncpg.Connection[Any]", nouns: Sequence[str
                     point,
                 )
                 return Moment(point, row["lsn"], row["at"].isoformat(), positions)
-        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError) as error:
             if tries_left == 0:
-                raise
+                raise BackupError(
+                    f"somebody writes without a pause: no moment in {_LOCK_TRIES} tries"
+                    f" of {_LOCK_SECONDS} s"
+                ) from error
     raise AssertionError("the loop returns or raises")
 
 

@@ -195,10 +195,10 @@ async def reconcile(
     encoding: str = "utf-8-sig",
 ) -> Reconciled:
     """Post a list and hold it against ours; the same file again changes nothing."""
-    amounts = [
-        getattr(_line(kind, number, row), kind.sum_of)
-        for number, row in enumerate(read_rows(path, kind.columns, encoding=encoding), 1)
-    ]
+    amounts = []
+    for number, row in enumerate(read_rows(path, kind.columns, encoding=encoding), 1):
+        _said_by(row, heading)
+        amounts.append(getattr(_line(kind, number, row), kind.sum_of))
     start = kind.request(
         "Start{}Reconciliation",
         request_id=str(uuid.uuid4()),

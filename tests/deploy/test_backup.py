@@ -1,11 +1,14 @@
 """Backup and restore of the rows, on PostgreSQL alone: two moments, and what is refused."""
 
+import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -17,6 +20,10 @@ from deploy.local.places import DataFolder, Places
 from deploy.local.postgres import Postgres, archiving
 from deploy.local.restore import restore
 from services.kernel.migrate import upgrade
+from tests.conftest import MakeSchema
+from tests.deploy.hindered import as_program, given_up, never_ready
+from tests.eventually import at_least, eventually
+from tests.servers import Schema
 
 pytestmark = pytest.mark.postgres
 
@@ -26,6 +33,8 @@ INSERT INTO funds.outbox (event_id, event_type, aggregate_type, aggregate_id, se
                           payload)
 VALUES (gen_random_uuid(), 'liandong.funds.v1.top_up_due', 'funds.fund', $1, 1, '411224', '')
 """
+
+_WAITS = "SELECT xact_start FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'"
 
 
 @dataclass
@@ -169,3 +178,66 @@ async def test_keys_never_lie_with_the_rows_and_nothing_is_written_over(taken: T
         backup.keep_keys(taken.kept, inside, backup=taken.rows)
     with pytest.raises(BackupError, match="is there already"):
         backup.keep_keys(taken.kept, taken.keys, backup=None)
+
+
+@asynccontextmanager
+async def superusers(schema: Schema, count: int) -> AsyncIterator[list[Any]]:
+    """Connections to the database of a noun, closed whatever they were doing."""
+    async with AsyncExitStack() as stack:
+        found = []
+        for _ in range(count):
+            found.append(await asyncpg.connect(schema.server.dsn_of(schema.name)))
+            stack.callback(found[-1].terminate)
+        yield found
+
+
+async def test_a_moment_is_looked_for_again_while_somebody_writes(
+    schema: MakeSchema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(backup, "_LOCK_TRIES", 10_000)
+    async with superusers(await schema("funds"), 3) as (marker, writer, watcher):
+        begun: set[datetime] = set()
+
+        async def tries() -> int:
+            begun.update(
+                row["xact_start"] for row in await watcher.fetch(_WAITS, marker.get_server_pid())
+            )
+            return len(begun)
+
+        writing = writer.transaction()
+        await writing.start()
+        await writer.execute(SAY, "on and on")
+        marking = asyncio.create_task(backup.mark_moment(marker, NOUNS))
+        await eventually(tries, at_least(2))
+        assert not marking.done()
+        await writing.commit()
+        moment = await marking
+
+        (said,) = await watcher.fetch("SELECT position, aggregate_id FROM funds.outbox")
+        assert (moment.positions, said["aggregate_id"]) == (
+            {"funds": said["position"]},
+            "on and on",
+        )
+
+
+async def test_where_somebody_never_ends_no_moment_is_found_and_he_is_not_hindered(
+    schema: MakeSchema, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(backup, "_LOCK_TRIES", 2)
+    async with superusers(await schema("funds"), 2) as (marker, writer):
+        async with writer.transaction():
+            await writer.execute(SAY, "on and on")
+            with pytest.raises(BackupError, match=r"no moment in 2 tries of 0\.1 s"):
+                await backup.mark_moment(marker, NOUNS)
+            await writer.execute("UPDATE funds.outbox SET aggregate_id = 'and on'")
+
+        assert await marker.fetchval("SELECT aggregate_id FROM funds.outbox") == "and on"
+
+
+async def test_a_backup_that_is_given_up_ends_its_program(tmp_path: Path) -> None:
+    program, running = tmp_path / "pg_basebackup", tmp_path / "running"
+    as_program(program, never_ready(running))
+
+    await given_up(backup.run_program(program, env={}), running)

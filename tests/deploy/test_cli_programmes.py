@@ -126,6 +126,23 @@ def test_show_of_what_is_not_there_is_said_plainly(own: Path, ref: str) -> None:
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    "words", [("show", "plain@1"), ("diff", "plain@1", "plain@2"), ("list",)], ids=" ".join
+)
+def test_a_broken_pack_beside_the_others_is_named_by_its_line(
+    own: Path, words: tuple[str, ...]
+) -> None:
+    wrong = changed(WITH_CONDITIONS, "bank: 30", "bank: 31")
+    written(own, {"plain@1.yaml": wrong})
+
+    result = run(*words, "--with", own)
+
+    assert result.exit_code == 2
+    assert isinstance(result.exception, SystemExit)
+    line = 1 + next(at for at, text in enumerate(wrong.splitlines()) if "bank: 31" in text)
+    assert f"plain@1.yaml:{line}: " in result.output
+
+
 def test_diff_names_what_two_versions_say_differently(own: Path) -> None:
     result = run("diff", "plain@1", "plain@2", "--with", own)
 
@@ -180,6 +197,30 @@ def test_explain_needs_one_case() -> None:
 
     assert result.exit_code == 2
     assert "--case" in result.output
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        (
+            {"due_count": 0},
+            "COLLECTED_ABOVE_DUE: 665 loans, 3165700000 fen collected of 0, 3191700000 due",
+        ),
+        ({"due_count": "many"}, "the inputs are not the rule's: TypeError: "),
+    ],
+)
+def test_explain_says_why_a_decision_is_refused(
+    tmp_path: Path, inputs: dict[str, Any], said: str
+) -> None:
+    case = next(each for each in CASES if each["id"] == "G-143")
+    file = tmp_path / "case.json"
+    file.write_text(json.dumps({**case, "inputs": case["inputs"] | inputs}), encoding="utf-8")
+
+    result = run("explain", file)
+
+    assert result.exit_code == 1
+    assert said in result.output
+    assert "as the case expects" not in result.output
 
 
 BUILT = [case for case in CASES if case["rule"] in case_files.RULES]

@@ -14,6 +14,9 @@ from typing import Any
 import pytest
 from openpyxl import Workbook
 
+from deploy.local import fact_file, insurance_file, insured_file, list_file
+from deploy.local.ca import LocalCA
+from deploy.local.client import Institution
 from deploy.local.household_file import (
     EXPORT_TITLES,
     UPDATE_FILE,
@@ -194,6 +197,111 @@ def test_a_chunk_never_parts_a_household_and_never_grows_too_heavy(tmp_path: Pat
         assert one[-1].household_number != next_one[0].household_number
     assert len(parted) > 1
     assert all(sum(line.ByteSize() for line in chunk) <= 1_000_000 for chunk in parted)
+
+
+# --- cells that are not what their column says ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "rule"),
+    [
+        ("evidence_sha256", "0123456789abcdeg", "must be hexadecimal digits"),
+        ("valid_from", "2018-02-30", "must be a calendar day such as 2018-03-01"),
+    ],
+)
+def test_a_fact_that_cannot_be_read_names_its_column(
+    tmp_path: Path, column: str, cell: str, rule: str
+) -> None:
+    cells = {"valid_from": "2018-03-01", "evidence_reference": "court-7"} | {column: cell}
+    path = write_csv(tmp_path / "a.csv", [["kind", *cells], ["court", *cells.values()]])
+
+    (row,) = read_rows(path, fact_file.COLUMNS)
+    with pytest.raises(fact_file.LineWrong) as wrong:
+        fact_file.read_fact(row)
+
+    assert (wrong.value.column, wrong.value.rule) == (column, rule)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "rule"),
+    [
+        ("出生日期", "1980-02-30", "must be a calendar day such as 2018-03-01"),
+        ("保额(元)", "六万", "must be an amount"),
+        ("姓名", "王" * 61, "must be at most 60 characters"),
+    ],
+    ids=["day", "sum", "name"],
+)
+def test_a_line_of_insured_that_cannot_be_read_names_its_column(
+    tmp_path: Path, column: str, cell: str, rule: str
+) -> None:
+    header = ["证件号码", column]
+    path = write_csv(tmp_path / "a.csv", [header, ["411224198001019018", cell]])
+
+    (row,) = read_rows(path, insured_file.COLUMNS)
+    with pytest.raises(insured_file.LineWrong) as wrong:
+        insured_file.read_line(row, "natural_disaster")
+
+    field = insured_file.COLUMNS.titles[column]
+    assert (wrong.value.column, wrong.value.rule) == (field, rule)
+
+
+LOANS = ["编号", "余额(分)", "对账日期", "发放日"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["B-2", "12.50", "", ""], "invalid literal .*12.50"),
+        (["B-2", "1250", "", "2018-02-30"], "day"),
+        (["B-2", "1250", "31/12/2018", ""], "31/12/2018"),
+    ],
+)
+async def test_a_list_with_a_line_that_cannot_be_read_begins_nothing(
+    tmp_path: Path, certificates: LocalCA, cells: list[str], said: str
+) -> None:
+    path = write_csv(tmp_path / "a.csv", [LOANS, ["B-1", "700", "2018-12-31", ""], cells])
+    heading = list_file.Heading("411224", "rcb-0001", "2018-12", date(2018, 12, 31))
+
+    async with nobody_at(certificates) as institution:
+        with pytest.raises(FileError, match=f"line 3: .*{said}"):
+            await list_file.reconcile(
+                institution,
+                path,
+                list_file.KINDS["loans"],
+                heading,
+                differences=tmp_path / "differences.csv",
+                dry_run=False,
+            )
+
+    assert institution.calls == 0
+    assert [each.name for each in tmp_path.iterdir()] == ["a.csv"]
+
+
+async def test_a_statement_with_a_line_that_cannot_be_read_begins_nothing(
+    tmp_path: Path, certificates: LocalCA
+) -> None:
+    header = ["record_id", "amount_fen", "value_date"]
+    rows = [header, ["P-1", "700", "2018-12-31"], ["P-2", "7.00", "2018-12-31"]]
+    path = write_csv(tmp_path / "a.csv", rows)
+    last = date(2018, 12, 31)
+    heading = insurance_file.Heading("411224", "ins-0001", "payouts", "2018-12", last, last)
+
+    async with nobody_at(certificates) as institution:
+        with pytest.raises(FileError, match=r"line 3: .*7\.00"):
+            await insurance_file.reconcile(
+                institution,
+                path,
+                heading,
+                differences=tmp_path / "differences.csv",
+                dry_run=False,
+            )
+
+    assert institution.calls == 0
+
+
+def nobody_at(certificates: LocalCA) -> Institution:
+    """An institution whose calls would reach nobody."""
+    return Institution("127.0.0.1:1", certificates.institution("rcb-0001"), "rcb-0001")
 
 
 # --- how far an import has come -------------------------------------------------------------------

@@ -24,6 +24,7 @@ from deploy.local.places import DataFolder, Places
 from deploy.local.processes import StartError
 from deploy.nats import topology, users
 from deploy.nats.topology import Topology, UnsafeServerError
+from tests.deploy.hindered import TakenAtOnce, as_program, free_again, given_up, never_ready
 from tests.deploy.test_processes import eventually
 
 MIB = 1024 * 1024
@@ -390,6 +391,44 @@ async def test_a_stream_larger_than_the_disk_is_refused(
 
     with pytest.raises(StartError, match="has room for"):
         await a_server(machine, folder, authority, huge).start()
+
+
+@pytest.mark.nats
+@pytest.mark.parametrize("name", ["nats", "nats-monitor"])
+async def test_a_port_taken_after_it_was_found_free_is_chosen_anew(
+    machine: Places, folder: DataFolder, authority: LocalCA, name: str
+) -> None:
+    with TakenAtOnce.of(folder, name) as raced:
+        server = a_server(machine, raced, authority)
+        await server.start()
+        try:
+            assert f":{raced.taken}" not in f"{server.url} {server.monitor_url}"
+            assert folder.port(name) != raced.taken
+            await server.ensure_streams(authority.service("operator"))
+        finally:
+            await server.stop()
+
+
+class WithProgram(Places):
+    """A machine whose nats-server is its root."""
+
+    def nats_server(self) -> Path:
+        return self.root
+
+
+async def test_a_start_that_is_given_up_leaves_nobody_running(
+    folder: DataFolder, authority: LocalCA
+) -> None:
+    program = folder.path / "nats-server"
+    running = folder.served("nats") / "running"
+    as_program(program, never_ready(running))
+    server = a_server(WithProgram(root=program, user=folder.user), folder, authority)
+
+    await given_up(server.start(), running)
+
+    assert server.pid is None
+    assert not (folder.path / "run" / "nats.pid").exists()
+    free_again(folder, "nats")
 
 
 def test_the_data_says_who_hears_whom() -> None:

@@ -2,7 +2,9 @@
 
 import socket
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -73,3 +75,33 @@ def test_a_file_is_written_whole_with_its_mode(tmp_path: Path) -> None:
     assert (tmp_path / "key.pem").read_text() == "other"
     assert stat.S_IMODE((tmp_path / "key.pem").stat().st_mode) == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["key.pem"]
+
+
+def test_who_copies_binaries_second_takes_those_of_the_first(tmp_path: Path) -> None:
+    machine = Places(root=tmp_path, user=None)
+    both = Barrier(2, timeout=60)
+
+    def copy(to: Path) -> None:
+        (to / "server").write_text("whole")
+        # Neither sees the other's copy before its own is there.
+        both.wait()
+
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: machine._copied("server-1", copy), range(2)))
+
+    assert found == [tmp_path / "binaries" / "server-1"] * 2
+    assert (found[0] / "server").read_text() == "whole"
+    assert [path.name for path in (tmp_path / "binaries").iterdir()] == ["server-1"]
+
+
+def test_a_copy_that_broke_off_leaves_nothing(tmp_path: Path) -> None:
+    machine = Places(root=tmp_path, user=None)
+
+    def copy(to: Path) -> None:
+        (to / "server").write_text("half")
+        (to / "lost").read_text()
+
+    with pytest.raises(FileNotFoundError):
+        machine._copied("server-1", copy)
+
+    assert list((tmp_path / "binaries").iterdir()) == []

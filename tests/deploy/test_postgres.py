@@ -3,10 +3,10 @@
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -16,6 +16,14 @@ from deploy import postgres as files
 from deploy.local.places import DataFolder, FolderInUseError, Places
 from deploy.local.postgres import Postgres
 from deploy.local.processes import Backoff, Supervisor, launcher, remove_folder
+from tests.deploy.hindered import (
+    TakenAtOnce,
+    as_program,
+    free_again,
+    given_up,
+    listening,
+    never_ready,
+)
 from tests.deploy.test_processes import eventually, is_alive
 
 pytestmark = pytest.mark.postgres
@@ -53,6 +61,13 @@ async def write_row(server: Postgres) -> None:
 
 async def assert_row_is_kept(server: Postgres) -> None:
     assert await ask(server, "SELECT fen FROM kept") == [(700,)]
+
+
+class WithInstall(Places):
+    """A machine whose PostgreSQL is what lies in its root."""
+
+    def postgres_install(self) -> Path:
+        return self.root
 
 
 async def test_rows_and_port_are_kept_over_a_restart(postgres: Postgres) -> None:
@@ -180,14 +195,46 @@ async def test_a_port_taken_by_a_stranger_is_chosen_anew(postgres: Postgres) -> 
     port = postgres.port
     await postgres.stop()
 
-    with socket.socket() as stranger:
-        stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        stranger.bind(("127.0.0.1", port))
-        stranger.listen()
+    with listening(port):
         await postgres.start()
 
     assert postgres.port != port
     await assert_row_is_kept(postgres)
+
+
+async def test_a_port_taken_after_it_was_found_free_is_chosen_anew(
+    machine: Places, folder: DataFolder
+) -> None:
+    with TakenAtOnce.of(folder, "postgres") as raced:
+        server = Postgres(machine, raced)
+        await server.start()
+        try:
+            assert server.port != raced.taken
+            # The next start looks for it where it was found.
+            assert folder.port("postgres") != raced.taken
+            await write_row(server)
+            await assert_row_is_kept(server)
+        finally:
+            await server.stop()
+
+
+@pytest.mark.parametrize("program", ["initdb", "postgres"])
+async def test_a_start_that_is_given_up_leaves_nobody_running(
+    folder: DataFolder, program: str
+) -> None:
+    install = folder.path / "install"
+    (install / "bin").mkdir(parents=True)
+    running = folder.served("postgres") / "running"
+    programs = {"initdb": 'mkdir "$2"\n', "postgres": ""} | {program: never_ready(running)}
+    for name, lines in programs.items():
+        as_program(install / "bin" / name, lines)
+    server = Postgres(WithInstall(root=install, user=folder.user), folder)
+
+    await given_up(server.start(), running)
+
+    assert server.pid is None
+    assert not (folder.path / "run" / "postgres.pid").exists()
+    free_again(folder, "postgres")
 
 
 async def test_two_folders_run_at_once_and_share_nothing(

@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,15 +19,13 @@ from deploy.local.processes import Backoff, Program, StartError, Supervisor
 QUICK = Backoff(delay_seconds_min=0.01, delay_seconds_max=0.05)
 
 STEADY = """
-import pathlib, signal, sys, time
-def end(*_):
-    with open("ends", "a") as ends:
-        ends.write(sys.argv[1] + "\\n")
-    sys.exit(0)
-signal.signal(signal.SIGTERM, end)
+import pathlib, signal, sys
+# Kept by the kernel until it is waited for: a handler would miss one just before a sleep.
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
 pathlib.Path(sys.argv[1] + ".ready").touch()
-while True:
-    time.sleep(60)
+signal.sigwait([signal.SIGTERM])
+with open("ends", "a") as ends:
+    ends.write(sys.argv[1] + "\\n")
 """
 STUBBORN = """
 import pathlib, signal, sys, time
@@ -119,6 +118,46 @@ async def test_a_program_that_keeps_dying_is_restarted_ever_more_slowly(
     slow = Backoff(delay_seconds_min=0.1, delay_seconds_max=10.0)
     delays = [slow.delay_seconds(deaths) for deaths in (1, 2, 3, 8, 1000)]
     assert delays == [0.1, 0.2, 0.4, 10.0, 10.0]
+
+
+async def test_a_program_whose_file_is_away_comes_up_when_it_is_back(
+    folder: DataFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = folder.path / "interpreter"
+    file.symlink_to(sys.executable)
+    one = replace(program(folder, "one", STEADY), argv=(str(file), "-c", STEADY, "one"))
+    async with Supervisor(backoff=QUICK) as supervisor:
+        await supervisor.start(one)
+        pid = supervisor.pid("one")
+        assert pid is not None
+
+        file.unlink()
+        os.kill(pid, signal.SIGKILL)
+        said = f"one did not come up again: one: no program {file}"
+        await eventually(lambda: said in caplog.messages)
+        assert supervisor.restarts("one") == 0
+        file.symlink_to(sys.executable)
+        await eventually(lambda: supervisor.restarts("one") == 1)
+
+        assert supervisor.pid("one") not in (None, pid)
+
+
+@pytest.mark.parametrize("left", [None, "", "12a\n", "1\n"])
+async def test_a_pid_file_that_is_not_its_own_is_left_as_it_is(
+    folder: DataFolder, left: str | None
+) -> None:
+    one = program(folder, "one", STEADY)
+    await one.start()
+    pid_file = folder.path / "run" / "one.pid"
+    if left is None:
+        pid_file.unlink()
+    else:
+        pid_file.write_text(left)
+
+    await one.stop()
+
+    assert one.pid is None
+    assert (pid_file.read_text() if pid_file.exists() else None) == left
 
 
 async def test_groups_are_stopped_in_reverse_order(folder: DataFolder) -> None:
