@@ -204,14 +204,18 @@ class Stack:
                 process.heed_cancel()
                 await asyncio.sleep(STREAM_CHECK_SECONDS)
                 try:
-                    await client.jetstream().stream_info(STREAM)
-                except NotFoundError:
-                    log.warning("stream_missing")
-                    await self.nats.ensure_streams(operator)
+                    await self._have_stream(client, operator)
                 except (OSError, TimeoutError, NatsError) as error:
                     log.info("streams_wait", error=type(error).__name__)
         finally:
             await client.close()
+
+    async def _have_stream(self, client: Client, operator: Credentials) -> None:
+        try:
+            await client.jetstream().stream_info(STREAM)
+        except NotFoundError:
+            log.warning("stream_missing")
+            await self.nats.ensure_streams(operator)
 
     async def _keep_writable(self) -> None:
         """

@@ -73,9 +73,15 @@ def as_program(path: Path, lines: str) -> None:
 async def given_up(work: Coroutine[Any, Any, Any], running: Path) -> None:
     """Cancel the work once its program runs; the program ends with it."""
     task = asyncio.create_task(work)
-    await eventually(lambda: task.done() or (running.exists() and running.read_text()))
+    said: list[str] = []
+
+    def runs() -> bool:
+        said[:] = running.read_text().split() if running.exists() else []
+        return bool(said) or task.done()
+
+    await eventually(runs)
     assert not task.done(), task.exception()
-    pid = int(running.read_text())
+    pid = int(said[0])
     assert is_alive(pid)
 
     task.cancel()
