@@ -2,14 +2,12 @@
 
 import json
 import uuid
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
-import grpc
 import typer
-import uvloop
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from liandong.claims.v1 import events_pb2 as claims_events
@@ -25,13 +23,12 @@ from rich.table import Table
 
 from deploy.local import places, rebuilding
 from deploy.local.audit import SERVICES
-from deploy.local.cli_run import Folder
+from deploy.local.cli_run import Folder, run
 from deploy.local.nats import connect
 from deploy.local.remote import Operator, Remote
 from services.kernel import cloudevents
 from services.kernel.outbox import STREAM
 from services.kernel.projections import Rebuilt
-from services.kernel.status import explain
 
 FILES = (
     households_events,
@@ -49,7 +46,6 @@ HEARERS = (*SERVICES, "gateway")
 events = typer.Typer(no_args_is_help=True, help="The stream of events.")
 parked = typer.Typer(no_args_is_help=True, help="Events that wait for a person.")
 console = Console()
-errors = Console(stderr=True)
 
 Service = Annotated[str, typer.Option("--service", help="Whose events; all when left out.")]
 
@@ -62,22 +58,6 @@ def message_types() -> dict[str, type[Message]]:
             snake = "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
             found[f"{file.DESCRIPTOR.package}.{snake}"] = getattr(file, name)
     return found
-
-
-def _run(work: Awaitable[None]) -> None:
-    async def whole() -> None:
-        await work
-
-    try:
-        uvloop.run(whole())
-    except grpc.aio.AioRpcError as error:
-        errors.print(explain(error), markup=False, highlight=False)
-        raise typer.Exit(1) from None
-    except (LookupError, OSError) as error:
-        errors.print(str(error), markup=False, highlight=False)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        raise typer.Exit(0) from None
 
 
 @asynccontextmanager
@@ -126,7 +106,9 @@ def tail(
                 break
         await client.close()
 
-    _run(work())
+    # Ctrl-C is how one leaves it.
+    with suppress(KeyboardInterrupt):
+        run(work())
 
 
 @events.command()
@@ -147,7 +129,7 @@ def republish(
             answer = await operator.ask(service, "RepublishEvents", request)
             console.print(f"{answer.events} events go out again")
 
-    _run(work())
+    run(work())
 
 
 @events.command()
@@ -182,7 +164,7 @@ def rebuild(
         if unlike:
             raise typer.Exit(1)
 
-    _run(work())
+    run(work())
 
 
 def _show_rebuilt(noun: str, done: Rebuilt) -> None:
@@ -227,7 +209,7 @@ def list_parked(*, folder: Folder = "main", service: Service = "") -> None:
                 )
         console.print(table if table.row_count else "nothing is parked")
 
-    _run(work())
+    run(work())
 
 
 @parked.command()
@@ -243,7 +225,7 @@ def show(event_id: str, *, folder: Folder = "main") -> None:
                     return
         raise LookupError(f"no parked event {event_id}")
 
-    _run(work())
+    run(work())
 
 
 @parked.command()
@@ -264,7 +246,7 @@ def replay(
                 answer = await operator.ask(noun, "ReplayParkedEvents", request)
                 console.print(f"{noun}: {answer.applied} applied, {answer.parked} parked still")
 
-    _run(work())
+    run(work())
 
 
 @parked.command()
@@ -286,4 +268,4 @@ def drop(
             answer = await operator.ask(service, "DropParkedEvent", request, post=post)
             console.print("dropped" if answer.dropped else "proposed; a second person confirms it")
 
-    _run(work())
+    run(work())

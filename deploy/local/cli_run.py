@@ -12,6 +12,7 @@ from deploy.local.backup import BackupError
 from deploy.local.line_files import FileError
 from deploy.local.places import FolderInUseError, PlaceError
 from deploy.local.processes import StartError
+from services.kernel.errors import LiandongError
 from services.kernel.status import explain
 from services.programmes.loader import PackErrors
 
@@ -21,7 +22,7 @@ County = Annotated[str, typer.Option("--county", help="Six digits; needed with s
 
 _EXPECTED = (
     *(StartError, PlaceError, FolderInUseError, FileError, BackupError),
-    *(LookupError, ValueError),
+    *(LiandongError, LookupError, ValueError, OSError),
 )
 
 errors = Console(stderr=True)
@@ -42,5 +43,5 @@ def run(work: Awaitable[T]) -> T:
         errors.print(explain(error), markup=False, highlight=False)
         raise typer.Exit(1) from None
     except _EXPECTED as error:
-        errors.print(str(error), markup=False, highlight=False)
+        errors.print(str(error) or type(error).__name__, markup=False, highlight=False)
         raise typer.Exit(1) from None

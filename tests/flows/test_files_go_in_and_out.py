@@ -344,6 +344,19 @@ async def test_an_insurer_brings_identity_numbers_and_claims_gets_ids(
     assert again.counts() == done.counts()
     assert list(csv.DictReader(told.open(encoding="utf-8", newline=""))) == verdicts
 
+    # Who was unknown was registered meanwhile: the chunk is another one now, and taken as it is.
+    (newcomer,) = (list(row) for row in files.people(1, first=4_002))
+    newcomer[4] = unknown
+    await take(platform, files.write_rows(tmp_path / "newcomer.csv", [newcomer]))
+    kept.write_text(json.dumps(cut), encoding="utf-8")
+    later = await send(dry_run=False)
+
+    assert (later.lines, later.insured, later.refused) == (7, 1, 6)
+    reasons = [row["reason"] for row in csv.DictReader(told.open(encoding="utf-8", newline=""))]
+    assert " ".join(reasons) == (
+        "ALREADY_INSURED ALREADY_INSURED  IDENTITY_MALFORMED ALREADY_INSURED QUERY_EMPTY LINE_WRONG"
+    )
+
 
 async def test_two_people_of_one_name_and_birth_are_no_verdict_for_either(
     platform: Platform, tmp_path: Path
