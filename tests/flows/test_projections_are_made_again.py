@@ -1,14 +1,20 @@
 """Copies of others' facts are made again from the event logs, and a replay moves nothing."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
+from sqlmodel.ext.asyncio.session import AsyncSession
 
 from deploy.local import rebuilding
+from deploy.local.postgres import Role
 from services.kernel import walls
 from services.kernel.database import Database
+from services.kernel.inbox import Incoming
 from services.kernel.projections import Difference, Projection, Rebuilt, digest, rebuild
 from tests.flows.county import YUAN, County
 
@@ -105,6 +111,57 @@ async def test_what_events_told_is_made_again_to_the_digest_and_put_right_where_
     assert await digests(county, projections["claims"]) == before
     assert not unlike(await made_again(county, projections["claims"]))
     assert await every_row(county) == rows
+
+
+def interrupted(projection: Projection, change: Callable[[], Awaitable[None]]) -> Projection:
+    """The same, with what the service does between a snapshot and what is put right."""
+    (event_type, first), *_ = projection.handlers.items()
+
+    async def handle(session: AsyncSession, run: Sequence[Incoming[Any]]) -> None:
+        await change()
+        await first.handle(session, run)
+
+    handlers = {**projection.handlers, event_type: first._replace(handle=handle)}
+    return replace(projection, handlers=handlers)
+
+
+async def test_what_the_service_changes_meanwhile_is_put_right_at_the_next_try(
+    county: County,
+) -> None:
+    loan_id = UUID(await a_story(county))
+    claims = county.rooms["claims"].schema
+    projection = rebuilding.all_projections(county.catalogue)["claims"]
+    before = await digests(county, projection)
+    tries, changes_left = 0, 1
+
+    def dsn(noun: str, role: Role) -> str:
+        nonlocal tries
+        tries += role == "owner"
+        schema = county.rooms[noun].schema
+        return schema.owner_dsn if role == "owner" else schema.app_dsn
+
+    async def change() -> None:
+        nonlocal changes_left
+        if changes_left > 0:
+            changes_left -= 1
+            await claims.ask(
+                "UPDATE loan_debt SET outstanding_fen = outstanding_fen + 1 WHERE loan_id = $1",
+                loan_id,
+            )
+
+    await change()
+    raced = interrupted(projection, change)
+    changes_left = 1_000
+    with pytest.raises(asyncpg.SerializationError):
+        await rebuilding.rebuild_one(dsn, raced, write=True)
+    assert tries == rebuilding.ATTEMPTS_MAX
+    assert await digests(county, projection) != before
+
+    tries, changes_left = 0, 1
+    done = await rebuilding.rebuild_one(dsn, raced, write=True)
+
+    assert (tries, done.written) == (2, 1)
+    assert await digests(county, projection) == before
 
 
 async def test_any_range_that_is_said_again_moves_nobody(county: County) -> None:
