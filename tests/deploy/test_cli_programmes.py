@@ -126,19 +126,14 @@ def test_show_of_what_is_not_there_is_said_plainly(own: Path, ref: str) -> None:
     assert "Traceback" not in result.output
 
 
-@pytest.mark.parametrize(
-    "words", [("show", "plain@1"), ("diff", "plain@1", "plain@2"), ("list",)], ids=" ".join
-)
-def test_a_broken_pack_beside_the_others_is_named_by_its_line(
-    own: Path, words: tuple[str, ...]
-) -> None:
+def test_a_broken_pack_beside_the_others_is_named_by_its_line(own: Path) -> None:
     wrong = changed(WITH_CONDITIONS, "bank: 30", "bank: 31")
     written(own, {"plain@1.yaml": wrong})
 
-    result = run(*words, "--with", own)
+    result = run("show", "plain@1", "--with", own)
 
     assert result.exit_code == 2
-    assert isinstance(result.exception, SystemExit)
+    assert "the shares make" in result.output
     line = 1 + next(at for at, text in enumerate(wrong.splitlines()) if "bank: 31" in text)
     assert f"plain@1.yaml:{line}: " in result.output
 
