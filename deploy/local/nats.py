@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nats.aio.client import Client
+from nats.js.errors import NotFoundError
 
 from deploy.local.ca import Credentials
 from deploy.local.places import DataFolder, Places, free_port, port_is_free, write_file
@@ -145,6 +146,14 @@ class Nats:
             )
         finally:
             await client.close()
+
+    async def has_streams(self, client: Client) -> bool:
+        """Whether the stream is there with everybody's place in it."""
+        try:
+            found = await client.jetstream().stream_info(self._streams.stream.name)
+        except NotFoundError:
+            return False
+        return found.state.consumer_count >= len(self._streams.hears)
 
     async def unacknowledged(self, operator: Credentials) -> int:
         """Messages that some durable has not taken or not acknowledged yet."""

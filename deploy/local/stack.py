@@ -17,7 +17,6 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError
 
 from deploy.local import console as consoles
 from deploy.local.ca import Credentials, LocalCA
@@ -204,18 +203,13 @@ class Stack:
                 process.heed_cancel()
                 await asyncio.sleep(STREAM_CHECK_SECONDS)
                 try:
-                    await self._have_stream(client, operator)
+                    if not await self.nats.has_streams(client):
+                        log.warning("stream_missing")
+                        await self.nats.ensure_streams(operator)
                 except (OSError, TimeoutError, NatsError) as error:
                     log.info("streams_wait", error=type(error).__name__)
         finally:
             await client.close()
-
-    async def _have_stream(self, client: Client, operator: Credentials) -> None:
-        try:
-            await client.jetstream().stream_info(STREAM)
-        except NotFoundError:
-            log.warning("stream_missing")
-            await self.nats.ensure_streams(operator)
 
     async def _keep_writable(self) -> None:
         """

@@ -121,6 +121,20 @@ async def is_whole(operator: Client) -> bool:
     return False
 
 
+async def test_a_place_that_is_missing_in_the_stream_is_made_again(
+    served: Stack, operator: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server may die after it made the stream, before everybody had a place in it."""
+    monkeypatch.setattr(stacks, "STREAM_CHECK_SECONDS", 0.02)
+    await served.nats.ensure_streams(served.ca.service("operator"))
+    await operator.jetstream().delete_consumer(STREAM, "loans")
+    watching = asyncio.create_task(served._keep_streams())
+
+    await eventually(lambda: is_whole(operator))
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
 async def test_a_stranger_on_a_services_port_does_not_serve(stack: Stack) -> None:
     met = 0
 
