@@ -75,7 +75,8 @@ def spoiling(spoil: Spoil, *counted: str) -> Fault:
 
         try:
             await asyncio.sleep(SPOILT_SECONDS)
-            await eventually(least, at_least(SPOILT_MIN), seconds_max=60)
+            # A relay whose acknowledgement is lost waits ten seconds before it asks again.
+            await eventually(least, at_least(SPOILT_MIN), seconds_max=180)
         finally:
             county.stack.bus.rest()
             one.faults = sum(getattr(counts, name) for name in counted)
