@@ -154,7 +154,7 @@ rolling: $(VENV) ## Restart every process in turn under a county's year; prints 
 EXCEPTS ?= tests
 excepts: $(VENV) ## Run EXCEPTS=tests and name every `except` that none of them reached
 	@$(BIN)/python -m tests.excepts --clear
-	@$(BIN)/pytest -q -m "" -p tests.excepts.plugin $(EXCEPTS)
+	@$(BIN)/pytest -q -m "" -n 2 --dist loadfile --no-loadscope-reorder -p tests.excepts.plugin $(EXCEPTS)
 	@$(BIN)/python -m tests.excepts
 
 SEEDS ?= 10

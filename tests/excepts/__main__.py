@@ -8,7 +8,7 @@ from tests.excepts import tracing
 
 
 def main(folders: list[str]) -> int:
-    """Print what never ran under these folders; `--clear` forgets what did."""
+    """Print what never ran under these folders, 1 if anything; `--clear` forgets what did."""
     if folders == ["--clear"]:
         shutil.rmtree(tracing.KEPT, ignore_errors=True)
         return 0
@@ -23,7 +23,7 @@ def main(folders: list[str]) -> int:
                     never += 1
                     sys.stdout.write(f"{name}:{line}: except {caught}\n")
     sys.stdout.write(f"excepts: clauses={all_of_them} ran={all_of_them - never} never={never}\n")
-    return 0
+    return 1 if never else 0
 
 
 if __name__ == "__main__":
