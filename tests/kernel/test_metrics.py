@@ -1,5 +1,7 @@
 """The endpoint that Prometheus scrapes: what was counted is told, and one process has one."""
 
+import subprocess
+import sys
 import urllib.request
 
 from deploy.local.places import free_port
@@ -12,17 +14,28 @@ def scraped(port: int) -> list[str]:
     return text.splitlines()
 
 
-def test_what_is_counted_is_told() -> None:
-    port = free_port()
-    # A counter that was made before the endpoint, and the second service of one process.
-    telemetry.count("liandong.test.before", noun="loans")
-    metrics.start(port)
-    metrics.start(port)
-    telemetry.count("liandong.test.counted", 3, noun="loans")
-    telemetry.count("liandong.test.counted", noun="loans")
-    telemetry.count("liandong.test.before", 2, noun="loans")
+COUNTING = """
+import sys
+from services.kernel import metrics, telemetry
+from tests.kernel.test_metrics import scraped
 
-    told = scraped(port)
+port = int(sys.argv[1])
+# A counter that was made before the endpoint, and the second service of one process.
+telemetry.count("liandong.test.before", noun="loans")
+metrics.start(port)
+metrics.start(port)
+telemetry.count("liandong.test.counted", 3, noun="loans")
+telemetry.count("liandong.test.counted", noun="loans")
+telemetry.count("liandong.test.before", 2, noun="loans")
+print(*scraped(port), sep="\\n")
+"""
+"""In a process of its own: in this one another test may have begun to count."""
+
+
+def test_what_is_counted_is_told() -> None:
+    words = [sys.executable, "-c", COUNTING, str(free_port())]
+
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
 
     assert 'liandong_test_counted_total{noun="loans"} 4.0' in told
     assert 'liandong_test_before_total{noun="loans"} 2.0' in told
