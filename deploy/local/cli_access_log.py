@@ -72,11 +72,15 @@ async def _database(folder: str, address: str) -> AsyncIterator[Database]:
 
 def _work(work: Awaitable[int]) -> int:
     """Run a command's work; a database that is away is no broken log."""
-    try:
-        return run(work)
-    except LiandongError as error:
-        errors.print(error.message)
-        return UNREADABLE
+
+    async def told() -> int:
+        try:
+            return await work
+        except LiandongError as error:
+            errors.print(error.message)
+            return UNREADABLE
+
+    return run(told())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import admission, bus, database, idempotency, inbox, outbox
+from services.kernel import admission, bus, database, idempotency, inbox, outbox, rpc
 from services.kernel.inbox import Delivery
 
 VARIABLE = "LIANDONG_FAULTS_WRONG"
@@ -118,6 +118,12 @@ def takes_all() -> None:
     """Nobody is turned away, however many wait and however little time they have."""
     admission.Admission.is_full = property(lambda _: False)  # type: ignore[assignment, method-assign]
     admission.Admission._is_too_late = lambda *_: False  # type: ignore[method-assign]
+    # Nor does the library, which cuts off by chance what stands in a queue of more than 1,000.
+    rpc.OPTIONS = (
+        *rpc.OPTIONS,
+        ("grpc.server.max_pending_requests", 10**9),
+        ("grpc.server.max_pending_requests_hard_limit", 10**9),
+    )
 
 
 WAYS = {
