@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
 from nats.js.api import StreamConfig
+from structlog.testing import capture_logs
 
 from deploy.local.ca import LocalCA
 from deploy.local.nats import Nats
@@ -69,6 +70,17 @@ class Connected:
                         error_cb=_silent,
                     )
                 await asyncio.sleep(0.1)
+
+    async def as_writer(self) -> Client:
+        """A connection as the gateway has one into the feeds' account."""
+        writer = self.certificates.service(feed_channel.WRITER)
+        return await bus.connect(
+            self.wheel.url,
+            name=feed_channel.WRITER,
+            ca_path=writer.ca,
+            cert_path=writer.cert,
+            key_path=writer.key,
+        )
 
 
 async def _silent(_: Exception) -> None:
@@ -239,14 +251,7 @@ async def test_a_stream_that_was_lost_is_filled_again_from_what_was_taken(
     await take(client, OWN, 1)
     loan = await county.a_loan()
     await county.kept()
-    writer = connected.certificates.service(feed_channel.WRITER)
-    feeds = await bus.connect(
-        connected.wheel.url,
-        name=feed_channel.WRITER,
-        ca_path=writer.ca,
-        cert_path=writer.cert,
-        key_path=writer.key,
-    )
+    feeds = await connected.as_writer()
 
     async def published() -> int:
         return (await feeds.jetstream().stream_info(f"FEED-{OWN}")).state.messages
@@ -257,6 +262,37 @@ async def test_a_stream_that_was_lost_is_filled_again_from_what_was_taken(
 
     found = await take(client, OWN, 2)
     assert loan in {cloudevents.read(each.headers or {}).aggregate_id for each in found}
+    await feeds.close()
+    await client.close()
+
+
+async def test_a_stream_that_takes_nothing_is_filled_as_soon_as_it_does(
+    connected: Connected,
+) -> None:
+    county = connected.county
+    await connected.set_feed(OWN)
+    client = await connected.eventually_in(OWN)
+    known = await county.a_loan()
+    await county.kept()
+    while known not in {
+        cloudevents.read(each.headers or {}).aggregate_id for each in await take(client, OWN, 1)
+    }:
+        pass
+    feeds = await connected.as_writer()
+    config = (await feeds.jetstream().stream_info(f"FEED-{OWN}")).config
+    with capture_logs() as logs:
+        await feeds.jetstream().update_stream(replace(config, max_msg_size=1))
+        loan = await county.a_loan()
+        await county.kept()
+
+        async def held() -> list[str]:
+            return [each["error"] for each in logs if each["event"] == "feed_held"]
+
+        assert set(await eventually(held)) == {"BadRequestError"}
+    await feeds.jetstream().update_stream(replace(config, max_msg_size=-1))
+
+    (message,) = await take(client, OWN, 1)
+    assert cloudevents.read(message.headers or {}).aggregate_id == loan
     await feeds.close()
     await client.close()
 
