@@ -98,9 +98,7 @@ async def refused(
     stub = platform.at(who).stub(loans_pb2_grpc.LoansServiceStub)
     named = (("liandong-person", person or f"{who}-p1"),)
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
-        await getattr(stub, method)(
-            request, metadata=named, timeout=30, wait_for_ready=True
-        )
+        await getattr(stub, method)(request, metadata=named, timeout=30, wait_for_ready=True)
     return refusal.value
 
 
