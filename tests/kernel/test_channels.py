@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from services.kernel import channels
+from tests.faults.links import Link
 
 METHOD = "/liandong.test.Slow/Ask"
 SLOW_SECONDS = 0.4
@@ -17,6 +18,14 @@ SLOW_SECONDS = 0.4
 async def wait_long() -> None:
     """What the fault is: a server that is busy with other things."""
     await asyncio.sleep(SLOW_SECONDS)
+
+
+class Slow(Link):
+    """A link whose connections lead on late."""
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await wait_long()
+        await super()._serve(reader, writer)
 
 
 class Answering(grpc.GenericRpcHandler):
@@ -38,20 +47,8 @@ async def slow_port() -> AsyncIterator[int]:
     behind = server.add_insecure_port("127.0.0.1:0")
     await server.start()
 
-    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-        writer.close()
-
-    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await wait_long()
-        there, back = await asyncio.open_connection("127.0.0.1", behind)
-        await asyncio.gather(copy(reader, back), copy(there, writer), return_exceptions=True)
-
-    front = await asyncio.start_server(pass_on, "127.0.0.1", 0)
-    yield front.sockets[0].getsockname()[1]
-    front.close()
+    async with Slow(lambda: behind) as link:
+        yield link.port
     await server.stop(None)
 
 
