@@ -16,7 +16,9 @@ _DAYS: Final = 20_000
 _FIRST_HEAD, _FIRST_SON = date(1925, 1, 1), date(1955, 1, 1)
 
 
-def people(lines: int, *, first: int = 0, wrong_every: int = 0) -> Iterator[Sequence[str]]:
+def people(
+    lines: int, *, first: int = 0, wrong_every: int = 0, villages: Sequence[str] = VILLAGES
+) -> Iterator[Sequence[str]]:
     """Rows under `EXPORT_TITLES`; of every so many lines one has a number that cannot be."""
     for line in range(first, first + lines):
         family, place = divmod(line, len(FAMILY))
@@ -31,7 +33,7 @@ def people(lines: int, *, first: int = 0, wrong_every: int = 0) -> Iterator[Sequ
         given = chr(0x4E00 + family % 4_999) + chr(0x4E00 + family // 4_999)
         yield (
             f"{COUNTY}{family:010d}",
-            VILLAGES[family % len(VILLAGES)],
+            villages[family % len(villages)],
             FAMILY[place],
             "王李赵"[place] + given,
             number,
@@ -57,6 +59,7 @@ def write_rows(path: Path, rows: Iterable[Sequence[str]]) -> Path:
     return path
 
 
-def areas() -> list[tuple[str, int]]:
-    """The county, a township and its villages: code and level, parents first."""
-    return [(COUNTY, 1), (VILLAGES[0][:9], 2), *((code, 3) for code in VILLAGES)]
+def areas(villages: Sequence[str] = VILLAGES) -> list[tuple[str, int]]:
+    """The county, its townships and their villages: code and level, parents first."""
+    townships = dict.fromkeys(code[:9] for code in villages)
+    return [(COUNTY, 1), *((code, 2) for code in townships), *((code, 3) for code in villages)]

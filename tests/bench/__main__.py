@@ -25,6 +25,7 @@ from tests.bench import (
     rescores,
     reservations,
     settlements,
+    strangers,
 )
 from tests.bench.county import BenchCounty
 from tests.bench.driver import Driver
@@ -50,6 +51,7 @@ class Part(StrEnum):
     RESERVATIONS = "reservations"
     ACCESS_LOG = "access-log"
     SETTLEMENTS = "settlements"
+    STRANGERS = "strangers"
 
 
 WRONG = {
@@ -62,10 +64,11 @@ WRONG = {
     Part.RESERVATIONS: "fen of cover above capacity or off the books",
     Part.ACCESS_LOG: "rows of the access log that do not hold",
     Part.SETTLEMENTS: "effects or payouts lost, doubled or not settled",
+    Part.STRANGERS: "peers that ended without what they were asked for",
 }
 """What must be zero after each part."""
 
-IN_PROCESSES = frozenset({Part.SETTLEMENTS})
+IN_PROCESSES = frozenset({Part.SETTLEMENTS, Part.STRANGERS})
 """Measured on one process per service, as it is deployed: a settlement goes through all of them."""
 
 
@@ -105,16 +108,19 @@ class Bench:
         amounts, rounds = self._amounts, self._rounds
         return {
             Part.RELAY: lambda: relay.measure(self._rig, events=amounts.events, rounds=rounds),
-            Part.IMPORT: lambda: imports.measure(self._rig, lines=amounts.lines, rounds=rounds),
+            Part.IMPORT: lambda: imports.measure(
+                self._rig, lines=amounts.lines, villages=amounts.villages, rounds=rounds
+            ),
             Part.GATEWAY: self._gateway,
             Part.LOANS: lambda: loans.measure(loans=amounts.loans, rounds=rounds),
-            Part.PEERS: lambda: peers.measure(self._results, rounds=rounds),
+            Part.PEERS: lambda: peers.measure(rounds=rounds),
             Part.RESCORES: lambda: rescores.measure(
                 self._rig, households=amounts.households, villages=amounts.villages, rounds=rounds
             ),
             Part.RESERVATIONS: lambda: reservations.measure(rounds=rounds),
             Part.ACCESS_LOG: lambda: access_logs.measure(rows=amounts.log_rows, rounds=rounds),
             Part.SETTLEMENTS: self._settle,
+            Part.STRANGERS: lambda: strangers.measure(self._rig, self._results, rounds=rounds),
         }
 
     def _driver(self, institution_id: str, *, post: int) -> Driver:

@@ -75,7 +75,9 @@ async def _jobs(rig: Rig, amounts: Amounts, rounds: int) -> list[tuple[str, int,
     found: list[tuple[Figure, int]] = []
     figures, wrong = await relay.measure(rig, events=amounts.events, rounds=rounds)
     found += [(each, amounts.events) for each in figures]
-    figures, off = await imports.measure(rig, lines=amounts.lines, rounds=rounds)
+    figures, off = await imports.measure(
+        rig, lines=amounts.lines, villages=amounts.villages, rounds=rounds
+    )
     found += [(each, amounts.lines) for each in figures]
     wrong += off
     figures, off = await rescores.measure(

@@ -1,7 +1,6 @@
-"""Peers: the same writes by pgbench and by an ORM in the same run, and others where installed."""
+"""Peers: the same writes by pgbench and by an ORM in the same run."""
 
 import asyncio
-import importlib.util
 import random
 import shutil
 import time
@@ -17,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from deploy.local import places
 from tests import servers
 from tests.bench import loans
-from tests.bench.figures import Figure, Results
+from tests.bench.figures import Figure
 from tests.loans.county import COUNTY
 from tests.servers import PostgresServer, Schemas
 
@@ -94,20 +93,8 @@ class BenchEvent(SQLModel, table=True):
     payload: bytes
 
 
-OUTSIDE = {
-    "DBOS": ("dbos", "the saga in three steps"),
-    "Absurd": ("absurd_sdk", "the saga in three steps"),
-    "Restate": ("restate", "the saga in three steps, and its server"),
-    "django-hordak": ("hordak", "balanced postings of three lines"),
-    "nats-outbox": ("nats_outbox", "the relay of an outbox"),
-    "openIMIS": ("claim", "claims submitted and processed, and its 40 modules"),
-}
-"""Peers of limits.md that this repository does not lock: what to import, and what they do."""
-
-
-async def measure(results: Results, *, rounds: int) -> tuple[list[Figure], int]:
-    """Transactions beside pgbench and an ORM, a day close beside an ORM, and who is not here."""
-    results.skipped += absent()
+async def measure(*, rounds: int) -> tuple[list[Figure], int]:
+    """Transactions beside pgbench and an ORM, a day close beside an ORM."""
     async with servers.postgres_from_wheel() as own:
         schemas = Schemas(PostgresServer(own.superuser_dsn("postgres")))
         try:
@@ -120,19 +107,6 @@ async def measure(results: Results, *, rounds: int) -> tuple[list[Figure], int]:
         finally:
             await schemas.close()
     return figures, wrong
-
-
-def absent() -> list[str]:
-    """Peers that are not run, by name and with the reason."""
-    return [
-        f"{name} ({does}): "
-        + (
-            "is not installed here"
-            if importlib.util.find_spec(module) is None
-            else "is installed, and needs a service of its own that this suite does not start"
-        )
-        for name, (module, does) in OUTSIDE.items()
-    ]
 
 
 async def _figures(book: loans.Book, dsn: str, rounds: int) -> list[Figure]:
