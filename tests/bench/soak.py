@@ -49,6 +49,7 @@ class Moment:
     minute: float
     asked: int
     refused: int
+    """Turned away at a door that had too much to do; the books hold what was answered."""
     p50_ms: float
     p99_ms: float
     platform_mib: float
@@ -157,8 +158,7 @@ async def soak(minutes: float) -> tuple[float, list[Moment], int]:
             books = await audit.audit(county.get_totals)
         finally:
             await county.close()
-    refused = sum(each.refused for each in moments)
-    return saturated, moments, refused + books.unbalanced_fen + books.parked_events
+    return saturated, moments, books.unbalanced_fen + books.parked_events
 
 
 def _thirds(values: Sequence[float]) -> tuple[float, float]:
@@ -209,7 +209,8 @@ def main(
     line = (
         f"soak: minutes={minutes:g} saturation={saturated:.0f}/s rate={SHARE * saturated:.0f}/s "
         f"memory_mib={memory[0]:.0f}->{memory[1]:.0f} p99_ms={p99[0]:.1f}->{p99[1]:.1f} "
-        f"backlog_max={backlog} flat={'yes' if flat else 'no'} wrong={wrong} "
+        f"backlog_max={backlog} turned_away={sum(each.refused for each in moments)} "
+        f"flat={'yes' if flat else 'no'} wrong={wrong} "
         f"seconds={time.perf_counter() - began:.0f}"
     )
     held = {"facts": facts, "line": line, "moments": [asdict(each) for each in moments]}
