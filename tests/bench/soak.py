@@ -25,6 +25,7 @@ from services.kernel.outbox import STREAM
 from tests.bench.county import BenchCounty
 from tests.bench.driver import Driver
 from tests.bench.figures import machine
+from tests.bench.load import Outcome
 from tests.bench.memory import resident_mib
 from tests.bench.rig import Rig, running
 
@@ -65,6 +66,7 @@ class Soak:
         self._county = county
         self._lender_id = ""
         self._loan_ids: list[str] = []
+        self._asked = self._answered = 0
 
     @property
     def _driver(self) -> Driver:
@@ -96,22 +98,35 @@ class Soak:
             for loan_id in islice(cycle(self._loan_ids), count)
         ]
 
+    async def _drive(self, count: int, *, rate: float = 0.0) -> Outcome:
+        address = self._rig.stack.gateway_address
+        outcome = await self._driver.drive(address, METHOD, self._bodies(count), rate=rate)
+        self._asked += count
+        self._answered += outcome.answered
+        return outcome
+
+    async def lost_or_doubled(self) -> int:
+        """Repayments that were answered and are not in the books, or are there and nobody asked."""
+        async with self._rig.look() as connection:
+            posted: int = await connection.fetchval(
+                "SELECT count(*) FROM loans.posting WHERE kind = 'repayment' AND amount_fen = 1"
+            )
+        return max(0, self._answered - posted) + max(0, posted - self._asked)
+
     async def saturation(self) -> float:
         """Repayments a second as fast as they go."""
-        address = self._rig.stack.gateway_address
-        await self._driver.drive(address, METHOD, self._bodies(SATURATING // 10))
-        outcome = await self._driver.drive(address, METHOD, self._bodies(SATURATING))
+        await self._drive(SATURATING // 10)
+        outcome = await self._drive(SATURATING)
         assert outcome.refused == 0, outcome
         return SATURATING / outcome.seconds
 
     async def window(self, rate: float, seconds: float, minute: float) -> Moment:
         """Repayments at a steady rate, and how things stand after them."""
-        bodies = self._bodies(round(rate * seconds))
-        address = self._rig.stack.gateway_address
-        outcome = await self._driver.drive(address, METHOD, bodies, rate=rate)
+        asked = round(rate * seconds)
+        outcome = await self._drive(asked, rate=rate)
         return Moment(
             minute=round(minute, 2),
-            asked=len(bodies),
+            asked=asked,
             refused=outcome.refused,
             p50_ms=round(outcome.p50_ms, 2),
             p99_ms=round(outcome.p99_ms, 2),
@@ -156,9 +171,10 @@ async def soak(minutes: float) -> tuple[float, list[Moment], int]:
                 moments.append(await work.window(SHARE * saturated, seconds, passed / 60))
             await county.quiet()
             books = await audit.audit(county.get_totals)
+            wrong = await work.lost_or_doubled() + books.unbalanced_fen + books.parked_events
         finally:
             await county.close()
-    return saturated, moments, books.unbalanced_fen + books.parked_events
+    return saturated, moments, wrong
 
 
 def _thirds(values: Sequence[float]) -> tuple[float, float]:
