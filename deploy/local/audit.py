@@ -142,5 +142,12 @@ async def audit(get_totals: GetTotals) -> Audit:
             totals["loans.compensated_fen"],
         )
     )
+    lines.append(
+        Line(
+            "losses not recovered = loans' subrogated + payouts' on their way",
+            totals["funds.unrecovered_fen"],
+            totals["loans.subrogated_fen"] + totals["claims.payouts_unsettled_subrogated_fen"],
+        )
+    )
     parked = sum(answer.parked_events for answer in found.values())
     return Audit(tuple(lines), parked, totals)

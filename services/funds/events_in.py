@@ -19,6 +19,7 @@ from services.funds.model import (
     Recovered,
     Source,
     Statement,
+    TakenUp,
 )
 from services.funds.operations import accounts_lending as lending
 from services.funds.operations import cover, recoveries, shared
@@ -153,6 +154,21 @@ def _repaid_back(event: Incoming[loans.LoanRepaid]) -> Recovered:
     )
 
 
+def _was_too_much(said: loans.LoanRepaid) -> bool:
+    """Whether the loan had less for those who paid than was shared of what was collected."""
+    return bool(said.recovery_id) and said.subrogated_fen < said.amount_fen
+
+
+def _taken_up(event: Incoming[loans.LoanRepaid]) -> TakenUp:
+    return TakenUp(
+        county_code=event.envelope.county_code,
+        loan_id=UUID(event.message.loan_id),
+        recovery_id=UUID(event.message.recovery_id),
+        number=event.message.number,
+        amount_fen=Fen(event.message.subrogated_fen),
+    )
+
+
 def _recovered(event: Incoming[claims.PayoutSettled]) -> list[Recovered]:
     return [
         Recovered(
@@ -188,7 +204,11 @@ async def _loan_repaid(session: AsyncSession, events: Sequence[Incoming[loans.Lo
         for event in events
         if event.message.subrogated_fen and not event.message.recovery_id
     ]
-    await recoveries.share_recoveries(session, back, await _days(session, events))
+    days = await _days(session, events)
+    await recoveries.share_recoveries(session, back, days)
+    less = [_taken_up(event) for event in events if _was_too_much(event.message)]
+    if less:
+        await recoveries.take_up(session, less, days)
 
 
 async def _compensation_exceeded(

@@ -411,6 +411,22 @@ class Recovery:
     collected_by: str = ""
     evidence: tuple[str, ...] = ()
     reversed: bool = False
+    waiting_fen: Fen = NOTHING
+    """Beside the amount: what stands in the loan's book and nobody was left to get."""
+    turn: int = 1
+    """How often the same money was shared: what waited is shared when something is left again."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenUp:
+    """How much of a recovery the loan's book had for those who paid; the rest is in suspense."""
+
+    county_code: str
+    loan_id: UUID
+    recovery_id: UUID
+    number: int
+    """Of the posting that it has there."""
+    amount_fen: Fen
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,6 +193,8 @@ class RecoveryRow(SQLModel, table=True):
     evidence: str
     """A JSON list of hashes."""
     value_date: date
+    waiting_fen: int = Field(default=0, sa_type=BigInteger)
+    turn: int = 1
 
 
 class RecoveryShareRow(SQLModel, table=True):

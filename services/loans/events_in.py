@@ -314,7 +314,10 @@ async def payout_settled(
 
 
 async def compensation_paid(
-    session: AsyncSession, events: Sequence[Incoming[funds.CompensationPaid]]
+    session: AsyncSession,
+    events: Sequence[Incoming[funds.CompensationPaid]],
+    *,
+    catalogue: Catalogue,
 ) -> None:
     """A lender was compensated: what is owed belongs to those who paid."""
     for county, own in by_county(events):
@@ -331,7 +334,7 @@ async def compensation_paid(
             for e in own
         ]
         today = await business_day.today_or(session, county, own[0].envelope.day)
-        await money.post_compensations(session, county, compensations, today)
+        await money.post_compensations(session, county, compensations, today, catalogue)
 
 
 async def share_paid(session: AsyncSession, events: Sequence[Incoming[funds.SharePaid]]) -> None:
@@ -416,7 +419,9 @@ def handlers(catalogue: Catalogue) -> Handlers:
         "liandong.funds.v1.cover_reserved": Handler(funds.CoverReserved, reserved),
         "liandong.funds.v1.cover_refused": Handler(funds.CoverRefused, refused),
         "liandong.funds.v1.cover_released": Handler(funds.CoverReleased, cover_released),
-        "liandong.funds.v1.compensation_paid": Handler(funds.CompensationPaid, compensation_paid),
+        "liandong.funds.v1.compensation_paid": Handler(
+            funds.CompensationPaid, partial(compensation_paid, catalogue=catalogue)
+        ),
         "liandong.funds.v1.share_paid": Handler(funds.SharePaid, share_paid),
         "liandong.funds.v1.recovery_shared": Handler(
             funds.RecoveryShared, partial(recovery_shared, catalogue=catalogue)

@@ -22,7 +22,7 @@ from deploy.demo.counter import COUNTY
 from services.kernel import cloudevents
 from services.kernel.cloudevents import Envelope
 from tests.console.house import FIGURES, WAIT_MS, House, Look
-from tests.console.proxy import a_wire
+from tests.faults.links import Link
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
@@ -232,7 +232,7 @@ async def test_in_english_and_by_keyboard(house: House) -> None:
 
 async def test_events_come_as_they_happen_and_nothing_is_missed_on_the_way(house: House) -> None:
     port = int(house.stack.console_url.rsplit(":", 1)[1])
-    async with a_wire("127.0.0.1", port) as wire:
+    async with Link(lambda: port) as wire:
         look = await house.come_in(CENTRE, url=f"http://127.0.0.1:{wire.port}")
         await look.open("/live?from=now&noun=households")
         await look.page.wait_for_selector(".live-mark.on", state="attached", timeout=WAIT_MS)
@@ -240,11 +240,12 @@ async def test_events_come_as_they_happen_and_nothing_is_missed_on_the_way(house
         await flag(house, 1)
         await expect(count).to_have_text("1", timeout=WAIT_MS)
 
+        wire.is_down = True
         wire.cut()
         await expect(look.page.locator("#banner")).to_be_visible(timeout=WAIT_MS)
         assert "连接已中断" in await look.page.inner_text("#banner")
         await flag(house, 2)
-        wire.mend()
+        wire.is_down = False
 
         # What was said meanwhile comes, and what was told before does not come again.
         await expect(count).to_have_text("2", timeout=WAIT_MS)

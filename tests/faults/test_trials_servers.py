@@ -194,7 +194,11 @@ async def storm(county: County, one: Trial, *, seed: int) -> None:
 def unbounded() -> Form:
     """A platform that turns nobody away, and whose library does not either."""
     names = ("GATEWAY", "HOUSEHOLDS", "CREDIT", "LOANS", "CLAIMS", "FUNDS")
-    environment = tuple((f"{name}_CONCURRENT_RPCS_MAX", "10000") for name in names)
+    environment = (
+        *((f"{name}_CONCURRENT_RPCS_MAX", "10000") for name in names),
+        # The storm comes over one connection, whose bound would turn it away as well.
+        ("GATEWAY_STREAMS_OF_CONNECTION_MAX", "10000"),
+    )
     return Form(wrong="takes_all", direct=True, environment=environment)
 
 

@@ -13,7 +13,7 @@ from google.type.date_pb2 import Date
 from liandong.claims.v1 import claims_pb2, policies_pb2
 from liandong.common.v1 import operator_pb2
 from liandong.credit.v1 import credit_pb2
-from liandong.funds.v1 import funds_pb2
+from liandong.funds.v1 import cases_pb2, funds_pb2
 from liandong.households.v1 import accounts_pb2, evidence_pb2, households_pb2
 from liandong.loans.v1 import loans_pb2
 from nats.aio.client import Client
@@ -36,6 +36,7 @@ from services.funds import events_in as funds_in
 from services.funds import jobs as funds_jobs
 from services.funds import reports as funds_reports
 from services.funds.servicer import FundsServicer
+from services.funds.servicer.casework import CaseworkServicer
 from services.households.operations.registration import BOOKS
 from services.households.operations.shared import Keys
 from services.households.servicer.accounts import AccountsServicer
@@ -380,11 +381,25 @@ class County:
         return cast(loans_pb2.Loan, answer.loan)
 
     async def repaid(self, loan_id: str, amount_fen: int) -> loans_pb2.Loan:
-        """The bank posts a repayment."""
+        """The bank posts a repayment, and everybody hears of it."""
+        loan = await self.posted(loan_id, amount_fen)
+        await self.tell()
+        return loan
+
+    async def posted(self, loan_id: str, amount_fen: int) -> loans_pb2.Loan:
+        """The bank posts a repayment, of which nobody has heard yet."""
         request = loans_pb2.RepayLoanRequest(
             loan_id=loan_id, amount_fen=amount_fen, value_date=day(self.today)
         )
         answer = await self.ask("loans", "RepayLoan", request, role="lender")
+        return cast(loans_pb2.Loan, answer.loan)
+
+    async def undone(self, loan_id: str, number: int) -> loans_pb2.Loan:
+        """The bank undoes a repayment, and everybody hears of it."""
+        request = loans_pb2.ReverseRepaymentRequest(
+            loan_id=loan_id, number=number, reason="a mistake"
+        )
+        answer = await self.ask("loans", "ReverseRepayment", request, role="lender")
         await self.tell()
         return cast(loans_pb2.Loan, answer.loan)
 
@@ -480,6 +495,30 @@ class County:
         await self.tell()
         return cast(funds_pb2.CompensationCase, answer.compensation_case)
 
+    async def case(self, case_id: str) -> funds_pb2.CompensationCase:
+        """The case as it is."""
+        request = funds_pb2.GetCompensationCaseRequest(case_id=case_id)
+        answer = await self.ask("funds", "GetCompensationCase", request, role="county_centre")
+        return cast(funds_pb2.CompensationCase, answer.compensation_case)
+
+    async def collected(self, case_id: str, amount_fen: int) -> cases_pb2.Recovery:
+        """The centre collects of a compensated loan, of which nobody has heard yet."""
+        request = cases_pb2.RecordRecoveryRequest(
+            case_id=case_id,
+            recovered_fen=amount_fen,
+            value_date=day(self.today),
+            evidence=["sha256:cc"],
+            reference="court",
+        )
+        answer = await self.ask("funds", "RecordRecovery", request, role="county_centre")
+        return cast(cases_pb2.Recovery, answer.recovery)
+
+    async def recoveries(self, case_id: str) -> list[cases_pb2.Recovery]:
+        """What came back of a case and stands."""
+        request = cases_pb2.ListRecoveriesRequest(case_id=case_id)
+        answer = await self.ask("funds", "ListRecoveries", request, role="county_centre")
+        return [each for each in answer.recoveries if not each.reversed]
+
 
 def _calling(caller: Caller, request: Message) -> Context:
     """The context of a call that came through the guard: well formed, caller verified."""
@@ -507,7 +546,10 @@ async def a_county(schema: MakeSchema) -> County:
             "PayoutsService": PayoutsServicer(made["claims"].db, catalogue),
             "PoliciesService": PoliciesServicer(made["claims"].db, catalogue),
         },
-        "funds": {"FundsService": FundsServicer(made["funds"].db, catalogue)},
+        "funds": {
+            "FundsService": FundsServicer(made["funds"].db, catalogue),
+            "CasesService": CaseworkServicer(made["funds"].db, catalogue),
+        },
     }
     books = {
         "households": BOOKS,

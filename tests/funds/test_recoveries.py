@@ -99,6 +99,18 @@ def repaid_back(loan: Loan, number: int, amount_fen: int) -> Delivery:
     return loan._told("loan_repaid", message)
 
 
+def posted_there(loan: Loan, number: int, recovery: Any, subrogated_fen: int) -> Delivery:
+    """The loan's book has what was collected: how much of it was for those who paid."""
+    message = loans.LoanRepaid(
+        loan_id=str(loan.loan_id),
+        amount_fen=recovery.recovered_fen - recovery.costs_fen - recovery.household_fen,
+        subrogated_fen=subrogated_fen,
+        number=number,
+        recovery_id=recovery.recovery_id,
+    )
+    return loan._told("loan_repaid", message)
+
+
 def repayment_undone(loan: Loan, number: int, amount_fen: int) -> Delivery:
     message = loans.RepaymentReversed(
         loan_id=str(loan.loan_id),
@@ -309,6 +321,92 @@ async def test_a_repayment_of_a_compensated_loan_is_shared_and_undone_with_it(
     await steps.take(consumer, repayment_undone(loan, 7, 500_000))
 
     assert await steps.totals(db) == before
+
+
+# S21, decision 0028
+@pytest.mark.parametrize("together", [False, True])
+async def test_collected_money_makes_room_for_the_loan_s_own_that_came_before_it(
+    db: Database, work: Casework, consumer: Consumer, *, together: bool
+) -> None:
+    """Of 50,000 yuan 4,000 were at the lender when 50,600 were collected for costs of 100."""
+    fund = await steps.open_fund(work.funds, balance_fen=FUND_FEN)
+    loan = Loan(1)
+    case = await a_paid_case(work, consumer, loan)
+    made = await recover(work, case.case_id, 5_060_000, 10_000)
+    assert made.household_fen == 50_000
+    whole = await steps.totals(db)
+
+    own = repaid_back(loan, 7, 400_000)
+    answer = posted_there(loan, 8, made, 4_600_000)
+    if together:
+        await steps.take(consumer, own, answer)
+    else:
+        await steps.take(consumer, own)
+        # It is in the loan's book and waits here: nobody has it twice, and nobody is told.
+        now = await steps.totals(db)
+        assert {name for name in now if now[name] != whole[name]} == {"funds.known_outstanding_fen"}
+        assert await standing(work, case.case_id) == [("collected", 5_060_000, 50_000)]
+        assert len(await steps.said(db, "recovery_shared")) == 1
+        await steps.take(consumer, answer)
+
+    assert await standing(work, case.case_id) == [
+        ("repayment", 400_000, 0),
+        ("repayment", 4_660_000, 50_000),
+    ]
+    parts = (await steps.get_case(work.funds, case.case_id)).parts
+    assert [part.recovered_fen for part in parts] == [1_000_000, 500_000, 2_500_000, 1_000_000]
+    assert (await steps.get_fund(work.funds, fund)).balance_fen == FUND_FEN
+    assert (await steps.totals(db))["funds.book_difference_fen"] == 0
+    (back,) = await steps.said(db, "recovery_reversed")
+    assert events_pb2.RecoveryReversed.FromString(back["payload"]).reason == "LESS_WAS_OWED"
+
+    await steps.take(consumer, repayment_undone(loan, 7, 400_000))
+
+    assert await standing(work, case.case_id) == [("repayment", 4_660_000, 50_000)]
+    parts = (await steps.get_case(work.funds, case.case_id)).parts
+    assert [part.recovered_fen for part in parts] == [920_000, 460_000, 2_300_000, 920_000]
+    assert (await steps.totals(db))["funds.book_difference_fen"] == 0
+
+
+async def test_what_waits_is_shared_as_far_as_something_is_left_and_undone_whole(
+    db: Database, work: Casework, consumer: Consumer
+) -> None:
+    """A payout is taken back, and what the household paid instead had been heard of first."""
+    await steps.open_fund(work.funds, balance_fen=FUND_FEN)
+    loan = Loan(1)
+    case = await a_paid_case(work, consumer, loan)
+    before = await steps.totals(db)
+    await steps.take(consumer, payout_settled("p-1", loan, subrogated_fen=1_000_000))
+    await steps.take(consumer, payout_settled("p-2", loan, subrogated_fen=3_000_000))
+    await steps.take(consumer, repaid_back(loan, 7, 5_000_000))
+    assert await standing(work, case.case_id) == [
+        ("payout", 1_000_000, 0),
+        ("payout", 3_000_000, 0),
+        ("repayment", 1_000_000, 0),
+    ]
+
+    await steps.take(consumer, payout_reversed("p-1"))
+    await steps.take(consumer, payout_reversed("p-2"))
+
+    assert await standing(work, case.case_id) == [
+        ("repayment", 1_000_000, 0),
+        ("repayment", 1_000_000, 0),
+        ("repayment", 3_000_000, 0),
+    ]
+    assert (await steps.totals(db))["funds.book_difference_fen"] == 0
+    await steps.take(consumer, repayment_undone(loan, 7, 5_000_000))
+    assert await standing(work, case.case_id) == []
+    assert await steps.totals(db) == before
+
+
+async def standing(work: Casework, case_id: str) -> list[tuple[str, int, int]]:
+    """What came back and was not undone: its source, all of it, what is the household's."""
+    listed = (await work.ask("ListRecoveries", CENTRE, case_id=case_id)).recoveries
+    return sorted(
+        (each.source, each.recovered_fen, each.household_fen)
+        for each in listed
+        if not each.reversed
+    )
 
 
 # S21, S22

@@ -21,8 +21,10 @@ from services.funds.model import (
     Fund,
     FundState,
     Part,
+    Recovery,
+    Source,
 )
-from services.funds.rules import accounts, cases, cover, money, what_if
+from services.funds.rules import accounts, cases, cover, money, recoveries, what_if
 from services.kernel.errors import Invalid, LiandongError, Refused
 from services.kernel.ids import new_id
 from services.kernel.money import Fen
@@ -275,6 +277,57 @@ def test_recoveries_give_each_its_own_back_and_no_more(
 
     assert all(0 <= part.recovered_fen <= part.amount_fen for part in parts)
     assert household == max(0, sum(back) - loss_fen)
+
+
+# S21, decision 0028
+@given(
+    loss_fen=st.integers(1, 10**7).map(Fen),
+    back=st.lists(
+        st.tuples(st.sampled_from(Source), st.integers(1, 10**7), st.integers(0, 10**7)),
+        max_size=10,
+    ),
+)
+def test_money_of_the_loan_s_own_book_waits_and_only_collected_money_is_the_household_s(
+    loss_fen: Fen, back: list[tuple[Source, int, int]]
+) -> None:
+    parts: tuple[Part, ...] = share(a_case(loss_fen=loss_fen), a_fund()).case_file.parts
+    shared = []
+    for source, amount, costs in back:
+        came = a_recovery(source, amount, costs if source is Source.COLLECTED else 0)
+        left = recoveries.left_fen(parts)
+        done, parts = recoveries.share(parts, came)
+        given_fen = sum(fen for _, fen in done.shares)
+        assert given_fen == min(left, came.amount_fen - came.costs_fen)
+        assert given_fen + done.costs_fen + done.household_fen == done.amount_fen
+        assert done.amount_fen + done.waiting_fen == came.amount_fen
+        assert not (done.household_fen if source is not Source.COLLECTED else done.waiting_fen)
+        shared.append((done, given_fen))
+
+    assert sum(part.recovered_fen for part in parts) == sum(fen for _, fen in shared) <= loss_fen
+    waiting = next((done for done, _ in shared if done.waiting_fen), None)
+    if waiting is not None:
+        # Nobody got anything back: what waited is shared, once more as far as it goes.
+        fresh = tuple(replace(part, recovered_fen=Fen(0)) for part in parts)
+        again, _ = recoveries.share(fresh, recoveries.again(waiting, new_id(), OPENED))
+        assert (again.turn, again.reference) == (waiting.turn + 1, waiting.reference)
+        assert again.amount_fen == min(waiting.waiting_fen, loss_fen)
+        assert again.amount_fen + again.waiting_fen == waiting.waiting_fen
+
+
+def a_recovery(source: Source, amount_fen: int, costs_fen: int) -> Recovery:
+    return Recovery(
+        county_code=COUNTY,
+        recovery_id=new_id(),
+        case_id=new_id(),
+        reference="7",
+        amount_fen=Fen(amount_fen),
+        shares=(),
+        household_fen=Fen(0),
+        business_date=OPENED,
+        source=source,
+        value_date=OPENED,
+        costs_fen=Fen(min(costs_fen, amount_fen)),
+    )
 
 
 @given(

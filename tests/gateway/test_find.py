@@ -25,8 +25,8 @@ from services.kernel import ids
 from services.kernel.database import Database
 from services.kernel.rpc import Context
 from services.kernel.status import reason_of
-from tests.console.proxy import a_wire
 from tests.eventually import at_least, eventually
+from tests.faults.links import Link
 from tests.gateway.conftest import a_house
 from tests.gateway.fakes import a_target
 from tests.gateway.feeding import INSTITUTIONS, County, repaid
@@ -279,15 +279,15 @@ async def test_naming_goes_on_after_the_database_was_away(
     monkeypatch.setattr(find_servicer, "FILLED_SECONDS", 0.01)
     await county.house.schema.ask("UPDATE feed_named_state SET done_position = 0")
     dsn = urlsplit(county.house.schema.app_dsn)
-    async with a_wire(str(dsn.hostname), dsn.port or 5432) as wire:
-        wire.cut()
+    async with Link(lambda: dsn.port or 5432) as wire:
+        wire.is_down = True
         address = f"{dsn.username}:{dsn.password}@127.0.0.1:{wire.port}"
         db = Database(dsn._replace(netloc=address).geturl(), "gateway", pool_size=1)
         with structlog.testing.capture_logs() as said:
             naming = asyncio.create_task(find_servicer.keep_filling(db))
             try:
                 await eventually(lambda: _times_away(said), at_least(2))
-                wire.mend()
+                wire.is_down = False
                 left = "SELECT count(*) FROM feed_named_state WHERE done_position < upto_position"
                 await eventually(lambda: county.house.schema.one(left), lambda found: found == 0)
             finally:

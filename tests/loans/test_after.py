@@ -538,6 +538,32 @@ async def test_two_persons_write_off_and_what_comes_later_is_a_recovery(
     await steps.books_are_whole(db)
 
 
+# S21, decision 0028
+async def test_what_comes_back_of_a_written_off_loan_belongs_to_those_who_paid(
+    servicer: LoansServicer, consumer: Consumer, db: Database, catalogue: Catalogue
+) -> None:
+    """30,333 yuan are written off, 10,000 recovered, and the whole loss is shared after that."""
+    loan_id = await a_loan(servicer, consumer, term_months=1)
+    today = await steps.advance(db, catalogue, 31 + 80)
+    proposal: dict[str, Any] = {"loan_id": loan_id, "reason": "无可执行财产"}
+    proposed = (await ask(servicer, "ProposeWriteOff", **proposal)).write_off
+    decision: dict[str, Any] = {"write_off_id": proposed.write_off_id, "approve": True}
+    await ask(servicer, "DecideWriteOff", APPROVER, **decision)
+    await steps.repay(servicer, loan_id, 10_000 * YUAN, on=today)
+
+    await steps.take(consumer, Fund().paid(loan_id, {"fund": ("fin-1", 3_033_300)}))
+
+    # The fund had not heard of the 10,000: its lender gives them back.
+    (said,) = await steps.said(db, "compensation_exceeded", events_pb2.CompensationExceeded)
+    assert (said.excess_fen, said.subrogated_fen) == (1_000_000, 2_033_300)
+    await steps.repay(servicer, loan_id, 20_000 * YUAN, on=today)
+    paid = await steps.repay(servicer, loan_id, 1_000 * YUAN, on=today)
+    assert (paid.subrogated_fen, paid.suspense_fen) == (0, 66_700)
+    repaid = await steps.said(db, "loan_repaid", events_pb2.LoanRepaid)
+    assert [each.subrogated_fen for each in repaid] == [0, 2_000_000, 33_300]
+    await steps.books_are_whole(db)
+
+
 # --- collateral -----------------------------------------------------------------------------------
 
 

@@ -414,8 +414,10 @@ def test_a_loan_that_was_paid_down_meanwhile_owes_less_to_those_who_paid() -> No
     now, excess = balance.compensate(loan, a_compensation(loan, 1_000_000))
 
     assert (now.subrogated_fen, excess) == (600_000, 400_000)
-    off = replace(loan, state=LoanState.WRITTEN_OFF)
-    assert balance.compensate(off, a_compensation(loan, 1_000_000))[1] == 0
+    off = an_active_loan(0, state=LoanState.WRITTEN_OFF)
+    loss = a_compensation(off, 1_000_000)
+    now, excess = balance.compensate(off, loss, Fen(900_000))
+    assert (now.subrogated_fen, excess) == (900_000, 100_000)
 
 
 @given(

@@ -499,7 +499,7 @@ def _recovered(
     undone: Collection[str],
 ) -> Iterator[str]:
     alive = [row for row in recoveries if row["recovery_id"] not in undone]
-    by_cause = Counter(row["reference"] for row in alive)
+    by_cause = Counter((row["reference"], row["turn"]) for row in alive)
     if max(by_cause.values(), default=0) > 1:
         yield f"case {case['case_id']} shared the same money twice: {by_cause}"
     back: Counter[int] = Counter()
@@ -552,12 +552,11 @@ def _subrogated(now: Books) -> Iterator[str]:
         for part in now.of("loans", "allocation_part")
         if part["subrogated_fen"] and states.get(part["payout_id"]) == "settled"
     }
-    shared = {
-        (row["reference"], cases[row["case_id"]]): row["amount_fen"]
-        for row in now.of("funds", "recovery")
-        if row["source"] == "payout" and row["recovery_id"] not in undone
-    }
-    if shared != due:
+    shared: Counter[tuple[str, str]] = Counter()
+    for row in now.of("funds", "recovery"):
+        if row["source"] == "payout" and row["recovery_id"] not in undone:
+            shared[row["reference"], cases[row["case_id"]]] += row["amount_fen"]
+    if +shared != due:
         yield f"payouts gave others {due}, the funds shared {shared}"
 
 
@@ -582,6 +581,12 @@ def _compensated(now: Books) -> Iterator[str]:
     for loan_id, fen in taken.items():
         if not 0 <= fen <= posted.get(loan_id, 0):
             yield f"loan {loan_id} gave others {fen} of {posted.get(loan_id, 0)}"
+    loan_of = {row["case_id"]: row["loan_id"] for row in now.of("funds", "compensation_case")}
+    back: Counter[str] = Counter()
+    for part in now.of("funds", "case_part"):
+        back[loan_of[part["case_id"]]] += part["recovered_fen"]
+    if +taken != +back:
+        yield f"loans gave others {dict(taken)}, the funds gave them {dict(back)}"
 
 
 def _covered(now: Books) -> Iterator[str]:

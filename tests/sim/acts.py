@@ -185,7 +185,7 @@ def repay(history: History) -> Command | None:
 
 
 def undo_repayment(history: History) -> Command | None:
-    """A repayment was a mistake, or was meant for another loan."""
+    """A repayment was a mistake; so may what somebody collected seem to its lender."""
     books = history.world.dbs["loans"].tables["posting"]
     found = [
         (loan_id, each)
@@ -195,6 +195,9 @@ def undo_repayment(history: History) -> Command | None:
     ]
     if not found:
         return None
+    collected = [each for each in found if each[1].reference]
+    if collected and history.rng.random() < 0.5:
+        found = collected
     loan_id, posting = _choose(history, found)
     loan = history.world.dbs["loans"].tables["loan"][loan_id]
     undoing = Undoing(loan_id, posting.number, "a mistake")
@@ -583,5 +586,5 @@ def useful(history: History) -> list[Act]:
         if each.state is CaseState.FILED:
             found += (decide, decide, decide)
         elif each.state is CaseState.PAID:
-            found += (collect, confirm_share, give)
+            found += (collect, collect, confirm_share, give, repay, undo_repayment)
     return found

@@ -5,11 +5,13 @@ A rule looks at what a transaction writes beside what was committed; it names wh
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from uuid import UUID
 
 from services.claims.model import ClaimState, InstructionState, PayeeKind, PayoutState
 from services.funds.model import CaseState, CoverState, Source
+from services.kernel.money import Fen
 from services.loans.model import LoanState
 from services.loans.rules import book, position
 from services.loans.rules.book import PostingKind
@@ -334,6 +336,7 @@ def at_rest(dbs: Mapping[str, Database], hears: Mapping[str, tuple[str, ...]]) -
     yield from _payouts_agree(dbs)
     yield from _compensations_agree(dbs)
     yield from _subrogations_agree(dbs)
+    yield from _losses_agree(dbs)
     yield from _covers_agree(dbs)
     yield from _replayed(dbs["loans"])
 
@@ -389,12 +392,11 @@ def _subrogations_agree(dbs: Mapping[str, Database]) -> Lines:
         for part in each.parts
         if part.subrogated_fen and states.get(payout_id) is PayoutState.SETTLED
     }
-    shared = {
-        (each.reference, loan_of[each.case_id]): each.amount_fen
-        for each in dbs["funds"].tables["recovery"].values()
-        if each.source is Source.PAYOUT and not each.reversed
-    }
-    if due != shared:
+    shared: Counter[Any] = Counter()
+    for each in dbs["funds"].tables["recovery"].values():
+        if each.source is Source.PAYOUT and not each.reversed:
+            shared[each.reference, loan_of[each.case_id]] += each.amount_fen
+    if due != +shared:
         yield f"G5 payouts gave others {due}, the funds shared {shared}"
     alive: Counter[Any] = Counter(
         each.loan_id
@@ -404,6 +406,38 @@ def _subrogations_agree(dbs: Mapping[str, Database]) -> Lines:
     for loan_id, count in alive.items():
         if count > 1:
             yield f"loan {loan_id} has {count} cases"
+
+
+def _losses_agree(dbs: Mapping[str, Database]) -> Lines:
+    """What is left of a loss is the same on both sides, and no fen is the household's on both."""
+    held = dbs["funds"].tables
+    loans_ = dbs["loans"].tables["loan"]
+    for case in held["case"].values():
+        if case.state not in PAID:
+            continue
+        left = sum(
+            each.amount_fen - each.recovered_fen
+            for each in held["part"].values()
+            if each.case_id == case.case_id
+        )
+        theirs = loans_[case.loan_id].subrogated_fen
+        if left != theirs:
+            yield f"G5 case {case.case_id}: {left} is left, by the loan {theirs} is others'"
+    for each in held["recovery"].values():
+        if each.reversed:
+            continue
+        # Only what somebody collected can be too much here: all else is in the loan's own book.
+        if each.household_fen and not each.evidence:
+            yield f"G5 recovery {each.recovery_id} gives the household what its loan has"
+    for (case_id, source, reference), fen in _waiting(held["recovery"].values()).items():
+        if fen:
+            yield f"G5 case {case_id}: {fen} of {source} {reference} wait at rest"
+
+
+def _waiting(recoveries: Iterable[Any]) -> Mapping[tuple[UUID, Source, str], Fen]:
+    """What still waits of the same money: as its last turn has it."""
+    turns = sorted((each for each in recoveries if not each.reversed), key=lambda each: each.turn)
+    return {(each.case_id, each.source, each.reference): each.waiting_fen for each in turns}
 
 
 def _covers_agree(dbs: Mapping[str, Database]) -> Lines:

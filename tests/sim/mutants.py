@@ -11,12 +11,15 @@ from uuid import UUID
 
 import pytest
 
+from services.funds.operations import recoveries
+from services.funds.rules import recoveries as recovery_rules
 from services.funds.store import funds as fund_store
 from services.kernel import inbox, outbox
 from services.kernel.money import Fen
 from services.kernel.values import replace
 from services.loans import store as loan_store
 from services.loans.operations.desk import Desk
+from services.loans.rules import balance
 from services.loans.rules import payouts as undoing
 from tests.sagas import mutants as planted
 from tests.sim import world
@@ -185,11 +188,48 @@ def excess_kept(patch: Patch) -> None:
     patch.setattr(Desk, "give_back", lambda *_: None)
 
 
+def surplus_given_away(patch: Patch) -> None:
+    """What nobody is left to get is the household's, though the loan's own book has it."""
+    original = recovery_rules.share
+
+    def share(parts: Any, recovery: Any) -> Any:
+        shared, after = original(parts, recovery)
+        given = Fen(shared.household_fen + shared.waiting_fen)
+        amount = Fen(shared.amount_fen + shared.waiting_fen)
+        return replace(shared, household_fen=given, amount_fen=amount, waiting_fen=Fen(0)), after
+
+    patch.setattr(recovery_rules, "share", share)
+
+
+def not_taken_up(patch: Patch) -> None:
+    """What was collected stays as it was shared, whatever had come to the loan before."""
+
+    async def nothing(*_: Any) -> None:
+        return None
+
+    patch.setattr(recoveries, "take_up", nothing)
+
+
+def waits_for_ever(patch: Patch) -> None:
+    """What nobody was left to get is not shared when something is left again."""
+
+    async def nothing(*_: Any) -> None:
+        return None
+
+    patch.setattr(recoveries, "_share_waiting", nothing)
+
+
+def collected_money_undone(patch: Patch) -> None:
+    """A lender undoes what somebody collected: the loan is owed it, and the funds keep it."""
+    patch.setattr(balance, "_is_collected", lambda _: False)
+
+
 _OWN = (
     *(no_inbox, sequence_ignored, acknowledged_before_commit, published_after_commit),
     *(stream_not_filled_again, request_id_ignored, body_not_compared, answer_not_kept),
     *(split_outside_the_lock, read_then_write_reservation, cached_breaker),
     *(reversal_of_more, excess_kept),
+    *(surplus_given_away, not_taken_up, waits_for_ever, collected_money_undone),
 )
 _KERNELS = ("acknowledged_before_commit", "no_inbox", "no_idempotency", "sequence_ignored")
 """Of the others' mutants those that switch off the kernel on PostgreSQL: ours do it here."""

@@ -304,9 +304,9 @@ async def paid_since_filing(session: Session, keys: Iterable[Key]) -> dict[UUID,
 async def add_recoveries(session: Session, made: Sequence[Recovery]) -> None:
     """The same money is shared once a case."""
     for each in made:
-        own = (each.case_id, each.source, each.reference)
+        own = (each.case_id, each.source, each.reference, each.turn)
         for held in session.rows("recovery"):
-            if (held.case_id, held.source, held.reference) == own:
+            if (held.case_id, held.source, held.reference, held.turn) == own:
                 raise BrokenRule(f"{each.source} {each.reference} is shared")
         session.add("recovery", each.recovery_id, each)
 
@@ -323,6 +323,38 @@ async def standing_recoveries(
         if each.source is source and not each.reversed and named:
             found.append(each)
     return sorted(found, key=lambda each: each.recovery_id)
+
+
+async def collected_recoveries(
+    session: Session, county_code: str, recovery_ids: Sequence[UUID]
+) -> dict[UUID, Recovery]:
+    """Of these the ones that stand."""
+    found = (session.get("recovery", each) for each in recovery_ids)
+    return {
+        each.recovery_id: each
+        for each in found
+        if each is not None and each.source is Source.COLLECTED and not each.reversed
+    }
+
+
+async def waiting_recoveries(session: Session, cases: Iterable[Key]) -> list[Recovery]:
+    """What waits of these cases, each at its last turn."""
+    wanted = {case_id for _, case_id in cases}
+    own = [each for each in session.rows("recovery") if each.case_id in wanted]
+    last: dict[Any, int] = {}
+    for each in own:
+        key = (each.case_id, each.source, each.reference)
+        last[key] = max(each.turn, last.get(key, 0))
+    return sorted(
+        (
+            each
+            for each in own
+            if each.waiting_fen
+            and not each.reversed
+            and each.turn == last[each.case_id, each.source, each.reference]
+        ),
+        key=lambda each: each.recovery_id,
+    )
 
 
 async def cases_of_payouts(session: Session, payouts: Iterable[tuple[str, str]]) -> list[Key]:
@@ -393,6 +425,8 @@ FUNCTIONS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "services.funds.store.recoveries": {
         "add_recoveries": add_recoveries,
         "standing_recoveries": standing_recoveries,
+        "collected_recoveries": collected_recoveries,
+        "waiting_recoveries": waiting_recoveries,
         "cases_of_payouts": cases_of_payouts,
         "add_reversals": add_reversals,
     },

@@ -17,6 +17,10 @@ SELECT (SELECT count(*) FROM household WHERE county_code = $1) AS households_cou
        count(*) FILTER (WHERE state = 'reversed') AS payouts_reversed_count,
        coalesce(sum(lenders_fen) FILTER (WHERE state = 'reversed'), 0)::bigint
            AS reversed_lenders_fen,
+       (SELECT coalesce(sum(t.subrogated_fen), 0)::bigint
+        FROM payout AS p JOIN payout_part AS t USING (county_code, payout_id)
+        WHERE p.county_code = $1 AND p.state NOT IN ('settled', 'reversed'))
+           AS payouts_unsettled_subrogated_fen,
        (SELECT coalesce(sum(amount_fen - paid_fen), 0)::bigint FROM receivable
         WHERE county_code = $1) AS receivable_fen,
        (SELECT coalesce(sum(amount_fen), 0)::bigint FROM instruction

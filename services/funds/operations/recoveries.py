@@ -17,6 +17,7 @@ from services.funds.model import (
     Recovered,
     Recovery,
     Source,
+    TakenUp,
     WriteOff,
 )
 from services.funds.operations.cases import LENDERS, found, step_of
@@ -38,6 +39,7 @@ from services.kernel.values import replace
 COLLECTORS = (*LENDERS, "guarantor", "county_centre", "finance_bureau")
 PROPOSERS = (*LENDERS, "county_centre", "finance_bureau")
 WRITE_OFF_DECIDERS = ("finance_bureau", "county_centre")
+TAKEN_UP = "LESS_WAS_OWED"
 
 
 @dataclass(slots=True)
@@ -54,18 +56,16 @@ class _Desk:
         return CaseFile(self.cases[case_id], self.parts[case_id])
 
     def share(self, recovery: Recovery) -> Recovery:
-        """Give one recovery to those who bore the loss, in proportion, after costs (S21)."""
+        """Give one recovery to those who bore the loss; of what waits nobody is told."""
         case_id, day = recovery.case_id, recovery.business_date
-        back = case_rules.share_back(
-            self.parts[case_id], recovery.amount_fen, costs_fen=recovery.costs_fen
-        )
-        self.parts[case_id] = back.parts
-        recovery = replace(recovery, shares=back.shares, household_fen=back.household_fen)
+        recovery, self.parts[case_id] = rules.share(self.parts[case_id], recovery)
         self.made.append(recovery)
+        if not recovery.amount_fen:
+            return recovery
         case = self.cases[case_id]
         self.cases[case_id] = replace(case, version=case.version + 1)
-        by_position = {part.position: part for part in back.parts}
-        for position, amount in back.shares:
+        by_position = {part.position: part for part in self.parts[case_id]}
+        for position, amount in recovery.shares:
             self.work.move(
                 by_position[position],
                 "recovered",
@@ -224,6 +224,45 @@ def _post(work: Work, recovery: Recovery, kind: str, moved: Sequence[Transfer]) 
 # --- what goes back -------------------------------------------------------------------------------
 
 
+async def take_up(session: AsyncSession, taken: Sequence[TakenUp], on: Mapping[str, date]) -> None:
+    """
+    The loan's book had less for those who paid than was shared of what was collected.
+
+    Its own money had come before, which we did not know: that is theirs, and of the collected money
+    the loan has the rest in suspense. What waited is shared then.
+    """
+    by_loan = await case_store.lock_paid_cases(
+        session, [(each.county_code, each.loan_id) for each in taken]
+    )
+    if not by_loan:
+        return
+    desk = await _desk(
+        session,
+        {case.case_id: case for case in by_loan.values()},
+        {county for county, _ in by_loan},
+    )
+    for county in sorted({each.county_code for each in taken}):
+        day = on[county]
+        own = {each.recovery_id: each for each in taken if each.county_code == county}
+        found_ = await recovery_store.collected_recoveries(session, county, list(own))
+        for recovery_id, recovery in sorted(found_.items()):
+            await _undo_one(session, desk, recovery, TAKEN_UP, day)
+            await recovery_store.add_reversals(session, [(recovery, TAKEN_UP, day)])
+            again = rules.taken_up(recovery, own[recovery_id], ids.new_id(), day)
+            if again.amount_fen:
+                desk.share(again)
+    await _share_waiting(session, desk, on)
+    await desk.write(session, on)
+
+
+async def _share_waiting(session: AsyncSession, desk: _Desk, on: Mapping[str, date]) -> None:
+    """Something is left again: what stood in the loans' books and nobody could get is shared."""
+    open_ = [case.key for case in desk.cases.values() if rules.left_fen(desk.parts[case.case_id])]
+    for each in await recovery_store.waiting_recoveries(session, open_) if open_ else ():
+        if rules.left_fen(desk.parts[each.case_id]):
+            desk.share(rules.again(each, ids.new_id(), on[each.county_code]))
+
+
 async def undo_payouts(
     session: AsyncSession, payouts: Sequence[tuple[str, str, str]], on: Mapping[str, date]
 ) -> None:
@@ -265,6 +304,7 @@ async def _undo(
     if not undone:
         return
     await recovery_store.add_reversals(session, undone)
+    await _share_waiting(session, desk, on)
     await desk.write(session, on)
 
 
@@ -275,6 +315,8 @@ async def _undo_one(
     case_id, work = recovery.case_id, desk.work
     parts = {part.position: part for part in desk.parts[case_id]}
     rules.check_undone(recovery, list(parts.values()))
+    if not recovery.amount_fen:
+        return
     income = Account("recoveries", str(case_id))
     moved = [
         Transfer(each.credit, each.debit, each.amount_fen)

@@ -3,8 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from uuid import UUID
 
-from services.funds.model import Case, CaseState, Collected, Fund, FundState, Part, Recovery
+from services.funds.model import (
+    Case,
+    CaseState,
+    Collected,
+    Fund,
+    FundState,
+    Part,
+    Recovery,
+    Source,
+    TakenUp,
+)
+from services.funds.rules import cases
 from services.funds.rules.accounts import pay_out, reach
 from services.kernel.errors import Denied, NotFound, Refused, invalid_field
 from services.kernel.money import Fen
@@ -75,6 +87,58 @@ def check_left(case: Case, parts: Sequence[Part]) -> Fen:
     if left <= 0:
         raise Refused("NOTHING_LEFT", "all of the loss has come back", message_zh="已全部收回")
     return left
+
+
+def share(parts: Sequence[Part], recovery: Recovery) -> tuple[Recovery, tuple[Part, ...]]:
+    """
+    Give a recovery to those who bore the loss, after its costs (S21): it, and the parts after it.
+
+    What is too much of collected money is the household's. What came in by the loan's own book is
+    there already, in suspense or owed by the lender: here it waits until something is left.
+    """
+    back = cases.share_back(
+        parts, Fen(recovery.amount_fen - recovery.household_fen), costs_fen=recovery.costs_fen
+    )
+    rest = back.household_fen
+    if recovery.source is Source.COLLECTED:
+        household = Fen(recovery.household_fen + rest)
+        return replace(recovery, shares=back.shares, household_fen=household), back.parts
+    shared = Fen(recovery.amount_fen - rest)
+    return (
+        replace(recovery, amount_fen=shared, shares=back.shares, waiting_fen=rest),
+        back.parts,
+    )
+
+
+def again(waiting: Recovery, recovery_id: UUID, on: date) -> Recovery:
+    """What waited, to be shared now that something is left."""
+    return replace(
+        waiting,
+        recovery_id=recovery_id,
+        amount_fen=waiting.waiting_fen,
+        shares=(),
+        business_date=on,
+        waiting_fen=Fen(0),
+        turn=waiting.turn + 1,
+    )
+
+
+def taken_up(collected: Recovery, by: TakenUp, recovery_id: UUID, on: date) -> Recovery:
+    """
+    What was collected, as the loan's book has it: less had been left than was known here.
+
+    It is that book's money from now on. Costs, and what is the household's here, stay what they
+    were.
+    """
+    return replace(
+        collected,
+        recovery_id=recovery_id,
+        source=Source.REPAYMENT,
+        reference=str(by.number),
+        amount_fen=Fen(collected.costs_fen + collected.household_fen + by.amount_fen),
+        shares=(),
+        business_date=on,
+    )
 
 
 @dataclass(frozen=True, slots=True)

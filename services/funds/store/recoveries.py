@@ -31,6 +31,8 @@ async def add_recoveries(session: AsyncSession, recoveries: Sequence[Recovery]) 
             each.collected_by,
             json.dumps(each.evidence),
             each.value_date,
+            each.waiting_fen,
+            each.turn,
         )
         for each in recoveries
     ]
@@ -38,11 +40,11 @@ async def add_recoveries(session: AsyncSession, recoveries: Sequence[Recovery]) 
         session,
         """INSERT INTO recovery (county_code, recovery_id, case_id, reference, amount_fen,
                                  household_fen, business_date, source, costs_fen, collected_by,
-                                 evidence, value_date)
+                                 evidence, value_date, waiting_fen, turn)
            SELECT * FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::text[], $5::bigint[],
                                 $6::bigint[], $7::date[], $8::text[], $9::bigint[], $10::text[],
-                                $11::text[], $12::date[])""",
-        *database.columns(rows, 12),
+                                $11::text[], $12::date[], $13::bigint[], $14::int[])""",
+        *database.columns(rows, 14),
     )
     shares = [
         (each.county_code, each.recovery_id, position, amount)
@@ -74,6 +76,8 @@ def _recovery(row: asyncpg.Record) -> Recovery:
         collected_by=row["collected_by"],
         evidence=tuple(json.loads(row["evidence"])),
         reversed=row["reversed"],
+        waiting_fen=Fen(row["waiting_fen"]),
+        turn=row["turn"],
     )
 
 
@@ -93,10 +97,11 @@ CROSS JOIN LATERAL (
 async def recoveries_of(
     session: AsyncSession, county_code: str, case_id: UUID, *, after: UUID, limit: int
 ) -> list[Recovery]:
-    """A page of a case's recoveries."""
+    """A page of a case's recoveries; what only waits is none yet."""
     rows = await database.fetch(
         session,
         f"""{_RECOVERIES} WHERE r.county_code = $1 AND r.case_id = $2 AND r.recovery_id > $3
+             AND r.amount_fen > 0
            ORDER BY r.recovery_id LIMIT $4""",
         county_code,
         case_id,
@@ -128,6 +133,42 @@ async def standing_recoveries(
         [county for county, _, _ in wanted],
         [loan for _, loan, _ in wanted],
         [reference for _, _, reference in wanted],
+    )
+    return [_recovery(row) for row in rows]
+
+
+async def collected_recoveries(
+    session: AsyncSession, county_code: str, recovery_ids: Sequence[UUID]
+) -> dict[UUID, Recovery]:
+    """Recoveries by id, of those that stand; after their cases are locked."""
+    rows = await database.fetch(
+        session,
+        f"""{_RECOVERIES} WHERE r.county_code = $1 AND r.recovery_id = ANY($2::uuid[])
+             AND r.source = 'collected' AND u.recovery_id IS NULL""",
+        county_code,
+        list(recovery_ids),
+    )
+    return {row["recovery_id"]: _recovery(row) for row in rows}
+
+
+async def waiting_recoveries(
+    session: AsyncSession, cases: Iterable[tuple[str, UUID]]
+) -> list[Recovery]:
+    """What waits for something to be left of locked cases, in the order in which it came."""
+    wanted = sorted(set(cases))
+    rows = await database.fetch(
+        session,
+        f"""{_RECOVERIES}
+           JOIN unnest($1::text[], $2::uuid[]) AS k (county_code, case_id)
+             ON k.county_code = r.county_code AND k.case_id = r.case_id
+           WHERE r.waiting_fen > 0 AND u.recovery_id IS NULL AND NOT EXISTS (
+               SELECT FROM recovery AS later
+               WHERE later.county_code = r.county_code AND later.case_id = r.case_id
+                 AND later.source = r.source AND later.reference = r.reference
+                 AND later.turn > r.turn)
+           ORDER BY r.county_code, r.recovery_id""",
+        [county for county, _ in wanted],
+        [case_id for _, case_id in wanted],
     )
     return [_recovery(row) for row in rows]
 

@@ -8,7 +8,7 @@ _TOTALS = """
 SELECT f.balance_fen, f.covered_fen, n.contributed_fen, c.cases_paid_count, c.loss_fen,
        p.paid_fen, p.shares_paid_fen,
        p.owed_fen, p.lender_own_fen, r.recovered_fen,
-       p.recovered_to_funds_fen
+       p.recovered_to_funds_fen, p.unrecovered_fen
 FROM (SELECT coalesce(sum(balance_fen), 0)::bigint AS balance_fen,
              coalesce(sum(covered_fen), 0)::bigint AS covered_fen
       FROM fund WHERE county_code = $1) AS f,
@@ -23,7 +23,8 @@ FROM (SELECT coalesce(sum(balance_fen), 0)::bigint AS balance_fen,
                  AS owed_fen,
              coalesce(sum(amount_fen) FILTER (WHERE own_loss), 0)::bigint AS lender_own_fen,
              coalesce(sum(recovered_fen) FILTER (WHERE fund_id IS NOT NULL), 0)::bigint
-                 AS recovered_to_funds_fen
+                 AS recovered_to_funds_fen,
+             coalesce(sum(amount_fen - recovered_fen), 0)::bigint AS unrecovered_fen
       FROM case_part WHERE county_code = $1) AS p,
      (SELECT coalesce(sum(amount_fen), 0)::bigint AS recovered_fen
       FROM recovery AS r WHERE county_code = $1 AND NOT EXISTS (

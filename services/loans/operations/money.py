@@ -296,10 +296,15 @@ async def settle_payouts(
 
 
 async def post_compensations(
-    session: AsyncSession, county_code: str, compensations: Sequence[Compensation], today: date
+    session: AsyncSession,
+    county_code: str,
+    compensations: Sequence[Compensation],
+    today: date,
+    catalogue: Catalogue,
 ) -> None:
     """Note that lenders were compensated: what is owed belongs to those who paid."""
     loans = await store.lock_loans(session, county_code, {c.loan_id for c in compensations})
+    off = await _recoverable(session, county_code, loans, today, catalogue)
     entries: list[Entry] = []
     rows: list[tuple[Compensation, int]] = []
     events: list[OutgoingEvent] = []
@@ -311,7 +316,7 @@ async def post_compensations(
         others = [part for part in compensation.parts if part[1] != loan.lender_id]
         rows.append((compensation, sum(amount for _, _, amount, _ in others)))
         entries.append(_compensated(loan, compensation, today))
-        now, excess = balance.compensate(loan, compensation)
+        now, excess = balance.compensate(loan, compensation, off.get(loan.loan_id, Fen(0)))
         # The borrower had paid before, and the funds heard of it too late.
         if excess:
             now = said(now)
@@ -322,6 +327,22 @@ async def post_compensations(
     await store.save_compensations(session, county_code, rows)
     await journal.post(session, entries)
     await outbox.record(session, events)
+
+
+async def _recoverable(
+    session: AsyncSession,
+    county_code: str,
+    loans: dict[UUID, Loan],
+    today: date,
+    catalogue: Catalogue,
+) -> dict[UUID, Fen]:
+    """What of loans that were written off has not come back yet."""
+    off = [key for key, loan in loans.items() if loan.state is LoanState.WRITTEN_OFF]
+    if not off:
+        return {}
+    desk = Desk(county_code, loans, today, terms_by_ref(catalogue, county_code))
+    await desk.load(session, off)
+    return {key: collecting.not_recovered(desk.lines_of(key)).total_fen for key in off}
 
 
 def _account(name: str, owner: object) -> Account:
@@ -395,7 +416,7 @@ async def post_recoveries(
             each.loan_id,
             each.amount_fen,
             on,
-            reference=f"recovery:{each.recovery_id}",
+            reference=balance.collected_reference(each.recovery_id),
             recovery_id=str(each.recovery_id),
         )
         post_repayment(desk, repayment)

@@ -52,12 +52,15 @@ async def correct_payouts(
         desk.events.append(
             events_out.payout_allocation_reversed(undone, county_code, today, corrected=True)
         )
+        theirs = balance.excess_fen(desk.loans[correction.loan_id])
         kept = _keep_less(desk, part, correction)
         rest = replace(allocation.payout, amount_fen=correction.freed_fen, groups=correction.groups)
         more, household_fen = _put_toward(desk, rest, terms_of)
         now = rules.with_more(undone, kept, more, household_fen)
         now = replace(now, version=undone.version + 1)
         desk.events.append(events_out.payout_allocated(now, county_code, today))
+        # What was paid too much steps in: then those who compensated the lender get that.
+        desk.give_back(correction.loan_id, theirs, allocation.payout.value_date)
         for loan_id in {correction.loan_id, *(each.loan_id for each in more)}:
             desk.settle_up(loan_id, allocation.payout.value_date)
         held[correction.payout_id] = now

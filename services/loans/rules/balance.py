@@ -19,6 +19,8 @@ from services.loans.rules import book, position
 from services.loans.rules.book import Line, Posting, PostingKind
 from services.programmes import settlement
 
+NOTHING = Fen(0)
+
 
 def accrue(loan: Loan, through: date, day_basis: int) -> Loan:
     """
@@ -110,7 +112,29 @@ def repayment_to_undo(postings: Sequence[Posting], number: int) -> Posting:
             f"posting {number} of the loan was undone before",
             message_zh="该笔已冲正",
         )
+    if _is_collected(wrong.reference):
+        raise Refused(
+            "NOT_A_REPAYMENT",
+            f"posting {number} of the loan is money that somebody collected: the funds shared it",
+            message_zh="该笔为代偿后的追回款,不是还款",
+        )
     return wrong
+
+
+_COLLECTED = "recovery:"
+
+
+def collected_reference(recovery_id: UUID) -> str:
+    """What a posting says that money was collected after a compensation, and shared before."""
+    return f"{_COLLECTED}{recovery_id}"
+
+
+def _is_collected(reference: str) -> bool:
+    prefix, _, name = reference.partition(_COLLECTED)
+    try:
+        return prefix == "" and collected_reference(UUID(name)) == reference
+    except ValueError:
+        return False
 
 
 def check_refund(loan: Loan, amount_fen: Fen) -> None:
@@ -181,14 +205,15 @@ def without_excess(loan: Loan, fen: Fen) -> Loan:
     return replace(loan, subrogated_fen=Fen(loan.subrogated_fen - fen))
 
 
-def compensate(loan: Loan, compensation: Compensation) -> tuple[Loan, Fen]:
+def compensate(
+    loan: Loan, compensation: Compensation, written_off_fen: Fen = NOTHING
+) -> tuple[Loan, Fen]:
     """
     The lender has been compensated; what is owed now belongs to those who paid.
 
-    Beside the loan: what they paid and nobody owes, for the borrower had paid it before.
+    So does what may still be recovered of what was written off. Beside the loan: what they paid and
+    nobody owes, for the borrower had paid it before.
     """
-    theirs = Fen(min(compensation.loss_fen, loan.owed_fen))
-    too_much = Fen(compensation.loss_fen - theirs)
-    # Of a loan that is off the books nothing is owed, whatever was paid before.
-    excess = Fen(0) if loan.state is LoanState.WRITTEN_OFF else too_much
+    theirs = Fen(min(compensation.loss_fen, loan.owed_fen + written_off_fen))
+    excess = Fen(compensation.loss_fen - theirs)
     return replace(loan, compensated=True, subrogated_fen=theirs), excess

@@ -168,10 +168,14 @@ def require_second(proposed: WriteOff, person_id: str) -> None:
 
 def recovery(lines: Sequence[Line], amount_fen: Fen, order: AppropriationOrder) -> Amounts:
     """What of money is a recovery of what was written off, in the programme's order."""
+    return settlement.appropriate(amount_fen, not_recovered(lines), order)
+
+
+def not_recovered(lines: Sequence[Line]) -> Amounts:
+    """What was written off and has not come back."""
     gone = totals(lines, frozenset({PostingKind.WRITE_OFF}))
     back = totals(lines, frozenset({PostingKind.RECOVERY}))
-    left = Amounts(
+    return Amounts(
         interest_fen=Fen(max(0, gone.interest_fen - back.interest_fen)),
         principal_fen=Fen(max(0, gone.principal_fen - back.principal_fen)),
     )
-    return settlement.appropriate(amount_fen, left, order)

@@ -852,6 +852,7 @@ SELECT
     (SELECT coalesce(sum(others_fen), 0) FROM compensation WHERE county_code = $1)
         AS compensated_fen,
     (SELECT count(*) FROM compensation WHERE county_code = $1) AS compensations_count,
+    (SELECT coalesce(sum(subrogated_fen), 0) FROM loans) AS subrogated_fen,
     (SELECT coalesce(sum(suspense_fen), 0) FROM loans) AS suspense_fen,
     (SELECT coalesce(sum(abs(outstanding_fen + interest_owed_fen - suspense_fen
                              - coalesce(balance, 0))), 0)
