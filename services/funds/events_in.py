@@ -188,7 +188,8 @@ async def _loan_repaid(session: AsyncSession, events: Sequence[Incoming[loans.Lo
         for event in events
         if event.message.subrogated_fen and not event.message.recovery_id
     ]
-    await recoveries.share_recoveries(session, back, await _days(session, events))
+    if back:
+        await recoveries.share_recoveries(session, back, await _days(session, events))
 
 
 async def _compensation_exceeded(
