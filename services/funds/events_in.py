@@ -204,9 +204,11 @@ async def _loan_repaid(session: AsyncSession, events: Sequence[Incoming[loans.Lo
         for event in events
         if event.message.subrogated_fen and not event.message.recovery_id
     ]
+    less = [_taken_up(event) for event in events if _was_too_much(event.message)]
+    if not back and not less:
+        return
     days = await _days(session, events)
     await recoveries.share_recoveries(session, back, days)
-    less = [_taken_up(event) for event in events if _was_too_much(event.message)]
     if less:
         await recoveries.take_up(session, less, days)
 

@@ -138,6 +138,8 @@ class Entrance(grpc.aio.ServerInterceptor):
     def __init__(self, admission: Admission, *, unguarded: tuple[str, ...]) -> None:
         self._admission = admission
         self._unguarded = unguarded
+        self._counted: dict[str, Any] = {}
+        """Methods that were called to their handlers: a server's are always the same."""
 
     async def intercept_service(
         self,
@@ -150,9 +152,15 @@ class Entrance(grpc.aio.ServerInterceptor):
             return await continuation(handler_call_details)
         if self._admission.is_full:
             return self._admission.refusing
-        handler: Any = await continuation(handler_call_details)
-        if handler is None:
-            return None
+        counted = self._counted.get(method)
+        if counted is None:
+            handler: Any = await continuation(handler_call_details)
+            if handler is None:
+                return None
+            counted = self._counted[method] = self._count(method, handler)
+        return counted
+
+    def _count(self, method: str, handler: Any) -> Any:
         if handler.request_streaming:
             return grpc.stream_stream_rpc_method_handler(
                 self._admission.stream(handler.stream_stream),

@@ -8,7 +8,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from services.kernel import (
     walls,
 )
 from services.kernel.away import is_away, may_run_again
+from services.kernel.causes import Cause, Causes
 from services.kernel.clock import recorded_time
 from services.kernel.cloudevents import Envelope
 from services.kernel.database import Database
@@ -56,7 +57,6 @@ TakeAll = Callable[[AsyncSession, Sequence[Delivery]], Awaitable[None]]
 _REFUSED = "permissions violation"
 
 log = structlog.get_logger(__name__)
-tracer = trace.get_tracer("liandong.kernel.bus")
 _CONSUMER = trace.SpanKind.CONSUMER
 
 
@@ -122,21 +122,36 @@ async def require_synced_streams(monitor_url: str) -> None:
         raise SystemExit("NATS does not run with sync_interval `always`; liandong needs it")
 
 
-def _attributes(noun: str, envelope: Envelope, events: int) -> dict[str, str | int]:
+def _attributes(noun: str, envelopes: Sequence[Envelope]) -> dict[str, str | int]:
+    """What is told of events that are handled together."""
+    first = envelopes[0]
     found: dict[str, str | int] = {
         "messaging.system": "nats",
         "messaging.operation.type": "process",
         "messaging.operation.name": "process",
-        "messaging.destination.name": envelope.event_type,
+        "messaging.destination.name": first.event_type,
         "messaging.consumer.group.name": noun,
-        "messaging.batch.message_count": events,
-        telemetry.COUNTY: envelope.county_code,
+        "messaging.batch.message_count": len(envelopes),
+        telemetry.COUNTY: first.county_code,
     }
-    return found | {telemetry.PROGRAMME: envelope.programme} if envelope.programme else found
+    if len(envelopes) == 1:
+        found["messaging.message.id"] = str(first.event_id)
+    if first.programme:
+        found[telemetry.PROGRAMME] = first.programme
+    return found
+
+
+def _causes(events: Sequence[Incoming[Any]], told: Mapping[str, str]) -> Causes:
+    return Causes(
+        [
+            Cause(each.envelope.aggregate_id, each.message, told[each.envelope.traceparent])
+            for each in events
+        ]
+    )
 
 
 def own_span(parent: trace.SpanContext | None, batch: trace.SpanContext) -> trace.SpanContext:
-    """The span of one event of a batch, in the event's trace; the batch's where it has none."""
+    """The span of a cause of a batch, in the cause's trace; the batch's where it has none."""
     if parent is None:
         return batch
     sampled = bool(parent.trace_flags.sampled)
@@ -319,42 +334,38 @@ class Consumer:
         run: Sequence[Delivery],
         events: list[Incoming[Any]],
     ) -> None:
-        """The handler in a span; of a batch, one for each event in the trace that it comes from."""
-        event_type = run[0].envelope.event_type
-        parents = [telemetry.read_traceparent(event.envelope.traceparent) for event in events]
-        said = _attributes(self._noun, run[0].envelope, len(run))
+        """The handler in a span; of a batch, one for each cause in the trace that it is of."""
+        name = f"process {run[0].envelope.event_type}"
+        said = _attributes(self._noun, [event.envelope for event in events])
+        of_cause: dict[str, list[Envelope]] = {}
+        for event in events:
+            of_cause.setdefault(event.envelope.traceparent, []).append(event.envelope)
+        parents = {text: telemetry.read_traceparent(text) for text in of_cause}
         if len(run) == 1:
-            said |= {"messaging.message.id": str(run[0].envelope.event_id)}
-            with telemetry.spanning(
-                tracer, f"process {event_type}", kind=_CONSUMER, attributes=said, parent=parents[0]
-            ):
+            [parent] = parents.values()
+            alone = telemetry.Span(name, kind=_CONSUMER, attributes=said, parent=parent)
+            with telemetry.working(alone):
                 await handler.handle(session, events)
             return
-        kept = [parent for parent in parents if parent and parent.trace_flags.sampled]
-        with telemetry.spanning(
-            tracer,
-            f"process {event_type}",
-            kind=_CONSUMER,
-            attributes=said,
-            links=kept,
-            keep=bool(kept),
-        ) as batch:
-            owns = [own_span(parent, batch.get_span_context()) for parent in parents]
+        kept = [parent for parent in parents.values() if parent and parent.trace_flags.sampled]
+        batch = telemetry.Span(name, kind=_CONSUMER, attributes=said, links=kept, keep=bool(kept))
+        with telemetry.working(batch):
+            within = batch.get_span_context()
+            owns = {text: own_span(parent, within) for text, parent in parents.items()}
+            told = {text: telemetry.traceparent(own) for text, own in owns.items()}
             start_ns = time.time_ns()
-            traceparents = [telemetry.traceparent(own) for own in owns]
-            with causes.of_batch(causes.Causes(events, traceparents)):
+            with causes.of_batch(_causes(events, told)):
                 await handler.handle(session, events)
-            for event, own, parent in zip(events, owns, parents, strict=True):
-                if parent is not None and own.trace_flags.sampled:
+            for text, parent in parents.items():
+                if parent is not None and parent.trace_flags.sampled:
                     telemetry.record(
-                        f"process {event_type}",
-                        own,
+                        name,
+                        owns[text],
                         parent,
                         kind=_CONSUMER,
                         start_ns=start_ns,
-                        attributes=_attributes(self._noun, event.envelope, 1)
-                        | {"messaging.message.id": str(event.envelope.event_id)},
-                        links=[trace.Link(batch.get_span_context())],
+                        attributes=_attributes(self._noun, of_cause[text]),
+                        links=[trace.Link(within)],
                     )
 
     async def _settle(self, client: Client, found: inbox.Sorted) -> None:

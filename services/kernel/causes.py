@@ -1,48 +1,57 @@
 """
-Causes: of which event of a batch an event that is said comes, so that each one's trace goes on.
+Causes: of what in a batch an event that is said comes, so that each one's trace goes on.
 
-A batch is handled by one call. What it says is matched by ids: by the aggregate that an incoming
-event is about or names.
+A batch of events or of commands is handled by one call. What it says is matched by ids: by the
+aggregate that one of them is about or names.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import NamedTuple
 
 from google.protobuf.message import Message
-
-from services.kernel.inbox import Incoming
+from opentelemetry.trace import Span
 
 _DEPTH_MAX = 8
 
 
+class Cause(NamedTuple):
+    """One event or command of a batch."""
+
+    aggregate_id: str
+    message: Message
+    traceparent: str
+    span: Span | None = None
+    """Of a command: what is noted of the work is noted there."""
+
+
 class Causes:
-    """The events of a batch by the ids that they name; read only once something is said."""
+    """The causes of a batch by the ids that they name; read only once something is said."""
 
-    def __init__(self, events: Sequence[Incoming[Message]], traceparents: Sequence[str]) -> None:
-        self._events = events
-        self._traceparents = traceparents
-        self._about: dict[str, str] = {}
-        self._named: dict[str, str] | None = None
-        for event, traceparent in zip(events, traceparents, strict=True):
-            self._about.setdefault(event.envelope.aggregate_id, traceparent)
+    def __init__(self, causes: Sequence[Cause]) -> None:
+        self._causes = causes
+        self._about: dict[str, Cause] = {}
+        self._named: dict[str, Cause] | None = None
+        for cause in causes:
+            self._about.setdefault(cause.aggregate_id, cause)
 
-    def of(self, aggregate_id: str, message: Message) -> str:
-        """The trace that an event which is said goes on with; empty when no cause is known."""
+    def of(self, aggregate_id: str, message: Message) -> Cause | None:
+        """Whose trace an event that is said goes on with; None when no cause is known."""
         if (found := self._about.get(aggregate_id)) is not None:
             return found
         if self._named is None:
             self._named = {}
-            for event, traceparent in zip(self._events, self._traceparents, strict=True):
-                for name in texts(event.message):
-                    self._named.setdefault(name, traceparent)
+            for cause in self._causes:
+                for name in texts(cause.message):
+                    self._named.setdefault(name, cause)
         if (found := self._named.get(aggregate_id)) is not None:
             return found
         for name in texts(message):
             found = self._about.get(name) or self._named.get(name)
             if found is not None:
                 return found
-        return ""
+        return None
 
 
 def texts(message: Message, depth: int = 0) -> Iterator[str]:

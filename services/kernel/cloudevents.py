@@ -8,6 +8,10 @@ from functools import lru_cache
 from urllib.parse import quote, unquote
 from uuid import UUID
 
+from asyncpg.pgproto import pgproto
+
+from services.kernel.values import light
+
 TRACE_SAMPLED = "-01"
 SEQUENCE_MAX = 2**63 - 1
 VERSIONS = frozenset({"v1"})
@@ -18,6 +22,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9~:/+@.,_-]*")
 _TYPE = re.compile(r"liandong\.[a-z_]+\.v[0-9]+\.[a-z0-9_]+")
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Envelope:
     """What is known of an event beside its message."""
@@ -147,7 +152,8 @@ def read(found: Mapping[str, str]) -> Envelope:
         raise ValueError("not a sequence")
     day = plain.get("businessdate", "")
     return Envelope(
-        event_id=UUID(plain["ce-id"]),
+        # The driver's own class: a third of the work to read, and to send (`ids.new_ids`).
+        event_id=pgproto.UUID(plain["ce-id"]),
         event_type=plain["ce-type"],
         aggregate_type=plain["aggregatetype"],
         aggregate_id=plain["ce-subject"],

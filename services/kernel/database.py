@@ -135,8 +135,8 @@ class Database:
 
         For whom it is decides which rows are there: a caller reads what is its own, events and jobs
         say `walls.EVERY_COUNTY`, and who says nothing finds nothing behind a wall. A snapshot shows
-        all its statements the same moment. A lock is a statement without parameters; it is sent
-        with the beginning and held before any other.
+        all its statements the same moment. A lock is a statement without parameters, which takes
+        one or says how long one is waited for; it is sent with the beginning, before any other.
         """
         scope = whom if isinstance(whom, Scope) else walls.of_read(whom)
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 from uuid import UUID
@@ -34,42 +34,52 @@ class RequestKey:
     request_hash: bytes
 
 
-async def _recall(session: AsyncSession, key: RequestKey) -> bytes | None:
+async def recall(session: AsyncSession, keys: Sequence[RequestKey]) -> dict[RequestKey, bytes]:
+    """The answers that requests of one caller and method got before."""
     rows = await database.fetch(
         session,
-        """SELECT request_hash, response FROM idempotency
-           WHERE institution_id = $1 AND method = $2 AND request_id = $3""",
-        key.institution_id,
-        key.method,
-        key.request_id,
+        """SELECT request_id, request_hash, response FROM idempotency
+           WHERE institution_id = $1 AND method = $2 AND request_id = ANY ($3::uuid[])""",
+        keys[0].institution_id,
+        keys[0].method,
+        [key.request_id for key in keys],
     )
-    if not rows:
-        return None
-    if rows[0]["request_hash"] != key.request_hash:
-        raise Conflict(
-            "REQUEST_ID_REUSED",
-            f"request id {key.request_id} was used before with another body",
-            message_zh="请求编号已被另一请求使用",
-        )
-    response: bytes = rows[0]["response"]
-    return response
+    stored = {row["request_id"]: row for row in rows}
+    found = {}
+    for key in keys:
+        row = stored.get(key.request_id)
+        if row is None:
+            continue
+        if row["request_hash"] != key.request_hash:
+            raise Conflict(
+                "REQUEST_ID_REUSED",
+                f"request id {key.request_id} was used before with another body",
+                message_zh="请求编号已被另一请求使用",
+            )
+        found[key] = row["response"]
+    return found
 
 
-async def _keep(session: AsyncSession, key: RequestKey, response: bytes, *, money: bool) -> None:
+async def keep(
+    session: AsyncSession, answers: Sequence[tuple[RequestKey, bytes]], *, money: bool
+) -> None:
+    """Keep answers with the change that they tell of."""
+    rows = [
+        (key.institution_id, key.method, key.request_id, key.request_hash, response, money)
+        for key, response in answers
+    ]
     await database.write(
         session,
         """INSERT INTO idempotency (institution_id, method, request_id, request_hash, response,
-                                    money) VALUES ($1, $2, $3, $4, $5, $6)""",
-        key.institution_id,
-        key.method,
-        key.request_id,
-        key.request_hash,
-        response,
-        money,
+                                    money)
+           SELECT * FROM unnest($1::text[], $2::text[], $3::uuid[], $4::bytea[], $5::bytea[],
+                                $6::boolean[])""",
+        *database.columns(rows, 6),
     )
 
 
-def _key(caller: Caller, request: Message) -> RequestKey:
+def key_of(caller: Caller, request: Message) -> RequestKey:
+    """What makes a caller's request the same."""
     return RequestKey(
         institution_id=caller.institution_id,
         method=caller.method,
@@ -78,12 +88,16 @@ def _key(caller: Caller, request: Message) -> RequestKey:
     )
 
 
+async def _recall(session: AsyncSession, key: RequestKey) -> bytes | None:
+    return (await recall(session, [key])).get(key)
+
+
 async def answered(
     db: Database, caller: Caller, request: Message, response_type: type[R]
 ) -> R | None:
     """The answer that a request got before; None when it has none yet."""
     async with db.transaction(walls.of_command(caller)) as session:
-        stored = await _recall(session, _key(caller, request))
+        stored = await _recall(session, key_of(caller, request))
     return None if stored is None else response_type.FromString(stored)
 
 
@@ -102,7 +116,7 @@ async def once(
     A lost race (deadlock, or the same request at the same moment) is run again; then the answer of
     the one that won is given. So it is when this one is refused because of what that one did.
     """
-    key = _key(caller, request)
+    key = key_of(caller, request)
     for attempt in range(1, ATTEMPTS_MAX + 1):
         try:
             async with db.transaction(walls.of_command(caller)) as session:
@@ -110,7 +124,7 @@ async def once(
                 if stored is not None:
                     return response_type.FromString(stored)
                 response = await work(session)
-                await _keep(session, key, response.SerializeToString(), money=money)
+                await keep(session, [(key, response.SerializeToString())], money=money)
                 return response
         except Exception as error:
             if is_away(error):

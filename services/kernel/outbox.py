@@ -24,6 +24,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from services.kernel import causes, cloudevents, database, ids, process, telemetry, walls
 from services.kernel.away import is_away
+from services.kernel.causes import Cause
 from services.kernel.database import Database
 from services.kernel.nats_client import LeanClient
 from services.kernel.values import light
@@ -83,7 +84,7 @@ async def record(session: AsyncSession, events: Sequence[OutgoingEvent]) -> None
     traceparent = telemetry.traceparent(own) if own.is_valid else ""
     if span.is_recording():
         _note(span, events)
-    batch = causes.current()
+    causing = _causes(events)
     rows = [
         (
             event_id,
@@ -95,9 +96,9 @@ async def record(session: AsyncSession, events: Sequence[OutgoingEvent]) -> None
             event.business_date,
             event.programme,
             event.message.SerializeToString(deterministic=True),
-            (batch.of(event.aggregate_id, event.message) if batch else "") or traceparent,
+            (cause.traceparent if cause else "") or traceparent,
         )
-        for event_id, event in zip(ids.new_ids(len(events)), events, strict=True)
+        for event_id, event, cause in zip(ids.new_ids(len(events)), events, causing, strict=True)
     ]
     assert all(len(row[8]) <= EVENT_BYTES_MAX for row in rows), "an event that no stream takes"
     if len(rows) < _COPIED_MIN:
@@ -105,6 +106,18 @@ async def record(session: AsyncSession, events: Sequence[OutgoingEvent]) -> None
     else:
         await database.copy_staged(session, "outbox", _COLUMNS, rows, {})
     database.mark_said(session)
+
+
+def _causes(events: Sequence[OutgoingEvent]) -> list[Cause | None]:
+    """Of what in the batch that is being handled each event comes; noted where that has a span."""
+    batch = causes.current()
+    if batch is None:
+        return [None] * len(events)
+    found = [batch.of(event.aggregate_id, event.message) for event in events]
+    for cause, event in zip(found, events, strict=True):
+        if cause is not None and cause.span is not None and cause.span.is_recording():
+            _note(cause.span, [event])
+    return found
 
 
 def _note(span: trace.Span, events: Sequence[OutgoingEvent]) -> None:

@@ -14,8 +14,6 @@ from services.kernel.cloudevents import Envelope
 from services.kernel.errors import LiandongError, NotFound, Refused
 from services.kernel.inbox import Delivery, Handlers, Incoming
 
-tracer = trace.get_tracer("liandong.kernel.parked")
-
 
 @dataclass(frozen=True, slots=True)
 class ParkedEvent:
@@ -118,8 +116,7 @@ async def run_again(session: AsyncSession, event: ParkedEvent, handlers: Handler
     handler = handlers.get(event.envelope.event_type)
     if handler is not None:
         message = handler.message_type.FromString(event.payload)
-        with telemetry.spanning(
-            tracer,
+        span = telemetry.Span(
             f"replay {event.envelope.event_type}",
             kind=trace.SpanKind.CONSUMER,
             attributes={
@@ -131,7 +128,8 @@ async def run_again(session: AsyncSession, event: ParkedEvent, handlers: Handler
                 telemetry.COUNTY: event.envelope.county_code,
             },
             parent=telemetry.read_traceparent(event.envelope.traceparent),
-        ):
+        )
+        with telemetry.working(span):
             await handler.handle(session, [Incoming(event.envelope, message)])
 
 

@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,13 +17,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import (
-    Decision,
-    ParentBased,
-    Sampler,
-    SamplingResult,
-    TraceIdRatioBased,
-)
+from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from services.kernel.settings import PlatformSettings
@@ -79,25 +73,6 @@ _ratio_bounds: dict[str, int] = {}
 """Service to the share of new traces that it keeps, of 2^64."""
 
 _TRACE_MASK = (1 << 64) - 1
-_KEEP = contexts.create_key("liandong.keep")
-
-
-class KeptOrRatio(Sampler):
-    """Keeps what is asked to be kept, follows the caller else, and of new traces keeps a share."""
-
-    def __init__(self, ratio: float) -> None:
-        self._other = ParentBased(TraceIdRatioBased(ratio))
-
-    def should_sample(
-        self, parent_context: contexts.Context | None, *args: Any, **kwargs: Any
-    ) -> SamplingResult:
-        if contexts.get_value(_KEEP, parent_context):
-            attributes = kwargs.get("attributes") or (args[3] if len(args) > 3 else None)
-            return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
-        return self._other.should_sample(parent_context, *args, **kwargs)
-
-    def get_description(self) -> str:
-        return "KeptOrRatio"
 
 
 class _RoutedTracer(trace.Tracer):
@@ -147,9 +122,9 @@ def start_traces(service: str, platform: PlatformSettings) -> None:
             "deployment.environment.name": platform.env,
         }
     )
-    ratio = platform.trace_ratio_ppm / 1_000_000
-    made = TracerProvider(resource=resource, sampler=KeptOrRatio(ratio))
-    _ratio_bounds[service] = TraceIdRatioBased(ratio).bound
+    sampled = TraceIdRatioBased(platform.trace_ratio_ppm / 1_000_000)
+    made = TracerProvider(resource=resource, sampler=ParentBased(sampled))
+    _ratio_bounds[service] = sampled.bound
     if platform.otlp_endpoint:
         exporter = OTLPSpanExporter(
             endpoint=platform.otlp_endpoint,
@@ -241,60 +216,87 @@ def record(
     )
 
 
-@contextmanager
-def spanning(
-    tracer: trace.Tracer,
-    name: str,
-    *,
-    kind: SpanKind,
-    attributes: Mapping[str, Any],
-    parent: SpanContext | None = None,
-    links: Sequence[SpanContext] = (),
-    keep: bool = False,
-) -> Iterator[trace.Span]:
+class Span(trace.NonRecordingSpan):
     """
-    A span around some work; where that fails it is kept, whatever its trace.
+    A span that is written down when it has ended; made current, it is the span of what goes on.
 
-    Only the kind of a failure is told: its text may name somebody.
+    It has its ids from the beginning. One that failed is recorded whatever its trace, by its kind
+    only: a failure's text may name somebody.
     """
-    within = contexts.Context()
-    if keep:
-        within = contexts.set_value(_KEEP, True, within)
-    if parent is not None:
-        within = trace.set_span_in_context(trace.NonRecordingSpan(parent), within)
-    start_ns = time.time_ns()
-    with tracer.start_as_current_span(
-        name,
-        context=within,
-        kind=kind,
-        attributes=dict(attributes),
-        links=[Link(each) for each in links[:LINKS_MAX]],
-        record_exception=False,
-        set_status_on_exception=False,
-    ) as span:
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        kind: SpanKind,
+        attributes: Mapping[str, Any],
+        parent: SpanContext | None = None,
+        links: Sequence[SpanContext] = (),
+        keep: bool = False,
+    ) -> None:
+        trace_id = parent.trace_id if parent is not None else random.getrandbits(128) or 1
+        sampled = keep or (parent.trace_flags.sampled if parent is not None else is_kept(trace_id))
+        super().__init__(new_context(trace_id, sampled=sampled))
+        self._name = name
+        self._kind = kind
+        self._attributes = dict(attributes)
+        self._parent = parent
+        self._links = links
+        self._start_ns = time.time_ns()
+        self._error_type = ""
+
+    def is_recording(self) -> bool:
+        """Whether its trace is kept."""
+        return bool(self._context.trace_flags.sampled)
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Tell more of it."""
+        self._attributes[key] = value
+
+    def failed(self, error_type: str) -> None:
+        """Note that what it is of has failed; the first word counts."""
+        self._error_type = self._error_type or error_type
+
+    def end(self, end_time: int | None = None) -> None:
+        """What it is of has ended, now."""
+        record(
+            self._name,
+            self._context,
+            self._parent,
+            kind=self._kind,
+            start_ns=self._start_ns,
+            attributes=self._attributes,
+            links=[Link(each) for each in self._links[:LINKS_MAX]],
+            error_type=self._error_type,
+        )
+
+
+@contextmanager
+def current(span: Span) -> Iterator[Span]:
+    """Let a span be that of what goes on, and end with it."""
+    token = contexts.attach(trace.set_span_in_context(span))
+    try:
+        yield span
+    finally:
+        contexts.detach(token)
+        span.end()
+
+
+@contextmanager
+def working(span: Span) -> Iterator[Span]:
+    """The same around some work; where that fails, so has the span."""
+    with current(span):
         try:
             yield span
         except Exception as error:
-            failed = type(error).__name__
-            if span.is_recording():
-                span.set_attribute(ERROR_TYPE, failed)
-                span.set_status(Status(StatusCode.ERROR, failed))
-            elif (own := span.get_span_context()).is_valid:
-                record(
-                    name,
-                    own,
-                    parent,
-                    kind=kind,
-                    start_ns=start_ns,
-                    attributes=attributes,
-                    error_type=failed,
-                )
+            span.failed(type(error).__name__)
             raise
 
 
-def job_span(name: str) -> Any:
+def job_span(name: str) -> AbstractContextManager[Span]:
     """The span of one round of a job that nobody called; `metrics.job` measures it as well."""
-    return spanning(_jobs, f"job {name}", kind=SpanKind.INTERNAL, attributes={"liandong.job": name})
+    made = Span(f"job {name}", kind=SpanKind.INTERNAL, attributes={"liandong.job": name})
+    return working(made)
 
 
 def flush_traces() -> None:
@@ -304,7 +306,6 @@ def flush_traces() -> None:
 
 
 _routed = _RoutedProvider()
-_jobs = _RoutedTracer("liandong.jobs")
 
 
 def count(name: str, amount: int = 1, **attributes: str) -> None:

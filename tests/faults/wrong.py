@@ -105,13 +105,16 @@ def never_parks() -> None:
 def forgetful() -> None:
     """A command that is asked again is done again."""
 
-    async def recall(session: AsyncSession, key: idempotency.RequestKey) -> None:
-        del session, key
+    async def recall(
+        session: AsyncSession, keys: Sequence[idempotency.RequestKey]
+    ) -> dict[idempotency.RequestKey, bytes]:
+        del session, keys
+        return {}
 
-    async def keep(session: AsyncSession, key: idempotency.RequestKey, *_: Any, **__: Any) -> None:
-        del session, key
+    async def keep(session: AsyncSession, answers: Sequence[Any], *, money: bool) -> None:
+        del session, answers, money
 
-    idempotency._recall, idempotency._keep = recall, keep
+    idempotency.recall, idempotency.keep = recall, keep
 
 
 def takes_all() -> None:

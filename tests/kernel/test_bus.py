@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 from nats.aio.client import Client
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
 
@@ -480,6 +481,33 @@ async def test_what_a_sampled_event_causes_is_in_its_trace(
         found = {link.context.span_id for link in span.links}
         assert found <= {batch.context.span_id for batch in batches if batch.context}
         assert (span.attributes or {})["liandong.county_code"]
+
+
+async def test_events_of_one_cause_have_one_span_in_its_trace(
+    barns: Schema,
+    stream: NatsServer,
+    connect: Connect,
+    start: Start,
+    spans: InMemorySpanExporter,
+) -> None:
+    sampled = f"00-{'c' * 32}-{'d' * 16}-01"
+    told = [replace(an_event(f"f{n}", 1), traceparent=sampled) for n in range(12)]
+    await put(await connect("fields"), told)
+
+    start(a_consumer(barns, Barn(answers=True)).run(await connect("barns")))
+    await eventually_settled(stream)
+
+    def of_cause() -> list[ReadableSpan]:
+        every = spans.get_finished_spans()
+        return [span for span in every if span.parent and span.parent.span_id == int("d" * 16, 16)]
+
+    counts = [(span.attributes or {})["messaging.batch.message_count"] for span in of_cause()]
+    # The server may hand out what waits in a few pieces.
+    assert sum(map(int, map(str, counts))) == 12
+    assert len(counts) <= 5
+    rows = await barns.ask("SELECT traceparent FROM outbox")
+    known = {f"{span.context.span_id:016x}" for span in of_cause() if span.context}
+    assert {row["traceparent"].split("-")[2] for row in rows} == known
 
 
 async def test_a_batch_is_one_transaction(

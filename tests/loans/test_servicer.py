@@ -1,5 +1,6 @@
 """Loans over gRPC messages: who sees what, pages, the same request again, what is malformed."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -263,6 +264,34 @@ async def test_a_request_id_is_not_used_for_something_else_but_others_have_their
         await servicer.RepayLoan(other, calling(LENDER, other))
     with pytest.raises(NotFound, match="LOAN_NOT_FOUND"):
         await servicer.RepayLoan(request, calling(OTHER_LENDER, request))
+
+
+async def test_repayments_of_one_lender_at_the_same_moment_are_each_decided_by_their_own_merit(
+    servicer: LoansServicer, consumer: Consumer, db: Database
+) -> None:
+    loans = [await steps.active(servicer, consumer, House()) for _ in range(4)]
+    requests = [
+        *(steps.a_repayment(loan.loan_id, 1_000_000 + place) for place, loan in enumerate(loans)),
+        steps.a_repayment(loans[0].loan_id, 500_000),
+        steps.a_repayment(steps.an_id(), 500_000),
+    ]
+
+    async def post(request: loans_pb2.RepayLoanRequest) -> loans_pb2.RepayLoanResponse:
+        return await servicer.RepayLoan(request, calling(LENDER, request))
+
+    answers = await asyncio.gather(*map(post, requests), return_exceptions=True)
+    again = await asyncio.gather(*map(post, requests), return_exceptions=True)
+
+    owed = loans[0].outstanding_fen
+    *posted, refused = answers
+    found = [each.loan.outstanding_fen for each in posted if not isinstance(each, BaseException)]
+    assert found[1:4] == [owed - 1_000_001, owed - 1_000_002, owed - 1_000_003]
+    assert min(found[0], found[4]) == owed - 1_500_000, "the later of the two sees the earlier"
+    assert isinstance(refused, NotFound)
+    assert again[:-1] == posted
+    stories = [await steps.story(db, loan.loan_id) for loan in loans]
+    assert [story.count("loan_repaid") for story in stories] == [2, 1, 1, 1]
+    await steps.books_are_whole(db)
 
 
 async def test_a_batch_again_makes_no_second_loan(

@@ -95,14 +95,14 @@ def acknowledged_before_commit(patch: Patch) -> None:
 def no_idempotency(patch: Patch) -> None:
     """A request that is sent again is done again."""
 
-    async def recall(*_: Any) -> None:
-        return None
+    async def recall(*_: Any) -> dict[Any, bytes]:
+        return {}
 
     async def keep(*_: Any, **__: Any) -> None:
         return None
 
-    patch.setattr(idempotency, "_recall", recall)
-    patch.setattr(idempotency, "_keep", keep)
+    patch.setattr(idempotency, "recall", recall)
+    patch.setattr(idempotency, "keep", keep)
 
 
 def published_after_commit(patch: Patch) -> None:

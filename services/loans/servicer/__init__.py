@@ -1,6 +1,9 @@
 """Loans over gRPC: translate, call one operation, translate back. No decisions."""
 
+from liandong.loans.v1 import loans_pb2
+
 from services.kernel.database import Database
+from services.kernel.gathering import Gathering
 from services.loans.servicer.applications import ApplicationsDoor
 from services.loans.servicer.books import BooksDoor
 from services.loans.servicer.collecting import CollectingDoor
@@ -27,3 +30,9 @@ class LoansServicer(
     def __init__(self, database: Database, catalogue: Catalogue) -> None:
         self._database = database
         self._catalogue = catalogue
+        self._repaying = Gathering(
+            database,
+            loans_pb2.RepayLoanResponse,
+            self._repay,
+            about=lambda request: request.loan_id,
+        )

@@ -9,6 +9,7 @@ from services.kernel import business_day, wire
 from services.kernel.caller import Caller
 from services.kernel.database import Database
 from services.kernel.errors import Denied, LiandongError, NotFound, Refused, invalid_field
+from services.kernel.gathering import Gathering
 from services.kernel.idempotency import once
 from services.kernel.ids import parse_id
 from services.kernel.money import Fen
@@ -216,6 +217,7 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
 
     _database: Database
     _catalogue: Catalogue
+    _repaying: Gathering[loans_pb2.RepayLoanRequest, loans_pb2.RepayLoanResponse]
 
     async def ApplyForLoan(
         self, request: loans_pb2.ApplyForLoanRequest, context: Context
@@ -358,15 +360,29 @@ class LendingDoor(loans_pb2_grpc.LoansServiceServicer):
     ) -> loans_pb2.RepayLoanResponse:
         """Post one repayment."""
         caller = caller_of(context)
-        actor = actor_of(caller)
+        caller.require_person()
+        return await self._repaying.do(caller, request.county_code, request)
 
-        async def work(session: AsyncSession) -> loans_pb2.RepayLoanResponse:
-            outcomes = await money.repay_loans(
-                session, request.county_code, [_repayment(request)], actor, self._catalogue
-            )
-            return loans_pb2.RepayLoanResponse(loan=loan_to_proto(_only(outcomes)))
-
-        return await once(self._database, caller, request, loans_pb2.RepayLoanResponse, work)
+    async def _repay(
+        self,
+        session: AsyncSession,
+        caller: Caller,
+        requests: Sequence[loans_pb2.RepayLoanRequest],
+    ) -> list[loans_pb2.RepayLoanResponse | LiandongError]:
+        """Post repayments of one lender in one county."""
+        outcomes = await money.repay_loans(
+            session,
+            requests[0].county_code,
+            [_repayment(request) for request in requests],
+            actor_of(caller),
+            self._catalogue,
+        )
+        return [
+            each
+            if isinstance(each, LiandongError)
+            else loans_pb2.RepayLoanResponse(loan=loan_to_proto(each))
+            for each in outcomes
+        ]
 
     async def BatchRepayLoans(
         self, request: loans_pb2.BatchRepayLoansRequest, context: Context
