@@ -8,7 +8,9 @@ Who the lender is, and in which village it is, an earlier event of that aggregat
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, replace
+from functools import cache
 
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from services.kernel.cloudevents import Envelope
@@ -58,6 +60,8 @@ class Tie:
 
     def with_(self, other: "Tie") -> "Tie":
         """What was known and what is new; the newer place counts, and nobody stops being party."""
+        if other is NOTHING:
+            return self
         parties = self.parties | other.parties
         if len(parties) > PARTIES_MAX:
             parties = self.parties
@@ -68,16 +72,60 @@ class Tie:
         )
 
 
+NOTHING = Tie()
+
 Ties = MutableMapping[Key, Tie]
+
+_Parties = Mapping[str, "str | _Parties"]
+"""Field to what goes before the name in it, or to the fields of its message."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Where the messages of a type say what an event has to do with; every event is read so."""
+
+    references: tuple[tuple[str, str], ...]
+    """Field and the type of the aggregate that it names."""
+    has_area: bool
+    has_household: bool
+    parties: _Parties
+
+
+@cache
+def _reading(message: Descriptor) -> _Reading:
+    texts = [field.name for field in message.fields if _is_text(field)]
+    return _Reading(
+        references=tuple((name, REFERENCES[name]) for name in texts if name in REFERENCES),
+        has_area="area_code" in texts,
+        has_household="household_id" in texts,
+        parties=_party_fields(message),
+    )
+
+
+def _is_text(field: FieldDescriptor) -> bool:
+    return field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated
+
+
+def _party_fields(message: Descriptor) -> _Parties:
+    found: dict[str, str | _Parties] = {}
+    for field in message.fields:
+        if field.message_type is not None:
+            inner = _party_fields(field.message_type)
+            if inner and not field.message_type.GetOptions().map_entry:
+                found[field.name] = inner
+        elif _is_text(field) and field.name in PARTY_FIELDS | ROLE_FIELDS:
+            found[field.name] = ROLE if field.name in ROLE_FIELDS else ""
+    return found
 
 
 def keys(envelope: Envelope, message: Message) -> list[Key]:
     """The aggregates of which an event's ties may come, its own first."""
+    reading = _reading(message.DESCRIPTOR)
     found = [envelope.aggregate]
-    for field, value in message.ListFields():
-        if field.name in REFERENCES and not field.is_repeated and value:
-            found.append((REFERENCES[field.name], value))
-    if household_id := _text(message, "household_id"):
+    for field, kind in reading.references:
+        if name := getattr(message, field):
+            found.append((kind, name))
+    if reading.has_household and (household_id := _plain(message.household_id)):  # type: ignore[attr-defined]
         found.append((HOUSEHOLD, household_id))
     return list(dict.fromkeys(found))
 
@@ -90,43 +138,43 @@ def learn(envelope: Envelope, message: Message, known: Ties) -> tuple[Tie, bool]
     party to the cover, not to the loan.
     """
     own = _own(message)
-    before = known.get(envelope.aggregate, Tie())
+    before = known.get(envelope.aggregate, NOTHING)
     after = before.with_(own)
     known[envelope.aggregate] = after
     tie = own.with_(after)
     # Its own place counts before what others have.
-    for kind, name in keys(envelope, message):
-        other = known.get((kind, name), Tie())
-        if kind == HOUSEHOLD:
+    for key in keys(envelope, message):
+        other = known.get(key, NOTHING)
+        if other.parties and key[0] == HOUSEHOLD:
             other = replace(other, parties=frozenset())
         tie = other.with_(tie)
     return tie, after != before
 
 
 def _own(message: Message) -> Tie:
+    reading = _reading(message.DESCRIPTOR)
     return Tie(
-        area_code=_text(message, "area_code"),
-        household_id=_text(message, "household_id"),
-        parties=frozenset(parties_named(message)),
+        area_code=_plain(message.area_code) if reading.has_area else "",  # type: ignore[attr-defined]
+        household_id=_plain(message.household_id) if reading.has_household else "",  # type: ignore[attr-defined]
+        parties=frozenset(_parties(message, reading.parties)),
     )
 
 
-def parties_named(message: Message) -> Iterator[str]:
+def _parties(message: Message, fields: _Parties) -> Iterator[str]:
     """The institutions that a message and its parts name."""
-    for field, value in message.ListFields():
-        if isinstance(value, str):
-            if field.name in PARTY_FIELDS and _PLAIN.fullmatch(value):
-                yield value
-            elif field.name in ROLE_FIELDS and _PLAIN.fullmatch(value):
-                yield f"{ROLE}{value}"
-        elif field.message_type is not None and not field.message_type.GetOptions().map_entry:
-            for each in value if field.is_repeated else (value,):
-                yield from parties_named(each)
+    for name, kind in fields.items():
+        value = getattr(message, name)
+        if isinstance(kind, str):
+            if plain := _plain(value):
+                yield f"{kind}{plain}"
+        elif isinstance(value, Message):
+            if message.HasField(name):
+                yield from _parties(value, kind)
+        else:
+            for one in value:
+                yield from _parties(one, kind)
 
 
-def _text(message: Message, name: str) -> str:
-    field = message.DESCRIPTOR.fields_by_name.get(name)
-    if field is None or field.is_repeated or field.message_type is not None:
-        return ""
-    value = getattr(message, name)
-    return value if isinstance(value, str) and _PLAIN.fullmatch(value) else ""
+def _plain(text: str) -> str:
+    """A text that is an id or code; else nothing."""
+    return text if _PLAIN.fullmatch(text) else ""

@@ -3,7 +3,7 @@
 import csv
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -97,6 +97,15 @@ def areas(seed: int, scale: float = 1.0) -> list[Area]:
 def household_numbers(seed: int, scale: float = 1.0) -> Iterator[str]:
     """The households that an honest import creates, in file order."""
     return (home.number for home in county(seed, scale).homes())
+
+
+def head_names(seed: int, scale: float, numbers: Collection[str]) -> dict[str, str]:
+    """The names of the heads of some households, as the file has them."""
+    return {
+        home.number: family(seed, home)[0].name
+        for home in county(seed, scale).homes()
+        if home.number in numbers
+    }
 
 
 def generate_households(seed: int, scale: float = 1.0) -> Iterator[Row]:

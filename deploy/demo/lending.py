@@ -60,8 +60,8 @@ class Lending(Counter):
             return not await self._loans(centre, loans_pb2.LOAN_STATE_AWAITING_COVER, first=True)
 
         await self._until(answered, "the fund has answered")
-        for bank in self._parties["lender"]:
-            await self._decide(bank, "bank_approves", 2)
+        banks = self._parties["lender"]
+        await self._each([partial(self._decide, bank, "bank_approves", 2) for bank in banks])
 
     async def _decide(self, institution_id: str, step: str, post: int) -> None:
         # The year ends with an application that is left open, also when it is lived on after that.
@@ -91,16 +91,8 @@ class Lending(Counter):
             return not any(loan.covers_missing for loan in loans)
 
         await self._until(insured, "every approved loan is insured")
-        for bank in self._parties["lender"]:
-            approved = await self._loans(bank, loans_pb2.LOAN_STATE_APPROVED)
-            for part in parts(approved, BATCH_ITEMS):
-                request = loans_pb2.BatchDisburseLoansRequest(
-                    county_code=COUNTY,
-                    items=[loans_pb2.Disbursement(loan_id=loan.loan_id) for loan in part],
-                )
-                stub = loans_pb2_grpc.LoansServiceStub
-                answer = await self._command(bank, stub, "BatchDisburseLoans", request, post=3)
-                self._check(answer.verdicts, f"disbursement by {bank}")
+        banks = self._parties["lender"]
+        await self._each([partial(self._pay_out, bank) for bank in banks])
         active = await self.get_totals("loans")
         totals = {total.name: total.value for total in active.totals}
         self._say(
@@ -108,3 +100,14 @@ class Lending(Counter):
             f"{totals['loans.disbursed_count']} paid out, "
             f"{totals['loans.outstanding_principal_fen'] // 100:,} yuan outstanding"
         )
+
+    async def _pay_out(self, bank: str) -> None:
+        approved = await self._loans(bank, loans_pb2.LOAN_STATE_APPROVED)
+        for part in parts(approved, BATCH_ITEMS):
+            request = loans_pb2.BatchDisburseLoansRequest(
+                county_code=COUNTY,
+                items=[loans_pb2.Disbursement(loan_id=loan.loan_id) for loan in part],
+            )
+            stub = loans_pb2_grpc.LoansServiceStub
+            answer = await self._command(bank, stub, "BatchDisburseLoans", request, post=3)
+            self._check(answer.verdicts, f"disbursement by {bank}")

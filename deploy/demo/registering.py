@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 
 from liandong.claims.v1 import claims_pb2, claims_pb2_grpc, policies_pb2, policies_pb2_grpc
 from liandong.credit.v1 import credit_pb2, credit_pb2_grpc
@@ -98,11 +99,14 @@ class Registering(Counter):
         ]
         centre = self._party("county_centre")
         stub = credit_pb2_grpc.CreditServiceStub
-        for part in parts(every, INDICATORS_A_BATCH):
+
+        async def record(part: Sequence[credit_pb2.Indicator]) -> None:
             request = credit_pb2.BatchRecordIndicatorsRequest(county_code=COUNTY, indicators=part)
             answer = await self._command(centre, stub, "BatchRecordIndicators", request)
             if answer.refused:
                 raise RuntimeError(f"indicators refused: {answer.refused[0]}")
+
+        await self._each([partial(record, part) for part in parts(every, INDICATORS_A_BATCH)])
 
     async def _grant_credit(self) -> None:
         codes, gates = self._codes(), self._gates()

@@ -81,10 +81,11 @@ class OperatorServicer(PauseDesk, operator_pb2_grpc.OperatorServiceServicer):
                 totals |= {f"journal.{name}_fen": value for name, value in balances.items()}
             position = await database.fetch(
                 session,
-                """SELECT (SELECT coalesce(max(position), 0) FROM outbox) AS last,
-                          (SELECT count(*) FROM outbox) AS events,
+                # The log has no index by position alone: it is read once for both.
+                """SELECT coalesce(max(position), 0) AS last, count(*) AS events,
                           (SELECT count(*) FROM outbox WHERE stream_sequence IS NULL) AS waiting,
-                          (SELECT count(*) FROM parked_event WHERE state = 'parked') AS parked""",
+                          (SELECT count(*) FROM parked_event WHERE state = 'parked') AS parked
+                   FROM outbox""",
             )
             heard = await database.fetch(
                 session, "SELECT noun, events FROM inbox_count ORDER BY noun"

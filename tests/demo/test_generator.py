@@ -15,6 +15,7 @@ from stdnum.cn import ric
 from deploy.demo import generator, indicators, year_plan
 from deploy.demo.generator import COLUMNS, MESS, Row
 from deploy.demo.indicators import Codes, Standing
+from deploy.demo.people import HEAD
 from deploy.demo.year_plan import Expect, YearPlan
 
 SEED = 20180305
@@ -184,6 +185,19 @@ def test_the_same_seed_says_the_same_and_another_does_not() -> None:
     assert list(generator.generate_households(SEED + 1, SMALL)) != first
     assert generator.request_id(SEED, "apply", 7) == generator.request_id(SEED, "apply", 7)
     assert generator.request_id(SEED, "apply", 7) != generator.request_id(SEED, "apply", 8)
+
+
+def test_the_heads_of_some_households_are_named_as_in_the_file() -> None:
+    named: dict[str, str] = {}
+    for row in generator.generate_households(SEED, SMALL):
+        # Of two heads in a household the first is right.
+        if row.get("relation") == HEAD:
+            named.setdefault(row["household_number"], row["name"])
+    wanted = list(generator.household_numbers(SEED, SMALL))[::7]
+
+    found = generator.head_names(SEED, SMALL, set(wanted))
+
+    assert found == {number: named[number] for number in wanted}
 
 
 def test_the_file_is_made_in_bounded_memory() -> None:

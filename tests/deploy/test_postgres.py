@@ -270,6 +270,7 @@ async def test_what_is_committed_is_on_checked_pages_on_disk(postgres: Postgres)
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": "",
         "jit": "off",
+        "autovacuum_naptime": "10",
         "statement_timeout": "0",
         "server_encoding": "UTF8",
         "TimeZone": "UTC",

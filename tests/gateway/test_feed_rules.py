@@ -1,10 +1,13 @@
 """Who may know of an event, of every type and for every role, without a server."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from types import MappingProxyType
 from uuid import UUID
 
 import pytest
+from google.protobuf.message import Message
 from liandong.claims.v1 import events_pb2 as claims
 from liandong.households.v1 import events_pb2 as households
 from liandong.loans.v1 import events_pb2 as loans
@@ -141,6 +144,51 @@ def test_what_is_no_id_is_nobodys_name() -> None:
     tie, _ = feed_ties.learn(an_envelope(), odd, {})
 
     assert tie == Tie()
+
+
+def named_all_through(message: Message, number: Iterator[int]) -> set[str]:
+    """Give every institution that a message can name a name of its own, lists have two of each."""
+    found = set()
+    for field in message.DESCRIPTOR.fields:
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            continue
+        if field.message_type is not None:
+            inner = getattr(message, field.name)
+            parts = [inner.add(), inner.add()] if field.is_repeated else [inner]
+            found |= {name for part in parts for name in named_all_through(part, number)}
+        elif field.name in feed_ties.PARTY_FIELDS | feed_ties.ROLE_FIELDS and not field.is_repeated:
+            name = f"one-{next(number)}"
+            setattr(message, field.name, name)
+            found.add(f"{feed_ties.ROLE if field.name in feed_ties.ROLE_FIELDS else ''}{name}")
+    return found
+
+
+@pytest.mark.parametrize("event_type", sorted(TOLD))
+def test_whoever_an_event_names_at_any_depth_is_party_to_it(event_type: str) -> None:
+    message = MESSAGES[event_type]()
+    nobodys, _ = feed_ties.learn(an_envelope(event_type=event_type), message, {})
+    assert nobodys == Tie()
+
+    named = named_all_through(message, count())
+
+    tie, _ = feed_ties.learn(an_envelope(event_type=event_type), message, {})
+    assert tie.parties == named
+
+
+@pytest.mark.parametrize("event_type", sorted(TOLD))
+def test_an_events_ties_come_of_every_aggregate_that_it_names(event_type: str) -> None:
+    event = an_envelope(event_type=event_type)
+    message = MESSAGES[event_type]()
+    assert feed_ties.keys(event, message) == [event.aggregate]
+    kinds = {**feed_ties.REFERENCES, "household_id": feed_ties.HOUSEHOLD}
+    fields = [f.name for f in message.DESCRIPTOR.fields if f.name in kinds and not f.is_repeated]
+
+    for name in fields:
+        setattr(message, name, f"the-{name}")
+
+    asked = feed_ties.keys(event, message)
+    assert asked[0] == event.aggregate
+    assert set(asked[1:]) == {(kinds[name], f"the-{name}") for name in fields}
 
 
 def test_every_event_that_is_told_has_its_message() -> None:

@@ -3,17 +3,21 @@
 from dataclasses import fields
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from sqlmodel.ext.asyncio.session import AsyncSession
 
+from services.kernel import database
 from services.kernel.database import Database
 from services.kernel.money import Fen
 from services.kernel.values import replace
 from services.kernel.walls import EVERY_COUNTY
 from services.loans import store
-from services.loans.model import Interest, Loan, LoanState
+from services.loans.model import File, Interest, Loan, LoanState, Stated, StepTaken
+from services.loans.store import applications
 from tests.loans.builders import an_active_loan
-from tests.loans.county import OPENED
+from tests.loans.county import COUNTY, OPENED
 
 pytestmark = pytest.mark.postgres
 
@@ -92,3 +96,83 @@ async def test_all_changes_at_once_are_written_with_and_without_what_was_read(db
 
     assert found == replace(two, **CHANGES)
     assert await saved(db, one, replace(one, **CHANGES)) == replace(one, **CHANGES)
+
+
+# --- applications ---------------------------------------------------------------------------------
+
+
+def heard_by(session: AsyncSession) -> list[str]:
+    """What goes over a session's connection from now on."""
+    heard: list[str] = []
+    database._driver(session).add_query_logger(lambda record: heard.append(record.query))
+    return heard
+
+
+def a_step(loan: Loan) -> StepTaken:
+    return StepTaken(
+        loan_id=loan.loan_id,
+        number=1,
+        step="village_accepts",
+        organ="village_department",
+        body="",
+        institution_id="vil-1",
+        person_id="vil-1-p1",
+        approved=True,
+        reason="",
+        evidence="",
+        taken_on=OPENED,
+    )
+
+
+async def test_what_an_application_comes_to_is_written_together(db: Database) -> None:
+    loan, household = an_active_loan(), uuid4()
+    file = File(loan.loan_id, "household", Stated(), "vil-1-p1")
+    async with db.transaction(EVERY_COUNTY) as session:
+        await store.save_households(session, [(COUNTY, household, "123456001001", "non_poor")])
+        heard = heard_by(session)
+
+        await store.insert_loans(session, [loan])
+        await applications.insert_files(session, COUNTY, [file])
+        await applications.add_steps(session, COUNTY, [a_step(loan)])
+        await store.add_exposure(session, COUNTY, [(household, 7)])
+
+        assert heard == []
+        found = await applications.files_of(session, COUNTY, [loan.loan_id])
+        taken = await applications.steps_of(session, COUNTY, loan.loan_id)
+    (written,) = [sql for sql in heard if "INSERT INTO loan" in sql]
+    for part in ("INSERT INTO application", "INSERT INTO step_taken", "UPDATE borrower"):
+        assert part in written
+    assert found == {loan.loan_id: file}
+    assert taken == [a_step(loan)]
+
+
+async def test_a_decision_is_written_together(db: Database) -> None:
+    loan = an_active_loan()
+    file = File(loan.loan_id, "household", Stated(), "vil-1-p1")
+    async with db.transaction(EVERY_COUNTY) as session:
+        await store.insert_loans(session, [loan])
+        await applications.insert_files(session, COUNTY, [file])
+    due = replace(file, clock_on=OPENED, done_on=LATER)
+    async with db.transaction(EVERY_COUNTY) as session:
+        heard = heard_by(session)
+
+        await applications.save_files(session, COUNTY, [due])
+        await applications.add_steps(session, COUNTY, [a_step(loan)])
+
+        assert heard == []
+        found = await applications.files_of(session, COUNTY, [loan.loan_id])
+    (written,) = [sql for sql in heard if "UPDATE application" in sql]
+    assert "INSERT INTO step_taken" in written
+    assert found == {loan.loan_id: due}
+
+
+async def test_what_households_are_exposed_to_is_summed_for_each_and_no_other(db: Database) -> None:
+    one, two, other = uuid4(), uuid4(), uuid4()
+    async with db.transaction(EVERY_COUNTY) as session:
+        rows = [(COUNTY, each, "123456001001", "non_poor") for each in (one, two, other)]
+        await store.save_households(session, rows)
+
+        await store.add_exposure(session, COUNTY, [(one, 500), (two, 30), (one, -100), (other, 0)])
+
+        found = await store.lock_borrowers(session, COUNTY, [one, two, other])
+    assert {each: found[each].exposure_fen for each in found} == {one: 400, two: 30, other: 0}

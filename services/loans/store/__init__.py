@@ -250,9 +250,7 @@ async def insert_loans(session: AsyncSession, loans: Sequence[Loan]) -> None:
     """Write new loans."""
     if loans:
         values = [_loan_values(loan) for loan in loans]
-        await database.execute(
-            session, _INSERT_LOANS, *database.columns(values, len(_LOAN_COLUMNS))
-        )
+        await database.write(session, _INSERT_LOANS, *database.columns(values, len(_LOAN_COLUMNS)))
 
 
 async def save_loans(
@@ -515,7 +513,9 @@ async def add_exposure(
                FROM (SELECT household_id, sum(change)::bigint AS change
                      FROM unnest($2::uuid[], $3::bigint[]) AS each (household_id, change)
                      GROUP BY household_id) AS by
-               WHERE county_code = $1 AND borrower.household_id = by.household_id""",
+               -- Named twice: by the list alone they are looked up, and not the county read.
+               WHERE county_code = $1 AND borrower.household_id = ANY ($2::uuid[])
+                 AND borrower.household_id = by.household_id""",
             county_code,
             [household for household, _ in moved],
             [change for _, change in moved],

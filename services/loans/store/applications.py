@@ -52,7 +52,7 @@ async def insert_files(session: AsyncSession, county_code: str, files: Sequence[
         for file in files
     ]
     if values:
-        await database.execute(
+        await database.write(
             session,
             """INSERT INTO application (county_code, loan_id, borrower_kind, channel, applied_by,
                                         stated, findings, clock_on, clock_at, due_at, done_on,
@@ -85,7 +85,7 @@ async def save_files(session: AsyncSession, county_code: str, files: Sequence[Fi
         for file in files
     ]
     if values:
-        await database.execute(
+        await database.write(
             session,
             """UPDATE application AS a SET stated = n.stated, clock_on = n.clock_on,
                  clock_at = n.clock_at, due_at = n.due_at, done_on = n.done_on,
@@ -152,7 +152,7 @@ async def add_steps(session: AsyncSession, county_code: str, steps: Sequence[Ste
         for each in steps
     ]
     if values:
-        await database.execute(
+        await database.write(
             session,
             """INSERT INTO step_taken (county_code, loan_id, number, step, organ, body,
                                        institution_id, person_id, approved, reason, evidence,
