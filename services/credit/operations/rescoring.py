@@ -44,12 +44,15 @@ FOLDERS = ("credit", "programmes")
 """Where the code is that decides."""
 
 
-@functools.cache
 def _code() -> str:
     """A digest of the code that decides: whom one program left alone another may not."""
     services = Path(__file__).parents[2]
     files = sorted(file for folder in FOLDERS for file in (services / folder).rglob("*.py"))
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+CODE = _code()
+"""Read as the process starts: later the disk may hold what another one will run."""
 
 
 def _programme_of(ref: str) -> str:
@@ -177,7 +180,7 @@ async def look(session: AsyncSession, catalogue: Catalogue, job: Rescore, after:
     stops = await limit_store.find_stops(session, job.county_code, job.programme)
     months = await months_of(session, job.county_code, scheme.ref)
     cluster = await store.read_cluster(session)
-    basis = rescoring.basis(scheme, months, code=_code(), cluster=cluster)
+    basis = rescoring.basis(scheme, months, code=CODE, cluster=cluster)
     heads = await store.read_heads(
         session,
         job.county_code,

@@ -22,8 +22,10 @@ SELECT county_code, rescore_id, programme_id, programme, dry_run, reason, state,
 FROM rescore
 """
 
+# Of a prefix the planner knows how many there are, and so it reads a chunk by its key; of a
+# function of the column it supposes few, and goes through the county for each chunk.
 _RATED = """county_code = $1 AND NOT delisted AND household_status <> ALL ($2::text[])
-        AND rating_id IS NOT NULL AND split_part(programme, '@', 1) = $3"""
+        AND rating_id IS NOT NULL AND programme ^@ ($3::text || '@')"""
 
 
 def _rescore(row: asyncpg.Record) -> Rescore:
@@ -197,8 +199,8 @@ WITH chunk AS (
 ), touched AS (
     SELECT i.household_id
     FROM indicator AS i
-    LEFT JOIN unnest($10::text[], $11::integer[]) AS r (code, months) ON r.code = i.code,
-         LATERAL (SELECT {_LAST_DAY}) AS e (last_day)
+    CROSS JOIN LATERAL (SELECT ($11::integer[])[array_position($10::text[], i.code)]) AS r (months)
+    CROSS JOIN LATERAL (SELECT {_LAST_DAY}) AS e (last_day)
     WHERE i.county_code = $1 AND i.household_id > $5
       AND i.household_id <= (SELECT household_id FROM last)
       AND (i.transaction_id >= $7::text::xid8 OR i.observed_on > $8
