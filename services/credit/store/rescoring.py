@@ -273,13 +273,14 @@ async def read_observed(
     """
     if not household_ids:
         return pl.DataFrame(schema=OBSERVED)
-    ids = [UUID(household_id) for household_id in household_ids]
+    whom = household_ids if apart else (household_ids[0], household_ids[-1])
+    ids = [UUID(household_id) for household_id in whom]
     return await read_columns(
         session,
         _AMONG if apart else _BETWEEN,
         *(county_code, on, list(months), list(months.values())),
         codes if codes is None else list(codes),
-        *((ids,) if apart else (ids[0], ids[-1])),
+        *((ids,) if apart else ids),
         schema=OBSERVED,
     )
 
