@@ -197,6 +197,17 @@ class Rescore:
     incomplete: int
     moves: Moves
     failure: str = ""
+    basis: str = ""
+    """What it rests on beside the households' own data, the same in all its chunks; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A re-score that is over, as far as the next one may build on it."""
+
+    started_on: date
+    seen_upto: int
+    """What a transaction before this one observed, it saw."""
 
 
 @dataclass(frozen=True, slots=True)

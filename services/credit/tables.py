@@ -31,6 +31,8 @@ class CreditFileRow(SQLModel, table=True):
     granted_on: date | None
     barred: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
     holds: list[str] = Field(sa_column=Column(ARRAY(Text), nullable=False))
+    settled_rating_id: UUID | None
+    settled_honour: str | None
 
 
 class IndicatorRow(SQLModel, table=True):
@@ -98,6 +100,7 @@ class RescoreRow(SQLModel, table=True):
     moves: list[list[str | int]] = Field(sa_column=Column(JSONB, nullable=False))
     failure: str
     recorded_at: datetime = Field(sa_type=DateTime(timezone=True))
+    basis: str
 
 
 class RatingRow(SQLModel, table=True):

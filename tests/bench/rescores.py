@@ -48,6 +48,16 @@ SELECT (SELECT count(*) FROM credit_file WHERE programme <> 'many@2')
                 ON b.household_id = f.household_id AND b.cause = 'rated'
             WHERE (f.score_centi, f.grade) <> (b.score_centi, b.grade)))
 """
+# Whose score is not what was observed last of him says: nobody may be left out.
+_OFF = """
+SELECT count(*) FROM credit_file AS f
+JOIN (SELECT household_id, 10000 + sum(points * value) AS score
+      FROM (SELECT DISTINCT ON (household_id, code) household_id, code, value FROM indicator
+            ORDER BY household_id, code, observed_on DESC, entry DESC) AS i
+      JOIN unnest($1::bigint[]) WITH ORDINALITY AS p (points, place) ON i.code = 'item_' || p.place
+      GROUP BY household_id) AS due USING (household_id)
+WHERE f.score_centi <> due.score
+"""
 
 
 async def measure(
@@ -72,6 +82,7 @@ async def measure(
                 await credit.ask(_NEW_DATA, many.COUNTY, many.RESCORED_ON, ONE_IN)
                 await credit.ask("VACUUM ANALYZE indicator")
                 seconds, renewed = await _rescore(credit, catalogue)
+                wrong += await credit.one(_OFF, list(many.POINTS_NEXT))
                 bare = await _bare(credit, _FILES)
                 data.append((households / seconds, households / bare))
                 await schemas.empty()

@@ -10,6 +10,8 @@ RATED_ON = date(2021, 1, 4)
 RESCORED_ON = date(2021, 6, 1)
 POINTS = (500, 400, 300, 200, 200, -300, -500, -1000)
 """Of the indicators `item_1` to `item_8`."""
+POINTS_NEXT = (100, *POINTS[1:])
+"""The same under the second version."""
 VETOES = ("arrears", "dishonesty")
 CODES = (*(f"item_{place}" for place in range(1, len(POINTS) + 1)), *VETOES)
 
@@ -42,17 +44,17 @@ scoring:
 """
 
 # One item in eight counts less: a part of the households changes score, a part of those grade.
-PACK_NEXT = """
+PACK_NEXT = f"""
 programme:
   id: many
   version: "2"
   extends: many@1
   supersedes: many@1
   effective_from: 2021-06-01
-  title: {zh: 众多二, en: Many two}
+  title: {{zh: 众多二, en: Many two}}
 scoring:
   adjustments:
-    - {id: item_1, points_centi: 100}
+    - {{id: item_1, points_centi: {POINTS_NEXT[0]}}}
 """
 
 ADOPTION = """

@@ -13,24 +13,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from liandong.credit.v1 import rescores_pb2
 
-from services.credit import events_out, jobs
+from services.credit import events_out
 from services.credit.model import Cause, CreditFile, Decision, Fact, Last, Observed, Override
 from services.credit.operations.rescoring import CHUNK
 from services.credit.rules import rating, rescored, rescoring
 from services.credit.rules.rescoring import HEADS, OBSERVED, Plan
 from services.credit.rules.scheme import Scheme
-from services.credit.servicer import CreditServicer
 from services.credit.store import rescoring as store
 from services.credit.store.files import _inputs_to_json
-from services.kernel.caller import Caller
-from services.kernel.database import Database, execute
+from services.kernel.database import execute
 from services.kernel.errors import Denied, Invalid, LiandongError, NotFound, Refused
-from services.kernel.ids import new_id
 from services.kernel.money import Fen
 from services.kernel.walls import EVERY_COUNTY
-from services.programmes.loader import Catalogue, load_texts
+from services.programmes.loader import load_texts
 from tests.conftest import MakeSchema
 from tests.credit import many
+from tests.credit.bureau import Bureau
 from tests.credit.chained import Desk
 from tests.credit.county import (
     COUNTY,
@@ -41,7 +39,6 @@ from tests.credit.county import (
     a_file,
     a_household,
     a_scheme,
-    calling,
     household_id,
     observed,
 )
@@ -79,6 +76,8 @@ def a_head(file: CreditFile, *, same_terms: bool) -> pl.DataFrame:
         "plain": not file.holds and (file.limit_fen > 0 or not file.grade),
         "granted": file.granted_on is not None,
         "same_terms": same_terms,
+        "settled": False,
+        "households": 1,
     }
     return pl.DataFrame([head], schema=HEADS)
 
@@ -261,40 +260,6 @@ def test_a_province_and_a_city_are_all_their_counties(code: str, found: list[str
 
 
 # --- over the service -----------------------------------------------------------------------------
-
-
-class Bureau:
-    """Asks for re-scores under one catalogue and does the job's chunks by hand."""
-
-    def __init__(self, db: Database, catalogue: Catalogue) -> None:
-        self.db = db
-        self.catalogue = catalogue
-        self.servicer = CreditServicer(db, catalogue)
-        self.ahead = jobs.Ahead()
-
-    async def start(self, *, by: Caller | None = None, **more: Any) -> str:
-        values = {"county_code": COUNTY, "programme_id": "many", "reason": "as decided", **more}
-        request = rescores_pb2.StartRescoreRequest(request_id=str(new_id()), **values)
-        context = calling(by or a_caller(), request)
-        return (await self.servicer.StartRescore(request, context)).rescore_id
-
-    async def get(
-        self, rescore_id: str, *, by: Caller | None = None, county_code: str = COUNTY
-    ) -> rescores_pb2.GetRescoreResponse:
-        request = rescores_pb2.GetRescoreRequest(county_code=county_code, rescore_id=rescore_id)
-        return await self.servicer.GetRescore(request, calling(by or a_caller(), request))
-
-    async def finish(self) -> None:
-        while await self.advance():
-            pass
-
-    async def advance(self) -> bool:
-        return await jobs.advance_rescore(self.db, self.catalogue, self.ahead)
-
-    async def run(self, **more: Any) -> rescores_pb2.GetRescoreResponse:
-        rescore_id = await self.start(**more)
-        await self.finish()
-        return await self.get(rescore_id)
 
 
 HOUSEHOLDS = 2_500

@@ -2,9 +2,11 @@
 
 import asyncio
 import functools
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from uuid import UUID
 
 import polars as pl
@@ -38,6 +40,19 @@ CHUNK = 4_000
 ALONE = 1_000
 """Of these so many are rated one by one at a time."""
 BEFORE_ALL = UUID(int=0)
+FOLDERS = ("credit", "programmes")
+"""Where the code is that decides."""
+
+
+def _code() -> str:
+    """A digest of the code that decides: whom one program left alone another may not."""
+    services = Path(__file__).parents[2]
+    files = sorted(file for folder in FOLDERS for file in (services / folder).rglob("*.py"))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+CODE = _code()
+"""Read as the process starts: later the disk may hold what another one will run."""
 
 
 def _programme_of(ref: str) -> str:
@@ -145,6 +160,7 @@ class Chunk:
     """Where breakers hold new limits back."""
     households: int
     last: UUID
+    basis: str
     plan: rescoring.Plan
     sealed: pl.DataFrame
     """The ratings of the decided; none in a dry run."""
@@ -162,6 +178,9 @@ async def look(session: AsyncSession, catalogue: Catalogue, job: Rescore, after:
     today = await business_day.today(session, job.county_code)
     scheme = scheme_of(catalogue.terms(job.county_code, job.programme))
     stops = await limit_store.find_stops(session, job.county_code, job.programme)
+    months = await months_of(session, job.county_code, scheme.ref)
+    cluster = await store.read_cluster(session)
+    basis = rescoring.basis(scheme, months, code=CODE, cluster=cluster)
     heads = await store.read_heads(
         session,
         job.county_code,
@@ -169,21 +188,30 @@ async def look(session: AsyncSession, catalogue: Catalogue, job: Rescore, after:
         ref=job.programme,
         after=after,
         limit=CHUNK,
+        earlier=await store.find_earlier(session, job, basis),
+        months=months,
+        on=today,
     )
     plan, sealed, said = await _planned(
-        session, job, heads, scheme=scheme, today=today, stops=stops
+        session, job, heads, scheme=scheme, months=months, today=today, stops=stops
     )
     return Chunk(
         job=replace(job, after_household_id=after),
         today=today,
         scheme=scheme,
         stops=tuple(stops),
-        households=len(heads),
+        households=_size(heads),
         last=UUID(heads["household_id"][-1]) if len(heads) else after,
+        basis=basis,
         plan=plan,
         sealed=sealed,
         said=said,
     )
+
+
+def _size(heads: pl.DataFrame) -> int:
+    """How many households a chunk has, with those who were not read."""
+    return int(heads["households"][0]) if len(heads) else 0
 
 
 async def take(
@@ -218,6 +246,8 @@ async def write(session: AsyncSession, chunk: Chunk) -> None:
             session, job.county_code, chunk.sealed, scheme=scheme, on=today, rated_by=job.started_by
         )
         await outbox.record(session, chunk.said)
+    if not job.dry_run:
+        await store.settle(session, job.county_code, plan.settled, plan.unsettled)
     moves = [rescoring.moved(plan.decided)]
     lacking, changed = 0, len(plan.said)
     for at in range(0, len(plan.rate), ALONE):
@@ -239,6 +269,7 @@ async def write(session: AsyncSession, chunk: Chunk) -> None:
             changed=job.changed + changed,
             incomplete=job.incomplete + plan.incomplete + lacking,
             moves=functools.reduce(rescoring.added, moves, job.moves),
+            basis=chunk.basis if job.basis == chunk.basis or not job.done else "",
         ),
     )
 
@@ -249,6 +280,7 @@ async def _planned(
     heads: pl.DataFrame,
     *,
     scheme: Scheme,
+    months: Mapping[str, int],
     today: date,
     stops: Sequence[str],
 ) -> tuple[rescoring.Plan, pl.DataFrame, list[outbox.OutgoingEvent]]:
@@ -260,12 +292,17 @@ async def _planned(
     ids = heads["household_id"].to_list()
     if not rescoring.can_decide(scheme):
         nobody = heads.clear()
-        return rescoring.Plan(tuple(map(UUID, ids)), 0, nobody), nobody, []
+        return rescoring.Plan(tuple(map(UUID, ids)), 0, nobody, nobody), nobody, []
     some = job.dry_run or heads["same_terms"].all()
-    months = await months_of(session, job.county_code, scheme.ref)
     codes = reads_of(scheme) if some else None
     observed = await store.read_observed(
-        session, job.county_code, ids, codes=codes, months=months, on=today
+        session,
+        job.county_code,
+        ids,
+        codes=codes,
+        months=months,
+        on=today,
+        apart=len(heads) < _size(heads),
     )
 
     # Columns are worked on beside the loop: it goes on writing the chunk before and serving calls.

@@ -1,5 +1,6 @@
 """Credit: rating a whole county again, over columns: the rule is asked once for each pattern."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,13 +30,17 @@ HEADS: Mapping[str, type[pl.DataType]] = {
     "plain": pl.Boolean,
     "granted": pl.Boolean,
     "same_terms": pl.Boolean,
+    "settled": pl.Boolean,
+    "households": pl.Int64,
 }
 """
 Credit files as columns, in household order; of vetoes their ids with commas between.
 
 `place` and `was` are the row as it was read. `plain`: only indicators and honour count (no hold,
 measure or override), and the limit still runs. `granted`: people granted it a limit before.
-`same_terms`: the last rating was made under the same pack version.
+`same_terms`: the last rating was made under the same pack version. `settled`: a re-score's columns
+found the file right as it stands, rating and honour. `households`: how many a chunk has with those
+who were not read.
 """
 OBSERVED: Mapping[str, type[pl.DataType]] = {
     "household_id": pl.String,
@@ -58,6 +63,10 @@ class Plan:
     """Left alone: a factor is missing or stale, and missing is not zero."""
     decided: pl.DataFrame
     """Heads that the columns decide, with what comes out (`new_…`); everybody else stays."""
+    settled: pl.DataFrame
+    """Heads that the columns found right as they stand, of whom that was not known."""
+    unsettled: tuple[UUID, ...] = ()
+    """Of whom it was known, and who are not for columns to decide any more."""
 
     @property
     def said(self) -> pl.DataFrame:
@@ -68,6 +77,20 @@ class Plan:
 def can_decide(scheme: Scheme) -> bool:
     """Whether a scheme's scores come of observations alone."""
     return isinstance(scheme.scoring, BasePointsScoring | WeightedScoring)
+
+
+def basis(scheme: Scheme, months: Mapping[str, int], *, code: str, cluster: str) -> str:
+    """
+    What a re-score rests on beside the households' own data: where it differs, all are read again.
+
+    `code` is a digest of the program; in another `cluster` transactions have other numbers. Empty
+    where columns decide nobody.
+    """
+    if not can_decide(scheme):
+        return ""
+    gates = [gate.model_dump_json() for gate in scheme.gates]
+    said = (code, cluster, scheme.ref, scheme.digest, gates, sorted(months.items()))
+    return hashlib.sha256(repr(said).encode()).hexdigest()
 
 
 def newest(observed: pl.DataFrame, on: date) -> pl.DataFrame:
@@ -123,15 +146,21 @@ def plan(
     )
     if write_all:
         same &= found["same_terms"]
-    alone = found["lacking"] | (simple & same)
+    right = ~found["lacking"] & simple & same
+    alone = found["lacking"] | right
     columns = ~alone & simple & (found["granted"] | (found["new_limit_fen"] == 0))
     if stopped or scheme.scoring.public_notice is not None:
         columns &= found["limit_fen"] > 0
     rate = found.filter(~alone & ~columns)["household_id"]
+    # What a veto leaves to be watched may be lifted by people, and no rating tells of it.
+    right &= found["barred"] == ""
+    wrong = found.filter(~right & ~columns & found["settled"])["household_id"]
     return Plan(
         rate=tuple(map(UUID, rate)),
         incomplete=int(found["lacking"].sum()),
         decided=_told(found.filter(columns), rating.validity(scheme, on)),
+        settled=found.filter(right & ~found["settled"]),
+        unsettled=tuple(map(UUID, wrong)),
     )
 
 

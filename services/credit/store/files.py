@@ -77,7 +77,11 @@ async def put_households(
            SELECT $1, h.* FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[]) AS h
            ON CONFLICT (county_code, household_id) DO UPDATE
            SET area_code = excluded.area_code, household_status = excluded.household_status,
-               honour = excluded.honour, delisted = f.delisted AND NOT $2""",
+               honour = excluded.honour, delisted = f.delisted AND NOT $2,
+               -- Who was away was in no re-score.
+               settled_rating_id = CASE WHEN NOT f.delisted
+                                         AND f.household_status = excluded.household_status
+                                        THEN f.settled_rating_id END""",
         county_code,
         relist,
         *columns(rows, 4),
