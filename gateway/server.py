@@ -6,7 +6,6 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 
 from services.kernel import rpc
-from services.kernel.admission import REFUSING_MAX
 
 
 class Server(rpc.Server):
@@ -20,11 +19,7 @@ class Server(rpc.Server):
         concurrent_rpcs_max: int,
         options: Sequence[tuple[str, int]] = (),
     ) -> None:
-        # Of two options of one name the later counts.
-        self.server = grpc.aio.server(
-            options=list(dict([*rpc.OPTIONS, *options]).items()),
-            maximum_concurrent_rpcs=concurrent_rpcs_max + REFUSING_MAX,
-        )
+        self.server = rpc.a_server(options=options, concurrent_rpcs_max=concurrent_rpcs_max)
         self._health = health.aio.HealthServicer()
         add: Callable[..., None] = health_pb2_grpc.add_HealthServicer_to_server
         add(self._health, self.server)

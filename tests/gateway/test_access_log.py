@@ -140,6 +140,36 @@ async def test_rows_are_written_once_each_though_connections_break(house: House)
         assert (await log_verify.verify(session)).intact
 
 
+async def test_calls_that_come_together_share_a_commit_and_a_lone_one_is_not_put_off(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Longer than any call may wait: a lone one that was put off would be refused.
+    monkeypatch.setattr(access_log, "GATHER_SECONDS", 3_600.0)
+    log = AccessLog(house.db)
+    running = asyncio.create_task(log.run())
+    try:
+        for _ in range(3):
+            await log.add_and_wait(an_entry("alone/Read"))
+        monkeypatch.setattr(access_log, "GATHER_SECONDS", 0.5)
+        together = [log.add_and_wait(an_entry("together/Read")) for _ in range(2)]
+        await asyncio.gather(*together)
+        after = []
+        for _ in range(10):
+            after.append(asyncio.create_task(log.add_and_wait(an_entry("after/Read"))))
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*after)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    async def commits(method: str) -> int:
+        sql = "SELECT count(DISTINCT xmin::text) AS commits FROM access_log WHERE method = $1"
+        return int((await house.schema.ask(sql, method))[0]["commits"])
+
+    assert (await commits("alone/Read"), await commits("together/Read")) == (3, 1)
+    assert await commits("after/Read") < 10
+
+
 async def test_a_stop_writes_what_waits(house: House) -> None:
     log = AccessLog(house.db)
     running = asyncio.create_task(log.run())

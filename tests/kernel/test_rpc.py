@@ -175,6 +175,13 @@ async def test_probes_and_reflection_need_no_caller(door: Door) -> None:
 # --- what may be asked --------------------------------------------------------------------------
 
 
+async def test_the_library_waits_for_a_call_and_not_for_one_of_each_method(door: Door) -> None:
+    waits = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+
+    assert "AioServer._request_call" in waits
+    assert "AioServer._request_registered_call" not in waits
+
+
 async def test_what_is_no_message_is_refused(door: Door, farm: Farm) -> None:
     body = b"\xff\xff\xff"
     signed = door.signer.sign(a_caller(ANSWER, body_hash=body_hash(body)))
