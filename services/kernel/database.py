@@ -327,10 +327,9 @@ async def copy(
 
 async def _stage(session: AsyncSession, staged: str, make: str) -> None:
     """Have a temporary table, made where it is missing, and empty where it was used before."""
-    await execute(session, make)
-    if staged in session.info.setdefault(_STAGED, set()):
-        await execute(session, f"TRUNCATE {staged}")
-    session.info[_STAGED].add(staged)
+    used: set[str] = session.info.setdefault(_STAGED, set())
+    await execute(session, f"TRUNCATE {staged}" if staged in used else make)
+    used.add(staged)
 
 
 async def copy_staged(

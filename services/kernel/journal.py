@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -12,6 +11,7 @@ from services.kernel.money import Fen
 from services.kernel.values import light
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Account:
     """One account: what it holds, and whose it is."""
@@ -22,6 +22,7 @@ class Account:
     """The loan, fund, payout or institution."""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Transfer:
     """An amount that moves from one account (credited) to another (debited)."""
@@ -59,8 +60,7 @@ SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::text[], $5::tex
 async def post(session: AsyncSession, entries: Sequence[Entry]) -> None:
     """Write entries in the caller's transaction; transfers of nothing are left out."""
     rows: list[tuple[object, ...]] = []
-    for entry in entries:
-        entry_id: UUID = ids.new_id()
+    for entry_id, entry in zip(ids.new_ids(len(entries)), entries, strict=True):
         moved = [transfer for transfer in entry.transfers if transfer.amount_fen]
         for line, transfer in enumerate(moved):
             rows.append(

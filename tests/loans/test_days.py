@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from uuid import UUID
 
+import asyncpg
 import pytest
 from liandong.common.v1 import operator_pb2
 from liandong.loans.v1 import events_pb2, loans_pb2
@@ -17,14 +18,16 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from services.kernel import business_day
 from services.kernel.bus import Consumer
 from services.kernel.database import Database, execute, fetch
+from services.kernel.errors import NotFound
 from services.kernel.walls import EVERY_COUNTY
 from services.loans import jobs, store
+from services.loans.operations import day as day_close
 from services.loans.servicer import LoansServicer
 from services.programmes.loader import Catalogue
 from tests.conftest import MakeSchema
 from tests.loans import steps
 from tests.loans.builders import YUAN, a_borrower, an_active_loan
-from tests.loans.county import COUNTY, OPENED, OPERATOR, OTHER_COUNTY, calling
+from tests.loans.county import COUNTY, OPENED, OPERATOR, OTHER_COUNTY, REF, calling
 from tests.servers import Schema
 
 pytestmark = pytest.mark.postgres
@@ -148,6 +151,80 @@ async def test_a_close_that_breaks_keeps_the_days_before_and_does_the_rest_when_
     # Each day once, in order, whoever did it.
     wanted = [(str(loan_id), days) for days in range(1, 9) for loan_id in ids]
     assert await overdue(db) == wanted
+
+
+# --- in parts -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk of twelve is five parts, worked out with many turns between."""
+    monkeypatch.setattr(day_close, "PART_LOANS_MAX", 3)
+    monkeypatch.setattr(day_close, "TURN_LOANS", 1)
+
+
+@pytest.mark.usefixtures("in_parts")
+async def test_a_chunk_in_parts_ages_every_loan_once_in_order(
+    db: Database, catalogue: Catalogue
+) -> None:
+    ids = await a_crowd(db, 13)
+    await steps.advance(db, catalogue, 4)
+
+    assert await overdue(db) == [(str(each), days) for days in (1, 2) for each in ids]
+    rows = await steps.rows(
+        db, "SELECT overdue_days, version, household_posted_fen FROM loan ORDER BY loan_id"
+    )
+    # Overdue twice and once in another class; three days of 30,000 yuan at 3.6 %.
+    assert {tuple(row) for row in rows} == {(2, 1 + 2 + 1, 3 * 300)}
+    booked = await steps.rows(
+        db, "SELECT amount_fen FROM journal WHERE kind = 'interest' ORDER BY cause_id"
+    )
+    assert [row["amount_fen"] for row in booked] == [600, 300] * 13
+
+
+@pytest.mark.usefixtures("in_parts")
+async def test_a_part_that_cannot_be_worked_out_leaves_nothing_of_its_chunk(
+    db: Database, catalogue: Catalogue
+) -> None:
+    ids = await a_crowd(db)
+    await steps.advance(db, catalogue, 2)
+    programme = "UPDATE loan SET programme = $2 WHERE loan_id = $1"
+    async with db.transaction(EVERY_COUNTY) as session:
+        await execute(session, programme, ids[4], "gone@1")
+
+    with pytest.raises(NotFound):
+        await steps.advance(db, catalogue, 1)
+    assert await overdue(db) == []
+
+    async with db.transaction(EVERY_COUNTY) as session:
+        await execute(session, programme, ids[4], REF)
+    await steps.advance(db, catalogue, 1)
+    assert await overdue(db) == [(str(each), 1) for each in ids]
+
+
+@pytest.mark.usefixtures("in_parts")
+async def test_a_part_that_cannot_be_written_leaves_nothing_of_its_chunk(
+    schema: MakeSchema, catalogue: Catalogue
+) -> None:
+    made: Schema = await schema("loans", pool_size=2)
+    db = made.db
+    async with db.transaction(EVERY_COUNTY) as session:
+        await business_day.open_day(session, COUNTY, OPENED)
+    ids = await a_crowd(db)
+    await steps.advance(db, catalogue, 2)
+    owner = await asyncpg.connect(made.owner_dsn)
+    await owner.execute(
+        f"ALTER TABLE loan ADD CONSTRAINT refused CHECK (overdue_days = 0 OR loan_id <> '{ids[4]}')"
+    )
+
+    with pytest.raises(asyncpg.CheckViolationError):
+        await steps.advance(db, catalogue, 1)
+    assert await overdue(db) == []
+
+    await owner.execute("ALTER TABLE loan DROP CONSTRAINT refused")
+    await owner.close()
+    await steps.advance(db, catalogue, 1)
+    assert await overdue(db) == [(str(each), 1) for each in ids]
 
 
 # --- once, in order -------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Loans: the day close: maturities told, loans aged, classed and followed, breakers tripped."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date
 from uuid import UUID
 
@@ -34,6 +35,10 @@ from services.programmes.schema.collection import OverdueAction
 from services.programmes.terms import Terms
 
 CHUNK_LOANS_MAX = 2_000
+PART_LOANS_MAX = 250
+"""Of a chunk so many are worked out while the database writes those before them."""
+TURN_LOANS = 25
+"""After so many the loop has its turn, so that an answer of the database is taken soon."""
 
 
 async def tell_coming_maturities(
@@ -71,8 +76,8 @@ async def tell_coming_maturities(
     await outbox.record(session, events)
 
 
-class _Chunk:
-    """What a chunk of aged loans comes to: rows, postings, entries and events, in order."""
+class _Part:
+    """What some aged loans come to: rows, postings, entries and events, in order."""
 
     def __init__(self, day: date) -> None:
         self.day = day
@@ -218,17 +223,50 @@ async def age_loans(
     wanted = sorted([*due, *cured])[:limit]
     if not wanted:
         return None
-    held = (await store.lock_loans(session, county_code, wanted)).values()
+    parts = [wanted[at : at + PART_LOANS_MAX] for at in range(0, len(wanted), PART_LOANS_MAX)]
+    held = await _held(session, county_code, day, parts[0])
+    worked = await _worked_out(held, day, terms_of)
+    for following in parts[1:]:
+        held = await _held(session, county_code, day, following)
+        worked = await _together(
+            worked.write(session, county_code), _worked_out(held, day, terms_of)
+        )
+    await worked.write(session, county_code)
+    return wanted[-1] if len(wanted) == limit else None
+
+
+async def _held(
+    session: AsyncSession, county_code: str, day: date, wanted: Sequence[UUID]
+) -> list[tuple[Loan, Judgement]]:
+    """Loans that the day's end touches, held, and what was judged of each."""
+    held = await store.lock_loans(session, county_code, wanted)
     # One that was paid while we waited for it is due no more; the others behind it still are.
-    loans = [loan for loan in held if watch.wants_ageing(loan, day)]
+    loans = [loan for loan in held.values() if watch.wants_ageing(loan, day)]
     judged = await standing_store.judgements_of(
         session, county_code, [loan.loan_id for loan in loans]
     )
-    chunk = _Chunk(day)
-    for loan in loans:
-        chunk.take(loan, terms_of(loan.programme), judged.get(loan.loan_id, UNJUDGED))
-    await chunk.write(session, county_code)
-    return wanted[-1] if len(wanted) == limit else None
+    return [(loan, judged.get(loan.loan_id, UNJUDGED)) for loan in loans]
+
+
+async def _worked_out(
+    held: Sequence[tuple[Loan, Judgement]], day: date, terms_of: Callable[[str], Terms]
+) -> _Part:
+    part = _Part(day)
+    for place, (loan, judgement) in enumerate(held, 1):
+        part.take(loan, terms_of(loan.programme), judgement)
+        if place % TURN_LOANS == 0:
+            await asyncio.sleep(0)
+    return part
+
+
+async def _together(writing: Awaitable[None], working: Awaitable[_Part]) -> _Part:
+    """Both at once; when one of them breaks, the other is over too before that is told."""
+    written, worked = await asyncio.gather(writing, working, return_exceptions=True)
+    if isinstance(written, BaseException):
+        raise written
+    if isinstance(worked, BaseException):
+        raise worked
+    return worked
 
 
 async def trip_breakers(

@@ -12,7 +12,7 @@ from services.kernel.errors import Refused
 from services.kernel.journal import Account, Entry, Transfer
 from services.kernel.money import Fen
 from services.kernel.outbox import OutgoingEvent
-from services.kernel.values import replace
+from services.kernel.values import light, replace
 from services.loans import events_out, store
 from services.loans.model import Loan, LoanState
 from services.loans.operations.shared import said
@@ -36,6 +36,7 @@ Side = tuple[str, str]
 """An account's name and owner; most are never moved, and so never made."""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class _Step:
     """One posting, worked: the book before and after, and what moved by kind of posting."""
@@ -46,6 +47,7 @@ class _Step:
     moved: Mapping[PostingKind, tuple[int, int, int]]
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Posted:
     """What one posting did."""
@@ -336,9 +338,10 @@ class Desk:
                 loan, terms, self._books[loan_id], self.today, self._agreed.get(loan_id)
             )
         cured = loan.overdue_days > 0 and (due is None or due >= self.today)
-        loan = self.loans[loan_id] = replace(
-            loan, next_due_on=due, overdue_days=0 if cured else loan.overdue_days
-        )
+        if cured or due != loan.next_due_on:
+            loan = self.loans[loan_id] = replace(
+                loan, next_due_on=due, overdue_days=0 if cured else loan.overdue_days
+            )
         if was is LoanState.SETTLED:
             return self._reopen(loan_id)
         if cured:

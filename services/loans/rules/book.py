@@ -77,6 +77,7 @@ class Posting:
     """What caused it: a payout, a case, a campaign's stage; empty for none."""
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class BookTerms:
     """What a contract fixed for its book; the rate comes with the first posting."""
@@ -132,6 +133,7 @@ class Position:
         return Amounts(interest_fen=self.owed_fen, principal_fen=self.outstanding_fen)
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """A replay: the position, and each posting that counts with its split."""

@@ -6,6 +6,7 @@ from datetime import date
 from typing import cast
 
 from services.kernel.errors import Refused
+from services.kernel.values import light
 from services.loans.model import Action, Judgement, Loan, LoanState
 from services.programmes import collection, delinquency
 from services.programmes.schema.loans import LoanRules, Npl
@@ -32,6 +33,7 @@ OPEN_STATES = (
 )
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A loan's class and whether it is non-performing, by the days and by what was judged."""

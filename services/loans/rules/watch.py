@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from services.kernel.values import replace
+from services.kernel.values import light, replace
 from services.loans.model import AreaBalance, Breaker, BreakerScope, Judgement, Loan, LoanState
 from services.loans.rules import balance, suspending
 from services.loans.rules.lending import township_of
@@ -13,6 +13,7 @@ from services.programmes import breakers, delinquency
 from services.programmes.terms import Terms
 
 
+@light
 @dataclass(frozen=True, slots=True)
 class Aged:
     """A loan after a day close, and what is new about it."""

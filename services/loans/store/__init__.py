@@ -81,6 +81,10 @@ _LOAN_COLUMNS = (
     ("outlet_code", "text"),
 )
 _NAMES = [name for name, _ in _LOAN_COLUMNS]
+_of_row = itemgetter(*_NAMES)
+_STATE, _DECIDED = _NAMES.index("state"), _NAMES.index("decided")
+_LISTS = [_NAMES.index(each) for each in ("refusal_reasons", "required_covers", "covers_in_force")]
+_INTEREST = slice(_NAMES.index("accrued_through"), _NAMES.index("interest_owed_fen") + 1)
 _ARRAYS = ", ".join(f"${i}::{kind}[]" for i, (_, kind) in enumerate(_LOAN_COLUMNS, 1))
 # Column names are our own constants; values always travel as parameters.
 _INSERT_LOANS = f"INSERT INTO loan ({', '.join(_NAMES)}) SELECT * FROM unnest({_ARRAYS})"  # noqa: S608
@@ -89,25 +93,28 @@ _FIXED = {"county_code", "loan_id", "household_id", "area_code", "lender_id", "p
           "product_id", "borrower_class", "principal_fen", "term_months", "purpose",
           "used_in_area", "assignment_evidence", "applied_on", "outlet_code"}  # fmt: skip
 # What neither money nor time changes of most loans; columns and fields are named alike.
-_SELDOM = ("next_step", "decided", "refusal_reasons", "required_covers", "covers_in_force",
+_SELDOM = {"next_step", "decided", "refusal_reasons", "required_covers", "covers_in_force",
            "sla_due_on", "subsidised", "disbursed_on", "matures_on", "notice_on", "compensated",
            "covered", "method", "subsidy_rate_ppm", "subsidy_ends_on",
-           "revolving_until")  # fmt: skip
-_seldom = attrgetter(*_SELDOM)
+           "revolving_until"}  # fmt: skip
+# What does not change while a loan is paid as agreed, or is as late as it was.
+_STANDING = {"state", "rate_ppm", "five_tier_class", "non_performing_on", "subrogated_fen",
+             "next_due_on", "suspense_fen", "subsidy_ended_on", "undrawn_fen"}  # fmt: skip
 _LOAN_KEY = ("county_code", "loan_id")
 
 
 class _Update:
-    """An update of some columns of many loans, and what it is sent of a loan's values."""
+    """An update of many loans that leaves out columns, and what it is sent of a loan's values."""
 
     def __init__(self, without: Collection[str]) -> None:
         columns = [
             (place, name, kind)
             for place, (name, kind) in enumerate(_LOAN_COLUMNS)
-            if name not in without or name in _LOAN_KEY
+            if name not in {*_FIXED, *without} or name in _LOAN_KEY
         ]
         self.width = len(columns)
         self.sent = itemgetter(*(place for place, _, _ in columns))
+        self._left_out = attrgetter(*sorted(without)) if without else None
         sets = [f"{name} = now_.{name}" for _, name, _ in columns if name not in _LOAN_KEY]
         arrays = [f"${i}::{kind}[]" for i, (_, _, kind) in enumerate(columns, 1)]
         self.sql = (
@@ -116,9 +123,14 @@ class _Update:
             " WHERE loan.county_code = now_.county_code AND loan.loan_id = now_.loan_id"
         )
 
+    def writes_all(self, loans: Sequence[Loan], was: Mapping[UUID, Loan]) -> bool:
+        """Whether nothing that it leaves out has changed of loans."""
+        same = self._left_out
+        return same is None or all(same(loan) == same(was[loan.loan_id]) for loan in loans)
 
-_ALL = _Update(_FIXED)
-_OFTEN = _Update({*_FIXED, *_SELDOM})
+
+_UPDATES = (_Update({*_SELDOM, *_STANDING}), _Update(_SELDOM), _Update(()))
+"""From the least to all: a column that is not sent is not worked on by the server either."""
 
 
 def _joined(values: Sequence[str]) -> str:
@@ -186,64 +198,18 @@ def _loan_values(loan: Loan) -> tuple[object, ...]:
 
 
 def loan_of(row: asyncpg.Record) -> Loan:
-    interest = None
-    if row["accrued_through"] is not None:
-        interest = Interest(
-            accrued_through=row["accrued_through"],
-            household_numerator=row["household_numerator"],
-            household_posted_fen=Fen(row["household_posted_fen"]),
-            treasury_numerator=row["treasury_numerator"],
-            treasury_posted_fen=Fen(row["treasury_posted_fen"]),
-            owed_fen=Fen(row["interest_owed_fen"]),
-        )
-    steps = [step.partition("=") for step in _parted(row["decided"])]
-    return Loan(
-        county_code=row["county_code"],
-        loan_id=row["loan_id"],
-        version=row["version"],
-        household_id=row["household_id"],
-        area_code=row["area_code"],
-        lender_id=row["lender_id"],
-        programme=row["programme"],
-        product_id=row["product_id"],
-        borrower_class=row["borrower_class"],
-        state=LoanState(row["state"]),
-        next_step=row["next_step"],
-        decided=tuple((step, person) for step, _, person in steps),
-        refusal_reasons=_parted(row["refusal_reasons"]),
-        principal_fen=Fen(row["principal_fen"]),
-        term_months=row["term_months"],
-        purpose=row["purpose"],
-        used_in_area=row["used_in_area"],
-        assignment_evidence=row["assignment_evidence"],
-        required_covers=_parted(row["required_covers"]),
-        covers_in_force=_parted(row["covers_in_force"]),
-        applied_on=row["applied_on"],
-        sla_due_on=row["sla_due_on"],
-        rate_ppm=row["rate_ppm"],
-        subsidised=row["subsidised"],
-        disbursed_on=row["disbursed_on"],
-        matures_on=row["matures_on"],
-        notice_on=row["notice_on"],
-        outstanding_fen=Fen(row["outstanding_fen"]),
-        interest=interest,
-        overdue_days=row["overdue_days"],
-        five_tier_class=row["five_tier_class"],
-        non_performing_on=row["non_performing_on"],
-        subrogated_fen=Fen(row["subrogated_fen"]),
-        compensated=row["compensated"],
-        covered=row["covered"],
-        method=row["method"],
-        next_due_on=row["next_due_on"],
-        suspense_fen=Fen(row["suspense_fen"]),
-        postings=row["postings"],
-        subsidy_rate_ppm=row["subsidy_rate_ppm"],
-        subsidy_ends_on=row["subsidy_ends_on"],
-        subsidy_ended_on=row["subsidy_ended_on"],
-        undrawn_fen=Fen(row["undrawn_fen"]),
-        revolving_until=row["revolving_until"],
-        outlet_code=row["outlet_code"],
+    # Fields and columns have one order: a loan is read as often as anything is.
+    values = list(_of_row(row))
+    values[_STATE] = LoanState(values[_STATE])
+    values[_DECIDED] = tuple(
+        (step, person)
+        for step, _, person in (each.partition("=") for each in _parted(values[_DECIDED]))
     )
+    for place in _LISTS:
+        values[place] = _parted(values[place])
+    begun = values[_INTEREST][0] is not None
+    values[_INTEREST] = [Interest(*values[_INTEREST]) if begun else None]
+    return Loan(*values)
 
 
 async def insert_loans(session: AsyncSession, loans: Sequence[Loan]) -> None:
@@ -259,11 +225,11 @@ async def save_loans(
     """
     Write what has changed of loans that are locked.
 
-    Who knows how they were read tells it: a third less is sent where only the usual changed.
+    Who knows how they were read tells it: where only the usual changed, only that is sent.
     """
     if loans:
-        usual = was is not None and all(_seldom(it) == _seldom(was[it.loan_id]) for it in loans)
-        update = _OFTEN if usual else _ALL
+        wide = _UPDATES[-1]
+        update = wide if was is None else next(u for u in _UPDATES if u.writes_all(loans, was))
         values = [update.sent(_loan_values(loan)) for loan in loans]
         touched = await database.execute(
             session, update.sql, *database.columns(values, update.width)
