@@ -1,5 +1,6 @@
 """What is written of loans that changed: all of it, whichever of the two updates writes it."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from datetime import timedelta
 from typing import Any
@@ -8,7 +9,7 @@ from uuid import uuid4
 import pytest
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import database
+from services.kernel import database, ids
 from services.kernel.database import Database
 from services.kernel.money import Fen
 from services.kernel.values import replace
@@ -176,3 +177,32 @@ async def test_what_households_are_exposed_to_is_summed_for_each_and_no_other(db
 
         found = await store.lock_borrowers(session, COUNTY, [one, two, other])
     assert {each: found[each].exposure_fen for each in found} == {one: 400, two: 30, other: 0}
+
+
+def taken_out(plan: Mapping[str, Any], table: str) -> Iterator[float]:
+    """How many rows each part of a plan takes out of a table, for the others to look at."""
+    if plan.get("Relation Name") == table and "Scan" in plan["Node Type"]:
+        yield plan["Actual Rows"] * plan["Actual Loops"]
+    for part in plan.get("Plans", ()):
+        yield from taken_out(part, table)
+
+
+async def test_a_county_that_came_in_just_now_is_not_read_for_a_few_households(
+    db: Database,
+) -> None:
+    households = ids.new_ids(3_000)
+    async with db.transaction(EVERY_COUNTY) as session:
+        # Of what is not committed yet nobody can have told the planner anything.
+        rows = [(COUNTY, each, "123456001001", "non_poor") for each in households]
+        await store.save_households(session, rows)
+        sent: list[Any] = []
+        database._driver(session).add_query_logger(sent.append)
+        await store.add_exposure(session, COUNTY, [(each, 5) for each in households[::200]])
+        await database.fetch(session, "SELECT 1")
+
+        (update,) = [each for each in sent if "UPDATE borrower" in each.query]
+        asked = f"EXPLAIN (ANALYZE, FORMAT JSON) {update.query}"
+        (found,) = await database.fetch(session, asked, *update.args)
+
+    (explained,) = found[0]
+    assert sum(taken_out(explained["Plan"], "borrower")) == len(households[::200])
