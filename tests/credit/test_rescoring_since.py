@@ -223,6 +223,33 @@ async def test_a_dry_run_leaves_no_mark(few: Few) -> None:
 
 
 @pytest.mark.postgres
+async def test_a_file_that_changed_since_it_was_read_is_not_settled(few: Few) -> None:
+    household = await few.good()
+    await few.made.ask("UPDATE credit_file SET settled_rating_id = NULL")
+    async with few.made.db.transaction(EVERY_COUNTY) as session:
+        heads = await store.read_heads(
+            session,
+            COUNTY,
+            programme_id="many",
+            ref="many@1",
+            after=operations.BEFORE_ALL,
+            limit=HOUSEHOLDS,
+            earlier=None,
+            months={},
+            on=many.RESCORED_ON,
+        )
+        await few.made.ask(
+            "UPDATE credit_file SET honour = 'honest' WHERE household_id = $1", household
+        )
+        await store.settle(session, COUNTY, heads, ())
+
+    rows = await few.made.ask(
+        "SELECT household_id FROM credit_file WHERE settled_rating_id IS NULL"
+    )
+    assert [row["household_id"] for row in rows] == [household]
+
+
+@pytest.mark.postgres
 async def test_who_was_away_is_read_on_return(few: Few) -> None:
     poor = replace(a_household(), household_id=await few.good())
 
