@@ -14,23 +14,25 @@ TOGETHER = ("tests/attack/", "tests/live/", "tests/console/", "tests/interop/")
 """Packages whose tests share a platform, or a folder on the disk."""
 
 FIRST = (
-    "tests/attack/",
-    "tests/live/",
-    "tests/sagas/",
-    "tests/faults/",
     "tests/console/",
-    "tests/sim/",
+    "tests/attack/",
+    "tests/faults/",
+    "tests/live/",
+    "tests/interop/",
     "tests/flows/",
-    "tests/deploy/test_line_files.py",
+    "tests/sagas/",
+    "tests/loans/test_after.py",
+    "tests/deploy/test_postgres.py",
+    "tests/deploy/test_backup.py",
+    "tests/deploy/test_cli_events.py",
+    "tests/kernel/",
+    "tests/credit/test_running.py",
+    "tests/deploy/test_nats",
+    "tests/sim/",
     "tests/deploy/test_cli_programmes.py",
     "tests/deploy/test_kubernetes.py",
-    "tests/credit/test_running.py",
-    "tests/loans/test_life.py",
-    "tests/loans/test_trip.py",
-    "tests/funds/test_accounts_history.py",
-    "tests/drill/",
-    "tests/interop/",
-    "tests/demo/",
+    "tests/loans/test_reports.py",
+    "tests/loans/test_operations.py",
 )
 """The longest, longest first; a wrong place costs a minute, not a test."""
 

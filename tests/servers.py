@@ -3,10 +3,11 @@
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
+import signal
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -42,6 +43,8 @@ MIB = 1024 * 1024
 POSTGRES_IMAGES = ("postgres:18", "postgres:18-alpine", "postgres:18-bookworm")
 NATS_IMAGES = ("nats:2.15", "nats:2.15-alpine", "nats:2.15.1", "nats:2.15.1-alpine")
 
+QUICK: Mapping[str, str] = {"fsync": "off", "scram_iterations": "1"}
+"""Settings of a PostgreSQL that outlives no power cut and guards nothing from anybody."""
 _PASSWORD = "only-for-tests"
 _STARTER = "liandong.tests.pid"
 """Label of our containers: the process that stops them."""
@@ -102,6 +105,8 @@ class PostgresServer:
     """A PostgreSQL, known by the address of its superuser."""
 
     dsn: str
+    outlives_us: bool = False
+    """Whether it was there before the session and has to be left as it was."""
 
     def dsn_of(self, database: str, *, user: str = "") -> str:
         """The address of one of its databases, for the superuser or for a role of a noun."""
@@ -143,6 +148,10 @@ async def postgres_from_wheel(**settings: str) -> AsyncIterator[Postgres]:
         await server.start()
         yield server
     finally:
+        if server.pid is not None:
+            # At once: a clean stop would write out what is deleted next.
+            os.kill(server.pid, signal.SIGQUIT)
+            await server.wait()
         await server.stop()
         await processes.remove_folder(folder)
 
@@ -151,7 +160,7 @@ async def postgres_from_wheel(**settings: str) -> AsyncIterator[Postgres]:
 async def any_postgres() -> AsyncIterator[PostgresServer]:
     """The session's PostgreSQL: the one that is named, else a container, else the wheel."""
     if named := os.environ.get(DSN_VARIABLE):
-        yield PostgresServer(named)
+        yield PostgresServer(named, outlives_us=True)
         return
     if image := await asyncio.to_thread(image_at_hand, POSTGRES_IMAGES):
         from testcontainers.core.container import DockerContainer
@@ -166,7 +175,7 @@ async def any_postgres() -> AsyncIterator[PostgresServer]:
             await eventually(lambda: _answers(server), seconds_max=60)
             yield server
         return
-    async with postgres_from_wheel(fsync="off") as wheel:
+    async with postgres_from_wheel(**QUICK) as wheel:
         yield PostgresServer(wheel.superuser_dsn("postgres"))
 
 
@@ -281,19 +290,24 @@ class Schemas:
 
     server: PostgresServer
     _prefix: str = field(default_factory=lambda: f"test_{secrets.token_hex(4)}")
-    _count: int = 0
+    _numbers: Iterator[int] = field(default_factory=count)
     _templates: dict[str, str] = field(default_factory=dict)
     _originals: dict[str, reuse.Original] = field(default_factory=dict)
     _idle: dict[str, list[str]] = field(default_factory=dict)
+    _onlookers: dict[str, _Onlooker] = field(default_factory=dict)
     _made: list[Schema] = field(default_factory=list)
     _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def apart(self) -> "Schemas":
+        """Another hand for the same originals: what it gives stays until it is emptied itself."""
+        return replace(self, _made=[])
 
     async def fresh(self, noun: str, *, package: str = "", pool_size: int = 4) -> Schema:
         """A database of a noun with nothing in it but its tables and this month's partition."""
         async with self._alone:
             idle = self._idle.setdefault(noun, [])
             name = idle.pop() if idle else await self._copied(noun, package)
-            onlooker = _Onlooker(self.server.dsn_of(name), noun)
+            onlooker = self._onlookers.setdefault(name, _Onlooker(self.server.dsn_of(name), noun))
             if noun not in self._originals:
                 self._originals[noun] = await onlooker.remember()
         url = self.server.dsn_of(name, user=f"{noun}_app")
@@ -307,17 +321,23 @@ class Schemas:
         made, self._made = self._made, []
         for one in made:
             await one.db.close()
-            clean = await one.onlooker.put_back(self._originals[one.noun])
-            await one.onlooker.close()
-            if clean:
+            if await one.onlooker.put_back(self._originals[one.noun]):
                 self._idle[one.noun].append(one.name)
             else:
+                await self._onlookers.pop(one.name).close()
                 await self.server.run(_DROP.format(database=one.name))
 
     async def close(self) -> None:
-        """Drop everything; a server that was named to us is left as it was, but for its roles."""
-        await self.empty()
-        names = [*chain.from_iterable(self._idle.values()), *self._templates.values()]
+        """Drop everything on a server that was named to us, but for its roles; ours goes itself."""
+        made, self._made = self._made, []
+        for one in made:
+            await one.db.close()
+        for onlooker in self._onlookers.values():
+            await onlooker.close()
+        if not self.server.outlives_us:
+            return
+        names = [one.name for one in made]
+        names += [*chain.from_iterable(self._idle.values()), *self._templates.values()]
         self._idle.clear()
         await self.server.run(*(_DROP.format(database=name) for name in names))
 
@@ -325,8 +345,7 @@ class Schemas:
         if noun not in self._templates:
             default = "gateway" if noun == "gateway" else f"services.{noun}"
             self._templates[noun] = await self._migrated(noun, package or default)
-        self._count += 1
-        name = f"{self._prefix}_{noun}_{self._count}"
+        name = f"{self._prefix}_{noun}_{next(self._numbers)}"
         create = f'CREATE DATABASE "{name}" TEMPLATE "{self._templates[noun]}"'
         # Without fsync copying files is four times quicker than logging their blocks.
         create += " STRATEGY FILE_COPY"

@@ -4,6 +4,8 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,47 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
 
 
+@dataclass
+class Module:
+    """What the tests ask of a module: it is read and walked through once for all of them."""
+
+    docstring: str = ""
+    functions: list[tuple[int, str, int]] = field(default_factory=list)
+    """Line, name, and how many lines."""
+    strings: list[tuple[int, str]] = field(default_factory=list)
+    sleepers: list[tuple[int, str]] = field(default_factory=list)
+    mocks: bool = False
+
+
+@cache
+def module(path: Path) -> Module:
+    root = tree(path)
+    found = Module((ast.get_docstring(root) or "").strip())
+    for node in ast.walk(root):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            found.functions.append((node.lineno, node.name, lines))
+            found.sleepers += sleepers(node)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.strings.append((node.lineno, node.value))
+        elif isinstance(node, ast.ImportFrom):
+            found.mocks |= (node.module or "").startswith("unittest.mock")
+        elif isinstance(node, ast.Import):
+            found.mocks |= any("mock" in alias.name for alias in node.names)
+    return found
+
+
+def sleepers(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[tuple[int, str]]:
+    if function.name.startswith(("eventually", "wait_")):
+        return
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call):
+            called = node.func
+            name = getattr(called, "attr", getattr(called, "id", ""))
+            if name.endswith("sleep"):
+                yield node.lineno, function.name
+
+
 @pytest.mark.parametrize("noun", nouns())
 def test_every_room_has_the_same_doors(noun: str) -> None:
     room = ROOT / "services" / noun
@@ -102,7 +145,7 @@ def test_every_module_begins_with_what_it_is_for() -> None:
     silent = [
         shown(path)
         for path in python_files()
-        if not (ast.get_docstring(tree(path)) or "").strip()
+        if not module(path).docstring
         or not path.read_text(encoding="utf-8").startswith(('"""', "#!"))
     ]
 
@@ -111,11 +154,10 @@ def test_every_module_begins_with_what_it_is_for() -> None:
 
 def test_functions_are_short() -> None:
     long = [
-        f"{shown(path)}:{node.lineno} {node.name} has {lines} lines"
+        f"{shown(path)}:{line} {name} has {lines} lines"
         for path in python_files()
-        for node in ast.walk(tree(path))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (lines := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES_MAX
+        for line, name, lines in module(path).functions
+        if lines > FUNCTION_LINES_MAX
     ]
 
     assert long == []
@@ -157,19 +199,13 @@ def event_subjects() -> set[str]:
     return subjects
 
 
-def strings(path: Path) -> Iterator[tuple[int, str]]:
-    for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.lineno, node.value
-
-
 def test_every_subject_in_the_code_is_an_event_of_the_protos() -> None:
     known = event_subjects()
 
     unknown = [
         f"{shown(path)}:{line} {text}"
         for path in python_files("services", "gateway", "deploy")
-        for line, text in strings(path)
+        for line, text in module(path).strings
         if SUBJECT.fullmatch(text) and text not in known
     ]
 
@@ -181,8 +217,8 @@ def test_every_subject_in_the_code_is_an_event_of_the_protos() -> None:
 def test_a_service_says_only_its_own_events_and_hears_only_those_of_others(noun: str) -> None:
     room = ROOT / "services" / noun
     own = f"liandong.{noun}."
-    said = {text for _, text in strings(room / "events_out.py") if SUBJECT.fullmatch(text)}
-    heard = {text for _, text in strings(room / "events_in.py") if SUBJECT.fullmatch(text)}
+    said = {text for _, text in module(room / "events_out.py").strings if SUBJECT.fullmatch(text)}
+    heard = {text for _, text in module(room / "events_in.py").strings if SUBJECT.fullmatch(text)}
 
     assert [subject for subject in said if not subject.startswith(own)] == []
     assert [subject for subject in heard if subject.startswith(own)] == []
@@ -236,7 +272,7 @@ def test_no_programme_and_no_county_stands_in_service_code() -> None:
     named = [
         f"{shown(path)}:{line} {text}"
         for path in python_files("services", "gateway")
-        for line, text in strings(path)
+        for line, text in module(path).strings
         if text in names or county_code.fullmatch(text)
     ]
 
@@ -252,39 +288,22 @@ def test_a_released_pack_never_changes() -> None:
         assert hashlib.sha256((packs / name).read_bytes()).hexdigest() == digest, name
 
 
-def sleepers(path: Path) -> Iterator[str]:
-    for function in ast.walk(tree(path)):
-        if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        if function.name.startswith(("eventually", "wait_")):
-            continue
-        for node in ast.walk(function):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("sleep"):
-                yield f"{shown(path)}:{node.lineno} in {function.name}"
-
-
 def test_tests_wait_for_a_truth_instead_of_sleeping() -> None:
     """A fault is injected at a random instant, so `tests/faults` may wait for the clock."""
     faults = ROOT / "tests" / "faults"
 
     asleep = [
-        sleeper
+        f"{shown(path)}:{line} in {name}"
         for path in python_files("tests")
         if not path.is_relative_to(faults)
-        for sleeper in sleepers(path)
+        for line, name in module(path).sleepers
     ]
 
     assert asleep == []
 
 
 def test_nothing_of_ours_is_mocked() -> None:
-    mocked = [
-        shown(path)
-        for path in python_files("tests")
-        for node in ast.walk(tree(path))
-        if (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("unittest.mock"))
-        or (isinstance(node, ast.Import) and any("mock" in alias.name for alias in node.names))
-    ]
+    mocked = [shown(path) for path in python_files("tests") if module(path).mocks]
 
     assert mocked == []
 

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import grpc
 from google.protobuf import text_format
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from deploy.local.client import Institution
@@ -61,6 +61,11 @@ class Attacker:
     def institution_id(self) -> str:
         """Who it is on the wire."""
         return self.county.institution(self.short)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells two attackers apart, by which to keep what was found for one."""
+        return (self.institution_id, self.role, self.victim.code, self.owner, self.area)
 
     @property
     def across(self) -> bool:
@@ -200,14 +205,42 @@ class Attack:
             named = self._institution(attacker, each.name)
             if named:
                 return named
-            for noun in (_noun_of(each), ""):
-                for found, owner in self.registry.ids(noun, place.kind).items():
-                    if attacker.owns(owner):
-                        return found
-            return ""
+            return self.own_id(attacker, _noun_of(each), place.kind)
 
         county = attacker.county
         return Writer(give, county.today, texts(county))
+
+    def request(self, attacker: Attacker, descriptor: Descriptor) -> Any:
+        """A request about its own things, made once: to hold it against its rules takes long."""
+        key = (attacker.key, descriptor.full_name)
+        if key not in self._requests:
+            self._requests[key] = self.writer(attacker).request(descriptor)
+        made = type(self._requests[key])()
+        made.CopyFrom(self._requests[key])
+        return made
+
+    def own_id(self, attacker: Attacker, noun: str, kind: str) -> str:
+        """An id of a kind that an attacker may well know; empty where there is none."""
+        return self._first("own", attacker, (noun, ""), kind)
+
+    def foreign_id(self, attacker: Attacker, noun: str, kind: str) -> str:
+        """An id of a kind that is the victim's alone; empty where there is none."""
+        return self._first("foreign", attacker, (noun,), kind)
+
+    def _first(self, whose: str, attacker: Attacker, nouns: Sequence[str], kind: str) -> str:
+        key = (whose, attacker.key, nouns, kind)
+        if key not in self._ids:
+            fits = attacker.owns if whose == "own" else attacker.is_foreign
+            self._ids[key] = next(
+                (
+                    found
+                    for noun in nouns
+                    for found, owner in self.registry.ids(noun, kind).items()
+                    if fits(owner)
+                ),
+                "",
+            )
+        return self._ids[key]
 
     def _institution(self, attacker: Attacker, name: str) -> str:
         own = attacker.institution_id
@@ -238,7 +271,7 @@ class Attack:
         return self.findings
 
     async def _swap_all(self, route: Route, attacker: Attacker) -> None:
-        base = self.writer(attacker).request(route.descriptor.input_type)
+        base = self.request(attacker, route.descriptor.input_type)
         foreign_county = attacker.across and "county_code" in base.DESCRIPTOR.fields_by_name
         for place in places(route.descriptor.input_type):
             if place.kind in {"request", "mask"}:
@@ -256,10 +289,8 @@ class Attack:
 
     def _foreign(self, route: Route, place: Place, attacker: Attacker) -> str:
         kind = "loan" if place.kind == "cursor" else place.kind
-        for found, owner in self.registry.ids(route.noun, kind).items():
-            if attacker.is_foreign(owner):
-                return wire.page_token(found) if place.kind == "cursor" else found
-        return ""
+        found = self.foreign_id(attacker, route.noun, kind)
+        return wire.page_token(found) if found and place.kind == "cursor" else found
 
     async def _swap(
         self, route: Route, attacker: Attacker, place: Place, base: Any, foreign: str
@@ -314,6 +345,8 @@ class Attack:
         return self._foreign_ids[key]
 
     _foreign_ids: dict[Any, Mapping[str, Owner]] = field(default_factory=dict)
+    _ids: dict[Any, str] = field(default_factory=dict)
+    _requests: dict[Any, Any] = field(default_factory=dict)
 
 
 def _noun_of(each: FieldDescriptor) -> str:

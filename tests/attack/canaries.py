@@ -4,7 +4,7 @@ import base64
 import csv
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
@@ -28,6 +28,8 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{14,}={0,2}")
 _NAME = re.compile("[\u3400-\u4dbf]{3}")
 _LONGEST = 64 * 1024
 _DEPTH_MAX = 2
+_BLANK_MAX = 1_000_000
+"""Of pieces in which nothing was found so many are known again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,9 @@ def write(path: Path, everybody: Sequence[Person], village: str, on: date) -> No
             )
 
 
+Decode = Callable[[str, bytes, str, int], None]
+
+
 @dataclass(slots=True)
 class Hit:
     """Where something personal was found, and how it stood there."""
@@ -97,6 +102,7 @@ class Search:
     digests: frozenset[bytes] = field(init=False)
     hits: list[Hit] = field(default_factory=list)
     bytes_searched: int = 0
+    _blank: set[tuple[str, int, bytes]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         everything = [*self.numbers, *(name.encode() for name in self.names)]
@@ -124,11 +130,23 @@ class Search:
             self.bytes_searched += len(text)
         self._raw(place, text, form or "raw")
         for found in _HEX.finditer(text):
-            self._hex(place, found[0], form, depth)
+            self._once(self._hex, place, found[0], form, depth)
         if depth >= _DEPTH_MAX:
             return
         for found in _BASE64.finditer(text):
-            self._base64(place, found[0][:_LONGEST], form, depth)
+            self._once(self._base64, place, found[0][:_LONGEST], form, depth)
+
+    def _once(self, look: Decode, place: str, found: bytes, form: str, depth: int) -> None:
+        """The same ids and words stand everywhere: what held nobody still does."""
+        known = (look.__name__, depth, found)
+        if known in self._blank:
+            return
+        hits = len(self.hits)
+        look(place, found, form, depth)
+        if len(self.hits) == hits:
+            if len(self._blank) >= _BLANK_MAX:
+                self._blank.clear()
+            self._blank.add(known)
 
     def _raw(self, place: str, text: bytes, form: str) -> None:
         for found in _NUMBER.finditer(text):

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from gateway.routes import Route
-from tests.attack.requests import NUMBERS, Writer
+from tests.attack.requests import NUMBERS
 
 DOCUMENTED = frozenset(
     {
@@ -53,6 +53,8 @@ FLOATS = (float("nan"), -0.0, float("inf"), float("-inf"), 5e-324, 1.8e308)
 MIB = 1024 * 1024
 
 Change = Callable[["Case", random.Random], None]
+Write = Callable[[Descriptor], Any]
+"""A request of a type that its rules let pass."""
 
 
 @dataclass
@@ -220,13 +222,13 @@ def a_case(
     seed: int,
     number: int,
     routes: Sequence[Route],
-    writers: Sequence[tuple[str, Writer]],
+    callers: Sequence[tuple[str, Write]],
 ) -> Case:
     """The case of a number under a seed; the same whatever was run before it."""
     noise = random.Random(f"{seed}/{number}")
     route = noise.choice(routes)
-    institution_id, writer = noise.choice(writers)
-    message = writer.request(route.descriptor.input_type)
+    institution_id, write = noise.choice(callers)
+    message = write(route.descriptor.input_type)
     if route.command:
         message.request_id = str(uuid.UUID(int=noise.getrandbits(128), version=4))
     how = [break_field(message, noise) for _ in range(noise.choice((0, 1, 1, 2, 4)))]

@@ -55,17 +55,22 @@ class Registry:
 
     by_kind: dict[tuple[str, str], dict[str, Owner]]
     request_ids: list[str]
+    _of_all: dict[str, dict[str, Owner]] = field(default_factory=dict)
+    """By kind the ids of every noun."""
 
     def ids(self, noun: str, kind: str) -> Mapping[str, Owner]:
         """The ids of a kind as a noun knows them; another noun's where it has none."""
         own = self.by_kind.get((noun, kind))
         if own:
             return own
-        found: dict[str, Owner] = {}
-        for (_, each), ids in self.by_kind.items():
-            if each == kind:
-                found.update(ids)
-        return found
+        if kind not in self._of_all:
+            self._of_all[kind] = {
+                each: owner
+                for (_, named), ids in self.by_kind.items()
+                if named == kind
+                for each, owner in ids.items()
+            }
+        return self._of_all[kind]
 
     def everywhere(self) -> Mapping[str, Owner]:
         """Every id with its owner."""

@@ -15,7 +15,6 @@ from gateway.routes import OWN, Route
 from gateway.rules import RULES
 from services.programmes.schema.deployment import InstitutionRole as Role
 from tests.attack.bola import PURPOSE, Answer, Attack, Attacker, allowed, nobody, routes
-from tests.attack.ids import Owner
 from tests.attack.requests import Place, places, put
 from tests.attack.world import World, short_of
 from tests.live.county import County
@@ -168,7 +167,7 @@ class Matrix:
 
     async def _ask(self, cell: Cell) -> None:
         who = self._who(cell)
-        request = self.attack.writer(who).request(cell.route.descriptor.input_type)
+        request = self.attack.request(who, cell.route.descriptor.input_type)
         expected = expectation(cell)
         about = _household_place(cell.route)
         household_id = self.households[who.county.code, cell.consent]
@@ -208,8 +207,7 @@ class Matrix:
             return ""
         if cell.route.noun == OWN or cell.role == Role.OPERATOR:
             return ""
-        found: Mapping[str, Owner] = self.attack.registry.ids(cell.route.noun, place.kind)
-        return next((each for each, owner in found.items() if who.is_foreign(owner)), "")
+        return self.attack.foreign_id(who, cell.route.noun, place.kind)
 
 
 def _short(role: str) -> str:

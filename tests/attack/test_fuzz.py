@@ -6,6 +6,7 @@ import os
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ async def fuzz(world: World, run: Run) -> None:
     callers = [
         (
             county.institution(short_of(role)),
-            attack.writer(Attacker(county, short_of(role), role, county)),
+            partial(attack.request, Attacker(county, short_of(role), role, county)),
         )
         for county in world.counties()
         for role in (*PREFERRED, "court")

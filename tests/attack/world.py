@@ -18,6 +18,7 @@ from deploy.local.stack import Shape, Stack
 from deploy.nats import topology
 from services.programmes.loader import Catalogue, load
 from services.programmes.schema.deployment import InstitutionRole as Role
+from tests import platforms
 from tests.attack import leftovers
 from tests.live import folder
 from tests.live.county import SHORT_OF_ORGAN, County, Wish
@@ -140,11 +141,10 @@ async def a_world(spans: Path) -> AsyncIterator[World]:
             trace_ratio_ppm=TRACE_PPM,
             streams=topology.load(events_bytes_max=64 * MIB),
         )
-        stack = Stack(machine, data, shape)
-        platform = Platform(stack, catalogue)
         try:
             with leftovers.spans_whole(spans):
-                async with stack:
+                async with platforms.running(data, shape) as stack:
+                    platform = Platform(stack, catalogue)
                     first, other = (County(platform, place) for place in wanted)
                     world = World(platform, first, other, spans)
                     await build(world)

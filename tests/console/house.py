@@ -23,6 +23,7 @@ from deploy.local.remote import Remote
 from deploy.local.stack import Shape, Stack
 from deploy.nats import topology
 from services.programmes.loader import load
+from tests import platforms
 
 FOLDER = "console-test"
 SCALE = 0.02
@@ -173,6 +174,11 @@ class House:
         """An institution's own system."""
         return self.remote.institution(institution)
 
+    async def shut(self) -> None:
+        """Close all windows: an open one goes on asking, though nobody looks."""
+        while self.contexts:
+            await self.contexts.pop().close()
+
     def clean(self) -> None:
         """No window wrote an error or asked anybody else."""
         FIGURES["windows"] = len(self.looks)
@@ -219,7 +225,7 @@ async def a_house(work: Path) -> AsyncIterator[House]:
         trace_ratio_ppm=1_000_000,
         console=True,
     )
-    async with Stack(found, folder, shape) as stack, async_playwright() as playwright:
+    async with platforms.running(folder, shape) as stack, async_playwright() as playwright:
         remote = Remote.read(folder)
         year = Year(
             remote.institution,

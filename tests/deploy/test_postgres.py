@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -13,9 +14,11 @@ import pytest
 import pytest_asyncio
 
 from deploy import postgres as files
+from deploy.local import places
 from deploy.local.places import DataFolder, FolderInUseError, Places
 from deploy.local.postgres import Postgres
 from deploy.local.processes import Backoff, Supervisor, launcher, remove_folder
+from tests import platforms
 from tests.deploy.hindered import (
     TakenAtOnce,
     as_program,
@@ -31,8 +34,26 @@ pytestmark = pytest.mark.postgres
 NOUNS = ("households", "loans")
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def made() -> AsyncIterator[DataFolder]:
+    """A folder as a first start and a clean stop leave it."""
+    machine = places.find()
+    folder = machine.folder(f"test-{secrets.token_hex(6)}")
+    server = Postgres(machine, folder)
+    try:
+        await server.start()
+        await server.stop()
+        yield folder
+    finally:
+        await server.stop()
+        await remove_folder(folder)
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def postgres(machine: Places, folder: DataFolder) -> AsyncIterator[Postgres]:
+async def postgres(
+    machine: Places, folder: DataFolder, made: DataFolder
+) -> AsyncIterator[Postgres]:
+    await asyncio.to_thread(platforms.copy, made.path, folder)
     server = Postgres(machine, folder)
     yield server
     await server.stop()

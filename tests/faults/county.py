@@ -3,10 +3,9 @@
 import asyncio
 import os
 import secrets
-import shutil
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.processes import Launch, Program
 from deploy.local.stack import SERVICES, Shape, Stack
 from deploy.nats.topology import Topology
+from tests import platforms
 from tests.eventually import eventually
 from tests.faults import harness, payouts, wrong
 from tests.faults.disks import Disk
@@ -32,6 +32,7 @@ from tests.faults.harness import Load, Outcome
 from tests.faults.injector import Injector
 from tests.faults.links import Link
 from tests.faults.payouts import Paying
+from tests.servers import QUICK
 
 SEED = 20180301
 OPERATOR = "opr-0001"
@@ -80,8 +81,10 @@ class Clock:
 class PluggedPostgres(Postgres):
     """A PostgreSQL that does not start while its power is off, and may have its own clock."""
 
-    def __init__(self, places: Places, folder: DataFolder, clock: Clock | None) -> None:
-        super().__init__(places, folder)
+    def __init__(
+        self, places: Places, folder: DataFolder, clock: Clock | None, settings: Mapping[str, str]
+    ) -> None:
+        super().__init__(places, folder, settings=settings)
         self.power = asyncio.Event()
         self.power.set()
         self._clock = clock
@@ -127,6 +130,8 @@ class Form:
     watches: bool = True
     """Whether a stream that takes nothing in, though there is room, is noticed."""
     clocks: bool = False
+    synced: bool = True
+    """Whether PostgreSQL waits for the disk; who only kills processes loses nothing without."""
     streams: Topology = field(default_factory=harness.streams)
     environment: tuple[tuple[str, str], ...] = ()
 
@@ -146,7 +151,12 @@ class Tried(Stack):
         self.clocks = {
             name: Clock(folder, name) for name in ("postgres", "platform") if form.clocks
         }
-        self.plug_postgres = PluggedPostgres(machine, folder, self.clocks.get("postgres"))
+        self.plug_postgres = PluggedPostgres(
+            machine,
+            folder,
+            self.clocks.get("postgres"),
+            {} if form.synced else QUICK,
+        )
         self.plug_nats = PluggedNats(
             machine,
             folder,
@@ -417,7 +427,9 @@ async def platform(
         ending.callback(harness.keep_logs, folder)
         disks = await _disks(folder, ending) if form.disks else {}
         if copied is not None:
-            await asyncio.to_thread(_copy, copied, folder)
+            await asyncio.to_thread(platforms.copy, copied, folder)
+        else:
+            await platforms.put_into(folder)
         stack = Tried(machine, folder, form)
         for link in (stack.bus, stack.base, stack.door):
             await ending.enter_async_context(link)
@@ -437,20 +449,3 @@ async def _disks(folder: DataFolder, ending: AsyncExitStack) -> dict[str, Disk]:
         found[name] = await Disk.make(image, folder.served(name), size_bytes=size)
         ending.push_async_callback(found[name].unmount)
     return found
-
-
-def _copy(source: Path, to: DataFolder) -> None:
-    """What lies in a folder but its ports, locks, logs and pids: they are each platform's own."""
-    skipped = shutil.ignore_patterns("*.port", "*.lock", "lost+found")
-    for entry in sorted(source.iterdir()):
-        if entry.name in {"logs", "run", "spans", "disks"} or entry.suffix in {".port", ".lock"}:
-            continue
-        target = to.path / entry.name
-        if entry.is_dir():
-            shutil.copytree(entry, target, symlinks=True, ignore=skipped, dirs_exist_ok=True)
-        else:
-            shutil.copy2(entry, target)
-    if to.user is not None:
-        for name in ("nats", "postgres"):
-            for path in (to.path / name, *(to.path / name).rglob("*")):
-                os.chown(path, to.user.uid, to.user.gid, follow_symlinks=False)

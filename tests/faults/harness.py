@@ -23,13 +23,16 @@ from deploy.local import audit, places, processes
 from deploy.local.audit import Audit
 from deploy.local.client import Institution
 from deploy.local.places import DataFolder
+from deploy.local.postgres import Postgres
 from deploy.local.stack import NOUNS, Stack
 from deploy.nats import topology
 from deploy.nats.topology import Topology
 from gateway import log_verify
 from services.kernel.database import Database
 from services.programmes.loader import load
+from tests import platforms
 from tests.eventually import eventually
+from tests.servers import QUICK
 
 log = logging.getLogger(__name__)
 
@@ -293,13 +296,16 @@ def streams() -> Topology:
 
 
 @asynccontextmanager
-async def platform(*, one_process_each: bool = False) -> AsyncIterator[Stack]:
+async def platform(*, one_process_each: bool = False, synced: bool = True) -> AsyncIterator[Stack]:
     """A platform of its own: fresh folder, fresh ports; gone afterwards, whatever happens."""
     machine = places.find()
     folder = machine.folder(f"faults-{secrets.token_hex(6)}")
     shape = replace(demo.shape(processes=one_process_each), streams=streams())
     stack = Stack(machine, folder, shape)
+    if not synced:
+        stack.postgres = Postgres(machine, folder, settings=QUICK)
     try:
+        await platforms.put_into(folder)
         await stack.start()
         yield stack
     except BaseException as error:

@@ -56,6 +56,11 @@ class Mess:
         self.stolen = 0
         self.doubled = 0
 
+    @property
+    def is_made(self) -> bool:
+        """Whether letters came late and came again: without it a load shows nothing."""
+        return self.stolen > 0 and self.doubled > 0
+
     @asynccontextmanager
     async def made(self) -> AsyncIterator["Mess"]:
         """Make it while the block lasts."""
@@ -154,7 +159,7 @@ async def pay(stack: Stack, load: Load, kills: Sequence[Kill], *, seed: int) -> 
     killer = load.under_fire(kills)
     paying = await Paying(stack, load, seed=seed).prepare()
     async with Mess(stack, load, seed=seed).made() as mess:
-        while paying.rounds < ROUNDS_MAX and not killer.is_done:
+        while paying.rounds < ROUNDS_MAX and not (killer.is_done and mess.is_made):
             await paying.round()
     killed = await killer.finish()
     await load.year.quiet()

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import secrets
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -22,14 +21,11 @@ from liandong.loans.v1 import records_pb2 as loans_pb2
 from liandong.loans.v1 import records_pb2_grpc as loans_grpc
 
 from deploy.demo import generator
-from deploy.demo import run as demo
 from deploy.local import (
     cli_reports,
     fact_file,
     insured_file,
     list_file,
-    places,
-    processes,
     report_file,
 )
 from deploy.local.client import Institution
@@ -46,11 +42,11 @@ from deploy.local.line_files import Columns, read_rows
 from deploy.local.list_file import KINDS, Heading
 from deploy.local.remote import Operator
 from deploy.local.stack import SERVICES, Stack
-from deploy.nats import topology
 from services.kernel.status import reason_of
 from services.loans.rules.reports import NAMES
 from tests import lines as files
 from tests.flows.county import OPENED, day
+from tests.platforms import a_platform
 
 pytestmark = pytest.mark.stack
 
@@ -102,19 +98,12 @@ class Platform:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def platform() -> AsyncIterator[Platform]:
-    machine = places.find()
-    folder = machine.folder(f"files-{secrets.token_hex(6)}")
-    streams = topology.load(events_bytes_max=64 * 1024 * 1024)
-    stack = Stack(machine, folder, replace(demo.shape(processes=False), streams=streams))
-    made = Platform(stack)
-    try:
-        async with stack:
-            await made.begin()
-            yield made
-            for client in made.clients.values():
-                await client.close()
-    finally:
-        await processes.remove_folder(folder)
+    async with a_platform("files") as stack:
+        made = Platform(stack)
+        await made.begin()
+        yield made
+        for client in made.clients.values():
+            await client.close()
 
 
 async def take(

@@ -1,9 +1,8 @@
 """A household on the real platform reads its own and contests it; everybody reads the rest."""
 
-import secrets
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -29,15 +28,13 @@ from liandong.households.v1 import (
 from liandong.loans.v1 import loans_pb2
 
 from deploy.demo import generator
-from deploy.demo import run as demo
-from deploy.local import places, processes
 from deploy.local.stack import SERVICES, Stack
-from deploy.nats import topology
 from services.kernel.status import reason_of
 from tests import lines as files
 from tests.eventually import eventually
 from tests.flows.county import OPENED, day
 from tests.gateway.conftest import channel
+from tests.platforms import a_platform
 
 pytestmark = pytest.mark.stack
 
@@ -134,19 +131,12 @@ class World:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def world() -> AsyncIterator[World]:
-    machine = places.find()
-    folder = machine.folder(f"self-{secrets.token_hex(6)}")
-    streams = topology.load(events_bytes_max=64 * 1024 * 1024)
-    stack = Stack(machine, folder, replace(demo.shape(processes=False), streams=streams))
-    made = World(stack)
-    try:
-        async with stack:
-            await made.begin()
-            yield made
-            for one in made.channels.values():
-                await one.close()
-    finally:
-        await processes.remove_folder(folder)
+    async with a_platform("self") as stack:
+        made = World(stack)
+        await made.begin()
+        yield made
+        for one in made.channels.values():
+            await one.close()
 
 
 async def _my_file(world: World) -> Any:

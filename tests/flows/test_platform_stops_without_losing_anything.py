@@ -3,10 +3,9 @@
 import asyncio
 import logging
 import os
-import secrets
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -20,19 +19,17 @@ from liandong.funds.v1 import funds_pb2, funds_pb2_grpc
 from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 
 from deploy.demo import run as demo
-from deploy.local import places, processes
 from deploy.local.client import Institution
 from deploy.local.stack import SERVICES, Stack
-from deploy.nats import topology
 from services.kernel import status
 from services.programmes.loader import load
 from services.programmes.schema.pack import split_ref
 from tests.eventually import eventually
 from tests.flows.county import OPENED, day
+from tests.platforms import a_platform
 
 pytestmark = pytest.mark.stack
 
-MIB = 1024 * 1024
 CLERKS = 8
 PAYMENTS_A_CLERK = 40
 PAID_BEFORE_THE_STOP = 60
@@ -71,21 +68,14 @@ class Platform:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def platform() -> AsyncIterator[Platform]:
-    machine = places.find()
-    folder = machine.folder(f"flows-{secrets.token_hex(6)}")
-    streams = topology.load(events_bytes_max=64 * MIB)
-    stack = Stack(machine, folder, replace(demo.shape(processes=False), streams=streams))
     catalogue = load([demo.COUNTY_FOLDER])
     (county,) = catalogue.counties()
     programme_id = split_ref(catalogue.adopted[county].entries[0].programme)[0]
-    made = Platform(stack, county, programme_id, {})
-    try:
-        async with stack:
-            yield made
-            for client in made.clients.values():
-                await client.close()
-    finally:
-        await processes.remove_folder(folder)
+    async with a_platform("flows") as stack:
+        made = Platform(stack, county, programme_id, {})
+        yield made
+        for client in made.clients.values():
+            await client.close()
 
 
 # --- wrong calls ----------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import re
 import secrets
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -16,15 +16,14 @@ from liandong.gateway.v1 import find_pb2 as pb
 from liandong.gateway.v1 import find_pb2_grpc
 from liandong.loans.v1 import loans_pb2, loans_pb2_grpc
 
-from deploy.demo import run as demo
 from deploy.demo.counter import COUNTY, day_to_proto
 from deploy.local import places, processes
 from deploy.local.spans import StoredSpan, tree
 from deploy.local.stack import Stack
-from deploy.nats import topology
 from services.kernel.status import reason_of
 from tests.bench.county import HEAD_NAME, BenchCounty
 from tests.eventually import eventually
+from tests.platforms import a_platform
 
 pytestmark = pytest.mark.stack
 
@@ -139,18 +138,13 @@ async def _kinds(client: Any, one: str) -> list[str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def settled() -> AsyncIterator[Settled]:
-    machine = places.find()
-    folder = machine.folder(f"story-{secrets.token_hex(6)}")
-    files = machine.folder(f"story-files-{secrets.token_hex(6)}")
-    streams = topology.load(events_bytes_max=64 * 1024 * 1024)
-    stack = Stack(machine, folder, replace(demo.shape(processes=False), streams=streams))
+    files = places.find().folder(f"story-files-{secrets.token_hex(6)}")
     try:
-        async with stack:
+        async with a_platform("story") as stack:
             county = BenchCounty.on(stack, files.private("files"))
             yield await _settle(county, stack)
             await county.close()
     finally:
-        await processes.remove_folder(folder)
         await processes.remove_folder(files)
 
 

@@ -18,7 +18,7 @@ from services.kernel.errors import LiandongError, NotFound
 from services.kernel.rpc import Context, caller_of
 from tests.gateway.conftest import INSTITUTIONS, House, a_house
 from tests.gateway.fakes import a_target
-from tests.servers import NatsServer, PostgresServer
+from tests.servers import NatsServer, Schemas
 
 COUNTY = "123456"
 VILLAGE = "123456101201"
@@ -145,7 +145,7 @@ def a_county(folder: Path, *, programme: str, since: str = "2020-06-01") -> Mapp
 
 @asynccontextmanager
 async def an_answering_house(
-    postgres: PostgresServer,
+    schemas: Schemas,
     nats: NatsServer,
     certificates: LocalCA,
     script: Script,
@@ -163,6 +163,6 @@ async def an_answering_house(
             stack.push_async_callback(target.stop)
             addresses[f"{noun}_address"] = target.address
         house = await stack.enter_async_context(
-            a_house(postgres, nats, certificates, **addresses, **changes)
+            a_house(schemas, nats, certificates, **addresses, **changes)
         )
         yield house

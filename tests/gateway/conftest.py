@@ -19,7 +19,7 @@ from services.kernel.database import Database
 from services.kernel.settings import PlatformSettings
 from tests.eventually import eventually
 from tests.gateway.fakes import Seen, Target, targets
-from tests.servers import NatsServer, PostgresServer, Schema, Schemas
+from tests.servers import NatsServer, Schema, Schemas
 
 INSTITUTIONS = Path(__file__).parent / "a_county.yaml"
 
@@ -131,7 +131,7 @@ def _settings(
 
 @asynccontextmanager
 async def a_house(
-    postgres: PostgresServer,
+    schemas: Schemas,
     nats: NatsServer,
     certificates: LocalCA,
     *,
@@ -140,8 +140,8 @@ async def a_house(
 ) -> AsyncIterator[House]:
     """The gateway in this process, everything else as it is in a county."""
     # Schemas of our own: the shared ones are emptied after every test.
-    schemas = Schemas(postgres)
-    schema = await schemas.fresh("gateway")
+    apart = schemas.apart()
+    schema = await apart.fresh("gateway")
     seen = Seen()
     platform = PlatformSettings(
         nats_url=nats.url,
@@ -161,13 +161,11 @@ async def a_house(
                 await made.hang_up()
                 await made.stop()
     finally:
-        await schemas.close()
+        await apart.empty()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def house(
-    postgres: PostgresServer, nats: NatsServer, certificates: LocalCA
-) -> AsyncIterator[House]:
+async def house(schemas: Schemas, nats: NatsServer, certificates: LocalCA) -> AsyncIterator[House]:
     """A gateway as one machine's platform runs it."""
-    async with a_house(postgres, nats, certificates) as made:
+    async with a_house(schemas, nats, certificates) as made:
         yield made

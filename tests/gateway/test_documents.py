@@ -36,7 +36,7 @@ from services.kernel import ids, status
 from services.kernel.errors import NotFound, Refused
 from tests.gateway.answering import COUNTY, VILLAGE, Script, a_county, an_answering_house
 from tests.gateway.conftest import House
-from tests.servers import NatsServer, PostgresServer
+from tests.servers import NatsServer, Schemas
 
 HOUSEHOLD = str(uuid.uuid4())
 LOAN = str(uuid.uuid4())
@@ -168,14 +168,14 @@ def script() -> Script:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def house(
-    postgres: PostgresServer,
+    schemas: Schemas,
     nats: NatsServer,
     certificates: LocalCA,
     script: Script,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[House]:
     changes = a_county(tmp_path_factory.mktemp("papers"), programme="zhejiang-tongxiang-sanzhi@1")
-    async with an_answering_house(postgres, nats, certificates, script, **changes) as made:
+    async with an_answering_house(schemas, nats, certificates, script, **changes) as made:
         yield made
 
 

@@ -44,17 +44,17 @@ from tests.gateway.feeding import (
     request_id,
     subjects,
 )
-from tests.servers import PostgresServer, as_server, nats_from_wheel, small_topology
+from tests.servers import Schemas, as_server, nats_from_wheel, small_topology
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def county(postgres: PostgresServer, certificates: LocalCA) -> AsyncIterator[County]:
+async def county(schemas: Schemas, certificates: LocalCA) -> AsyncIterator[County]:
     streams = small_topology()
     async with nats_from_wheel(certificates, streams) as wheel:
         server = as_server(wheel, certificates, streams)
-        async with a_house(postgres, server, certificates, institutions_path=INSTITUTIONS) as house:
+        async with a_house(schemas, server, certificates, institutions_path=INSTITUTIONS) as house:
             made = County(house, server, {})
             yield made
             await made.close()
@@ -417,12 +417,12 @@ async def test_those_who_follow_leave_room_for_calls(county: County) -> None:
 
 
 async def test_a_gateway_that_is_away_loses_and_repeats_nothing(
-    postgres: PostgresServer, certificates: LocalCA
+    schemas: Schemas, certificates: LocalCA
 ) -> None:
     streams = small_topology()
     async with nats_from_wheel(certificates, streams) as wheel:
         server = as_server(wheel, certificates, streams)
-        house = a_house(postgres, server, certificates, institutions_path=INSTITUTIONS)
+        house = a_house(schemas, server, certificates, institutions_path=INSTITUTIONS)
         async with house as first:
             county = County(first, server, {})
             loan = await county.a_loan()

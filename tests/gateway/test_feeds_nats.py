@@ -29,7 +29,7 @@ from tests.gateway.conftest import a_house
 from tests.gateway.feeding import INSTITUTIONS, County, repaid, request_id
 from tests.servers import (
     ENV,
-    PostgresServer,
+    Schemas,
     as_server,
     nats_from_wheel,
     small_topology,
@@ -89,7 +89,7 @@ async def _silent(_: Exception) -> None:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def connected(
-    postgres: PostgresServer, certificates: LocalCA, tmp_path_factory: pytest.TempPathFactory
+    schemas: Schemas, certificates: LocalCA, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Connected]:
     streams = small_topology()
     users = tmp_path_factory.mktemp("feeds") / "users.json"
@@ -99,7 +99,7 @@ async def connected(
         writer = certificates.service(feed_channel.WRITER)
         try:
             async with a_house(
-                postgres,
+                schemas,
                 server,
                 certificates,
                 institutions_path=INSTITUTIONS,

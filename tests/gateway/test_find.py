@@ -30,7 +30,7 @@ from tests.faults.links import Link
 from tests.gateway.conftest import a_house
 from tests.gateway.fakes import a_target
 from tests.gateway.feeding import INSTITUTIONS, County, repaid
-from tests.servers import PostgresServer, as_server, nats_from_wheel, small_topology
+from tests.servers import Schemas, as_server, nats_from_wheel, small_topology
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
 
@@ -50,13 +50,13 @@ def add_claims(server: Any) -> None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def county(postgres: PostgresServer, certificates: LocalCA) -> AsyncIterator[County]:
+async def county(schemas: Schemas, certificates: LocalCA) -> AsyncIterator[County]:
     streams = small_topology()
     async with nats_from_wheel(certificates, streams) as wheel:
         server = as_server(wheel, certificates, streams)
         asked = a_target(certificates, "claims", add_claims)
         async with a_house(
-            *(postgres, server, certificates),
+            *(schemas, server, certificates),
             institutions_path=INSTITUTIONS,
             claims_address=asked.address,
         ) as house:

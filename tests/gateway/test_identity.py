@@ -23,7 +23,7 @@ from tests.gateway import strict
 from tests.gateway.conftest import House, a_house
 from tests.gateway.strict import Desk, fingerprint
 from tests.gateway.test_door import a_question, a_repayment, details_of, loans, raw, refused
-from tests.servers import NatsServer, PostgresServer
+from tests.servers import NatsServer, Schemas
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
 
@@ -32,7 +32,7 @@ WHY = "its officer lost a laptop"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def desk(
-    postgres: PostgresServer,
+    schemas: Schemas,
     nats: NatsServer,
     certificates: LocalCA,
     tmp_path_factory: pytest.TempPathFactory,
@@ -41,7 +41,7 @@ async def desk(
     folder = tmp_path_factory.mktemp("strict")
     path = strict.write_institutions(folder, certificates)
     given: dict[str, Any] = {**strict.STRICT, "institutions_path": path}
-    async with a_house(postgres, nats, certificates, **given) as made:
+    async with a_house(schemas, nats, certificates, **given) as made:
         yield Desk(made, folder)
 
 

@@ -32,7 +32,7 @@ from gateway.log_verify import verify_file
 from gateway.tables import AccessLogRow
 from services.kernel import database
 from tests.gateway.logs import LONG_AGO, an_entry, append, as_superuser, fill
-from tests.servers import PostgresServer, Schema, Schemas
+from tests.servers import Schema, Schemas
 
 pytestmark = [pytest.mark.postgres]
 
@@ -59,10 +59,10 @@ def signer(certificates: LocalCA) -> LogSigner:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def kept(
-    postgres: PostgresServer, signer: LogSigner, tmp_path_factory: pytest.TempPathFactory
+    schemas: Schemas, signer: LogSigner, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Log]:
-    schemas = Schemas(postgres)
-    schema = await schemas.fresh("gateway")
+    apart = schemas.apart()
+    schema = await apart.fresh("gateway")
     path = tmp_path_factory.mktemp("logs") / "log.txt"
     try:
         async with schema.db.transaction() as session:
@@ -74,7 +74,7 @@ async def kept(
         assert proofs.roots[-1].position == ROWS
         yield Log(schema, signer, proofs, tuple(path.read_bytes().splitlines(keepends=True)))
     finally:
-        await schemas.close()
+        await apart.empty()
 
 
 def check(lines: Sequence[bytes], proofs: Proofs, folder: Path) -> Verification:

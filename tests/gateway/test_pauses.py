@@ -26,7 +26,7 @@ from tests.gateway.feeding import (
     request_id,
     subjects,
 )
-from tests.servers import PostgresServer, as_server, nats_from_wheel, small_topology
+from tests.servers import Schemas, as_server, nats_from_wheel, small_topology
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
 
@@ -36,11 +36,11 @@ NO_INSTITUTIONS = gateway_pb2.ListInstitutionsRequest(county_code=COUNTY)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def county(postgres: PostgresServer, certificates: LocalCA) -> AsyncIterator[County]:
+async def county(schemas: Schemas, certificates: LocalCA) -> AsyncIterator[County]:
     streams = small_topology()
     async with nats_from_wheel(certificates, streams) as wheel:
         server = as_server(wheel, certificates, streams)
-        async with a_house(postgres, server, certificates, institutions_path=INSTITUTIONS) as house:
+        async with a_house(schemas, server, certificates, institutions_path=INSTITUTIONS) as house:
             made = County(house, server, {})
             yield made
             await made.close()

@@ -32,7 +32,7 @@ from services.programmes import loader
 from tests.eventually import eventually
 from tests.gateway.answering import COUNTY, VILLAGE, Script, a_county, an_answering_house
 from tests.gateway.conftest import House
-from tests.servers import NatsServer, PostgresServer
+from tests.servers import NatsServer, Schemas
 
 FOLLOWED = "henan-lushi@2"
 TODAY = Date(year=2026, month=1, day=10)
@@ -213,7 +213,7 @@ def script() -> Script:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def house(
-    postgres: PostgresServer,
+    schemas: Schemas,
     nats: NatsServer,
     certificates: LocalCA,
     script: Script,
@@ -222,7 +222,7 @@ async def house(
     changes = a_county(tmp_path_factory.mktemp("public"), programme=FOLLOWED)
     address = f"127.0.0.1:{places.free_port()}"
     async with an_answering_house(
-        *(postgres, nats, certificates, script), public_address=address, **changes
+        *(schemas, nats, certificates, script), public_address=address, **changes
     ) as made:
         yield made
 

@@ -45,7 +45,7 @@ from tests.gateway.answering import (
 )
 from tests.gateway.conftest import House
 from tests.gateway.test_documents import read
-from tests.servers import NatsServer, PostgresServer
+from tests.servers import NatsServer, Schemas
 
 pytestmark = [pytest.mark.postgres, pytest.mark.nats]
 
@@ -183,7 +183,7 @@ def script() -> Script:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def house(
-    postgres: PostgresServer,
+    schemas: Schemas,
     nats: NatsServer,
     certificates: LocalCA,
     script: Script,
@@ -191,7 +191,7 @@ async def house(
 ) -> AsyncIterator[House]:
     changes = a_county(tmp_path_factory.mktemp("self"), programme=OFFERED)
     async with an_answering_house(
-        *(postgres, nats, certificates, script), self_service_calls_per_second=1_000, **changes
+        *(schemas, nats, certificates, script), self_service_calls_per_second=1_000, **changes
     ) as made:
         yield made
 
@@ -264,14 +264,14 @@ async def test_what_a_programme_does_not_offer_is_withheld_with_its_reason(house
 
 
 async def test_where_no_programme_offers_it_nothing_is_told(
-    postgres: PostgresServer,
+    schemas: Schemas,
     nats: NatsServer,
     certificates: LocalCA,
     script: Script,
     tmp_path: Any,
 ) -> None:
     changes = a_county(tmp_path, programme=SILENT, since="2019-01-01")
-    async with an_answering_house(postgres, nats, certificates, script, **changes) as silent:
+    async with an_answering_house(schemas, nats, certificates, script, **changes) as silent:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await people(silent, PORTAL).GetMyFile(mine(), metadata=as_person(ME))
 
@@ -524,7 +524,7 @@ async def test_a_household_outside_the_stations_area_is_not_there(
 
 
 async def test_a_token_of_the_portals_own_key_names_the_person(
-    postgres: PostgresServer,
+    schemas: Schemas,
     nats: NatsServer,
     certificates: LocalCA,
     script: Script,
@@ -541,7 +541,7 @@ async def test_a_token_of_the_portals_own_key_names_the_person(
     own = certificates.institution(PORTAL)
     signer = PersonSigner(PORTAL, key=pem, certificate=own.cert, env="local")
     async with an_answering_house(
-        *(postgres, nats, certificates, script),
+        *(schemas, nats, certificates, script),
         person_metadata=False,
         self_service_calls_per_second=1,
         **changes,

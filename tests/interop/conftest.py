@@ -3,11 +3,10 @@
 import asyncio
 import hashlib
 import os
-import secrets
 import shutil
 import subprocess
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -17,12 +16,13 @@ import pytest_asyncio
 from deploy.demo import run as demo
 from deploy.demo import year_plan
 from deploy.demo.year import Year
-from deploy.local import places, processes
+from deploy.local import places
 from deploy.local.client import Institution, credentials_in
 from deploy.local.stack import Stack
 from deploy.nats import topology
 from services.programmes.loader import load
 from tests.interop import guide
+from tests.platforms import a_platform
 
 SCALE = 0.02
 STARTS_ON = date(2018, 12, 17)
@@ -103,21 +103,14 @@ async def _live(stack: Stack) -> None:
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def desk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
     """A scratch folder beside a platform; of this project it holds the protos and the guide."""
-    machine = places.find()
-    own = machine.folder(f"interop-{secrets.token_hex(6)}")
-    streams = topology.load(events_bytes_max=64 * 1024 * 1024)
-    stack = Stack(machine, own, replace(demo.shape(processes=False), streams=streams))
     folder = tmp_path_factory.mktemp("desk")
     (folder / "protos").symlink_to(guide.ROOT / "protos")
     guide.write_files(folder)
     for path in guide.HERE.glob("*.mjs"):
         shutil.copy(path, folder)
-    try:
-        async with stack:
-            await _live(stack)
-            yield Desk(folder, own.path.name)
-    finally:
-        await processes.remove_folder(own)
+    async with a_platform("interop") as stack:
+        await _live(stack)
+        yield Desk(folder, stack.folder.path.name)
 
 
 @pytest.fixture(scope="session")

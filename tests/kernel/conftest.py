@@ -43,7 +43,7 @@ async def barns(schema: MakeSchema) -> Schema:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def mortal_postgres() -> AsyncIterator[Postgres]:
     """A PostgreSQL that a test may kill; it has to start it again."""
-    async with servers.postgres_from_wheel() as server:
+    async with servers.postgres_from_wheel(**servers.QUICK) as server:
         yield server
 
 

@@ -24,6 +24,7 @@ from deploy.local.stack import Shape, Stack
 from deploy.nats import topology
 from gateway.routes import NAMED_BY_CALLER, ROUTES, Route
 from services.programmes.loader import Catalogue
+from tests import platforms
 from tests.live.folder import OPERATOR, institutions_path
 
 FOLDER = "cases-live"
@@ -225,10 +226,9 @@ async def running(folder: Path, catalogue: Catalogue) -> AsyncIterator[Platform]
     machine = places.find()
     await remove_folder(machine.folder(FOLDER))
     shape = Shape(programme_folders=(folder,), institutions_path=institutions_path(folder))
-    stack = Stack(machine, machine.folder(FOLDER), shape)
-    platform = Platform(stack, catalogue)
     try:
-        async with stack:
+        async with platforms.running(machine.folder(FOLDER), shape) as stack:
+            platform = Platform(stack, catalogue)
             yield platform
             await platform.close()
     finally:

@@ -1,8 +1,8 @@
 """
 The simulation of the sagas holds, replays exactly, and finds what is planted.
 
-`make sim` lives a hundred thousand histories on all cores; here are a few of them, on one. Where
-`.ci/run` has just run `make sim` they are not lived again.
+`make sim` lives a hundred thousand histories on all cores; here are a few of them, on one, but not
+where `.ci/run` lives them all.
 """
 
 import os
