@@ -302,6 +302,11 @@ async def write(session: AsyncSession, sql: str, *args: object) -> None:
     waiting.append((sql, drivers.arrays(args)))
 
 
+async def send(session: AsyncSession) -> None:
+    """Send what was written and waits for more; for who has other work while it is on its way."""
+    await _ready(session)
+
+
 async def _ready(session: AsyncSession) -> asyncpg.Connection[Any]:
     """The driver's connection, on which what was written has been sent."""
     driver = _driver(session)

@@ -57,6 +57,18 @@ async def test_an_event_is_written_with_the_change_and_the_trace_that_caused_it(
         assert (row["stream_sequence"], row["publish_count"]) == (None, 0)
 
 
+async def test_few_events_and_many_are_written_in_the_order_given(fields: Schema) -> None:
+    """As arrays, or copied; and copied again within the same transaction."""
+    counts = (3, 499, 500, 700)
+    async with fields.db.transaction(EVERY_COUNTY) as session:
+        for place, count in enumerate(counts):
+            await outbox.record(session, [sown(f"{place}", n + 1) for n in range(count)])
+
+    rows = await fields.ask("SELECT aggregate_id, sequence FROM outbox ORDER BY position")
+    wanted = [(f"{place}", n + 1) for place, count in enumerate(counts) for n in range(count)]
+    assert [tuple(row) for row in rows] == wanted
+
+
 async def test_a_place_in_a_history_is_taken_once(fields: Schema) -> None:
     await say(fields, sown("a", 1))
 

@@ -73,6 +73,19 @@ def test_every_field_that_may_change_is_tried() -> None:
     assert {field.name for field in fields(Loan)} - FIXED == set(CHANGES)
 
 
+def test_the_least_update_that_is_taken_has_what_changed_and_an_ordinary_day_needs_few() -> None:
+    usual, standing, whole = store._UPDATES
+    assert (usual.width, standing.width, whole.width) == (12, 21, 37)
+    before = an_active_loan()
+    for name, value in CHANGES.items():
+        now, was = replace(before, **{name: value}), {before.loan_id: before}
+        update = next(each for each in store._UPDATES if each.writes_all([now], was))
+        column = "accrued_through" if name == "interest" else name
+        assert f"{column} = now_.{column}" in update.sql
+    for name in ("version", "outstanding_fen", "interest", "overdue_days", "postings"):
+        assert usual.writes_all([replace(before, **{name: CHANGES[name]})], was)
+
+
 async def test_each_change_of_a_loan_is_written(db: Database) -> None:
     other = an_active_loan()
     for name, value in CHANGES.items():

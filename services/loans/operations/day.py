@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from services.kernel import journal, outbox
+from services.kernel import database, journal, outbox
 from services.kernel.database import Database
 from services.kernel.journal import Entry
 from services.kernel.outbox import OutgoingEvent
@@ -35,7 +35,7 @@ from services.programmes.schema.collection import OverdueAction
 from services.programmes.terms import Terms
 
 CHUNK_LOANS_MAX = 2_000
-PART_LOANS_MAX = 250
+PART_LOANS_MAX = 400
 """Of a chunk so many are worked out while the database writes those before them."""
 TURN_LOANS = 25
 """After so many the loop has its turn, so that an answer of the database is taken soon."""
@@ -229,7 +229,7 @@ async def age_loans(
     for following in parts[1:]:
         held = await _held(session, county_code, day, following)
         worked = await _together(
-            worked.write(session, county_code), _worked_out(held, day, terms_of)
+            _sent(worked, session, county_code), _worked_out(held, day, terms_of)
         )
     await worked.write(session, county_code)
     return wanted[-1] if len(wanted) == limit else None
@@ -257,6 +257,11 @@ async def _worked_out(
         if place % TURN_LOANS == 0:
             await asyncio.sleep(0)
     return part
+
+
+async def _sent(part: _Part, session: AsyncSession, county_code: str) -> None:
+    await part.write(session, county_code)
+    await database.send(session)
 
 
 async def _together(writing: Awaitable[None], working: Awaitable[_Part]) -> _Part:
