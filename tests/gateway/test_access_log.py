@@ -156,7 +156,8 @@ async def test_calls_that_come_together_share_a_commit_and_a_lone_one_is_not_put
         after = []
         for _ in range(10):
             after.append(asyncio.create_task(log.add_and_wait(an_entry("after/Read"))))
-            await asyncio.sleep(0.01)
+            # Long enough for a commit, and short of the delay.
+            await house.schema.ask("SELECT 1")
         await asyncio.gather(*after)
     finally:
         running.cancel()
