@@ -117,10 +117,10 @@ class Child:
             if self.returncode is not None:
                 raise StartError(self._report(f"ended with {self.returncode} while starting"))
             with suppress(OSError, TimeoutError):
-                if (
-                    await asyncio.wait_for(probe(), min(seconds_max, _PROBE_SECONDS_MAX))
-                    and self.returncode is None
-                ):
+                # Before Python 3.12 `wait_for` swallows a cancellation that meets its result.
+                async with asyncio.timeout(min(seconds_max, _PROBE_SECONDS_MAX)):
+                    serves = await probe()
+                if serves and self.returncode is None:
                     return
         raise StartError(self._report(f"not ready in {seconds_max:g} s"))
 
