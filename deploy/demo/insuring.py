@@ -20,7 +20,7 @@ class Insuring(Counter):
     async def _register_accounts(self, numbers: Iterable[str]) -> None:
         """Households that will be paid have an account on their bank's list; once each."""
         wanted = sorted({number for number in numbers if number in self._household_ids})
-        names = generator.head_names(self._seed, self._scale, set(wanted))
+        names = self._head_names(wanted)
         centre, bank = self._party("county_centre"), self._parties["lender"][0]
         paper = evidence_pb2.Evidence(
             kind=evidence_pb2.EVIDENCE_KIND_DOCUMENT, reference="demo/accounts"
@@ -43,6 +43,10 @@ class Insuring(Counter):
             self._check(answer.verdicts, "payee accounts")
         if wanted:
             self._say(f"accounts: {len(wanted)} households that will be paid have one")
+
+    def _head_names(self, numbers: Sequence[str]) -> dict[str, str]:
+        """The names of the heads of some households, as their file has them."""
+        return generator.head_names(self._seed, self._scale, set(numbers))
 
     async def _live_events(self) -> None:
         """Storms, deaths and early repayments in the order in which they happen."""
