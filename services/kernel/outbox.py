@@ -16,6 +16,7 @@ import asyncpg
 import structlog
 from google.protobuf.message import Message
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import RawStreamMsg
 from nats.js.errors import APIError, NotFoundError
@@ -31,6 +32,8 @@ from services.kernel.values import light
 
 STREAM = "EVENTS"
 PUBLISH_TIMEOUT_SECONDS = 10.0
+ONE_TIMEOUT_SECONDS = 2.5
+"""Of an event by itself: to ask again costs little, for the stream knows its id."""
 POLL_SECONDS = 0.2
 TURN_SECONDS = 0.5
 CHECK_SECONDS = 30.0
@@ -130,6 +133,15 @@ def _note(span: trace.Span, events: Sequence[OutgoingEvent]) -> None:
 
 class _StreamMoved(Exception):
     """The last event of ours in the stream is not the one that we know."""
+
+
+class _CutShort(Exception):
+    """Of rows that went one by one the first are in the stream, and the next was not answered."""
+
+    def __init__(self, sequences: Sequence[int], error: Exception) -> None:
+        super().__init__(len(sequences))
+        self.sequences = sequences
+        self.error = error
 
 
 class Relay:
@@ -274,6 +286,10 @@ class Relay:
             )
             if isinstance(following, BaseException):
                 raise following
+            if isinstance(sent, _CutShort):
+                # Else answers that are lost now and then would hold up all of them for ever.
+                await self._note(connection, rows[: len(sent.sequences)], sent.sequences)
+                raise sent.error
             if isinstance(sent, BaseException):
                 raise sent
             if sent is None:
@@ -301,7 +317,7 @@ class Relay:
         try:
             sequences = await self._publish_batch(client, rows) if len(rows) > 1 else None
             if sequences is None:
-                sequences = [await self._publish_one(stream, row) for row in rows]
+                sequences = await self._publish_apart(stream, rows)
         except _StreamMoved:
             log.warning("stream_moved", noun=self._noun, last=self._last)
             return None
@@ -397,12 +413,24 @@ class Relay:
         self._last = ack["seq"]
         return [ack["seq"] - last + place for place in range(1, last + 1)]
 
+    async def _publish_apart(
+        self, stream: JetStreamContext, rows: Sequence[asyncpg.Record]
+    ) -> list[int]:
+        """Publish rows one by one; their places."""
+        sequences: list[int] = []
+        for row in rows:
+            try:
+                sequences.append(await self._publish_one(stream, row))
+            except (TimeoutError, NatsError) as error:
+                raise _CutShort(sequences, error) from error
+        return sequences
+
     async def _publish_one(self, stream: JetStreamContext, row: asyncpg.Record) -> int:
         subject, payload, lines = self._message(row)
         headers = cloudevents.parted(f"{lines}{self._fence()}")
         try:
             ack = await stream.publish(
-                subject, payload, timeout=PUBLISH_TIMEOUT_SECONDS, headers=headers
+                subject, payload, timeout=ONE_TIMEOUT_SECONDS, headers=headers
             )
         except APIError as error:
             if error.err_code == _WRONG_LAST_SEQUENCE:

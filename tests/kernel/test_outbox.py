@@ -4,11 +4,13 @@ import asyncio
 import json
 import shutil
 from itertools import groupby
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
+from nats.errors import TimeoutError as NatsTimeoutError
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import format_trace_id, get_tracer
 
@@ -154,6 +156,43 @@ async def test_a_batch_that_is_refused_goes_one_by_one(
     assert [message.envelope.event_id for message in told] == rows
     places = await noted(fields)
     assert {before_id: at for at, before_id in places.items()}.items() >= before.items()
+
+
+class Unheard(Relay):
+    """Of events by themselves every third is published, and its answer is lost."""
+
+    def __init__(self, fields: Schema) -> None:
+        super().__init__(fields.db, "fields", batch_size_max=50)
+        self.asked = 0
+
+    async def _publish_one(self, stream: Any, row: Any) -> int:
+        sequence = await super()._publish_one(stream, row)
+        self.asked += 1
+        if self.asked % 3 == 0:
+            raise NatsTimeoutError
+        return sequence
+
+
+async def test_answers_that_are_lost_now_and_then_hold_nothing_up(
+    fields: Schema, stream: NatsServer, connect: Connect, start: Start
+) -> None:
+    """Of a batch whose own answer was lost each event is asked for again, until all are noted."""
+    await say(fields, *(sown("a", n) for n in range(1, 11)))
+    first = asyncio.create_task(a_relay(fields).run(await connect("fields")))
+    await eventually_published(fields)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    before = await noted(fields)
+    await fields.ask("UPDATE outbox SET stream_sequence = NULL")
+
+    relay = Unheard(fields)
+    start(relay.run(await connect("fields")))
+    await eventually_published(fields)
+
+    assert await noted(fields) == before
+    assert len(await stored(stream)) == 10
+    # Two of three were noted each time: nobody was asked for more than twice.
+    assert relay.asked <= 20
 
 
 async def outbox_rows(fields: Schema) -> list[UUID]:

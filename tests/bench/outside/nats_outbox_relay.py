@@ -23,10 +23,12 @@ SELECT gen_random_uuid(), :subject, '{}', jsonb_build_object('said', repeat('x',
 FROM generate_series(1, :count)
 """
 _LEFT = "SELECT count(*) FROM outbox_events WHERE status <> 'published'"
+_REFUSED = "SELECT max(last_error) FROM outbox_events"
 
 
-async def main(dsn: str, count: int, url: str, subject: str, certificates: str) -> None:
+async def main(dsn: str, count: int, *told: str) -> None:
     """Fill the outbox, relay all of it."""
+    url, subject, inbox, certificates = told
     database = dsn.replace("postgresql://", "postgresql+asyncpg://")
     engine = create_async_engine(database)
     async with engine.begin() as connection:
@@ -36,7 +38,7 @@ async def main(dsn: str, count: int, url: str, subject: str, certificates: str) 
     ca, cert, key = map(Path, certificates.split(","))
     tls = ssl.create_default_context(cafile=ca)
     tls.load_cert_chain(cert, key)
-    client = await nats.connect(url, tls=tls)
+    client = await nats.connect(url, tls=tls, inbox_prefix=inbox)
     relay = PollingRelay(
         async_sessionmaker(engine, expire_on_commit=False),
         NatsPublisher(client.jetstream()),
@@ -48,6 +50,8 @@ async def main(dsn: str, count: int, url: str, subject: str, certificates: str) 
     task = asyncio.create_task(relay.start())
     while True:
         async with engine.connect() as connection:
+            if error := await connection.scalar(text(_REFUSED)):
+                sys.exit(error)
             if not await connection.scalar(text(_LEFT)):
                 break
         await asyncio.sleep(0.05)
