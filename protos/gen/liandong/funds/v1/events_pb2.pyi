@@ -325,7 +325,9 @@ class RecoveryReversed(_message.Message):
     amount_fen: _builtins.int
     """Amount that had been shared, after costs."""
     reason: _builtins.str
-    """Why, a code."""
+    """Why, a code: of a payout its own; else REPAYMENT_REVERSED, or LESS_WAS_OWED where the loan's
+    book had less for those who paid, and what it took is shared by a recovery of its own.
+    """
     def __init__(
         self,
         *,
