@@ -13,6 +13,7 @@ from functools import cache
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from gateway import resources
 from services.kernel.cloudevents import Envelope
 
 PARTIES_MAX = 64
@@ -76,9 +77,6 @@ NOTHING = Tie()
 
 Ties = MutableMapping[Key, Tie]
 
-_Parties = Mapping[str, "str | _Parties"]
-"""Field to what goes before the name in it, or to the fields of its message."""
-
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
@@ -88,7 +86,8 @@ class _Reading:
     """Field and the type of the aggregate that it names."""
     has_area: bool
     has_household: bool
-    parties: _Parties
+    parties: resources.Fields
+    """Field to what goes before the name in it."""
 
 
 @cache
@@ -98,7 +97,7 @@ def _reading(message: Descriptor) -> _Reading:
         references=tuple((name, REFERENCES[name]) for name in texts if name in REFERENCES),
         has_area="area_code" in texts,
         has_household="household_id" in texts,
-        parties=_party_fields(message),
+        parties=resources.fields_of(message, _party),
     )
 
 
@@ -106,16 +105,10 @@ def _is_text(field: FieldDescriptor) -> bool:
     return field.type == FieldDescriptor.TYPE_STRING and not field.is_repeated
 
 
-def _party_fields(message: Descriptor) -> _Parties:
-    found: dict[str, str | _Parties] = {}
-    for field in message.fields:
-        if field.message_type is not None:
-            inner = _party_fields(field.message_type)
-            if inner and not field.message_type.GetOptions().map_entry:
-                found[field.name] = inner
-        elif _is_text(field) and field.name in PARTY_FIELDS | ROLE_FIELDS:
-            found[field.name] = ROLE if field.name in ROLE_FIELDS else ""
-    return found
+def _party(field: FieldDescriptor) -> str | None:
+    if not _is_text(field) or field.name not in PARTY_FIELDS | ROLE_FIELDS:
+        return None
+    return ROLE if field.name in ROLE_FIELDS else ""
 
 
 def keys(envelope: Envelope, message: Message) -> list[Key]:
@@ -156,23 +149,15 @@ def _own(message: Message) -> Tie:
     return Tie(
         area_code=_plain(message.area_code) if reading.has_area else "",  # type: ignore[attr-defined]
         household_id=_plain(message.household_id) if reading.has_household else "",  # type: ignore[attr-defined]
-        parties=frozenset(_parties(message, reading.parties)),
+        parties=frozenset(_parties(message, reading)),
     )
 
 
-def _parties(message: Message, fields: _Parties) -> Iterator[str]:
+def _parties(message: Message, reading: _Reading) -> Iterator[str]:
     """The institutions that a message and its parts name."""
-    for name, kind in fields.items():
-        value = getattr(message, name)
-        if isinstance(kind, str):
-            if plain := _plain(value):
-                yield f"{kind}{plain}"
-        elif isinstance(value, Message):
-            if message.HasField(name):
-                yield from _parties(value, kind)
-        else:
-            for one in value:
-                yield from _parties(one, kind)
+    for before, name in resources.texts(message, reading.parties):
+        if _PLAIN.fullmatch(name):
+            yield f"{before}{name}"
 
 
 def _plain(text: str) -> str:

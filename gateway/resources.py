@@ -26,13 +26,13 @@ _LAST_WORD = re.compile(".*_(household|loan|cover|instruction|person)")
 
 Read = Callable[[bytes], tuple[str, ...]]
 Naming = Callable[[Message], Iterator[str]]
-_Fields = Mapping[str, "str | _Fields"]
-"""Field to the kind that its ids are of, or to the fields of its message."""
+Fields = Mapping[str, "str | Fields"]
+"""Field to the kind of what stands in it, or to the fields of its message."""
 
 
 def reader(request: Descriptor) -> Read | None:
     """How to read what a request names, its own id before all; None when it can name nothing."""
-    fields = _fields(request, ())
+    fields = fields_of(request, _kind)
     has_id = "request_id" in request.fields_by_name
     if not fields and not has_id:
         return None
@@ -51,7 +51,7 @@ def reader(request: Descriptor) -> Read | None:
 
 def naming(message: Descriptor) -> Naming | None:
     """How to read what a message names; None when it can name nothing."""
-    fields = _fields(message, ())
+    fields = fields_of(message, _kind)
     return (lambda found: _named(found, fields)) if fields else None
 
 
@@ -78,30 +78,46 @@ def kind_of(field_name: str) -> str:
     return ""
 
 
-def _fields(message: Descriptor, above: tuple[str, ...]) -> _Fields:
+def _kind(field: FieldDescriptor) -> str | None:
+    return (field.type == FieldDescriptor.TYPE_STRING and kind_of(field.name)) or None
+
+
+def fields_of(
+    message: Descriptor,
+    kind: Callable[[FieldDescriptor], str | None],
+    above: tuple[str, ...] = (),
+) -> Fields:
+    """The fields of a type of message that are of a kind, and those of the messages in it."""
     if message.full_name in above or len(above) > _DEPTH_MAX:
         return {}
-    found: dict[str, str | _Fields] = {}
+    found: dict[str, str | Fields] = {}
     for field in message.fields:
-        if field.message_type is not None and not field.message_type.GetOptions().map_entry:
-            if inner := _fields(field.message_type, (*above, message.full_name)):
+        if field.message_type is not None:
+            inner = fields_of(field.message_type, kind, (*above, message.full_name))
+            if inner and not field.message_type.GetOptions().map_entry:
                 found[field.name] = inner
-        elif field.type == FieldDescriptor.TYPE_STRING and (kind := kind_of(field.name)):
-            found[field.name] = kind
+        elif (own := kind(field)) is not None:
+            found[field.name] = own
     return found
 
 
-def _named(message: Message, fields: _Fields) -> Iterator[str]:
+def texts(message: Message, fields: Fields) -> Iterator[tuple[str, str]]:
+    """What stands in such fields of a message, each with its kind."""
     for name, kind in fields.items():
         value = getattr(message, name)
         if isinstance(kind, str):
             for one in (value,) if isinstance(value, str) else value:
-                # Ids of ours, and never what somebody wrote in their place: the log keeps it.
-                if one and _UUID.fullmatch(plain := one.lower()):
-                    yield f"{kind}:{plain}"
+                yield kind, one
         elif isinstance(value, Message):
             if message.HasField(name):
-                yield from _named(value, kind)
+                yield from texts(value, kind)
         else:
             for one in value:
-                yield from _named(one, kind)
+                yield from texts(one, kind)
+
+
+def _named(message: Message, fields: Fields) -> Iterator[str]:
+    for kind, one in texts(message, fields):
+        # Ids of ours, and never what somebody wrote in their place: the log keeps it.
+        if one and _UUID.fullmatch(plain := one.lower()):
+            yield f"{kind}:{plain}"
