@@ -23,6 +23,4 @@ class Server(rpc.Server):
         self._health = health.aio.HealthServicer()
         add: Callable[..., None] = health_pb2_grpc.add_HealthServicer_to_server
         add(self._health, self.server)
-        self.port = self.server.add_secure_port(address, credentials)
-        if self.port == 0:
-            raise SystemExit(f"cannot listen on {address}")
+        self.port = rpc.listen(self.server, address, credentials)

@@ -1,5 +1,6 @@
 """Fixtures on real servers, for every folder of tests."""
 
+import os
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,6 +10,7 @@ import pytest_asyncio
 import structlog
 from hypothesis import HealthCheck, settings
 
+from deploy.local import places
 from deploy.local.ca import LocalCA
 from services.kernel.nats_client import LeanClient
 from tests import lengths, schedule, servers
@@ -27,6 +29,20 @@ def pytest_configure() -> None:
     )
     settings.register_profile("patient", patient)
     settings.load_profile("patient")
+    _keep_to_own_ports()
+
+
+def _keep_to_own_ports() -> None:
+    """Workers choose from parts of the ports: what one chose another may take before it listens."""
+    worker, count = (
+        os.environ.get("PYTEST_XDIST_WORKER"),
+        os.environ.get("PYTEST_XDIST_WORKER_COUNT"),
+    )
+    if worker is None or count is None:
+        return
+    many = len(places.PORTS) // int(count)
+    mine = places.PORTS[int(worker.removeprefix("gw")) * many :][:many]
+    os.environ[places.PORTS_VARIABLE] = f"{mine[0]}-{mine[-1]}"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> schedule.ByServers:

@@ -11,18 +11,20 @@ import secrets
 import shutil
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 HOME_VARIABLE = "LIANDONG_HOME"
+PORTS_VARIABLE = "LIANDONG_PORTS"
 
 _FOLDER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 # Below the kernel's range for outgoing connections: no client takes a stopped server's port.
-_PORT_MIN = 15_000
-_PORT_MAX = 32_000
+PORTS = range(15_000, 32_000)
 _PORT_TRIES_MAX = 200
+_UNPRIVILEGED = 1_024
+_PORT_LAST = 65_535
 
 
 class PlaceError(RuntimeError):
@@ -111,10 +113,12 @@ class DataFolder:
     def port(self, name: str) -> int:
         """The port kept for a server; chosen anew only when a stranger listens on it."""
         file = self.path / f"{name}.port"
+        # Of servers that have not begun to listen: a look at the port itself would find it free.
+        others = {int(each.read_text()) for each in self.path.glob("*.port") if each != file}
         kept = int(file.read_text()) if file.exists() else None
-        if kept is not None and port_is_free(kept):
+        if kept is not None and kept not in others and port_is_free(kept):
             return kept
-        port = free_port()
+        port = free_port(others)
         write_file(file, f"{port}\n", mode=0o644)
         return port
 
@@ -224,13 +228,27 @@ def port_is_free(port: int) -> bool:
         return True
 
 
-def free_port() -> int:
-    """A random port of 127.0.0.1 on which nothing listens now."""
+def free_port(others: Container[int] = ()) -> int:
+    """A random port of 127.0.0.1 on which nothing listens now, none of the others."""
+    ports = _ports()
     for _ in range(_PORT_TRIES_MAX):
-        port = _PORT_MIN + secrets.randbelow(_PORT_MAX - _PORT_MIN)
-        if port_is_free(port):
+        port = ports[secrets.randbelow(len(ports))]
+        if port not in others and port_is_free(port):
             return port
-    raise PlaceError(f"no free port between {_PORT_MIN} and {_PORT_MAX}")
+    raise PlaceError(f"no free port between {ports[0]} and {ports[-1]}")
+
+
+def _ports() -> range:
+    """The ports to choose from; LIANDONG_PORTS names others, first and last: "20000-20999"."""
+    named = os.environ.get(PORTS_VARIABLE)
+    if not named:
+        return PORTS
+    found = re.fullmatch(r"([0-9]{4,5})-([0-9]{4,5})", named)
+    ports = range(int(found[1]), int(found[2]) + 1) if found else range(0)
+    if not ports or ports[0] < _UNPRIVILEGED or ports[-1] > _PORT_LAST:
+        rule = f"first-last, {_UNPRIVILEGED} to {_PORT_LAST}"
+        raise PlaceError(f"{PORTS_VARIABLE} is {named!r}, not {rule}")
+    return ports
 
 
 def write_file(path: Path, text: str, *, mode: int, owner: ServerUser | None = None) -> None:

@@ -40,7 +40,8 @@ OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_metadata_size", METADATA_BYTES_MAX),
     ("grpc.keepalive_time_ms", 60_000),
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 20_000),
-    ("grpc.so_reuseport", 1),
+    # A second server on an address is refused: it would get every other caller unseen.
+    ("grpc.so_reuseport", 0),
     # Without a grace, which would cut what still runs after it: an old connection takes no new call
     # and ends with its last one, and every call has a deadline.
     ("grpc.max_connection_age_ms", CONNECTION_AGE_MS),
@@ -397,6 +398,14 @@ def a_server(
     return made
 
 
+def listen(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials) -> int:
+    """Take an address for a server and return its port; the process ends where it is taken."""
+    try:
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise SystemExit(f"cannot listen on {address}: {error}") from None
+
+
 def _by_name_alone(service_name: str, method_handlers: object) -> None:
     """Register nothing: the same methods are also added by name."""
 
@@ -423,9 +432,7 @@ class Server:
         )
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.server)
-        self.port = self.server.add_secure_port(address, credentials)
-        if self.port == 0:
-            raise SystemExit(f"cannot listen on {address}")
+        self.port = listen(self.server, address, credentials)
 
     def offer(self, *service_names: str) -> None:
         """Name the services for reflection."""

@@ -55,6 +55,27 @@ def test_a_port_is_kept_until_a_stranger_takes_it(folder: DataFolder) -> None:
     assert folder.port("nats") == other
 
 
+def test_no_two_servers_of_a_folder_get_one_port(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(places.PORTS_VARIABLE, "23000-23003")
+    ports = {name: folder.port(name) for name in ("nats", "loans", "gateway")}
+    assert len(set(ports.values())) == 3
+    assert all(23_000 <= port <= 23_003 for port in ports.values())
+
+    (folder.path / "loans.port").write_text(f"{ports['gateway']}\n")
+    assert len({folder.port(name) for name in ports}) == 3
+
+
+@pytest.mark.parametrize("named", ["23000", "23003-23000", "80-90", "65000-65536", "a-b"])
+def test_a_range_of_ports_that_is_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setenv(places.PORTS_VARIABLE, named)
+    with pytest.raises(PlaceError, match="LIANDONG_PORTS is"):
+        places.free_port()
+
+
 def test_a_root_that_leads_elsewhere_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -417,6 +417,16 @@ async def stream(
     return answers, await running.code(), "", ""
 
 
+async def test_a_second_server_on_an_address_is_refused(
+    certificates: LocalCA, door: Door, farm: Farm
+) -> None:
+    """Sharing it, as the library does by itself, would send every other caller astray."""
+    address = f"127.0.0.1:{door.server.port}"
+    with pytest.raises(SystemExit, match=f"cannot listen on {address}"):
+        async with open_door(certificates, farm.add_to_server, address=address):
+            pass
+
+
 async def test_a_stream_is_answered_message_by_message(door: Door, farm: Farm) -> None:
     assert await stream(door, lines(3, 1, 2)) == ([3, 1, 2], CODE.OK, "", "")
     assert await stream(door, []) == ([], CODE.OK, "", "")

@@ -140,12 +140,13 @@ async def open_door(
     add_to_server: Callable[[Any], None],
     *,
     options: Mapping[str, int] | None = None,
+    address: str = "127.0.0.1:0",
 ) -> AsyncIterator[Door]:
     """Serve with our own server until the block ends."""
     own, gateway = certificates.service("barns"), certificates.service("gateway")
     keys = certificates.caller_keys()
     server = rpc.Server(
-        address="127.0.0.1:0",
+        address=address,
         credentials=rpc.server_credentials(own.ca, own.cert, own.key),
         interceptors=[rpc.guard(Verifier(keys.public), env=ENV)],
         concurrent_rpcs_max=(options or {}).get("concurrent_rpcs_max", 64),
