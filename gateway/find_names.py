@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from functools import cache
 from uuid import UUID
 
-from asyncpg.pgproto import pgproto
 from google.protobuf.message import Message
 
 from gateway import resources
 from gateway.rules import EVENTS
 from services.kernel.cloudevents import Envelope
+from services.kernel.ids import known_id
 
 TRACE = "trace"
 HOUSEHOLD = "household"
@@ -44,8 +44,7 @@ def named(event: str, message: Message) -> list[Name]:
     found: dict[Name, None] = {}
     for each in read(message):
         kind, _, name = each.partition(":")
-        # The driver's own class: a third of the work to read, and to send (`ids.new_ids`).
-        found[pgproto.UUID(name), _AS.get(kind, kind)] = None
+        found[known_id(name), _AS.get(kind, kind)] = None
         if len(found) == NAMES_MAX:
             break
     return list(found)
@@ -54,7 +53,7 @@ def named(event: str, message: Message) -> list[Name]:
 def about(envelope: Envelope, names: list[Name]) -> Name | None:
     """What an event is about; None where its aggregate has no id of ours."""
     try:
-        own = pgproto.UUID(envelope.aggregate_id)
+        own = known_id(envelope.aggregate_id)
     except ValueError:
         return None
     if envelope.aggregate_type in _OF_AGGREGATE:
@@ -85,5 +84,5 @@ def rows(position: int, envelope: Envelope, message: Message) -> list[tuple[UUID
             del found[name]
         found[own] = None
     if trace := trace_of(envelope.traceparent):
-        found[pgproto.UUID(trace), TRACE] = None
+        found[known_id(trace), TRACE] = None
     return [(name, position, kind) for name, kind in found]

@@ -8,8 +8,7 @@ from functools import lru_cache
 from urllib.parse import quote, unquote
 from uuid import UUID
 
-from asyncpg.pgproto import pgproto
-
+from services.kernel.ids import known_id
 from services.kernel.values import light
 
 TRACE_SAMPLED = "-01"
@@ -152,8 +151,7 @@ def read(found: Mapping[str, str]) -> Envelope:
         raise ValueError("not a sequence")
     day = plain.get("businessdate", "")
     return Envelope(
-        # The driver's own class: a third of the work to read, and to send (`ids.new_ids`).
-        event_id=pgproto.UUID(plain["ce-id"]),
+        event_id=known_id(plain["ce-id"]),
         event_type=plain["ce-type"],
         aggregate_type=plain["aggregatetype"],
         aggregate_id=plain["ce-subject"],

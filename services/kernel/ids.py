@@ -22,7 +22,7 @@ def new_ids(count: int) -> list[UUID]:
     """
     Make many at once, in ascending order.
 
-    The driver's own class is the same to everyone, and a quarter of the work to make and to send.
+    The driver's own class (`known_id`) is a quarter of the work.
     """
     millis = (time.time_ns() // 1_000_000).to_bytes(6, "big")
     noise = os.urandom(10 * count)
@@ -33,6 +33,16 @@ def new_ids(count: int) -> list[UUID]:
         for at in range(0, 10 * count, 10)
     ]
     return list(map(pgproto.UUID, sorted(made)))
+
+
+def known_id(text: str) -> UUID:
+    """
+    Read an id that one of us wrote; `ValueError` where it is none.
+
+    The driver's own class: the same to everyone, and a third of the work to read and to send.
+    """
+    found: UUID = pgproto.UUID(text)
+    return found
 
 
 def parse_id(field: str, text: str) -> UUID:
