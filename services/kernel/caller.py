@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from joserfc import jwt
-from joserfc.errors import JoseError
+from joserfc.errors import ExpiredTokenError, JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jws import JWSRegistry
 from joserfc.util import json_b64encode, urlsafe_b64encode
 
-from services.kernel.errors import Denied, NotFound, Unauthenticated
+from services.kernel.errors import Denied, NotFound, Unauthenticated, Unavailable
 
 METADATA_KEY = "liandong-caller-bin"
 ISSUER = "liandong-gateway"
@@ -125,11 +125,20 @@ class Verifier:
         )
 
     def verify(self, token: bytes, *, method: str, body: bytes | None) -> Caller:
-        """Read a token that was signed for this method and body, and is not too old."""
+        """
+        Read a token that was signed for this method and body, and is not too old.
+
+        The gateway signs each call as it sends it: one that is old here says that clocks differ or
+        that one jumped. That is our fault and not the institution's, who may ask again.
+        """
         try:
             decoded = jwt.decode(token.decode(), self._key, algorithms=[ALGORITHM])
             self._claims.validate(decoded.claims)
             caller = _read(decoded.claims)
+        except ExpiredTokenError as error:
+            raise Unavailable(
+                "CALLER_EXPIRED", "the caller's token is old: clocks differ"
+            ) from error
         except (JoseError, ValueError, KeyError, TypeError) as error:
             raise Unauthenticated("CALLER_INVALID", "the caller's token is not valid") from error
         expected = STREAM_HASH if body is None else body_hash(body)

@@ -24,6 +24,7 @@ from deploy.local.postgres import Postgres
 from deploy.local.processes import Launch, Program
 from deploy.local.stack import SERVICES, Shape, Stack
 from deploy.nats.topology import Topology
+from services.kernel.status import explain
 from tests import platforms
 from tests.eventually import eventually
 from tests.faults import harness, payouts, wrong
@@ -275,7 +276,8 @@ class County:
             raise AssertionError(f"claims are not settled {seconds_max:g} s after it; {left}")
         error = working.exception()
         if error is not None:
-            raise AssertionError(f"the load broke: {error}") from error
+            said = explain(error) if isinstance(error, grpc.aio.AioRpcError) else error
+            raise AssertionError(f"the load broke: {said}") from error
 
     async def _left(self) -> str:
         unheard = await harness.unheard(self.stack, self.stack.streams)

@@ -30,6 +30,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from deploy.local.ca import LocalCA
+from services.kernel import caller as callers
 from services.kernel import errors, ids, rpc
 from services.kernel.admission import PUSHBACK_KEY
 from services.kernel.caller import METADATA_KEY, STREAM_HASH, Signer, body_hash
@@ -107,6 +108,18 @@ async def test_a_forged_caller_is_refused(
     found = await refused(door, request, metadata=((METADATA_KEY, forged),))
 
     assert found == (CODE.UNAUTHENTICATED, "CALLER_INVALID")
+    assert farm.callers == []
+    assert await ask(door, request, metadata=door.signed(a_caller(ANSWER, request)))
+
+
+async def test_a_call_over_which_a_clock_jumped_may_be_asked_again(
+    door: Door, farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(callers, "LIFETIME_SECONDS", -3_600)
+        old = door.signed(a_caller(ANSWER, request := a_request()))
+
+    assert await refused(door, request, metadata=old) == (CODE.UNAVAILABLE, "CALLER_EXPIRED")
     assert farm.callers == []
     assert await ask(door, request, metadata=door.signed(a_caller(ANSWER, request)))
 
