@@ -72,7 +72,7 @@ def _values(stack: Stack, prefix: str) -> dict[str, Any]:
 async def a_gateway(stack: Stack) -> AsyncIterator[str]:
     """Its address, while it serves."""
     address = f"127.0.0.1:{places.free_port()}"
-    changes = {"grpc_address": address, "institutions_path": None}
+    changes = {"grpc_address": address, "public_address": "", "institutions_path": None}
     settings = GatewaySettings(**(_values(stack, "GATEWAY_") | changes))
     platform = PlatformSettings(**(_values(stack, "LIANDONG_") | {"metrics_port": 0}))
     running = asyncio.create_task(serve(settings, platform))

@@ -158,7 +158,11 @@ async def _doors(rig: Rig) -> AsyncIterator[tuple[Door, Door]]:
     backend = _bare(rig, "bench-backend", ca.service("loans"), forward="")
     bare = _bare(rig, "bench-proxy", ca.service("gateway"), forward=backend.address)
     address = f"127.0.0.1:{free_port()}"
-    told = {"GATEWAY_GRPC_ADDRESS": address, "GATEWAY_LOANS_ADDRESS": backend.address}
+    told = {
+        "GATEWAY_GRPC_ADDRESS": address,
+        "GATEWAY_PUBLIC_ADDRESS": "",
+        "GATEWAY_LOANS_ADDRESS": backend.address,
+    }
     # A replica of the platform's own gateway: its directory, its access log, its keys.
     env = {**rig.stack.environment(), **told}
     gateway = Door(_program(rig, "bench-gateway", ("-m", "gateway"), address, env), address)
