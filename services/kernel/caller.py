@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from joserfc import jwt
-from joserfc.errors import ExpiredTokenError, JoseError
+from joserfc.errors import ClaimError, ExpiredTokenError, JoseError
 from joserfc.jwk import OKPKey
 from joserfc.jws import JWSRegistry
 from joserfc.util import json_b64encode, urlsafe_b64encode
@@ -128,23 +128,31 @@ class Verifier:
         """
         Read a token that was signed for this method and body, and is not too old.
 
-        The gateway signs each call as it sends it: one that is old here says that clocks differ or
-        that one jumped. That is our fault and not the institution's, who may ask again.
+        The gateway signs each call as it sends it: one that is old here, or signed later than now,
+        says that clocks differ or that one jumped. That is our fault and not the institution's, who
+        may ask again.
         """
         try:
             decoded = jwt.decode(token.decode(), self._key, algorithms=[ALGORITHM])
             self._claims.validate(decoded.claims)
             caller = _read(decoded.claims)
-        except ExpiredTokenError as error:
-            raise Unavailable(
-                "CALLER_EXPIRED", "the caller's token is old: clocks differ"
-            ) from error
         except (JoseError, ValueError, KeyError, TypeError) as error:
+            if _is_of_another_time(error):
+                raise Unavailable(
+                    "CALLER_OF_ANOTHER_TIME", "the call was signed at another time: clocks differ"
+                ) from error
             raise Unauthenticated("CALLER_INVALID", "the caller's token is not valid") from error
         expected = STREAM_HASH if body is None else body_hash(body)
         if caller.method != method or caller.body_hash != expected:
             raise Unauthenticated("CALLER_OF_ANOTHER_CALL", "the token was signed for another call")
         return caller
+
+
+def _is_of_another_time(error: Exception) -> bool:
+    """Whether a token of ours is too old, or was signed later than now."""
+    return isinstance(error, ExpiredTokenError) or (
+        isinstance(error, ClaimError) and error.claim == "iat"
+    )
 
 
 def _read(claims: Mapping[str, Any]) -> Caller:

@@ -119,7 +119,10 @@ async def test_a_call_over_which_a_clock_jumped_may_be_asked_again(
         patched.setattr(callers, "LIFETIME_SECONDS", -3_600)
         old = door.signed(a_caller(ANSWER, request := a_request()))
 
-    assert await refused(door, request, metadata=old) == (CODE.UNAVAILABLE, "CALLER_EXPIRED")
+    assert await refused(door, request, metadata=old) == (
+        CODE.UNAVAILABLE,
+        "CALLER_OF_ANOTHER_TIME",
+    )
     assert farm.callers == []
     assert await ask(door, request, metadata=door.signed(a_caller(ANSWER, request)))
 
